@@ -221,3 +221,10 @@ def read(table: Table, path: Path) -> pd.DataFrame:
         found = ", ".join(f"{f.name}:{f.type}" for f in arrow.schema)
         raise UserError(f"table {table.name}: {path} has other columns ({found}); make it again with --force")
     return arrow.to_pandas()
+
+
+def spread(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """At most `limit` rows, evenly from the whole table; None: all."""
+    if limit is None or limit >= len(frame):
+        return frame
+    return frame.iloc[[i * len(frame) // limit for i in range(limit)]].reset_index(drop=True)

@@ -1,0 +1,31 @@
+"""Index the videos: data/raw/<dataset> -> videos table.
+
+Reads DFDC parts (metadata.json) or any folders, with or without a CSV of labels. Every video file
+becomes a row with its hash, size, codec, label and status; a bad file becomes a row with a reason.
+"""
+
+import argparse
+from typing import Any
+
+from deepfake.cli import run_stage
+from deepfake.config import Config
+
+
+def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
+    from deepfake import tables
+    from deepfake.index import index_videos
+
+    labels_csv = config.path(config.index.labels_csv) if config.index.labels_csv else None
+    videos = index_videos(config.path(config.index.root), config.index, labels_csv, args.limit)
+    tables.write(tables.VIDEOS, videos, config.work_dir / "videos.parquet")
+    return {
+        "videos": len(videos),
+        "real": int((videos["label"] == 0).sum()),
+        "fake": int((videos["label"] == 1).sum()),
+        "unlabelled": int(videos["label"].isna().sum()),
+        "bad": int((videos["status"] != "ok").sum()),
+    }
+
+
+if __name__ == "__main__":
+    run_stage("01_index_videos", __doc__, main)

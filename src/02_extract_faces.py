@@ -1,0 +1,34 @@
+"""Extract faces: videos table -> extractions, faces and failures tables, and crops in shards.
+
+Samples frames, finds faces with MTCNN, links them into tracks and stores square crops. A video that
+hangs, crashes its process or needs too much memory becomes a row in failures. Can be stopped at
+any moment: videos that are done are not read again.
+"""
+
+import argparse
+from typing import Any
+
+from deepfake.cli import run_stage
+from deepfake.config import Config
+
+
+def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
+    from deepfake import tables
+    from deepfake.extraction import extract_table
+
+    videos = tables.spread(tables.read(tables.VIDEOS, config.work_dir / "videos.parquet"), args.limit)
+    found = extract_table(videos, config.path(config.index.root), config.work_dir, config.extract, args.force)
+    tables.write(tables.FACES, found.faces, config.work_dir / "faces.parquet")
+    tables.write(tables.FAILURES, found.failures, config.work_dir / "failures.parquet")
+    tables.write(tables.EXTRACTIONS, found.extractions, config.work_dir / "extractions.parquet")
+    return {
+        "videos": len(found.extractions),
+        "tracks": int(found.extractions["n_tracks"].sum()),
+        "faces": len(found.faces),
+        "without a face": int((found.extractions["status"] == "no_face").sum()),
+        "failed": int((found.extractions["status"] == "failed").sum()),
+    }
+
+
+if __name__ == "__main__":
+    run_stage("02_extract_faces", __doc__, main)

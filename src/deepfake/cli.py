@@ -1,0 +1,94 @@
+"""The command line all stages share: the same flags, errors in words, exit code 2 for a user's mistake."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from deepfake.config import Config, UserError, load_config, section_values
+from deepfake.stages import STAGES, Stage, alone, check_inputs, is_current, note_done
+
+EXIT_USER, EXIT_STOPPED = 2, 130
+
+
+def stage_parser(description: str | None) -> argparse.ArgumentParser:
+    """The flags of every stage."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="settings, such as configs/demo.yaml"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="STAGE.KEY=VALUE", help="lay a value over the settings file"
+    )
+    parser.add_argument("--run", metavar="NAME", help="name of the run, instead of the settings file's")
+    parser.add_argument("--limit", type=_count, metavar="N", help="work on N videos only, spread over all")
+    parser.add_argument("--force", action="store_true", help="do it again even if it is up to date")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number from 1")
+    return int(text)
+
+
+def guarded(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command; a user's mistake and Ctrl-C end it with a sentence instead of a traceback."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(message)s", stream=sys.stderr)
+    for name in ("matplotlib", "numba", "PIL", "fontTools"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        sys.exit(main() or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER)
+    except KeyboardInterrupt:
+        print("stopped; the same command again goes on from here", file=sys.stderr)
+        sys.exit(EXIT_STOPPED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: nothing more to say
+        sys.exit(1)
+
+
+def run_stage(name: str, description: str | None, work: Callable[[Config, argparse.Namespace], dict[str, Any]]) -> None:
+    """Run one stage: settings, inputs, up to date or not, the work, manifest, summary."""
+
+    def main() -> None:
+        args = stage_parser(description).parse_args()
+        config = load_config(args.config, args.set, args.run)
+        stage = STAGES[name]
+        check_inputs(stage, config)
+        if not args.force and is_current(stage, config, args.limit):
+            print(f"{name}: up to date ({_places(stage, config)})")
+            return
+        print(f"{name}: {stage.makes}\n{_shown(stage, config)}")
+        start = time.monotonic()
+        with alone(stage.manifest_path(config).parent):
+            summary = work(config, args)
+            seconds = time.monotonic() - start
+            note_done(stage, config, args.limit, seconds, summary)
+        told = ", ".join(f"{key} {value}" for key, value in summary.items())
+        print(f"{name}: done in {seconds:.1f} s: {told}\n  -> {_places(stage, config)}")
+
+    guarded(main)
+
+
+def _shown(stage: Stage, config: Config) -> str:
+    values = {section: section_values(config, section) for section in stage.sections}
+    text = yaml.safe_dump({"dataset": config.dataset, "run": config.run, **values}, sort_keys=False, width=100)
+    return "".join(f"  {line}\n" for line in text.splitlines()).rstrip()
+
+
+def _places(stage: Stage, config: Config) -> str:
+    paths = stage.output_paths(config)
+    shown = [str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path) for path in paths]
+    return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")

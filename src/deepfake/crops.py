@@ -1,0 +1,71 @@
+"""Cut square face crops out of a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+
+class Region(Protocol):
+    """A frame that can give a part of itself (`deepfake.video.Frame`)."""
+
+    @property
+    def width_px(self) -> int:
+        """Of the upright picture."""
+        ...
+
+    @property
+    def height_px(self) -> int:
+        """Of the upright picture."""
+        ...
+
+    def rgb_region(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+        """HWC uint8 RGB of a region inside the frame."""
+        ...
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square in full-frame pixels; it may reach outside the frame."""
+
+    x0_px: float
+    y0_px: float
+    side_px: float
+
+
+def square_around(box: np.ndarray, margin_ratio: float) -> Square:
+    """The square about a box (x0, y0, x1, y1), with `margin_ratio` of its longer side added on every side."""
+    x0, y0, x1, y1 = (float(v) for v in box)
+    side = max(x1 - x0, y1 - y0) * (1 + 2 * margin_ratio)
+    return Square((x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side)
+
+
+def cut_square(frame: Region, square: Square, crop_px: int) -> np.ndarray:
+    """The square as (crop_px, crop_px, 3) uint8 RGB; what lies outside the frame repeats its edge."""
+    x0, y0 = int(np.floor(square.x0_px)), int(np.floor(square.y0_px))
+    side = max(round(square.side_px), 2)
+    left, top = max(x0, 0), max(y0, 0)
+    right, bottom = min(x0 + side, frame.width_px), min(y0 + side, frame.height_px)
+    if right <= left or bottom <= top:
+        raise ValueError(f"square {square} lies outside the frame of {frame.width_px}x{frame.height_px}")
+    part = frame.rgb_region(left, top, right, bottom)
+    scale = crop_px / side
+    # Shrink before padding: the same picture for less work on large faces.
+    size = (max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 1))
+    part = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    before_x, before_y = round((left - x0) * scale), round((top - y0) * scale)
+    after_x, after_y = crop_px - before_x - size[0], crop_px - before_y - size[1]
+    if min(after_x, after_y) < 0:  # rounding gave one pixel too many
+        part = part[: crop_px - before_y, : crop_px - before_x]
+        after_x, after_y = max(after_x, 0), max(after_y, 0)
+    if before_x or before_y or after_x or after_y:
+        part = cv2.copyMakeBorder(part, before_y, after_y, before_x, after_x, cv2.BORDER_REPLICATE)
+    return np.asarray(part)
+
+
+def sharpness(crop_HWC: np.ndarray) -> float:
+    """Variance of the Laplacian of the grey crop; a few units is blurred, hundreds are sharp."""
+    return float(cv2.Laplacian(cv2.cvtColor(crop_HWC, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())

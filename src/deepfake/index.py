@@ -1,0 +1,255 @@
+"""List the videos of a data set and their labels: DFDC parts, or any folders with or without a CSV.
+
+Every file with a video's extension becomes a row, whatever state it is in. A label comes from
+metadata.json or the CSV, never from a guess.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from deepfake.config import Index, UserError
+from deepfake.files import sha256_of
+from deepfake.tables import VIDEOS, empty
+from deepfake.video import VideoError, probe
+from deepfake.workers import Failed, Limits, run_each
+
+log = logging.getLogger(__name__)
+EXTENSIONS = frozenset(
+    f".{name}"
+    for name in (
+        *("mp4", "mov", "m4v", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "m2ts"),
+        *("wmv", "flv", "3gp", "ogv", "h264", "264", "hevc", "265"),
+    )
+)
+LABELS = {"FAKE": 1, "REAL": 0, "1": 1, "0": 0}
+NOTE_COLUMNS = ("original", "identity", "manipulation")
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a metadata.json or a CSV says of one video."""
+
+    label: int | None = None
+    original: str | None = None
+    identity: str | None = None
+    manipulation: str | None = None
+
+
+def video_id_of(path: Path, root: Path) -> str:
+    """The path below the root with forward slashes; bytes that are not UTF-8 become escapes."""
+    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+
+
+def find_videos(root: Path) -> list[Path]:
+    """All video files below a folder, sorted by their id; hidden files and folders are left out."""
+    if not root.exists():
+        raise UserError(f"folder {str(root)!r} does not exist; set index.root to the folder of your videos")
+    if not root.is_dir():
+        raise UserError(f"{str(root)!r} is a file; wanted a folder of videos")
+    found = []
+    for folder, below, names in os.walk(root):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in names:
+            if Path(name).suffix.lower() in EXTENSIONS and not name.startswith("."):
+                found.append(Path(folder) / name)
+    if not found:
+        wanted = " ".join(sorted(EXTENSIONS))
+        raise UserError(f"folder {str(root)!r} holds no video: no file ends in one of {wanted}")
+    return sorted(found, key=lambda path: video_id_of(path, root))
+
+
+def _label(value: Any, where: str) -> int | None:
+    if value is None or value == "" or (isinstance(value, float) and value != value):
+        return None
+    text = str(value).strip().upper()
+    text = text.removesuffix(".0") if text in ("0.0", "1.0") else text
+    if text not in LABELS:
+        raise UserError(f"{where}: label {value!r}; wanted REAL, FAKE, 0, 1 or nothing")
+    return LABELS[text]
+
+
+def _text(value: Any) -> str | None:
+    return str(value).strip() or None if value is not None else None
+
+
+def _inside(folder: str, name: Any, where: str) -> str:
+    """`name` below `folder` as a video_id; refuses whatever would leave the folder."""
+    path = PurePosixPath(str(name))
+    if not isinstance(name, str) or not name or path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise UserError(f"{where}: {name!r} is no file name inside its folder; mend that entry")
+    return str(PurePosixPath(folder) / path)
+
+
+def read_metadata(path: Path, folder: str) -> dict[str, Note]:
+    """The notes of a DFDC metadata.json by video_id; `folder` is its folder below the root."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); fetch it again") from None
+    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        raise UserError(f"{path}: wanted an object of objects, one a video, as DFDC has it")
+    notes = {}
+    for name, entry in entries.items():
+        where = f"{path}: entry {name!r}"
+        original = entry.get("original")
+        notes[_inside(folder, name, where)] = Note(
+            label=_label(entry.get("label"), where),
+            original=_inside(folder, original, where) if original else None,
+            identity=_text(entry.get("identity")),
+            manipulation=_text(entry.get("manipulation")),
+        )
+    return notes
+
+
+def read_labels(path: Path) -> dict[str, Note]:
+    """The notes of a labels CSV by file name; columns file or filename, label, and optionally others."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"labels {str(path)!r}: not readable ({error})") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    columns = reader.fieldnames or []
+    name_column = next((c for c in ("file", "filename", "video_id") if c in columns), None)
+    if name_column is None or "label" not in columns:
+        raise UserError(f"labels {str(path)!r}: columns {list(columns)}; wanted file or filename, and label")
+    notes: dict[str, Note] = {}
+    for row in reader:
+        where = f"labels {str(path)!r}, line {reader.line_num}"
+        video_id = _inside("", row[name_column], where)
+        if video_id in notes:
+            raise UserError(f"{where}: {video_id!r} stands there twice; keep one")
+        original = _text(row.get("original"))
+        notes[video_id] = Note(
+            label=_label(row["label"], where),
+            original=_inside("", original, where) if original else None,
+            identity=_text(row.get("identity")),
+            manipulation=_text(row.get("manipulation") or row.get("family")),
+        )
+    return notes
+
+
+def collect_notes(root: Path, video_ids: set[str], labels_csv: Path | None) -> dict[str, Note]:
+    """The notes of every metadata.json below the root, then of the CSV; unknown files in the CSV are an error."""
+    notes: dict[str, Note] = {}
+    absent: list[str] = []
+    for path in sorted(root.rglob("metadata.json")):
+        read = read_metadata(path, _folder_of(path, root))
+        absent += [name for name in read if name not in video_ids]
+        notes.update({name: note for name, note in read.items() if name in video_ids})
+    if absent:  # usual for somebody with a part of the parts
+        log.warning("%d videos of metadata.json are not on disk, the first %r", len(absent), sorted(absent)[0])
+    if labels_csv is not None:
+        read = read_labels(labels_csv)
+        unknown = sorted(name for name in read if name not in video_ids)
+        if unknown:
+            raise UserError(
+                f"labels {str(labels_csv)!r}: {len(unknown)} of {len(read)} files are not below {str(root)!r}, "
+                f"the first {unknown[0]!r}; name them as paths below that folder, like {sorted(video_ids)[0]!r}"
+            )
+        notes.update(read)
+    return notes
+
+
+def _folder_of(path: Path, root: Path) -> str:
+    folder = path.parent.relative_to(root).as_posix()
+    return "" if folder == "." else folder
+
+
+@dataclass(frozen=True)
+class ProbeJob:
+    """A file to probe and hash."""
+
+    path: Path
+    video_id: str
+
+
+def probe_file(job: ProbeJob) -> dict[str, Any]:
+    """The measured columns of one video; a file that cannot be read is a row with status bad."""
+    row: dict[str, Any] = {"video_id": job.video_id, "size_bytes": 0, "n_frames": 0, "status": "bad"}
+    try:
+        row["size_bytes"] = job.path.stat().st_size
+        row["sha256"] = sha256_of(job.path)
+        found = probe(job.path)
+    except (VideoError, OSError) as error:
+        return {**row, "reason": str(error)}
+    return {
+        **row,
+        "n_frames": found.n_packets - found.n_discarded,
+        "fps": found.fps,
+        "duration_s": found.duration_s,
+        "width_px": found.width_px,
+        "height_px": found.height_px,
+        "rotation": found.rotation,
+        "codec": found.codec,
+        "is_vfr": found.is_vfr,
+        "status": "ok",
+    }
+
+
+def probe_files(jobs: list[ProbeJob], limits: Limits) -> Iterator[dict[str, Any]]:
+    """Rows of all files as they are done; one that hangs or crashes its process becomes a bad row."""
+    for job, outcome in run_each(probe_file, jobs, limits):
+        if isinstance(outcome, Failed):
+            size = job.path.stat().st_size if job.path.exists() else 0
+            row = {"video_id": job.video_id, "size_bytes": size, "n_frames": 0, "status": "bad"}
+            outcome = {**row, "reason": outcome.reason}
+        yield outcome
+
+
+def index_videos(root: Path, settings: Index, labels_csv: Path | None = None, limit: int | None = None) -> pd.DataFrame:
+    """The videos table of a folder; `limit` takes so many videos, evenly from all folders."""
+    paths = {video_id_of(path, root): path for path in find_videos(root)}
+    unknown = sorted(set(settings.skip) - set(paths))
+    if unknown:
+        raise UserError(f"index.skip: {unknown[0]!r} is not below {str(root)!r}")
+    for folder in settings.test_folders:
+        _inside("", folder, "index.test_folders")
+    notes = collect_notes(root, set(paths), labels_csv)
+    wanted = [video_id for video_id in paths if video_id not in settings.skip]
+    if limit is not None and limit < len(wanted):
+        wanted = [wanted[i * len(wanted) // limit] for i in range(limit)]
+    jobs = [ProbeJob(paths[video_id], video_id) for video_id in wanted]
+    bar = tqdm(total=len(jobs), desc="probe", unit="video", disable=None)
+    rows = []
+    for row in probe_files(jobs, Limits(settings.workers, settings.deadline_s)):
+        rows.append({**row, **_told(row["video_id"], notes.get(row["video_id"], Note()), settings.test_folders)})
+        bar.update()
+    bar.close()
+    frame = pd.DataFrame(rows)
+    return frame.reindex(columns=list(empty(VIDEOS).columns))
+
+
+def _told(video_id: str, note: Note, test_folders: tuple[str, ...]) -> dict[str, Any]:
+    part = str(PurePosixPath(video_id).parent)
+    is_test = any(part == folder or part.startswith(f"{folder}/") for folder in test_folders)
+    return {
+        "part": part,
+        "split": "test" if is_test else "train",
+        "label": note.label,
+        "original": note.original,
+        "identity": note.identity,
+        "manipulation": note.manipulation,
+    }
+
+
+def path_of(root: Path, video_id: str) -> Path:
+    """Where a video lies; undoes `video_id_of`."""
+    path = root / video_id
+    if path.exists() or "\\x" not in video_id:
+        return path
+    for candidate in find_videos(root):
+        if video_id_of(candidate, root) == video_id:
+            return candidate
+    return path

@@ -1,0 +1,270 @@
+"""The eight stages: what each reads and makes, and whether that is up to date.
+
+A stage is up to date when its settings, its inputs and its outputs are those its manifest names.
+Nothing heavy is imported here, so that `--help` and a second run answer at once.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepfake.config import PROJECT_ROOT, Config, UserError, digest, section_values
+
+FORMAT = 1  # raise it when the same settings give other tables
+
+
+def work_tables(*names: str) -> Callable[[Config], list[Path]]:
+    """Paths of tables of the data set."""
+    return lambda config: [config.work_dir / f"{name}.parquet" for name in names]
+
+
+def run_files(*names: str) -> Callable[[Config], list[Path]]:
+    """Paths of files of the run."""
+    return lambda config: [config.run_dir / name for name in names]
+
+
+def model_files(family: str) -> Callable[[Config], list[Path]]:
+    """Paths of a family's networks, one a fold."""
+    return lambda config: [
+        config.run_dir / family / f"fold{fold}" / "model.safetensors" for fold in range(config.folds.n_folds)
+    ]
+
+
+def submission_files(*names: str) -> Callable[[Config], list[Path]]:
+    """Paths of files beside the submission."""
+    return lambda config: [config.submission_dir / name for name in names]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One numbered script: the settings it obeys, the files it reads, the files it makes."""
+
+    name: str
+    makes: str
+    sections: tuple[str, ...]
+    inputs: tuple[Callable[[Config], list[Path]], ...]
+    outputs: tuple[Callable[[Config], list[Path]], ...]
+
+    @property
+    def script(self) -> Path:
+        """The script that runs it."""
+        return PROJECT_ROOT / "src" / f"{self.name}.py"
+
+    def input_paths(self, config: Config) -> list[Path]:
+        """All files it reads."""
+        return [path for paths in self.inputs for path in paths(config)]
+
+    def output_paths(self, config: Config) -> list[Path]:
+        """All files it makes."""
+        return [path for paths in self.outputs for path in paths(config)]
+
+    def manifest_path(self, config: Config) -> Path:
+        """Where it notes what it made, from what."""
+        return (config.work_dir if self.name < "04" else config.run_dir) / f"{self.name}.json"
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "01_index_videos",
+            "one row a video: probe, hash, label, status",
+            ("index",),
+            (),
+            (work_tables("videos"),),
+        ),
+        Stage(
+            "02_extract_faces",
+            "face tracks and their crops",
+            ("extract",),
+            (work_tables("videos"),),
+            (work_tables("extractions", "faces", "failures"),),
+        ),
+        Stage(
+            "03_make_folds",
+            "groups that never part, dealt into folds",
+            ("folds",),
+            (work_tables("videos", "extractions"),),
+            (work_tables("folds"),),
+        ),
+        Stage(
+            "04_train_frames",
+            "image classifiers and their out-of-fold logits",
+            ("frames",),
+            (work_tables("videos", "faces", "folds"),),
+            (model_files("frames"), run_files("frames_oof.parquet")),
+        ),
+        Stage(
+            "05_train_sequences",
+            "LRCN heads over tracks and their out-of-fold logits",
+            ("sequences",),
+            (work_tables("videos", "faces", "folds"), model_files("frames")),
+            (model_files("sequences"), run_files("sequences_oof.parquet")),
+        ),
+        Stage(
+            "06_predict_videos",
+            "logits of every model for every track of the test videos",
+            ("predict",),
+            (work_tables("videos", "faces"), model_files("frames"), model_files("sequences")),
+            (run_files("frames_test.parquet", "sequences_test.parquet"),),
+        ),
+        Stage(
+            "07_ensemble",
+            "one calibrated probability a video, the submission, the detector",
+            ("ensemble", "extract", "index"),
+            (
+                work_tables("videos", "extractions", "faces", "folds"),
+                run_files("frames_oof.parquet", "sequences_oof.parquet"),
+                run_files("frames_test.parquet", "sequences_test.parquet"),
+                model_files("frames"),
+                model_files("sequences"),
+            ),
+            (
+                run_files("oof_video_scores.parquet", "test_video_scores.parquet"),
+                run_files("ensemble.json", "detector.safetensors"),
+                submission_files("submission.csv", "manifest.json"),
+            ),
+        ),
+        Stage(
+            "08_validate",
+            "the offline validation report",
+            ("validation",),
+            (
+                work_tables("videos", "extractions", "faces", "folds", "failures"),
+                run_files("oof_video_scores.parquet", "test_video_scores.parquet", "frames_oof.parquet"),
+            ),
+            (submission_files("report.html", "report.json"),),
+        ),
+    )
+}  # fmt: skip
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def commit() -> str:
+    """The project's git commit, with -dirty where files differ from it; unknown outside git."""
+    try:
+        command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def raw_listing(config: Config) -> str:
+    """A digest of what lies in the raw folder: names, sizes, times, and the text of the label files."""
+    root = config.path(config.index.root)
+    entries: list[Any] = []
+    for folder, below, names in os.walk(root):
+        below.sort()
+        for name in sorted(names):
+            state = os.stat(os.path.join(folder, name), follow_symlinks=False)  # noqa: PTH116, PTH118 - may be no text
+            entries.append([os.fsencode(folder).hex(), os.fsencode(name).hex(), state.st_size, state.st_mtime_ns])
+    labels = config.index.labels_csv
+    if labels is not None and config.path(labels).is_file():
+        entries.append(file_digest(config.path(labels)))
+    return digest(entries)
+
+
+def fingerprint(stage: Stage, config: Config, limit: int | None) -> str:
+    """A digest of everything that decides what a stage makes; its inputs must exist."""
+    return digest(
+        {
+            "format": FORMAT,
+            "stage": stage.name,
+            "settings": {section: section_values(config, section) for section in stage.sections},
+            "inputs": [[path.name, file_digest(path)] for path in stage.input_paths(config)],
+            "raw": raw_listing(config) if stage.name.startswith("01") else None,
+            "limit": limit,
+        }
+    )
+
+
+def check_inputs(stage: Stage, config: Config) -> None:
+    """Raise where a file that another stage makes is not there."""
+    for path in stage.input_paths(config):
+        if not path.is_file():
+            makers = [s.name for s in STAGES.values() if path in s.output_paths(config)]
+            raise UserError(f"{stage.name}: {path} does not exist; run src/{makers[0]}.py first with the same --config")
+
+
+def missing_shards(config: Config) -> list[str]:
+    """Crop shards that the faces table names and that are not on disk."""
+    import pyarrow.parquet as pq
+
+    shards = pq.read_table(config.work_dir / "faces.parquet", columns=["shard"])["shard"].unique().to_pylist()
+    return [shard for shard in shards if not (config.work_dir / shard).is_file()]
+
+
+def is_current(stage: Stage, config: Config, limit: int | None) -> bool:
+    """Whether the stage would make again what is there."""
+    try:
+        manifest = json.loads(stage.manifest_path(config).read_text())
+        outputs = {_short(path, config): file_digest(path) for path in stage.output_paths(config)}
+        if outputs != manifest["outputs"] or manifest["fingerprint"] != fingerprint(stage, config, limit):
+            return False
+        return not (stage.name.startswith("02") and missing_shards(config))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _short(path: Path, config: Config) -> str:
+    for name, folder in (("work", config.work_dir), ("run", config.run_dir), ("submission", config.submission_dir)):
+        if path.is_relative_to(folder):
+            return f"{name}/{path.relative_to(folder).as_posix()}"
+    return path.name
+
+
+def note_done(stage: Stage, config: Config, limit: int | None, seconds: float, summary: dict[str, Any]) -> None:
+    """Write the stage's manifest, after its outputs."""
+    manifest = {
+        "stage": stage.name,
+        "fingerprint": fingerprint(stage, config, limit),
+        "settings": {section: section_values(config, section) for section in stage.sections},
+        "limit": limit,
+        "outputs": {_short(path, config): file_digest(path) for path in stage.output_paths(config)},
+        "commit": commit(),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 2),
+        "summary": summary,
+    }
+    path = stage.manifest_path(config)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside.write_text(json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n")
+    aside.replace(path)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder: a second process that wants to write there is told so instead of mixing in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows: whole-file renames still keep each table whole
+        yield
+        return
+    with (folder / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise UserError(
+                f"{folder} is in use by another command (process {lock.read().strip() or 'unknown'}); "
+                "wait for it, or use another --run or dataset"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
