@@ -170,9 +170,8 @@ def test_an_interval_says_how_many_groups_stand_behind_it() -> None:
     found = measured(labels, p, np.where(labels == 1, np.arange(40), 0))
     assert found["recall"].n_groups == labels.sum()
     assert found["false_alarm_rate"].n_groups == 1
-    assert found["false_alarm_rate"].interval_reason == "an interval needs two groups or more"
+    assert found["false_alarm_rate"].interval_reason == "no interval: it needs two groups or more"
     assert found["roc_auc"].n_groups == 1
-    assert metrics.interval_warning(19) and metrics.interval_warning(20) is None
 
 
 def test_resamples_without_a_class_are_not_swept_under_the_interval() -> None:
@@ -180,6 +179,12 @@ def test_resamples_without_a_class_are_not_swept_under_the_interval() -> None:
     found = measured(labels, np.array([0.9, 0.8, 0.1, 0.2]), np.array(list("aabb")))
     assert found["roc_auc"].low is None
     assert found["balanced_accuracy"].interval_reason is not None
+
+
+def test_resamples_that_all_agree_give_no_interval_of_zero_width() -> None:
+    found = measured(np.tile([0, 1], 50), np.tile([0.1, 0.9], 50))
+    assert found["roc_auc"].value == 1 and found["roc_auc"].low is None
+    assert found["roc_auc"].interval_reason == "no interval: all resamples agree and show no spread"
 
 
 def test_chunks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

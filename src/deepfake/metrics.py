@@ -205,13 +205,6 @@ def measure(
     }
 
 
-def interval_warning(n_groups: int | None) -> str | None:
-    """What to tell a reader of an interval that rests on few groups."""
-    if n_groups is None or n_groups >= FEW_GROUPS:
-        return None
-    return f"only {n_groups} groups stand behind it (fewer than {FEW_GROUPS}): read it as a rough guess, too narrow"
-
-
 def _class_reason(labels: np.ndarray, over: Over) -> str | None:
     if not len(labels):
         return "no videos"
@@ -337,12 +330,15 @@ def _with_interval(point: Measure, draws: np.ndarray | None, n_groups: int) -> M
     if point.value is None or not math.isfinite(point.value):
         return point
     if n_groups < 2:
-        return Measure(point.value, None, n_groups=n_groups, interval_reason="an interval needs two groups or more")
+        return Measure(point.value, None, n_groups=n_groups, interval_reason="no interval: it needs two groups or more")
     if draws is None:
-        return Measure(point.value, None, n_groups=n_groups, interval_reason="not given: resampling would bias it")
+        return Measure(point.value, None, n_groups=n_groups, interval_reason="no interval: resampling would bias it")
     known = draws[~np.isnan(draws)]
     if len(known) < MIN_COMPUTABLE * len(draws):
-        why = f"{len(draws) - len(known)} of {len(draws)} resamples lack reals or fakes"
+        why = f"no interval: {len(draws) - len(known)} of {len(draws)} resamples lack reals or fakes"
+        return Measure(point.value, None, n_groups=n_groups, interval_reason=why)
+    if np.ptp(known) == 0:
+        why = "no interval: all resamples agree and show no spread"
         return Measure(point.value, None, n_groups=n_groups, interval_reason=why)
     low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Measure(point.value, None, float(low), float(high), n_groups)

@@ -1,0 +1,324 @@
+"""Scores of any detector against labels: match names, measure the whole and each group, lay out tables.
+
+`read_scores` and `read_labels` take the CSV files people have; `evaluate` takes what they give.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from deepfake import metrics
+from deepfake.config import UserError, Validation
+
+NAME_COLUMNS = ("filename", "file", "video_id")
+SCORE_COLUMNS = ("p_fake", "label")
+LABEL_WORDS = {"real": 0, "0": 0, "0.0": 0, "fake": 1, "1": 1, "1.0": 1}
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One video of the labels file: its name, 1 for fake, and all columns as text."""
+
+    name: str
+    label: int
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Labels with their scores, and the names that found no partner."""
+
+    videos: list[Labelled]
+    p: np.ndarray
+    unscored: list[str]
+    unlabelled: list[str]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """1 for fake, in the order of `videos`."""
+        return np.array([video.label for video in self.videos])
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """p_fake by video of a CSV with filename, file or video_id and p_fake or label, all in 0..1."""
+    rows, columns = _read_csv(path)
+    name_column = _pick(columns, NAME_COLUMNS, path)
+    score_column = _pick(columns, SCORE_COLUMNS, path)
+    scores: dict[str, float] = {}
+    for line, row in rows:
+        name = _name(row[name_column], path, line)
+        if name in scores:
+            raise UserError(f"{path} line {line}: {name!r} stands there twice; give one score a video")
+        scores[name] = _score(row[score_column], f"{path} line {line}: {name!r}")
+    return scores
+
+
+def read_labels(path: Path) -> list[Labelled]:
+    """Videos of a CSV with file, filename or video_id and label: REAL, FAKE, 0 or 1; other columns are kept."""
+    rows, columns = _read_csv(path)
+    name_column = _pick(columns, NAME_COLUMNS, path)
+    _pick(columns, ("label",), path)
+    videos: dict[str, Labelled] = {}
+    for line, row in rows:
+        name = _name(row[name_column], path, line)
+        if name in videos:
+            raise UserError(f"{path} line {line}: {name!r} stands there twice; give one label a video")
+        word = row["label"].strip()
+        if word.lower() not in LABEL_WORDS:
+            raise UserError(f"{path} line {line}: {name!r} has label {word!r}; wanted REAL, FAKE, 0 or 1")
+        videos[name] = Labelled(name, LABEL_WORDS[word.lower()], row)
+    return list(videos.values())
+
+
+def match(scores: Mapping[str, float], labelled: Sequence[Labelled]) -> Matched:
+    """Join by whole name; else where one name ends with the other; else by a base name both files have once."""
+    partner = {video.name: video.name for video in labelled if video.name in scores}
+    scored_by_base = _by_base(scores)
+    labelled_by_base = _by_base(video.name for video in labelled)
+    for name in (video.name for video in labelled if video.name not in partner):
+        base = PurePosixPath(name).name
+        alike = [other for other in scored_by_base.get(base, []) if other not in labelled_by_base[base]]
+        near = [other for other in alike if _ends_with(name, other)]
+        rivals = [label for label in labelled_by_base[base] if any(_ends_with(label, other) for other in near)]
+        if len(near) > 1 or len(rivals) > 1:
+            raise UserError(
+                f"{base!r} is ambiguous: scores have {_some(near)}, labels have {_some(rivals)}; "
+                "give both files the same paths"
+            )
+        if near or (alike and len(scored_by_base[base]) == len(labelled_by_base[base]) == 1):
+            partner[name] = (near or alike)[0]
+    if not partner:
+        raise UserError(
+            f"no score matches a label: scores have {_some(list(scores))}, "
+            f"labels have {_some([video.name for video in labelled])}"
+        )
+    videos = [video for video in labelled if video.name in partner]
+    used = set(partner.values())
+    return Matched(
+        videos,
+        np.array([scores[partner[video.name]] for video in videos]),
+        [video.name for video in labelled if video.name not in partner],
+        [name for name in scores if name not in used],
+    )
+
+
+def evaluate(matched: Matched, group_columns: Sequence[str], settings: Validation, clip_p: float) -> dict[str, Any]:
+    """Every metric of the whole and of each value of each group column, as plain values for JSON.
+
+    A group's fakes are measured against all reals; of its own reals come false alarms and mean p_fake.
+    """
+    columns = list(matched.videos[0].columns)
+    for column in group_columns:
+        if column not in columns:
+            near = difflib.get_close_matches(column, columns, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"columns: {', '.join(columns)}"
+            raise UserError(f"--group {column}: the labels have no such column; {hint}")
+    labels, p = matched.labels, matched.p
+    resampled_by, groups = _bootstrap_groups(matched.videos)
+    values = {column: [video.columns[column].strip() for video in matched.videos] for column in group_columns}
+    overall = metrics.measure(labels, p, groups, settings, clip_p)
+    return {
+        "n_videos": len(labels),
+        "n_real": int((labels == 0).sum()),
+        "n_fake": int(labels.sum()),
+        "resampled_by": resampled_by,
+        "n_resampled": len(set(groups)),
+        "n_resamples": settings.bootstrap,
+        "clip_p": clip_p,
+        "unscored": matched.unscored,
+        "unlabelled": matched.unlabelled,
+        "metrics": {name: measure.to_dict() for name, measure in overall.items()},
+        "groups": {
+            column: measure_groups(labels, p, groups, values[column], settings, clip_p) for column in group_columns
+        },
+    }
+
+
+def measure_groups(
+    labels: np.ndarray,
+    p: np.ndarray,
+    groups: Sequence[str],
+    values: Sequence[str],
+    settings: Validation,
+    clip_p: float,
+    against_all_reals: bool = True,
+) -> list[dict[str, Any]]:
+    """One row per value: all metrics of its fakes and of its reals.
+
+    `against_all_reals`: a value's fakes stand against every real there is (a kind of forgery has no
+    reals of its own); otherwise against the reals of the same value (a part, a face size).
+    """
+    rows = []
+    names, resampled = np.array(values, dtype=object), np.array(groups, dtype=object)
+    for value in sorted(set(values)):
+        own = names == value
+        n_fake, n_real = int(labels[own].sum()), int((labels[own] == 0).sum())
+        forged = (own & (labels == 1)) | (labels == 0) if against_all_reals and n_fake else own
+        found = metrics.measure(labels[forged], p[forged], resampled[forged], settings, clip_p)
+        if against_all_reals:
+            reals = own & (labels == 0)
+            own_reals = metrics.measure(labels[reals], p[reals], resampled[reals], settings, clip_p)
+            found = found | {name: own_reals[name] for name in ("false_alarm_rate", "mean_p_real")}
+        rows.append(
+            {"value": value, "n_real": n_real, "n_fake": n_fake, "metrics": {n: m.to_dict() for n, m in found.items()}}
+        )
+    return rows
+
+
+def text_report(result: Mapping[str, Any]) -> str:
+    """The evaluation as text for a terminal."""
+    lines = [
+        f"{result['n_videos']} videos: {result['n_real']} real, {result['n_fake']} fake. "
+        f"Intervals: 95 %, {result['n_resamples']} resamples of {result['n_resampled']} groups "
+        f"(one {result['resampled_by']} each)."
+    ]
+    for key, words in (("unscored", "have a label but no score"), ("unlabelled", "have a score but no label")):
+        if result[key]:
+            lines.append(f"{len(result[key])} videos {words}: {_some(result[key])}")
+    lines += [f"~ marks an interval with fewer than {metrics.FEW_GROUPS} groups behind it: a rough guess, too narrow."]
+    lines += ["", *_overall_lines(result["metrics"])]
+    for column, rows in result["groups"].items():
+        lines += ["", f"By {column} (fakes of the group against all {result['n_real']} reals)", *_group_lines(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def show(measure: Mapping[str, Any], digits: int = 3) -> str:
+    """A measure as `0.912 [0.881, 0.940]`, with ~ where few groups stand behind it; a dash where there is no number."""
+    if measure["value"] is None:
+        return "inf" if str(measure["reason"]).startswith("infinite") else "-"
+    text = f"{measure['value']:.{digits}f}"
+    if measure["low"] is not None:
+        few = "~" if measure["n_groups"] < metrics.FEW_GROUPS else ""
+        text += f" [{measure['low']:.{digits}f}, {measure['high']:.{digits}f}]{few}"
+    return text
+
+
+def _overall_lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    rows = []
+    for name, measure in found.items():
+        metric = metrics.BY_NAME[name]
+        notes = [metric.meaning, measure["reason"] or measure["interval_reason"] or ""]
+        rows.append([metric.title, show(measure), "; ".join(note for note in notes if note)])
+    return _aligned([["metric", "value [95 %]", "meaning"], *rows], "llx")
+
+
+def _group_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    shown = ("roc_auc", "pr_auc", "eer", "recall", "balanced_log_loss", "false_alarm_rate", "mean_p_real")
+    table = [["value", "fakes", "reals", *(metrics.BY_NAME[name].title for name in shown)]]
+    for row in rows:
+        cells = [show(row["metrics"][name]) for name in shown]
+        table.append([row["value"] or "(empty)", str(row["n_fake"]), str(row["n_real"]), *cells])
+    return _aligned(table, "lrr" + "l" * len(shown))
+
+
+def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Columns of one width each: l(eft), r(ight), x: last and free."""
+    clean = [[" ".join(_printable(cell).split()) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in clean) for i in range(len(sides))]
+    lines = []
+    for row in clean:
+        cells = [
+            cell if side == "x" else cell.rjust(width) if side == "r" else cell.ljust(width)
+            for cell, width, side in zip(row, widths, sides, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return [lines[0], "-" * max(len(line) for line in lines[:1]), *lines[1:]]
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _bootstrap_groups(videos: Sequence[Labelled]) -> tuple[str, list[str]]:
+    """What is drawn together: videos of one identity where the column is filled, else each by itself."""
+    if not any(video.columns.get("identity", "").strip() for video in videos):
+        return "video", [video.name for video in videos]
+    groups = []
+    for video in videos:
+        identity = video.columns["identity"].strip()
+        groups.append(f"identity {identity}" if identity else f"video {video.name}")
+    return "identity", groups
+
+
+def _read_csv(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; wanted a CSV file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text: {error}") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        if not header:
+            raise UserError(f"{path} is empty; wanted a header line and one line a video")
+        repeated = sorted({cell for cell in header if header.count(cell) > 1})
+        if repeated:
+            raise UserError(f"{path}: column {repeated[0]!r} stands there twice")
+        rows = []
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                raise UserError(f"{path} line {reader.line_num}: {len(cells)} cells, wanted {len(header)}")
+            rows.append((reader.line_num, dict(zip(header, cells, strict=True))))
+    except csv.Error as error:
+        raise UserError(f"{path} line {reader.line_num}: not valid CSV: {error}") from None
+    if not rows:
+        raise UserError(f"{path} has a header but no videos")
+    return rows, header
+
+
+def _pick(columns: Sequence[str], wanted: Iterable[str], path: Path) -> str:
+    names = tuple(wanted)
+    for name in names:
+        if name in columns:
+            return name
+    raise UserError(f"{path}: found columns {', '.join(columns)}; wanted {' or '.join(names)}")
+
+
+def _name(text: str, path: Path, line: int) -> str:
+    name = text.strip().replace("\\", "/")
+    if not name:
+        raise UserError(f"{path} line {line}: no file name")
+    return str(PurePosixPath(name))
+
+
+def _score(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise UserError(f"{where} has score {text!r}; wanted a number in 0..1") from None
+    if not (math.isfinite(value) and 0 <= value <= 1):
+        raise UserError(f"{where} has score {text.strip()}; wanted a number in 0..1")
+    return value
+
+
+def _by_base(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(PurePosixPath(name).name, []).append(name)
+    return found
+
+
+def _ends_with(one: str, other: str) -> bool:
+    """Whether one path is the end of the other, part by part: `dev/a.mp4` and `a.mp4`."""
+    a, b = PurePosixPath(one).parts, PurePosixPath(other).parts
+    n = min(len(a), len(b))
+    return a[-n:] == b[-n:]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names, quoted."""
+    shown = ", ".join(repr(name) for name in names[:SHOWN])
+    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
