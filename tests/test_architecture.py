@@ -8,12 +8,13 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "deepfake"
 LAYERS = (
     {"config"},
+    {"files", "clips", "hashes", "duplicates", "workers", "bitstream", "sampling", "pixels", "shots"},
     {"tables"},
-    {"files", "clips", "hashes", "workers"},
     {"video", "shards"},
-    {"shots"},
     {"index"},
-    {"faces", "tracks", "crops"},
+    {"faces", "crops"},
+    {"tracks"},
+    {"video_faces"},
     {"extraction"},
     {"blend", "augment"},
     {"demo_data", "datasets"},
@@ -26,10 +27,11 @@ LAYERS = (
     {"evaluation"},
     {"report", "report.validation", "submission", "bundle"},
     {"detector"},
-    {"stages", "cli"},
+    {"stages"},
+    {"cli"},
 )
 DOORS = {
-    "av": {"video", "clips"},
+    "av": {"video", "pixels", "clips"},
     "decord": {"video"},
     "facenet_pytorch": {"faces"},
     "albumentations": {"augment"},

@@ -1,0 +1,95 @@
+"""What a coded packet's first bytes tell: does any other frame refer to this one, is it shown at all.
+
+Pure functions over bytes, without decoding. To support another codec, add it to `_NONREFERENCE`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+HEAD_BYTES = 2048  # parameter sets and encoder notes before the first slice rarely take more
+_START_CODE = re.compile(b"\x00\x00\x01", re.DOTALL)
+# Codecs in which every packet stands alone.
+INTRA_ONLY = {"mjpeg", "prores", "dnxhd", "ffv1", "huffyuv", "rawvideo", "png", "gif", "dvvideo", "utvideo"}
+
+
+def length_bytes(codec: str, extradata: bytes) -> int:
+    """How many bytes of length stand before each NAL unit; 0: start codes instead (Annex B)."""
+    if codec == "h264" and len(extradata) > 6 and extradata[0] == 1:
+        return (extradata[4] & 3) + 1
+    if codec == "hevc" and len(extradata) > 22 and (extradata[0] or extradata[1] or extradata[2] > 1):
+        return (extradata[21] & 3) + 1
+    return 0
+
+
+def _nal_headers(packet: memoryview, size: int) -> list[int]:
+    """First byte of each NAL unit, up to where the packet or its head ends."""
+    if size == 0:
+        head = bytes(packet[:HEAD_BYTES])
+        return [head[m.end()] for m in _START_CODE.finditer(head) if m.end() < len(head)]
+    headers: list[int] = []
+    at = 0
+    while at + size < len(packet) and len(headers) < 64:
+        length = int.from_bytes(packet[at : at + size], "big")
+        headers.append(packet[at + size])
+        at += size + length
+    return headers
+
+
+def _h264_nonreference(packet: memoryview, size: int) -> bool:
+    for header in _nal_headers(packet, size):
+        if header & 31 in (1, 2, 5):
+            return header >> 5 & 3 == 0
+    return False
+
+
+def _hevc_nonreference(packet: memoryview, size: int) -> bool:
+    for header in _nal_headers(packet, size):
+        kind = header >> 1 & 63
+        if kind < 32:
+            return kind <= 14 and kind % 2 == 0
+    return False
+
+
+def _mpeg4_nonreference(packet: memoryview, size: int) -> bool:
+    head = bytes(packet[:HEAD_BYTES])
+    at = head.find(b"\x00\x00\x01\xb6")
+    return 0 <= at < len(head) - 4 and head[at + 4] >> 6 == 2
+
+
+def _mpeg2_nonreference(packet: memoryview, size: int) -> bool:
+    head = bytes(packet[:HEAD_BYTES])
+    at = head.find(b"\x00\x00\x01\x00")
+    return 0 <= at < len(head) - 5 and head[at + 5] >> 3 & 7 == 3
+
+
+_NONREFERENCE: dict[str, Callable[[memoryview, int], bool]] = {
+    "h264": _h264_nonreference,
+    "hevc": _hevc_nonreference,
+    "mpeg4": _mpeg4_nonreference,
+    "mpeg2video": _mpeg2_nonreference,
+    "mpeg1video": _mpeg2_nonreference,
+    # FFmpeg's decoders of these leave nothing out; each frame counts as a reference.
+    "vp8": lambda packet, size: False,
+    "vp9": lambda packet, size: False,
+}
+
+
+def tells_references(codec: str) -> bool:
+    """Whether packets of this codec show, without decoding, which frames others refer to."""
+    return codec in _NONREFERENCE or codec in INTRA_ONLY
+
+
+def is_reference(codec: str, packet: memoryview, size: int) -> bool:
+    """Whether other frames may refer to this packet's; where bytes do not tell, True.
+
+    `size` is what `length_bytes` said for the stream.
+    """
+    check = _NONREFERENCE.get(codec)
+    return check is None or not check(packet, size)
+
+
+def is_shown(codec: str, packet: memoryview) -> bool:
+    """Whether the packet gives a frame to see; VP8 hides its alternative references."""
+    return codec != "vp8" or len(packet) == 0 or bool(packet[0] >> 4 & 1)
