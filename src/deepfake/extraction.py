@@ -1,301 +1,31 @@
-"""One video -> its face tracks: sampled frames, MTCNN on a stride, boxes carried between, crops.
-
-Frames are read once and in order; only those between two looks of the detector are held, so
-memory does not grow with the length or the size of a video.
-"""
+"""Many videos -> extractions, faces and failures tables, in worker processes, resumable by the video."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from deepfake.config import SPEED_ONLY, Extract, digest
-from deepfake.crops import cut_square, sharpness, square_around
-from deepfake.faces import FaceDetector, Faces
-from deepfake.hashes import perceptual_hash
+from deepfake.config import SPEED_ONLY, Extract
+from deepfake.files import write_whole
 from deepfake.index import path_of
-from deepfake.shards import encode_crop, read_rows, write_shard
-from deepfake.tables import EXTRACTIONS, FACES, FAILURES, LANDMARKS, empty, write_whole
-from deepfake.tracks import Linker, overlap
-from deepfake.video import Frame, VideoError, sample
+from deepfake.shards import read_rows
+from deepfake.tables import EXTRACTIONS, FACES, FAILURES, LANDMARKS, empty
+from deepfake.video_faces import Job, extract, shard_name
 from deepfake.workers import Failed, Limits, run_each
-
-FORMAT = 1  # raise it when the same settings give other crops or rows
-HASHED_FRAMES = 8
-SECOND_LOOKS = 3  # a shot
-SECOND_LOOK_SIDE_PX = 1600
-CARRY_OVERLAP = 0.5  # below it a face moved too far for its box to be carried between two looks
-# A track seen by one look only, where others looked as well, is MTCNN's typical false alarm.
-LONE_SCORE = 0.99
-
-
-@dataclass
-class Look:
-    """A sampled frame and the faces in it, in full-frame pixels."""
-
-    frame: Frame
-    faces: Faces | None = None  # None: the detector has not looked
-    tracks: list[int] = field(default_factory=list)
-
-
-@dataclass
-class Found:
-    """Everything kept of a video."""
-
-    faces: list[dict[str, Any]] = field(default_factory=list)
-    pictures: list[bytes] = field(default_factory=list)
-    hashes: list[str] = field(default_factory=list)
-    n_sampled: int = 0
-    n_shots: int = 0
-
-
-class Extractor:
-    """State of one video's extraction."""
-
-    def __init__(self, settings: Extract, detector: FaceDetector) -> None:
-        self.settings = settings
-        self.detector = detector
-        self.linker = Linker(settings.max_gap_s)
-        self.found = Found()
-        self.second_looks = 0
-        self.shot_has_face = False
-        self.side_px = settings.detection_side_px
-        self.hash_every = max(settings.frames_per_video // HASHED_FRAMES, 1)
-
-    def run(self, frames: Iterator[Frame]) -> Found:
-        """Read all frames and return what was found."""
-        held: list[Look] = []
-        for frame in frames:
-            if self.found.n_sampled % self.hash_every == 0 and len(self.found.hashes) < HASHED_FRAMES:
-                self.found.hashes.append(perceptual_hash(frame.luma_thumb()))
-            self.found.n_sampled += 1
-            new_shot = not held or held[-1].frame.shot != frame.shot
-            if new_shot and held:
-                self._look(held[-1])
-                held = self._settle(held)
-            if new_shot:
-                self._start_shot()
-            held.append(Look(frame))
-            if new_shot or len(held) > self.settings.detection_stride:
-                self._look(held[-1])
-                held = self._settle(held)
-        if held:
-            self._look(held[-1])
-            self._settle(held)
-            self._keep(held[-1])
-        self._drop_false_alarms()
-        return self.found
-
-    def _start_shot(self) -> None:
-        self.found.n_shots += 1
-        self.second_looks, self.shot_has_face = 0, False
-        self.side_px = self.settings.detection_side_px
-
-    def _look(self, look: Look) -> None:
-        if look.faces is not None:
-            return
-        faces = self._detect(look.frame, self.side_px)
-        full_side = max(look.frame.width_px, look.frame.height_px)
-        may_look_again = self.settings.second_look and not self.shot_has_face and self.second_looks < SECOND_LOOKS
-        if not len(faces) and may_look_again and full_side > 1.2 * self.side_px:
-            self.second_looks += 1
-            closer_px = min(full_side, SECOND_LOOK_SIDE_PX)
-            faces = self._detect(look.frame, closer_px)
-            if len(faces):
-                self.side_px = closer_px
-        self.shot_has_face |= len(faces) > 0
-        look.faces = faces
-
-    def _detect(self, frame: Frame, side_px: int) -> Faces:
-        small = frame.small_rgb(side_px)
-        # In pixels of the detection picture, so that a larger one shows smaller faces.
-        usual_px = min(max(small.shape[:2]), self.settings.detection_side_px)
-        faces = self.detector.detect([small], round(self.settings.min_face_ratio * usual_px))[0]
-        most = 2 * self.settings.max_tracks
-        if len(faces) > most:
-            area = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1)
-            faces = faces.keep(np.sort(np.lexsort((faces.boxes[:, 0], -area))[:most]))
-        return faces.scaled(frame.width_px / small.shape[1], frame.height_px / small.shape[0])
-
-    def _settle(self, held: list[Look]) -> list[Look]:
-        """Fill the frames between two looks, keep all but the last, return the last to start the next stretch."""
-        first, last = held[0], held[-1]
-        if first is last:
-            if not first.tracks:
-                self._link(first)
-            return held
-        self._fill(held)
-        for look in held[1:]:
-            self._link(look)
-        for look in held[:-1]:
-            self._keep(look)
-        return [last]
-
-    def _fill(self, held: list[Look]) -> None:
-        """Carry boxes between two looks where each face is found again nearby; else look at the middle frame too."""
-        first, last = held[0], held[-1]
-        if len(held) < 3:
-            return
-        assert first.faces is not None and last.faces is not None
-        pairs = _same_faces(first.faces, last.faces)
-        if pairs is None:
-            middle = len(held) // 2
-            self._look(held[middle])
-            self._fill(held[: middle + 1])
-            self._fill(held[middle:])
-            return
-        start_s, step_s = first.frame.time_s, last.frame.time_s - first.frame.time_s
-        for look in held[1:-1]:
-            look.faces = _between(first.faces, last.faces, pairs, (look.frame.time_s - start_s) / max(step_s, 1e-9))
-
-    def _link(self, look: Look) -> None:
-        assert look.faces is not None
-        look.tracks = self.linker.update(look.frame.index, look.frame.time_s, look.frame.shot, look.faces)
-
-    def _keep(self, look: Look) -> None:
-        assert look.faces is not None
-        for number, track in enumerate(look.tracks):
-            box, landmarks = look.faces.boxes[number], look.faces.landmarks[number]
-            square = square_around(box, self.settings.margin_ratio)
-            crop = cut_square(look.frame, square, self.settings.crop_px)
-            row: dict[str, Any] = {
-                "shot": look.frame.shot,
-                "track": track,
-                "frame_index": look.frame.index,
-                "time_s": look.frame.time_s,
-                **dict(zip(("x0_px", "y0_px", "x1_px", "y1_px"), map(float, box), strict=True)),
-                "score": float(look.faces.scores[number]),
-                "is_detected": not isinstance(look.faces, CarriedFaces),
-                **dict(zip(LANDMARKS, map(float, landmarks.ravel()), strict=True)),
-                "crop_x0_px": square.x0_px,
-                "crop_y0_px": square.y0_px,
-                "crop_side_px": square.side_px,
-                "sharpness": sharpness(crop),
-            }
-            self.found.faces.append(row)
-            self.found.pictures.append(encode_crop(crop, self.settings.image_format, self.settings.jpeg_quality))
-
-    def _drop_false_alarms(self) -> None:
-        """Keep the longest and largest credible tracks, numbered by their first appearance."""
-        keep = credible_tracks(self.found.faces, self.settings.max_tracks)
-        numbers = {old: new for new, old in enumerate(keep)}
-        kept = [(f, p) for f, p in zip(self.found.faces, self.found.pictures, strict=True) if f["track"] in numbers]
-        for face, _ in kept:
-            face["track"] = numbers[face["track"]]
-        kept.sort(key=lambda item: (item[0]["track"], item[0]["frame_index"]))
-        self.found.faces = [face for face, _ in kept]
-        self.found.pictures = [picture for _, picture in kept]
-
-
-class CarriedFaces(Faces):
-    """Faces whose boxes were carried between two looks."""
-
-
-def _same_faces(first: Faces, last: Faces) -> list[tuple[int, int]] | None:
-    """Pairs of all faces of two looks, or None where one is missing or moved too far."""
-    if len(first) != len(last):
-        return None
-    shared = overlap(first.boxes, last.boxes)
-    pairs = [(i, int(shared[i].argmax())) for i in range(len(first))]
-    close = all(shared[i, j] >= CARRY_OVERLAP for i, j in pairs)
-    return pairs if close and len({j for _, j in pairs}) == len(pairs) else None
-
-
-def _between(first: Faces, last: Faces, pairs: list[tuple[int, int]], ratio: float) -> Faces:
-    a, b = [i for i, _ in pairs], [j for _, j in pairs]
-    mix = np.float32(ratio)
-    return CarriedFaces(
-        first.boxes[a] * (1 - mix) + last.boxes[b] * mix,
-        np.minimum(first.scores[a], last.scores[b]),
-        first.landmarks[a] * (1 - mix) + last.landmarks[b] * mix,
-    )
-
-
-def credible_tracks(faces: list[dict[str, Any]], max_tracks: int) -> list[int]:
-    """Numbers of the tracks to keep, by first appearance; `faces` are rows of the faces table."""
-    looks: dict[int, set[int]] = {}
-    for face in faces:
-        if face["is_detected"]:
-            looks.setdefault(face["shot"], set()).add(face["frame_index"])
-    by_track: dict[int, list[dict[str, Any]]] = {}
-    for face in faces:
-        by_track.setdefault(face["track"], []).append(face)
-    weights: dict[int, float] = {}
-    for track, rows in by_track.items():
-        seen = [row for row in rows if row["is_detected"]]
-        lone = len(seen) <= 1 and len(looks.get(rows[0]["shot"], ())) >= 4
-        if lone and max(row["score"] for row in rows) < LONE_SCORE:
-            continue
-        side = np.median([max(row["x1_px"] - row["x0_px"], row["y1_px"] - row["y0_px"]) for row in rows])
-        weights[track] = float(len(rows) * side)
-    best = sorted(weights, key=lambda track: (-weights[track], track))[:max_tracks]
-    start = {t: (by_track[t][0]["frame_index"], by_track[t][0]["x0_px"], t) for t in best}
-    return sorted(best, key=lambda track: start[track])
-
-
-@dataclass(frozen=True)
-class Job:
-    """One video to extract: where it lies, what it holds, where its shard goes."""
-
-    video_id: str
-    path: Path
-    shard_path: Path
-    settings: Extract
-
-
-@lru_cache(maxsize=2)
-def _detector(min_face_ratio: float, min_score: float, device: str) -> FaceDetector:
-    cv2.setNumThreads(1)
-    return FaceDetector(min_face_ratio, min_score, device)
-
-
-def shard_name(sha256: str, settings: Extract, values: dict[str, Any]) -> str:
-    """Path of a video's shard below the work folder: by content and settings, so runs never mix."""
-    key = digest({"content": sha256, "settings": values, "format": FORMAT})
-    return f"crops/{digest({'settings': values, 'format': FORMAT})[:12]}/{key[:2]}/{key[:32]}.tar"
-
-
-def extract(job: Job) -> str | None:
-    """Extract one video into its shard; return None, or the reason where the file cannot be read."""
-    settings = job.settings
-    detector = _detector(settings.min_face_ratio, settings.min_score, "cpu")
-    try:
-        frames = sample(
-            job.path,
-            settings.sampling,
-            n_frames=settings.frames_per_video,
-            sample_fps=settings.sample_fps,
-            backend=settings.backend,
-        )
-        found = Extractor(settings, detector).run(iter(frames))
-    except VideoError as error:
-        return str(error)
-    rows = {
-        "decoder": frames.decoder,
-        "decoder_reason": frames.decoder_reason,
-        "n_sampled": found.n_sampled,
-        "n_shots": found.n_shots,
-        "frame_hashes": found.hashes,
-        "faces": found.faces,
-    }
-    extension = "jpg" if settings.image_format == "jpeg" else "png"
-    names = [f"{f['track']:03d}.{f['frame_index']:07d}.{extension}" for f in found.faces]
-    write_shard(job.shard_path, list(zip(names, found.pictures, strict=True)), rows)
-    return None
 
 
 def extraction_rows(video_id: str, shard: str, rows: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The extractions row and the faces rows of a video, from its shard's rows."""
-    faces = [{"video_id": video_id, **face, "shard": shard} for face in rows["faces"]]
+    faces = [
+        {"video_id": video_id, **face, **dict(zip(LANDMARKS, face["landmarks"], strict=True)), "shard": shard}
+        for face in rows["faces"]
+    ]
     summary = {
         "video_id": video_id,
         "status": "ok" if faces else "no_face",
@@ -395,6 +125,6 @@ def extract_table(
             bar.update()
     return ExtractedTables(
         pd.DataFrame(summaries).reindex(columns=list(empty(EXTRACTIONS).columns)),
-        pd.DataFrame(faces) if faces else empty(FACES),
+        pd.DataFrame(faces)[list(empty(FACES).columns)] if faces else empty(FACES),
         pd.DataFrame(failures) if failures else empty(FAILURES),
     )

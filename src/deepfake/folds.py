@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake.config import UserError
-from deepfake.hashes import as_words, near_pairs
+from deepfake.duplicates import as_words, near_pairs
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from deepfake.config import UserError
-from deepfake.tables import write_whole
+from deepfake.files import write_whole
 
 ROWS = "rows.json"
 

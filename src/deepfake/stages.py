@@ -7,10 +7,8 @@ Nothing heavy is imported here, so that `--help` and a second run answer at once
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake.config import PROJECT_ROOT, Config, UserError, digest, section_values
+from deepfake.files import current_commit, sha256_of, write_whole
 
 FORMAT = 1  # raise it when the same settings give other tables
 
@@ -148,21 +147,6 @@ STAGES = {
 }  # fmt: skip
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def commit() -> str:
-    """The project's git commit, with -dirty where files differ from it; unknown outside git."""
-    try:
-        command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
 def raw_listing(config: Config) -> str:
     """A digest of what lies in the raw folder: names, sizes, times, and the text of the label files."""
     root = config.path(config.index.root)
@@ -174,7 +158,7 @@ def raw_listing(config: Config) -> str:
             entries.append([os.fsencode(folder).hex(), os.fsencode(name).hex(), state.st_size, state.st_mtime_ns])
     labels = config.index.labels_csv
     if labels is not None and config.path(labels).is_file():
-        entries.append(file_digest(config.path(labels)))
+        entries.append(sha256_of(config.path(labels)))
     return digest(entries)
 
 
@@ -185,7 +169,7 @@ def fingerprint(stage: Stage, config: Config, limit: int | None) -> str:
             "format": FORMAT,
             "stage": stage.name,
             "settings": {section: section_values(config, section) for section in stage.sections},
-            "inputs": [[path.name, file_digest(path)] for path in stage.input_paths(config)],
+            "inputs": [[path.name, sha256_of(path)] for path in stage.input_paths(config)],
             "raw": raw_listing(config) if stage.name.startswith("01") else None,
             "limit": limit,
         }
@@ -212,7 +196,7 @@ def is_current(stage: Stage, config: Config, limit: int | None) -> bool:
     """Whether the stage would make again what is there."""
     try:
         manifest = json.loads(stage.manifest_path(config).read_text())
-        outputs = {_short(path, config): file_digest(path) for path in stage.output_paths(config)}
+        outputs = {_short(path, config): sha256_of(path) for path in stage.output_paths(config)}
         if outputs != manifest["outputs"] or manifest["fingerprint"] != fingerprint(stage, config, limit):
             return False
         return not (stage.name.startswith("02") and missing_shards(config))
@@ -234,16 +218,14 @@ def note_done(stage: Stage, config: Config, limit: int | None, seconds: float, s
         "fingerprint": fingerprint(stage, config, limit),
         "settings": {section: section_values(config, section) for section in stage.sections},
         "limit": limit,
-        "outputs": {_short(path, config): file_digest(path) for path in stage.output_paths(config)},
-        "commit": commit(),
+        "outputs": {_short(path, config): sha256_of(path) for path in stage.output_paths(config)},
+        "commit": current_commit(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
         "summary": summary,
     }
     path = stage.manifest_path(config)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    aside.write_text(json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n")
-    aside.replace(path)
+    write_whole(path, (json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n").encode())
 
 
 @contextmanager

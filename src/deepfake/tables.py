@@ -6,7 +6,6 @@ To add a column, add it to its `Table` below; anything that changes a meaning ch
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepfake.config import UserError
+from deepfake.files import write_whole as write_whole
 
 
 @dataclass(frozen=True)
@@ -186,20 +186,6 @@ def check(table: Table, frame: pd.DataFrame) -> pa.Table:
 def empty(table: Table) -> pd.DataFrame:
     """The table without rows."""
     return table.schema.empty_table().to_pandas()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file aside, flush it to the disk and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with aside.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def write(table: Table, frame: pd.DataFrame, path: Path) -> None:

@@ -1,0 +1,61 @@
+"""From frame logits to track logits to one logit a video.
+
+A video is as fake as its worst credible track, and a track is judged half by all its frames and
+half by its worst quarter: so neither three honest bystanders nor twenty untouched frames hide a
+forged face. What the maximum adds on crowds of real faces is taken off by the calibration.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from deepfake.config import Ensemble
+
+
+def track_logit(logits: np.ndarray, settings: Ensemble) -> float:
+    """One logit for a track's frame logits (n,), n >= 1; short tracks are drawn towards 0."""
+    if not len(logits):
+        raise ValueError("a track without frames has no logit")
+    values = np.sort(np.asarray(logits, np.float64))[::-1]
+    worst = values[: max(int(np.ceil(settings.top_ratio * len(values))), 1)].mean()
+    value = settings.top_weight * worst + (1 - settings.top_weight) * values.mean()
+    return float(value * len(values) / (len(values) + settings.prior_frames))
+
+
+def track_logits(frame_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:
+    """Rows of the track_scores table from rows of the frame_scores table."""
+    rows = [
+        {"model": model, "video_id": video_id, "track": track, "n_frames": len(part), "logit": logit}
+        for (model, video_id, track), part in frame_scores.groupby(["model", "video_id", "track"], sort=True)["logit"]
+        for logit in [track_logit(part.to_numpy(), settings)]
+    ]
+    return pd.DataFrame(rows, columns=["model", "video_id", "track", "n_frames", "logit"])
+
+
+def credible(n_frames: np.ndarray, min_frames: int) -> np.ndarray:
+    """Which tracks (n,) count: those of `min_frames` or more, or all where there is none."""
+    long = np.asarray(n_frames) >= min_frames
+    return long if long.any() else np.ones(len(long), bool)
+
+
+def video_logits(track_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:
+    """Columns model, video_id, logit, n_faces, n_tracks, track: each model's worst credible track of each video.
+
+    Equal logits go to the lower track number.
+    """
+    rows = []
+    for (model, video_id), part in track_scores.groupby(["model", "video_id"], sort=True):
+        kept = part[credible(part["n_frames"].to_numpy(), settings.min_track_frames)]
+        worst = kept.sort_values(["logit", "track"], ascending=[False, True]).iloc[0]
+        rows.append(
+            {
+                "model": model,
+                "video_id": video_id,
+                "logit": float(worst["logit"]),
+                "n_faces": int(part["n_frames"].sum()),
+                "n_tracks": len(part),
+                "track": int(worst["track"]),
+            }
+        )
+    return pd.DataFrame(rows, columns=["model", "video_id", "logit", "n_faces", "n_tracks", "track"])

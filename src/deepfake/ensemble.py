@@ -1,0 +1,149 @@
+"""Stack the members' video logits and calibrate: one p_fake a video, fitted out of fold.
+
+A member's weight cannot be negative and is pulled towards an equal share, so that few videos do
+not turn a worse member into a correction of a better one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit
+
+from deepfake.aggregate import video_logits
+from deepfake.calibration import Calibration, fit
+from deepfake.config import Ensemble, UserError
+
+ENSEMBLE = "ensemble"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """p_fake = calibration(sum of weight * member logit); `prior` is for videos without a score."""
+
+    members: tuple[str, ...]
+    weights: tuple[float, ...]
+    calibration: Calibration
+    prior: float
+
+    def logits(self, member_logits: np.ndarray) -> np.ndarray:
+        """Stacked logits (n,) of member logits (n, members)."""
+        return np.asarray(member_logits @ np.array(self.weights))
+
+    def p_fake(self, member_logits: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities (n,) of member logits (n, members)."""
+        return np.asarray(self.calibration.apply(self.logits(member_logits)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a manifest."""
+        return {**asdict(self), "members": list(self.members), "weights": list(self.weights)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Stack:
+        """The stack a manifest holds."""
+        weights = tuple(float(w) for w in values["weights"])
+        members = tuple(str(m) for m in values["members"])
+        if len(weights) != len(members) or not np.isfinite(weights).all():
+            raise ValueError(f"stack of members {members} with weights {weights}: wanted one finite weight each")
+        return cls(members, weights, Calibration.from_dict(values["calibration"]), float(values["prior"]))
+
+
+def class_weights(labels: np.ndarray, fake_share: float | None) -> np.ndarray:
+    """Weights (n,), mean 1, under which the share of fakes is `fake_share`; None: all 1."""
+    labels = np.asarray(labels)
+    share = labels.mean()
+    if fake_share is None or share in (0, 1):
+        return np.ones(len(labels))
+        return np.asarray(self.calibration.apply(self.logits(member_logits)), np.float64)
+
+
+def fit_stack(member_logits: np.ndarray, labels: np.ndarray, members: Sequence[str], settings: Ensemble) -> Stack:
+    """Fit weights, then calibration, on member logits (n, members) that no member was trained on."""
+    weights = class_weights(labels, settings.fake_share)
+    equal = np.full(len(members), 1 / len(members))
+    stacked = _weights(member_logits, labels, weights, equal, settings.stack_l2) if len(members) > 1 else equal
+    calibration = fit(member_logits @ stacked, labels, settings.calibration, weights)
+    prior = settings.fake_share if settings.fake_share is not None else float(np.mean(labels))
+    return Stack(tuple(members), tuple(float(w) for w in stacked), calibration, prior)
+
+
+def _weights(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, equal: np.ndarray, l2: float) -> np.ndarray:
+    """Weights of lowest log loss + l2 / 2 * distance² to equal ones, none negative, beside a free intercept."""
+    sign = np.where(labels == 1, 1.0, -1.0)
+    design = np.column_stack([logits, np.ones(len(logits))])
+
+    def cost(line: np.ndarray) -> tuple[float, np.ndarray]:
+        z = design @ line
+        slope = -weights * sign * expit(-sign * z)
+        off = np.append(line[:-1] - equal, 0.0)
+        return float(-weights @ log_expit(sign * z) + l2 / 2 * off @ off), design.T @ slope + l2 * off
+
+    start = np.append(equal, 0.0)
+    bounds = [(0.0, None)] * len(equal) + [(None, None)]
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    line: np.ndarray = found.x[:-1]
+    return line if line.sum() > 1e-6 else equal
+
+
+def member_table(track_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:
+    """Video logits with a column a member, indexed by video_id, and n_faces, n_tracks; every member has every video."""
+    videos = video_logits(track_scores, settings)
+    wide = videos.set_index(["video_id", "model"])["logit"].unstack().sort_index()  # noqa: PD010 - keys are unique
+    missing = wide.isna().to_numpy()
+    if missing.any():
+        row, column = np.argwhere(missing)[0]
+        raise UserError(
+            f"member {wide.columns[column]!r} has no score of video {wide.index[row]!r}, others have: "
+            "run the training and prediction stages again"
+        )
+    counts = videos.drop_duplicates("video_id").set_index("video_id")[["n_faces", "n_tracks"]]
+    return wide.join(counts)
+
+
+def out_of_fold(
+    table: pd.DataFrame, labels: np.ndarray, folds: np.ndarray, members: Sequence[str], settings: Ensemble
+) -> dict[str, np.ndarray]:
+    """p_fake (n,) of the ensemble and of each member alone, each fold stacked and calibrated on the others."""
+    logits = table[list(members)].to_numpy(float)
+    chosen = {ENSEMBLE: list(range(len(members))), **{name: [i] for i, name in enumerate(members)}}
+    p = {name: np.empty(len(table)) for name in chosen}
+    for fold in np.unique(folds):
+        held = folds == fold
+        for name, columns in chosen.items():
+            names = [members[i] for i in columns]
+            stack = fit_stack(logits[~held][:, columns], labels[~held], names, settings)
+            p[name][held] = stack.p_fake(logits[held][:, columns])
+    return p
+
+
+def score_rows(
+    model: str, p_fake: pd.Series, counts: pd.DataFrame, fallbacks: Mapping[str, str], prior: float
+) -> pd.DataFrame:
+    """Rows of video_scores: scored videos (`p_fake` by video_id) and those that get the prior, with the reason."""
+    scored = counts.loc[p_fake.index, ["n_faces", "n_tracks"]].assign(p_fake=p_fake, fallback=None)
+    rest = pd.DataFrame(
+        {"n_faces": 0, "n_tracks": 0, "p_fake": prior, "fallback": pd.Series(dict(fallbacks), dtype=object)}
+    )
+    both = pd.concat([scored, rest[scored.columns]]) if len(rest) else scored
+    return both.rename_axis("video_id").reset_index().assign(model=model)
+
+
+def fallback_reasons(video_ids: Sequence[str], extractions: pd.DataFrame, scored: set[str]) -> dict[str, str]:
+    """Why each video without a score has none: no_face, or unreadable with the reason."""
+    known = extractions.set_index("video_id")
+    reasons = {}
+    for video_id in video_ids:
+        if video_id in scored:
+            continue
+        if video_id not in known.index:
+            reasons[video_id] = "not_extracted"
+        elif known.loc[video_id, "status"] == "no_face":
+            reasons[video_id] = "no_face"
+        else:
+            reasons[video_id] = f"unreadable: {known.loc[video_id, 'reason']}"
+    return reasons

@@ -1,0 +1,44 @@
+"""Whole files: their hash, writing them, and the state of the project they were made with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+from deepfake.config import PROJECT_ROOT
+
+BLOCK_BYTES = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 (64 hex digits) of a file's bytes, read in blocks."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file aside, flush it to the disk and rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def current_commit() -> str:
+    """The project's git commit (12 digits), with -dirty where tracked files differ from it; unknown outside git."""
+    try:
+        command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

@@ -1,0 +1,101 @@
+"""The submission CSV: one row for every video that was asked for, in the order that was asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from deepfake.config import UserError
+from deepfake.files import write_whole
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Rows in order, and what had to be filled in."""
+
+    names: list[str]
+    p_fake: list[float]
+    fallbacks: dict[str, str]
+    left_out: list[str]
+
+    def csv_bytes(self) -> bytes:
+        """`filename,label` as UTF-8; names with commas, quotes or line ends are quoted."""
+        return csv_bytes([("filename", "label"), *zip(self.names, map(rounded, self.p_fake), strict=True)])
+
+
+def rounded(p_fake: float) -> str:
+    """A probability with six digits, enough for every metric."""
+    return f"{p_fake:.6f}"
+
+
+def csv_bytes(rows: Sequence[Sequence[object]]) -> bytes:
+    """Rows as a CSV file's bytes."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def read_sample(path: Path) -> list[str]:
+    """The file names of a sample submission, in order."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if "filename" not in (reader.fieldnames or []):
+                raise UserError(f"{path}: columns {reader.fieldnames}; wanted filename and label")
+            names = [row["filename"] for row in reader]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"sample submission {str(path)!r} cannot be read: {error}") from None
+    repeated = pd.Series(names)[pd.Series(names).duplicated()]
+    if len(repeated):
+        raise UserError(f"{path}: {repeated.iloc[0]!r} stands there twice; keep one")
+    if not names:
+        raise UserError(f"{path}: no rows; wanted one a video")
+    return names
+
+
+def short_names(video_ids: Sequence[str]) -> dict[str, str]:
+    """video_id of each file name; the whole id where two files share a name."""
+    names = pd.Series([PurePosixPath(video_id).name for video_id in video_ids])
+    unique = ~names.duplicated(keep=False)
+    return {
+        (name if alone else video_id): video_id for name, alone, video_id in zip(names, unique, video_ids, strict=True)
+    }
+
+
+def make_submission(scores: pd.DataFrame, sample: list[str] | None, prior: float, clip_p: float) -> Submission:
+    """Lay the scores (rows of video_scores of one model) out in the sample's order, or sorted by name without one.
+
+    A name of the sample without a video gets the prior and counts as a fallback; a video that the
+    sample does not name is left out and counted.
+    """
+    by_name = short_names(scores["video_id"].tolist())
+    by_id = scores.set_index("video_id")
+    names = sample if sample is not None else sorted(by_name)
+    p_fake, fallbacks = [], {}
+    for name in names:
+        video_id = by_name.get(name, name)
+        if video_id not in by_id.index:
+            p_fake.append(prior)
+            fallbacks[name] = "no such video in the test folders"
+            continue
+        row = by_id.loc[video_id]
+        p_fake.append(float(min(max(row["p_fake"], clip_p), 1 - clip_p)))
+        if isinstance(row["fallback"], str):
+            fallbacks[name] = row["fallback"]
+    if sample is not None and len(fallbacks) == len(names) and not set(by_name) & set(names):
+        raise UserError(
+            f"the sample submission names {len(names)} videos, such as {names[0]!r}, and none of them is among the "
+            f"{len(by_name)} test videos, such as {next(iter(by_name), 'none')!r}; check index.test_folders"
+        )
+    left_out = sorted(set(by_name) - set(names))
+    return Submission(names, p_fake, fallbacks, left_out)
+
+
+def write_submission(path: Path, submission: Submission) -> None:
+    """Write the CSV whole."""
+    write_whole(path, submission.csv_bytes())

@@ -1,0 +1,66 @@
+"""The video score: a forged face is found among honest ones, a short fake in a long video."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepfake.aggregate import credible, track_logit, track_logits, video_logits
+from deepfake.config import Ensemble
+
+SETTINGS = Ensemble()
+FAKE, REAL = np.log(0.97 / 0.03), np.log(0.03 / 0.97)
+
+
+def p_of(tracks: list[list[float]]) -> float:
+    rows = [
+        {"model": "frames", "video_id": "v", "track": t, "frame_index": i, "logit": logit}
+        for t, logits in enumerate(tracks)
+        for i, logit in enumerate(logits)
+    ]
+    logit = video_logits(track_logits(pd.DataFrame(rows), SETTINGS), SETTINGS)["logit"].iloc[0]
+    return float(1 / (1 + np.exp(-logit)))
+
+
+@pytest.mark.parametrize("faces", [3, 4])
+def test_one_forged_face_among_honest_ones_is_found(faces: int) -> None:
+    assert p_of([[FAKE] * 32] + [[REAL] * 32] * (faces - 1)) > 0.5
+    assert p_of([[REAL] * 32] * (faces - 1) + [[FAKE] * 32]) > 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_fake_in_ten_of_thirty_two_frames_is_found_wherever_they_are(seed: int) -> None:
+    logits = np.array([FAKE] * 10 + [REAL] * 22)
+    assert p_of([logits.tolist()]) > 0.5
+    assert p_of([np.random.default_rng(seed).permutation(logits).tolist()]) > 0.5
+
+
+def test_a_crowd_of_four_real_faces_stays_below_a_tenth() -> None:
+    assert p_of([[REAL] * 32] * 4) < 0.1
+
+
+def test_a_track_is_half_its_mean_and_half_its_worst_quarter() -> None:
+    plain = Ensemble(prior_frames=0)
+    assert track_logit(np.array([4.0, 0.0, 0.0, 0.0]), plain) == pytest.approx(0.5 * 4 + 0.5 * 1)
+
+
+def test_a_track_of_one_frame_is_trusted_half() -> None:
+    assert track_logit(np.array([3.0]), SETTINGS) == pytest.approx(1.5)
+
+
+def test_a_track_without_frames_is_an_error() -> None:
+    with pytest.raises(ValueError, match="without frames"):
+        track_logit(np.array([]), SETTINGS)
+
+
+def test_a_flicker_of_two_frames_does_not_decide_beside_a_long_track() -> None:
+    assert p_of([[REAL] * 32, [FAKE] * 2]) < 0.1
+
+
+def test_short_tracks_count_where_there_is_no_longer_one() -> None:
+    assert credible(np.array([2, 1]), 3).tolist() == [True, True]
+    assert p_of([[FAKE] * 2]) > 0.5
+
+
+def test_the_order_of_faces_does_not_matter_and_ties_go_to_the_lower_track() -> None:
+    rows = pd.DataFrame({"model": "m", "video_id": "v", "track": [1, 0], "n_frames": [32, 32], "logit": [1.0, 1.0]})
+    assert video_logits(rows, SETTINGS)["track"].tolist() == [0]
