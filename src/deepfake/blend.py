@@ -28,6 +28,7 @@ HALF_OUTLINES = {
     # Below the nose to the chin.
     "mouth": [(0.0, 0.78), (0.42, 0.82), (0.62, 1.1), (0.55, 1.45), (0.3, 1.74), (0.0, 1.8)],
 }
+MAX_HUE_MISFIT = 20.0  # in Lab
 MAX_OFFSET_LEVELS = 20.0
 MAX_GAP_FRAMES = 8  # a face unseen for longer is left alone
 
@@ -254,10 +255,14 @@ def sample_through(picture_HWC: np.ndarray, warp: Callable[[np.ndarray], np.ndar
 # --- Colours and blends --------------------------------------------------------------------------
 
 
-def _masked_mean_std(values_HWC: np.ndarray, mask_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    weight = mask_HW[..., None] / max(float(mask_HW.sum()), 1e-6)
-    mean = (values_HWC * weight).sum((0, 1))
-    return mean, np.sqrt((((values_HWC - mean) ** 2) * weight).sum((0, 1)))
+def _skin_mean_std(lab_HWC: np.ndarray, mask_HW: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    inside = lab_HWC[mask_HW > 0.5]
+    if not len(inside):
+        inside = lab_HWC.reshape(-1, 3)
+    # A wall behind a turned face has another hue than most of what is under the mask.
+    hue_misfit = np.linalg.norm(inside[:, 1:] - np.median(inside[:, 1:], axis=0), axis=1)
+    skin = inside[hue_misfit <= MAX_HUE_MISFIT]
+    return skin.mean(0), skin.std(0)
 
 
 def match_colour(
@@ -267,8 +272,8 @@ def match_colour(
     lab = cv2.cvtColor(picture_HWC.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     # Every third row and column is enough for two moments.
     wanted = cv2.cvtColor(like_HWC[::3, ::3].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    mean, std = _masked_mean_std(lab[::3, ::3], mask_HW[::3, ::3])
-    wanted_mean, wanted_std = _masked_mean_std(wanted, mask_HW[::3, ::3])
+    mean, std = _skin_mean_std(lab[::3, ::3], mask_HW[::3, ::3])
+    wanted_mean, wanted_std = _skin_mean_std(wanted, mask_HW[::3, ::3])
     gain = np.clip(wanted_std / np.maximum(std, 1e-3), 0.6, 1.6)
     moved = (lab - mean) * gain + wanted_mean
     rgb = cv2.cvtColor((lab + strength * (moved - lab)).astype(np.float32), cv2.COLOR_LAB2RGB)
@@ -284,12 +289,13 @@ def seamless(picture_HWC: np.ndarray, target_HWC: np.ndarray, mask_HW: np.ndarra
     small = (max(mask_HW.shape[1] // 8, 4), max(mask_HW.shape[0] // 8, 4))
     ring = cv2.resize(((mask_HW > 0.02) & (mask_HW < 0.6)).astype(np.float32), small, interpolation=cv2.INTER_AREA)
     gap = cv2.resize(target_HWC.astype(np.float32) - picture_HWC, small, interpolation=cv2.INTER_AREA)
+    # Where hair or a wall meets skin there is nothing to match.
+    ring *= np.exp(-((np.abs(gap).max(2) / (2 * MAX_OFFSET_LEVELS)) ** 2))
     spread = np.zeros_like(gap)
     weight = np.full(ring.shape, 1e-6, np.float32)
     for sigma, share in ((1.0, 1.0), (3.0, 0.1), (9.0, 0.01)):  # near the border the near border counts
         spread += share * cv2.GaussianBlur(gap * ring[..., None], (0, 0), sigma)
         weight += share * cv2.GaussianBlur(ring, (0, 0), sigma)
-    # More than that is not skin meeting skin, but hair or background under the border of a turned face.
     offset = np.clip(spread / weight[..., None], -MAX_OFFSET_LEVELS, MAX_OFFSET_LEVELS)
     offset = cv2.resize(offset, mask_HW.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(np.clip(np.round(picture_HWC + offset), 0, 255).astype(np.uint8))
