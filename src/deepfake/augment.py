@@ -1,0 +1,80 @@
+"""How crops are changed before a network sees them; the only door to albumentations.
+
+A real crop and its fake get the same draw, so that nothing but the forgery tells them apart.
+To add a change, add a line to `_changes`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from collections.abc import Sequence
+
+# Set before the import below: albumentations asks the network for newer versions while it is imported.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A
+import cv2
+import numpy as np
+
+
+def strict(transform: str, **arguments: object) -> A.BasicTransform:
+    """An albumentations transform by name; unknown arguments, a mere warning over there, are errors."""
+    if not hasattr(A, transform):
+        raise ValueError(f"albumentations {A.__version__} has no transform {transform!r}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*not valid for transform.*")
+        try:
+            return getattr(A, transform)(**arguments)
+        except UserWarning as warning:
+            raise ValueError(f"albumentations {A.__version__}: {warning}; the defaults would be used") from None
+
+
+def _changes() -> list[A.BasicTransform]:
+    steps = {"downscale": cv2.INTER_AREA, "upscale": cv2.INTER_LINEAR}
+    return [
+        strict("HorizontalFlip", p=0.5),
+        strict(
+            "Affine", scale=(0.92, 1.12), translate_percent=(-0.04, 0.04), rotate=(-6, 6),
+            border_mode=cv2.BORDER_REFLECT_101, p=0.7,
+        ),
+        strict(
+            "ColorJitter", brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=(-0.03, 0.03), p=0.5,
+        ),
+        A.OneOf(
+            [
+                strict("Downscale", scale_range=(0.5, 0.9), interpolation_pair=steps),
+                strict("GaussianBlur", blur_limit=0, sigma_limit=(0.3, 1.2)),
+                strict("GaussNoise", std_range=(0.01, 0.04)),
+            ],
+            p=0.3,
+        ),
+        strict("ImageCompression", quality_range=(50, 100), p=0.5),
+    ]  # fmt: skip
+
+
+def resize(crop_HWC: np.ndarray, input_px: int) -> np.ndarray:
+    """A square crop at the side the network sees; the only change for evaluation."""
+    if crop_HWC.shape[:2] == (input_px, input_px):
+        return crop_HWC
+    way = cv2.INTER_AREA if crop_HWC.shape[0] > input_px else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(crop_HWC, (input_px, input_px), interpolation=way))
+
+
+class TrainTransform:
+    """Random flips, small shifts, colours and compression, drawn from the seed of each call alone."""
+
+    def __init__(self, input_px: int) -> None:
+        self.input_px = input_px
+        self.changes = A.Compose(_changes())
+
+    def __call__(self, crops: Sequence[np.ndarray], seed: Sequence[int]) -> list[np.ndarray]:
+        """Change all crops (HWC uint8 RGB) by one draw; equal seeds give equal pictures."""
+        return [self._change(resize(crop, self.input_px), seed) for crop in crops]
+
+    def _change(self, crop_HWC: np.ndarray, seed: Sequence[int]) -> np.ndarray:
+        state = np.random.SeedSequence(seed)
+        # set_random_seed would give every transform the same stream, and so the same yes or no.
+        self.changes.set_random_state(np.random.default_rng(state), random.Random(int(state.generate_state(1)[0])))
+        return np.ascontiguousarray(self.changes(image=crop_HWC)["image"])

@@ -1,0 +1,333 @@
+"""Logits of frames and tracks by finished models, out of fold and for videos to predict.
+
+What a frame model makes of a video's crops is kept beside the model, so stages 04, 05 and 06 compute
+it once. Letters: N crops, D features, T frames of a track.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from deepfake.augment import resize
+from deepfake.checkpoints import load_model, read_card
+from deepfake.config import Config, Predict, UserError, digest
+from deepfake.datasets import Tables, TrackFeatures, content_digest, pad_tracks
+from deepfake.models.frames import FrameClassifier
+from deepfake.models.sequences import SequenceClassifier
+from deepfake.shards import read_crop
+from deepfake.tables import write_whole
+
+MAX_BF16_DIFFERENCE = 0.1  # logits; calibration and thresholds do not see less
+VIDEOS_PER_PART = 500  # a killed stage scores at most so many videos again
+MIN_VIDEOS_TO_DIFFER = 11  # ten videos of one kind may well get the same score
+PLACES = ["video_id", "track", "frame_index", "shard", "offset", "size"]
+log = logging.getLogger(__name__)
+
+
+def choose_device(device: str) -> torch.device:
+    """The device by the setting's word; auto: CUDA where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"predict.device={device}: PyTorch {torch.__version__} finds no CUDA here; use auto or cpu")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise UserError("predict.device=mps: there is no Apple GPU here; use auto or cpu")
+    return torch.device(device)
+
+
+def is_fast_at_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is worth its loss of digits on this device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type != "cpu":
+        return False
+    has: Mapping[str, Any] = torch.cpu.get_capabilities()
+    return bool(has.get("amx_bf16") or has.get("avx512_bf16"))
+
+
+class FrameScorer:
+    """A frame model on its device, in the precision the settings and the equality gate allow.
+
+    The gate compares logits of the first crops it sees, or of `probe` crops (HWC uint8 RGB), in both precisions.
+    """
+
+    def __init__(self, model: FrameClassifier, predict: Predict, probe: Sequence[np.ndarray] = ()) -> None:
+        self.device = choose_device(predict.device)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.batch_size = predict.batch_size
+        self.bf16 = predict.precision == "bf16"
+        self.bf16_difference: float | None = None
+        if predict.precision == "auto" and is_fast_at_bf16(self.device) and len(probe):
+            self._pass_gate(probe)
+
+    def _pass_gate(self, probe: Sequence[np.ndarray]) -> None:
+        batch = self._batch(probe)
+        differences = (self._forward(batch, True)[0] - self._forward(batch, False)[0]).abs()
+        self.bf16_difference = float(differences.max())
+        self.bf16 = self.bf16_difference <= MAX_BF16_DIFFERENCE
+        log.info("bf16 moves logits by up to %.3f: %s", self.bf16_difference, "used" if self.bf16 else "fp32 is used")
+
+    def _batch(self, crops: Sequence[np.ndarray]) -> torch.Tensor:
+        side = self.model.input_px
+        return torch.from_numpy(np.stack([resize(crop, side) for crop in crops]).transpose(0, 3, 1, 2))
+
+    @torch.inference_mode()
+    def _forward(self, crops_NCHW: torch.Tensor, bf16: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        crops_NCHW = crops_NCHW.to(self.device, non_blocking=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            features_ND = self.model.features_BD(crops_NCHW)
+        features_ND = features_ND.float()
+        return self.model.logits_of(features_ND).cpu(), features_ND.cpu()
+
+    def batch(self, crops_NCHW: torch.Tensor, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """float32 logits_N and float16 features_ND of crops at the model's size; `names` is for errors."""
+        logits_N, features_ND = self._forward(crops_NCHW, self.bf16)
+        bad = [name for name, good in zip(names, logits_N.isfinite().tolist(), strict=True) if not good]
+        if bad:
+            raise UserError(
+                f"scoring: {len(bad)} logits are no numbers, the first for {bad[0]}; the weights are "
+                "spoilt, or set predict.precision=fp32"
+            )
+        return logits_N.numpy(), features_ND.numpy().clip(-65504, 65504).astype(np.float16)
+
+    def crops(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """float32 logits_N and float16 features_ND of crops (HWC uint8 RGB, square, any size)."""
+        parts = [
+            self.batch(self._batch(part), [f"crop {start + i}" for i in range(len(part))])
+            for start in range(0, len(crops), self.batch_size)
+            for part in (crops[start : start + self.batch_size],)
+        ]
+        if not parts:
+            return np.empty(0, np.float32), np.empty((0, self.model.n_features), np.float16)
+        return np.concatenate([logits for logits, _ in parts]), np.concatenate([features for _, features in parts])
+
+
+class _Crops(Dataset[torch.Tensor]):
+    def __init__(self, faces: pd.DataFrame, work_dir: Path, input_px: int) -> None:
+        self.work_dir, self.input_px = work_dir, input_px
+        self.shards, self.offsets, self.sizes = (faces[n].to_numpy() for n in ("shard", "offset", "size"))
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def crop(self, i: int) -> np.ndarray:
+        return read_crop(self.work_dir, str(self.shards[i]), int(self.offsets[i]), int(self.sizes[i]))
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(resize(self.crop(i), self.input_px).transpose(2, 0, 1)))
+
+
+@dataclass(frozen=True)
+class FrameOutputs:
+    """Rows of faces with the frame model's logit and features, in the same order."""
+
+    faces: pd.DataFrame
+    logits_N: np.ndarray
+    features_ND: np.ndarray
+
+    def scores(self, model_name: str) -> pd.DataFrame:
+        """The rows of FRAME_SCORES."""
+        rows = self.faces[["video_id", "track", "frame_index"]].assign(model=model_name, logit=self.logits_N)
+        return rows[["model", "video_id", "track", "frame_index", "logit"]].reset_index(drop=True)
+
+
+def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader_workers: int = 0) -> FrameOutputs:
+    """Score stored crops; `faces` are rows of the faces table."""
+    crops = _Crops(faces, work_dir, scorer.model.input_px)
+    loader = DataLoader(
+        crops, batch_size=scorer.batch_size, num_workers=loader_workers, pin_memory=scorer.device.type == "cuda"
+    )
+    names = [f"{v!r} track {t} frame {f}" for v, t, f in faces[PLACES[:3]].itertuples(index=False)]
+    logits_N = np.empty(len(faces), np.float32)
+    features_ND = np.empty((len(faces), scorer.model.n_features), np.float16)
+    start = 0
+    for batch_NCHW in loader:
+        rows = slice(start, start + len(batch_NCHW))
+        logits_N[rows], features_ND[rows] = scorer.batch(batch_NCHW, names[rows])
+        start += len(batch_NCHW)
+    return FrameOutputs(faces, logits_N, features_ND)
+
+
+def _probe(faces: pd.DataFrame, work_dir: Path, input_px: int, n_crops: int = 8) -> list[np.ndarray]:
+    spread = faces.iloc[np.unique(np.linspace(0, len(faces) - 1, n_crops).round().astype(int))] if len(faces) else faces
+    crops = _Crops(spread, work_dir, input_px)
+    return [crops.crop(i) for i in range(len(crops))]
+
+
+def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iterator[FrameOutputs]:
+    """Score faces, sorted by the table's key, by a finished frame model; parts scored before are read back.
+
+    `checkpoint` is the model's folder; the parts, each of some hundred videos, lie in its `scored/`.
+    """
+    weights_sha256 = read_card(checkpoint).weights_sha256
+    scorer: FrameScorer | None = None
+    ids = faces["video_id"].to_numpy(object)
+    first_rows = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, int)
+    starts = first_rows[::VIDEOS_PER_PART]
+    bar = tqdm(total=len(faces), desc=f"score {checkpoint.parent.name} {checkpoint.name}", unit="crop", disable=None)
+    for start, end in zip(starts, [*starts, len(faces)][1:], strict=True):
+        part = faces.iloc[start:end].reset_index(drop=True)
+        key = digest([weights_sha256, content_digest(part[PLACES]), config.predict.precision, config.predict.device])
+        stem = checkpoint / "scored" / key[:24]
+        outputs = _read_part(stem, part)
+        if outputs is None:
+            if scorer is None:
+                model = load_model(checkpoint, "frames")
+                assert isinstance(model, FrameClassifier)
+                scorer = FrameScorer(model, config.predict, _probe(faces, config.work_dir, model.input_px))
+            outputs = score_faces(scorer, part, config.work_dir, config.frames.loader_workers)
+            _write_array(stem.with_suffix(".features.npy"), outputs.features_ND)
+            _write_array(stem.with_suffix(".logits.npy"), outputs.logits_N)
+        bar.update(len(part))
+        yield outputs
+    bar.close()
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_whole(path, buffer.getvalue())
+
+
+def _read_part(stem: Path, faces: pd.DataFrame) -> FrameOutputs | None:
+    try:
+        logits_N = np.load(stem.with_suffix(".logits.npy"), allow_pickle=False)
+        # Mapped, not read: the features of the whole of DFDC are 8 GB a model.
+        features_ND = np.load(stem.with_suffix(".features.npy"), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return FrameOutputs(faces, logits_N, features_ND) if len(logits_N) == len(features_ND) == len(faces) else None
+
+
+def track_features(outputs: FrameOutputs, labels: Mapping[str, int] | None = None) -> list[TrackFeatures]:
+    """Split scored rows, sorted by the table's key, into tracks; videos without a label get None."""
+    known = labels or {}
+    ids, tracks = outputs.faces["video_id"].to_numpy(object), outputs.faces["track"].to_numpy()
+    frames = outputs.faces["frame_index"].to_numpy()
+    if not len(ids):
+        return []
+    starts = np.flatnonzero(np.r_[True, (ids[1:] != ids[:-1]) | (tracks[1:] != tracks[:-1])])
+    features, logits = outputs.features_ND, outputs.logits_N
+    return [
+        TrackFeatures(str(ids[a]), int(tracks[a]), known.get(ids[a]), frames[a:b], features[a:b], logits[a:b])
+        for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)
+    ]
+
+
+@torch.inference_mode()
+def score_tracks(
+    model: SequenceClassifier, tracks: Sequence[TrackFeatures], predict: Predict, model_name: str = "sequences"
+) -> pd.DataFrame:
+    """The rows of TRACK_SCORES; tracks of about the same length go through the model together."""
+    device = choose_device(predict.device)
+    model = model.to(device).eval()
+    order = sorted(range(len(tracks)), key=lambda i: (len(tracks[i].logits_T), i))
+    logits_N = np.empty(len(tracks), np.float32)
+    for start in range(0, len(order), predict.batch_size):
+        rows = order[start : start + predict.batch_size]
+        inputs = pad_tracks([(tracks[i].features_TD, tracks[i].logits_T) for i in rows])
+        logits_N[rows] = model(*(part.to(device) for part in inputs)).float().cpu().numpy()
+    for track, logit in zip(tracks, logits_N, strict=True):
+        if not np.isfinite(logit):
+            raise UserError(f"scoring: the logit of {track.video_id!r} track {track.track} is no number")
+    return pd.DataFrame({
+        "model": [model_name] * len(tracks),
+        "video_id": [t.video_id for t in tracks],
+        "track": [t.track for t in tracks],
+        "n_frames": [len(t.logits_T) for t in tracks],
+        "logit": logits_N,
+    })  # fmt: skip
+
+
+def refuse_constant(scores: pd.DataFrame, what: str) -> None:
+    """Raise UserError where more than ten videos all have the very same scores (columns video_id and logit)."""
+    if scores["video_id"].nunique() >= MIN_VIDEOS_TO_DIFFER and np.ptp(scores["logit"].to_numpy()) == 0:
+        raise UserError(
+            f"{what}: {scores['video_id'].nunique()} videos all got the logit {scores['logit'].iloc[0]:.6g}; the model "
+            "has learnt nothing, or its weights were not loaded. Look at its log.jsonl and train again with --force"
+        )
+
+
+def fold_numbers(tables: Tables) -> list[int]:
+    """The folds there are, in order."""
+    return sorted(int(fold) for fold in tables.labelled()["fold"].unique())
+
+
+FRAME_KEY = ["model", "video_id", "track", "frame_index"]
+TRACK_KEY = ["model", "video_id", "track", "n_frames"]
+
+
+def _mean_logits(parts: Sequence[pd.DataFrame], key: list[str], what: str) -> pd.DataFrame:
+    if not parts:
+        return pd.DataFrame({name: [] for name in (*key, "logit")})
+    scores = pd.concat(parts).groupby(key, as_index=False, sort=True)["logit"].mean()
+    refuse_constant(scores, what)
+    return scores
+
+
+def oof_frames(config: Config, tables: Tables) -> pd.DataFrame:
+    """FRAME_SCORES of all labelled videos, each by the model that has not seen it."""
+    videos, parts = tables.labelled(), []
+    for fold in fold_numbers(tables):
+        faces = tables.faces_of(list(videos.loc[videos["fold"] == fold, "video_id"]))
+        parts += [outputs.scores("frames") for outputs in frame_outputs(config, _folder(config, "frames", fold), faces)]
+    return _mean_logits(parts, FRAME_KEY, "frames, out of fold")
+
+
+def fold_features(config: Config, tables: Tables, fold: int, held_out: bool) -> list[TrackFeatures]:
+    """Tracks, by the fold's frame model, of the videos the fold holds out, or of those it learns from."""
+    videos = tables.labelled()
+    chosen = videos[(videos["fold"] == fold) == held_out]
+    labels = dict(zip(chosen["video_id"], chosen["label"].astype(int), strict=True))
+    parts = frame_outputs(config, _folder(config, "frames", fold), tables.faces_of(list(chosen["video_id"])))
+    return [track for outputs in parts for track in track_features(outputs, labels)]
+
+
+def oof_sequences(config: Config, tables: Tables) -> pd.DataFrame:
+    """TRACK_SCORES of all labelled videos, each by the models that have not seen it."""
+    parts = [
+        score_tracks(_sequence_model(config, fold), fold_features(config, tables, fold, held_out=True), config.predict)
+        for fold in fold_numbers(tables)
+    ]
+    return _mean_logits(parts, TRACK_KEY, "sequences, out of fold")
+
+
+def predict_frames(config: Config, faces: pd.DataFrame, folds: Sequence[int]) -> pd.DataFrame:
+    """FRAME_SCORES of videos no model has seen, sorted by the table's key: the mean logit of the folds' models."""
+    parts = [
+        outputs.scores("frames")
+        for fold in folds
+        for outputs in frame_outputs(config, _folder(config, "frames", fold), faces)
+    ]
+    return _mean_logits(parts, FRAME_KEY, "frames, videos to predict")
+
+
+def predict_sequences(config: Config, faces: pd.DataFrame, folds: Sequence[int]) -> pd.DataFrame:
+    """TRACK_SCORES of videos no model has seen: the mean logit of the folds' models."""
+    parts = [
+        score_tracks(_sequence_model(config, fold), track_features(outputs), config.predict)
+        for fold in folds
+        for outputs in frame_outputs(config, _folder(config, "frames", fold), faces)
+    ]
+    return _mean_logits(parts, TRACK_KEY, "sequences, videos to predict")
+
+
+def _folder(config: Config, kind: str, fold: int) -> Path:
+    return config.run_dir / kind / f"fold{fold}"
+
+
+def _sequence_model(config: Config, fold: int) -> SequenceClassifier:
+    model = load_model(_folder(config, "sequences", fold), "sequences")
+    assert isinstance(model, SequenceClassifier)
+    return model

