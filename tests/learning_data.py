@@ -1,14 +1,26 @@
 """Invented videos for the tests of learning: crops whose fakes carry a checkerboard."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+import torch
 
 from deepfake import tables
 from deepfake.config import Config, parse_config
 from deepfake.datasets import Tables
 from deepfake.shards import encode_crop, write_shard
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: a second thread that waits for a busy core makes a step ten times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def face_row(video_id: str, track: int, frame_index: int, box: tuple[float, ...], **place: object) -> dict[str, object]:

@@ -1,0 +1,206 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from deepfake import scoring, tables
+from deepfake.checkpoints import load_model
+from deepfake.config import Config, Predict, UserError
+from deepfake.datasets import Tables, TrackFeatures
+from deepfake.models.frames import FrameClassifier
+from deepfake.models.sequences import SequenceClassifier
+from deepfake.scoring import (
+    FrameScorer,
+    choose_device,
+    fold_features,
+    frame_outputs,
+    oof_frames,
+    oof_sequences,
+    predict_frames,
+    predict_sequences,
+    refuse_constant,
+    score_tracks,
+)
+from deepfake.training import train_frames_fold, train_sequences_fold
+from learning_data import config, invented, one_thread, picture  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+FP32 = Predict(device="cpu", precision="fp32", batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Tables]:
+    settings = config(tmp_path_factory.mktemp("run"), frames={"epochs": 1, "validation_pairs": 0})
+    made = invented(settings.work_dir)
+    for fold in (0, 1):
+        train_frames_fold(settings, made, fold)
+        train_sequences_fold(settings, fold_features(settings, made, fold, held_out=False), fold)
+    return settings, made
+
+
+def faces_to_predict(made: Tables) -> pd.DataFrame:
+    return made.faces_of(list(made.videos.loc[made.videos["split"] == "test", "video_id"]))
+
+
+def frame_model(settings: Config, fold: int) -> FrameClassifier:
+    model = load_model(settings.run_dir / "frames" / f"fold{fold}")
+    assert isinstance(model, FrameClassifier)
+    return model
+
+
+def test_every_labelled_video_is_scored_by_the_model_that_has_not_seen_it(run: tuple[Config, Tables]) -> None:
+    settings, made = run
+    scores = oof_frames(settings, made)
+    tables.check(tables.FRAME_SCORES, scores)
+    assert len(scores) == 8 * 4
+    model = frame_model(settings, 1)  # real1 and fake1 lie in fold 1
+    crops = torch.from_numpy(np.stack([picture(100 + f, False) for f in (0, 9, 18, 27)]).transpose(0, 3, 1, 2))
+    with torch.inference_mode():
+        expected = model(crops).numpy()
+    found = scores.loc[scores["video_id"] == "real1.mp4", "logit"].to_numpy()
+    assert found == pytest.approx(expected, abs=scoring.MAX_BF16_DIFFERENCE)
+
+
+def test_tracks_are_scored_out_of_fold(run: tuple[Config, Tables]) -> None:
+    settings, made = run
+    scores = oof_sequences(settings, made)
+    tables.check(tables.TRACK_SCORES, scores)
+    assert scores["video_id"].tolist() == sorted(made.labelled()["video_id"])
+    assert set(scores["n_frames"]) == {4}
+
+
+def test_a_fold_learns_from_the_videos_it_does_not_hold_out(run: tuple[Config, Tables]) -> None:
+    settings, made = run
+    learnt = {t.video_id: t.label for t in fold_features(settings, made, 0, held_out=False)}
+    held_out = {t.video_id: t.label for t in fold_features(settings, made, 0, held_out=True)}
+    assert learnt == {"fake1.mp4": 1, "fake3.mp4": 1, "real1.mp4": 0, "real3.mp4": 0}
+    assert not learnt.keys() & held_out.keys()
+
+
+def test_videos_to_predict_get_the_mean_logit_of_the_folds(run: tuple[Config, Tables]) -> None:
+    settings, made = run
+    faces = faces_to_predict(made)
+    both = predict_frames(settings, faces, [0, 1])
+    tables.check(tables.FRAME_SCORES, both)
+    single = [predict_frames(settings, faces, [fold])["logit"].to_numpy() for fold in (0, 1)]
+    assert both["logit"].to_numpy() == pytest.approx((single[0] + single[1]) / 2)
+    tracks = predict_sequences(settings, faces, [0, 1])
+    tables.check(tables.TRACK_SCORES, tracks)
+    assert len(tracks) == 4
+
+
+def test_no_faces_give_no_rows(run: tuple[Config, Tables]) -> None:
+    settings, made = run
+    none = made.faces.iloc[:0]
+    assert len(tables.check(tables.FRAME_SCORES, predict_frames(settings, none, [0, 1]))) == 0
+    assert len(tables.check(tables.TRACK_SCORES, predict_sequences(settings, none, [0, 1]))) == 0
+
+
+def test_crops_scored_before_are_not_scored_again(run: tuple[Config, Tables], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, made = run
+    before = oof_frames(settings, made)
+    monkeypatch.setattr(scoring, "score_faces", lambda *_: pytest.fail("it was scored again"))
+    pd.testing.assert_frame_equal(oof_frames(settings, made), before)
+
+
+def test_parts_give_the_scores_of_the_whole(run: tuple[Config, Tables], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, made = run
+    checkpoint = settings.run_dir / "frames" / "fold0"
+    faces = faces_to_predict(made)
+    whole = pd.concat([outputs.scores("m") for outputs in frame_outputs(settings, checkpoint, faces)])
+    monkeypatch.setattr(scoring, "VIDEOS_PER_PART", 3)
+    parts = [outputs.scores("m") for outputs in frame_outputs(settings, checkpoint, faces)]
+    assert [part["video_id"].nunique() for part in parts] == [3, 1]
+    joined = pd.concat(parts)
+    assert joined["video_id"].tolist() == whole["video_id"].tolist()
+    assert joined["logit"].to_numpy() == pytest.approx(whole["logit"].to_numpy(), abs=scoring.MAX_BF16_DIFFERENCE)
+
+
+def test_a_damaged_part_is_scored_again(run: tuple[Config, Tables]) -> None:
+    settings, made = run
+    before = oof_frames(settings, made)
+    for path in (settings.run_dir / "frames" / "fold0" / "scored").glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:70])
+    pd.testing.assert_frame_equal(oof_frames(settings, made), before)
+
+
+def small() -> FrameClassifier:
+    torch.manual_seed(0)
+    return FrameClassifier("test_efficientnet", 32)
+
+
+def test_crops_of_any_size_are_scored_in_batches() -> None:
+    crops = [picture(i, False, 64) for i in range(6)]
+    scorer = FrameScorer(small(), FP32)
+    logits_N, features_ND = scorer.crops(crops)
+    assert logits_N.shape == (6,)
+    assert features_ND.shape == (6, scorer.model.n_features)
+    assert scorer.crops(crops[4:])[0] == pytest.approx(logits_N[4:], abs=1e-5)
+    assert scorer.crops([])[0].shape == (0,)
+
+
+def test_the_logits_are_the_heads_of_the_features() -> None:
+    model = small()
+    logits_N, features_ND = FrameScorer(model, FP32).crops([picture(0, True)])
+    assert model.logits_of(torch.from_numpy(features_ND).float()).item() == pytest.approx(logits_N[0], abs=1e-2)
+
+
+def test_logits_that_are_no_numbers_are_an_error() -> None:
+    model = small()
+    torch.nn.init.constant_(model.head.bias, float("nan"))
+    with pytest.raises(UserError, match="1 logits are no numbers, the first for crop 0"):
+        FrameScorer(model, FP32).crops([picture(0, True)])
+
+
+def test_bf16_is_used_only_where_the_logits_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "is_fast_at_bf16", lambda _: True)
+    probe = [picture(i, False) for i in range(4)]
+    auto = Predict(device="cpu", precision="auto")
+    near = FrameScorer(small(), auto, probe)
+    assert near.bf16
+    assert near.bf16_difference is not None
+    wild = small()
+    with torch.no_grad():
+        wild.head.weight *= 1000 / np.abs(FrameScorer(wild, FP32).crops(probe)[0]).max()
+    far = FrameScorer(wild, auto, probe)
+    assert not far.bf16
+    assert far.bf16_difference is not None
+    assert far.bf16_difference > scoring.MAX_BF16_DIFFERENCE
+    assert not FrameScorer(small(), auto).bf16
+
+
+def track(n_frames: int, seed: int, video_id: str = "v") -> TrackFeatures:
+    rng = np.random.default_rng(seed)
+    features_TD = rng.normal(size=(n_frames, 5)).astype(np.float16)
+    return TrackFeatures(video_id, seed, None, np.arange(n_frames), features_TD, rng.normal(size=n_frames))
+
+
+def test_tracks_of_all_lengths_are_scored_alike_alone_or_together() -> None:
+    torch.manual_seed(0)
+    model = SequenceClassifier(5, 4)
+    torch.nn.init.normal_(model.head.weight)
+    tracks = [track(n, seed) for seed, n in enumerate([7, 1, 3, 20, 2])]
+    together = score_tracks(model, tracks, Predict(device="cpu", batch_size=2))
+    assert together["n_frames"].tolist() == [7, 1, 3, 20, 2]
+    alone = [score_tracks(model, [t], FP32)["logit"][0] for t in tracks]
+    assert together["logit"].to_numpy() == pytest.approx(alone, abs=1e-5)
+    assert len(tables.check(tables.TRACK_SCORES, score_tracks(model, [], FP32))) == 0
+
+
+def scores(logits: list[float]) -> pd.DataFrame:
+    return pd.DataFrame({"video_id": [f"v{i}" for i in range(len(logits))], "logit": logits})
+
+
+def test_more_than_ten_videos_of_one_score_are_an_error() -> None:
+    with pytest.raises(UserError, match=r"11 videos all got the logit 0\.5"):
+        refuse_constant(scores([0.5] * 11), "frames")
+    refuse_constant(scores([0.5] * 10), "frames")
+    refuse_constant(scores([0.5] * 10 + [0.6]), "frames")
+    refuse_constant(scores([]), "frames")
+
+
+def test_a_device_that_is_not_there_is_told() -> None:
+    assert choose_device("cpu").type == "cpu"
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="finds no CUDA here; use auto or cpu"):
+            choose_device("cuda:1")
