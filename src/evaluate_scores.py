@@ -16,15 +16,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write everything there, too")
     arguments = parser.parse_args()
 
-    from deepfake import evaluation, tables
+    from deepfake import evaluation
     from deepfake.config import Ensemble, Validation
+    from deepfake.files import write_whole
 
     matched = evaluation.match(evaluation.read_scores(arguments.scores), evaluation.read_labels(arguments.labels))
     columns = [name.strip() for name in arguments.group.split(",") if name.strip()]
     result = evaluation.evaluate(matched, columns, Validation(), Ensemble().clip_p)
     if arguments.json:
         text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
-        tables.write_whole(arguments.json, (text + "\n").encode())
+        write_whole(arguments.json, (text + "\n").encode())
     print(evaluation.text_report(result), end="")
 
 

@@ -149,11 +149,26 @@ def test_intervals_are_resampled_by_identity_where_there_is_one(tmp_path: Path) 
 
 
 def test_reals_of_the_same_group_can_be_asked_for() -> None:
-    labels, p = np.array([0, 1, 0, 1]), np.array([0.9, 0.95, 0.1, 0.2])
-    rows = evaluation.measure_groups(labels, p, list("abcd"), list("xxyy"), SETTINGS, 0.01, against_all_reals=False)
+    labels, p = np.array([0, 0, 1, 1] * 2), np.array([0.8, 0.9, 0.92, 0.95, 0.1, 0.15, 0.2, 0.3])
+    groups, parts = list("abcdefgh"), list("xxxxyyyy")
+    rows = evaluation.measure_groups(labels, p, groups, parts, SETTINGS, 0.01, against_all_reals=False)
     assert [row["metrics"]["roc_auc"]["value"] for row in rows] == [1, 1]
-    rows = evaluation.measure_groups(labels, p, list("abcd"), list("xxyy"), SETTINGS, 0.01)
+    rows = evaluation.measure_groups(labels, p, groups, parts, SETTINGS, 0.01)
     assert [row["metrics"]["roc_auc"]["value"] for row in rows] == [1, 0.5]
+
+
+def test_a_single_fake_is_not_ranked_as_if_it_were_a_kind() -> None:
+    labels, p = np.array([0, 0, 0, 1]), np.array([0.1, 0.2, 0.3, 0.9])
+    row = evaluation.measure_groups(labels, p, list("abcd"), ["-", "-", "-", "swap"], SETTINGS, 0.01)[1]
+    assert row["metrics"]["roc_auc"]["value"] is None
+    assert row["metrics"]["roc_auc"]["reason"] == "only 1 fake"
+    assert row["metrics"]["recall"]["value"] == 1
+
+
+def test_groups_with_numbers_are_in_the_order_people_count(tmp_path: Path) -> None:
+    labels, p = np.array([0, 1, 0]), np.array([0.1, 0.9, 0.2])
+    rows = evaluation.measure_groups(labels, p, list("abc"), ["part_10", "part_9", "none"], SETTINGS, 0.01)
+    assert [row["value"] for row in rows] == ["none", "part_9", "part_10"]
 
 
 def test_an_unknown_group_column_is_an_error_that_suggests_one(tmp_path: Path) -> None:

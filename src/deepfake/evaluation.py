@@ -9,6 +9,7 @@ import csv
 import difflib
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -160,11 +161,12 @@ def measure_groups(
     """
     rows = []
     names, resampled = np.array(values, dtype=object), np.array(groups, dtype=object)
-    for value in sorted(set(values)):
+    for value in sorted(set(values), key=_natural):
         own = names == value
         n_fake, n_real = int(labels[own].sum()), int((labels[own] == 0).sum())
         forged = (own & (labels == 1)) | (labels == 0) if against_all_reals and n_fake else own
         found = metrics.measure(labels[forged], p[forged], resampled[forged], settings, clip_p)
+        found = _without_lone_videos(found, int(labels[forged].sum()), int((labels[forged] == 0).sum()))
         if against_all_reals:
             reals = own & (labels == 0)
             own_reals = metrics.measure(labels[reals], p[reals], resampled[reals], settings, clip_p)
@@ -173,6 +175,20 @@ def measure_groups(
             {"value": value, "n_real": n_real, "n_fake": n_fake, "metrics": {n: m.to_dict() for n, m in found.items()}}
         )
     return rows
+
+
+def _natural(text: str) -> list[Any]:
+    """A sort key that puts part_2 before part_10."""
+    return [int(piece) if i % 2 else piece for i, piece in enumerate(re.split(r"(\d+)", text))]
+
+
+def _without_lone_videos(found: dict[str, metrics.Measure], n_fake: int, n_real: int) -> dict[str, metrics.Measure]:
+    """Numbers that compare two labels, withdrawn where one label has a single video."""
+    if min(n_fake, n_real) != 1:
+        return found
+    reason = f"only 1 {'fake' if n_fake == 1 else 'real'}"
+    two_labels = {name for name in found if metrics.BY_NAME[name].over == "both"}
+    return {name: metrics.Measure(None, reason) if name in two_labels else value for name, value in found.items()}
 
 
 def text_report(result: Mapping[str, Any]) -> str:

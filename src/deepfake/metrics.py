@@ -337,7 +337,7 @@ def _with_interval(point: Measure, draws: np.ndarray | None, n_groups: int) -> M
     if len(known) < MIN_COMPUTABLE * len(draws):
         why = f"no interval: {len(draws) - len(known)} of {len(draws)} resamples lack reals or fakes"
         return Measure(point.value, None, n_groups=n_groups, interval_reason=why)
-    if np.ptp(known) == 0:
+    if np.ptp(known) < 1e-9:
         why = "no interval: all resamples agree and show no spread"
         return Measure(point.value, None, n_groups=n_groups, interval_reason=why)
     low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

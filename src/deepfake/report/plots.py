@@ -1,0 +1,98 @@
+"""Plots of the reports as SVG text to be set into a page: one style, no dates, no outside fonts.
+
+A plot takes arrays and returns a whole `<svg>` element; equal arrays give equal text.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from deepfake import metrics
+from deepfake.metrics import ReliabilityBin
+
+REAL, FAKE, INK, PALE = "#2b6c8f", "#c4502f", "#2a2e33", "#c9cdd2"
+SIDE_IN = (3.7, 3.35)  # width, height
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: it can be searched, and the page's font sets it
+    "svg.hashsalt": "deepfake",
+    "font.size": 9,
+    "axes.edgecolor": PALE,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#eceef0",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+}
+
+
+def reliability_plot(bins: Sequence[ReliabilityBin]) -> str:
+    """Mean p_fake of each bin against its share of fakes; a dot's area follows its count."""
+
+    def draw(axes: Any) -> None:
+        axes.plot([0, 1], [0, 1], color=PALE, linewidth=1.2, linestyle=(0, (4, 3)))
+        said, true = [b.mean_p for b in bins], [b.share_fake for b in bins]
+        most = max(b.n for b in bins)
+        axes.plot(said, true, color=INK, linewidth=1.2)
+        axes.scatter(said, true, s=[14 + 60 * b.n / most for b in bins], color=INK, zorder=3, clip_on=False)
+        axes.set(xlabel="mean p_fake of the bin", ylabel="share of fakes in it", xlim=(0, 1), ylim=(0, 1))
+
+    return _svg(draw)
+
+
+def roc_plot(labels: np.ndarray, p: np.ndarray, eer: float) -> str:
+    """Recall against false alarms, with the point of equal errors."""
+
+    def draw(axes: Any) -> None:
+        alarms, found = metrics.roc_curve(labels, p)
+        axes.plot([0, 1], [0, 1], color=PALE, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.fill_between(alarms, found, color=FAKE, alpha=0.08, linewidth=0)
+        axes.plot(alarms, found, color=FAKE, linewidth=1.8, clip_on=False)
+        axes.plot([eer], [1 - eer], "o", color=INK, markersize=5, clip_on=False)
+        axes.annotate(f"EER {eer:.3f}", (eer, 1 - eer), (9, -9), textcoords="offset points", color=INK, va="top")
+        axes.set(xlabel="reals called fake", ylabel="fakes found", xlim=(0, 1), ylim=(0, 1))
+
+    return _svg(draw)
+
+
+def score_histogram(labels: np.ndarray, p: np.ndarray) -> str:
+    """How many reals and fakes got which p_fake."""
+
+    def draw(axes: Any) -> None:
+        edges = np.linspace(0, 1, 21)
+        for name, color, chosen in (("real", REAL, labels == 0), ("fake", FAKE, labels == 1)):
+            counts = np.histogram(p[chosen], edges)[0]
+            axes.stairs(counts, edges, fill=True, color=color, alpha=0.28)
+            axes.stairs(counts, edges, color=color, linewidth=1.6, label=f"{name} ({int(chosen.sum())})")
+        axes.axvline(metrics.THRESHOLD, color=PALE, linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.set(xlabel="p_fake", ylabel="videos", xlim=(0, 1))
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.13), handlelength=1.2)
+
+    return _svg(draw)
+
+
+def _svg(draw: Any) -> str:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=SIDE_IN, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure.add_subplot())
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    # Ids are hashes of what they name, yet two plots of a page may share one: the same thing, drawn the same way.
+    return re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2).strip()

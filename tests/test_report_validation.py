@@ -1,0 +1,297 @@
+"""The validation report on invented tables: numbers, honesty about what is missing, and hostile names."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from deepfake import tables
+from deepfake.config import UserError, parse_config
+from deepfake.report import plots, validation
+from deepfake.shards import encode_crop, read_crop, write_shard
+
+NASTY = 'part_1/<script>alert("1")</script>\n\'&\u202e".mp4'
+N_ORIGINALS, N_FRAMES = 12, 10
+
+
+def round_trip(table: tables.Table, rows: list[dict[str, object]]) -> pd.DataFrame:
+    """Rows as a stage would read them: checked, typed, sorted."""
+    frame = pd.DataFrame(rows, columns=[c.name for c in table.columns])
+    return tables.check(table, frame).to_pandas()
+
+
+def names() -> list[tuple[str, int, str, str | None]]:
+    """(video_id, label, original, manipulation): each original has two fakes."""
+    found: list[tuple[str, int, str, str | None]] = []
+    for i in range(N_ORIGINALS):
+        original = NASTY if i == 3 else f"part_{i % 2}/real{i:02d}.mp4"
+        found.append((original, 0, original, None))
+        found.append((f"part_{i % 2}/swap{i:02d}.mp4", 1, original, "swap"))
+        found.append((f"part_{i % 2}/mouth{i:02d}.mp4", 1, original, "mouth <b>"))
+    return found
+
+
+def videos() -> pd.DataFrame:
+    rows = []
+    for video_id, label, original, manipulation in names():
+        row = dict.fromkeys(c.name for c in tables.VIDEOS.columns)
+        row |= {"video_id": video_id, "size_bytes": 1, "part": video_id.split("/")[0], "split": "train", "label": label}
+        row |= {"original": original if label else None, "manipulation": manipulation, "n_frames": 300, "fps": 30.0}
+        row |= {"duration_s": 10.0, "codec": "h264", "status": "ok"}
+        rows.append(row)
+    return round_trip(tables.VIDEOS, rows)
+
+
+def folds() -> pd.DataFrame:
+    rows = [{"video_id": v, "group": original, "fold": int(original[-6:-4], 36) % 3} for v, _, original, _ in named()]
+    return round_trip(tables.FOLDS, rows)
+
+
+def named() -> list[tuple[str, int, str, str | None]]:
+    return [(v, label, "part_1/real03.mp4" if o == NASTY else o, m) for v, label, o, m in names()]
+
+
+def scores() -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    rows = []
+    for video_id, _, _, manipulation in names():
+        shift = {None: -1.5, "swap": 2.0, "mouth <b>": 0.3}[manipulation]
+        has_no_face = video_id.endswith("real05.mp4")
+        for model in ("frames", "sequences", "ensemble"):
+            p = 1 / (1 + np.exp(-generator.normal(shift, 1)))
+            p = 0.66 if has_no_face else 0.97 if video_id == NASTY else p
+            rows.append(
+                {
+                    "model": model,
+                    "video_id": video_id,
+                    "p_fake": p,
+                    "n_faces": N_FRAMES,
+                    "n_tracks": 1,
+                    "fallback": "no_face" if has_no_face else None,
+                }
+            )
+    return round_trip(tables.VIDEO_SCORES, rows)
+
+
+def picture(seed: int) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return np.repeat(np.repeat(generator.integers(0, 255, (4, 4, 3), dtype=np.uint8), 16, 0), 16, 1)
+
+
+def faces(work_dir: Path) -> pd.DataFrame:
+    rows = []
+    for i, (video_id, _, _, _) in enumerate(names()):
+        if video_id.endswith("real05.mp4"):
+            continue
+        pictures = [(f"{k}.jpg", encode_crop(picture(100 * i + k), "jpeg", 90)) for k in range(N_FRAMES)]
+        shard = f"crops/{i:03d}.tar"
+        places = write_shard(work_dir / shard, pictures, {"faces": [{} for _ in pictures]})
+        for k, (offset, size) in enumerate(places):
+            row: dict[str, object] = {c.name: 0.0 for c in tables.FACES.columns}
+            row |= {
+                "video_id": video_id,
+                "shot": 0,
+                "track": k % 2,
+                "frame_index": 30 * (k // 2),
+                "time_s": float(k // 2),
+            }
+            row |= {"x1_px": 60.0 + 20 * (i % 12), "y1_px": 80.0 + 20 * (i % 12), "is_detected": True}
+            rows.append(row | {"shard": shard, "offset": offset, "size": size})
+    return round_trip(tables.FACES, rows)
+
+
+def extractions() -> pd.DataFrame:
+    rows = []
+    for video_id, _, _, _ in names():
+        status = "no_face" if video_id.endswith("real05.mp4") else "ok"
+        rows.append(
+            {"video_id": video_id, "status": status, "n_sampled": 16, "n_shots": 1, "n_tracks": 1, "n_faces": N_FRAMES}
+            | {"frame_hashes": [], "reason": None, "decoder": "pyav", "decoder_reason": "tested"}
+        )
+    return round_trip(tables.EXTRACTIONS, rows)
+
+
+def frame_scores(found: pd.DataFrame) -> pd.DataFrame:
+    rows = found[["video_id", "track", "frame_index"]].assign(model="frames", logit=lambda f: f["track"] * 2.0 - 1)
+    return round_trip(tables.FRAME_SCORES, rows.to_dict("records"))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> validation.ReportInputs:
+    work_dir = tmp_path_factory.mktemp("work")
+    found = faces(work_dir)
+    failures = [{"stage": "02_extract_faces", "video_id": "part_0/<i>bad.mp4", "reason": "decoded 0 of 300 <frames>"}]
+    return validation.ReportInputs(
+        parse_config({"run": "invented", "validation": {"bootstrap": 100, "ece_bins": 5, "worst_videos": 6}}),
+        videos(),
+        extractions(),
+        found,
+        folds(),
+        round_trip(tables.FAILURES, failures),
+        scores(),
+        lambda shard, offset, size: read_crop(work_dir, shard, offset, size),
+        frame_scores(found),
+        scores(),
+        {"commit": "abc123", "python": "3.11"},
+    )
+
+
+@pytest.fixture(scope="module")
+def report(inputs: validation.ReportInputs) -> tuple[str, dict[str, object]]:
+    return validation.build_report(inputs)
+
+
+def ensemble(inputs: validation.ReportInputs) -> pd.DataFrame:
+    own = inputs.scores[inputs.scores["model"] == "ensemble"]
+    return own.merge(inputs.videos[["video_id", "label", "manipulation"]], on="video_id")
+
+
+def test_the_numbers_are_those_of_the_ensemble(inputs, report) -> None:
+    own, found = ensemble(inputs), report[1]["models"][0]
+    assert found["name"] == "ensemble"
+    assert found["metrics"]["roc_auc"]["value"] == pytest.approx(roc_auc_score(own["label"], own["p_fake"]))
+    assert found["metrics"]["log_loss"]["value"] == pytest.approx(log_loss(own["label"], own["p_fake"]))
+    assert [model["name"] for model in report[1]["models"]] == ["ensemble", "frames", "sequences"]
+
+
+def test_intervals_rest_on_groups_and_few_of_them_are_warned_about(report) -> None:
+    html, result = report
+    assert result["models"][0]["metrics"]["roc_auc"]["n_groups"] == N_ORIGINALS
+    assert "Only 12 independent groups stand behind the intervals" in html
+
+
+def test_the_baselines_are_a_coin_and_the_share_of_fakes(report) -> None:
+    coin, share = report[1]["baselines"]
+    assert coin["metrics"]["log_loss"] == pytest.approx(np.log(2))
+    assert share["p_fake"] == pytest.approx(2 / 3)
+    assert share["metrics"]["log_loss"] == pytest.approx(-(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3)))
+
+
+def test_a_manipulation_stands_against_all_reals(inputs, report) -> None:
+    own = ensemble(inputs)
+    table = next(t for t in report[1]["groups"] if t["title"] == "Manipulation")
+    row = next(r for r in table["rows"] if r["value"] == "swap")
+    taken = own[own["manipulation"].eq("swap") | own["label"].eq(0)]
+    assert row["metrics"]["roc_auc"]["value"] == pytest.approx(roc_auc_score(taken["label"], taken["p_fake"]))
+    assert [r["value"] for r in table["rows"]] == ["mouth <b>", "real", "swap"]
+
+
+def test_a_group_with_one_label_says_so_instead_of_a_number(report) -> None:
+    html, result = report
+    table = next(t for t in result["groups"] if t["title"] == "Face size")
+    lonely = next(r for r in table["rows"] if r["value"] == "no face")
+    assert (lonely["n_real"], lonely["n_fake"]) == (1, 0)
+    assert lonely["metrics"]["roc_auc"]["value"] is None
+    assert ">no fake</span>" in html
+
+
+def test_labels_that_name_no_person_give_no_table_of_persons(report) -> None:
+    html, result = report
+    assert next(t for t in result["groups"] if t["title"] == "Identity")["rows"] == []
+    assert "The labels do not say." in html
+
+
+def test_face_counts_come_from_frames_not_from_tracks(report) -> None:
+    table = next(t for t in report[1]["groups"] if t["title"] == "Faces at once")
+    assert [(r["value"], r["n_real"], r["n_fake"]) for r in table["rows"]] == [("0", 1, 0), ("2", 11, 24)]
+
+
+def test_hostile_names_are_text_and_never_markup(report) -> None:
+    html, _ = report
+    assert "<script" not in html and "<b>" not in re.sub(r"<b>(demo|[a-z0-9_.]+)</b>", "", html)
+    assert "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;\\n&#39;&amp;\\u202e&#34;.mp4" in html
+    assert "decoded 0 of 300 &lt;frames&gt;" in html
+
+
+class Page(HTMLParser):
+    """Counts tags and notes what is left open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_from_outside(report) -> None:
+    page = Page()
+    page.feed(report[0])
+    assert page.open == []
+    assert page.tags.count("svg") == 3 and "script" not in page.tags and "link" not in page.tags
+    assert all(address.startswith(("data:image/jpeg;base64,", "#")) for address in page.addresses)
+
+
+def test_the_worst_video_comes_first_with_crops_of_its_most_fake_track(inputs, report) -> None:
+    html, result = report
+    assert result["worst"][0]["video_id"] == NASTY and result["worst"][0]["label"] == 0
+    assert len(result["worst"]) == 6
+    strip = validation._strip(inputs, NASTY)
+    assert strip["note"] == "track 1 of 2, 5 crops"
+    assert [frame["time_s"] for frame in strip["frames"]] == [0, 1, 2, 3, 4]
+    assert strip["frames"][0]["p_fake"] == pytest.approx(1 / (1 + np.exp(-1)))
+    assert strip["frames"][0]["url"] in html
+
+
+def test_fallbacks_and_failures_are_counted_and_listed(report) -> None:
+    html, result = report
+    assert result["fallbacks"] == [{"video_id": "part_1/real05.mp4", "label": 0, "p_fake": 0.66, "fallback": "no_face"}]
+    assert result["counts"]["failures"] == 1 and result["failures"][0]["stage"] == "02_extract_faces"
+    assert result["test"]["fallbacks"] == {"no_face": 1}
+    assert "1 of 36 validated videos carry the prior" in html
+
+
+def test_the_numbers_are_plain_json_and_the_page_is_the_same_each_time(inputs, report) -> None:
+    html, result = report
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert validation.build_report(inputs) == (html, result)
+
+
+def test_missing_crops_are_told_and_cost_only_the_pictures(inputs) -> None:
+    def fail(shard: str, offset: int, size: int) -> np.ndarray:
+        raise UserError("shard gone")
+
+    html, _ = validation.build_report(replace(inputs, read_crop=fail, frame_scores=None, test_scores=None, facts=None))
+    assert "the crops cannot be read: shard gone" in html and "<img" not in html
+
+
+def test_an_unlabelled_video_is_left_out_and_an_unscored_one_is_counted(inputs) -> None:
+    found = inputs.videos.copy()
+    found.loc[found["video_id"] == "part_0/real00.mp4", "label"] = None
+    left = inputs.scores[inputs.scores["video_id"] != "part_0/swap00.mp4"]
+    _, result = validation.build_report(replace(inputs, videos=found, scores=left))
+    assert (result["counts"]["scored"], result["counts"]["without_score"]) == (34, 1)
+
+
+def test_reals_alone_give_a_report_with_reasons(inputs) -> None:
+    found = inputs.videos[inputs.videos["label"] == 0]
+    html, result = validation.build_report(replace(inputs, videos=found))
+    assert result["models"][0]["metrics"]["roc_auc"]["value"] is None
+    assert "no fake" in html and html.count("<svg") == 2
+
+
+def test_scores_without_an_ensemble_or_without_labels_are_an_error(inputs) -> None:
+    with pytest.raises(UserError, match="wanted 'ensemble' among them"):
+        validation.build_report(replace(inputs, scores=inputs.scores[inputs.scores["model"] == "frames"]))
+    with pytest.raises(UserError, match="nothing can be validated"):
+        validation.build_report(replace(inputs, videos=inputs.videos.assign(label=None)))
+
+
+def test_a_plot_is_one_svg_that_repeats_itself() -> None:
+    labels, p = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.6, 0.4])
+    text = plots.roc_plot(labels, p, 0.5)
+    assert text.startswith("<svg") and text.endswith("</svg>") and text == plots.roc_plot(labels, p, 0.5)
