@@ -34,8 +34,7 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
         | {name: version(name) for name in packages},
     )
     html, result = build_report(inputs)
-    numbers = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(config.submission_dir / "report.json", numbers.encode())
+    write_whole(config.submission_dir / "report.json", json.dumps(result, indent=1, allow_nan=False).encode())
     write_whole(config.submission_dir / "report.html", html.encode())
     found = result["models"][0]["metrics"]
     shown = {name: found[name]["value"] for name in ("log_loss_clipped", "roc_auc", "false_alarm_rate")}

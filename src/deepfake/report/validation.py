@@ -364,12 +364,9 @@ def _warnings(result: Mapping[str, Any]) -> list[str]:
         told.append("The interval of the log loss reaches that of a constant score: it may be no better than that.")
     if found["log_loss"]["value"] is None and found["log_loss"]["reason"]:
         told.append(f"The log loss without clipping is {found['log_loss']['reason']}.")
-    if counts["without_score"]:
-        told.append(
-            f"{counts['without_score']} of {counts['labelled']} labelled videos lack an out-of-fold score: in no number."
-        )
-    if counts["fallbacks"]:
-        told.append(
-            f"{counts['fallbacks']} of {counts['scored']} videos carry the prior, not a score; they count in every number."
-        )
+    missing, priors = counts["without_score"], counts["fallbacks"]
+    if missing:
+        told.append(f"{missing} of {counts['labelled']} labelled videos lack an out-of-fold score: in no number here.")
+    if priors:
+        told.append(f"{priors} of {counts['scored']} videos carry the prior, not a score; they count in every number.")
     return told
