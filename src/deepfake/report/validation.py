@@ -79,7 +79,7 @@ def build_report(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
         "models": _models(inputs, scored),
         "reliability": [asdict(b) for b in bins],
         "groups": _group_tables(inputs, scored),
-        "bands": _bands(labels, p),
+        "bands": _bands(scored[scored["fallback"].isna()]),
         "worst": worst,
         "fallbacks": _fallbacks(scored),
         "test": _test_counts(inputs.test_scores),
@@ -220,11 +220,13 @@ def _sizes(sides_px: pd.Series) -> list[str]:
     ]
 
 
-def _bands(labels: np.ndarray, p: np.ndarray) -> list[dict[str, Any]]:
+def _bands(with_score: pd.DataFrame) -> list[dict[str, Any]]:
+    """Bands of the videos with a score of their own; the others are inconclusive anyway."""
+    labels, p = with_score["label"].to_numpy(), with_score["p_fake"].to_numpy()
     rows = []
     for rate in BAND_ERROR_RATES:
         low, high = calibration.inconclusive_band(p, labels, rate)
-        share = float(((p >= low) & (p <= high)).mean())
+        share = float(((p >= low) & (p <= high)).mean()) if len(p) else 1.0
         rows.append({"error_rate": rate, "low": low, "high": high, "inconclusive": share})
     return rows
 
