@@ -42,6 +42,8 @@ def picture(number: int, width_px: int = WIDTH_PX, height_px: int = HEIGHT_PX, s
 
 def read_number(frame_HWC: np.ndarray) -> int | None:
     """The number in an upright picture; None where the bar code cannot be trusted."""
+    if frame_HWC.shape[0] < HEIGHT_PX or frame_HWC.shape[1] < HEIGHT_PX:
+        return None
     word = 0
     for i in range(N_BITS + N_CHECK):
         top, left = EDGE_PX + i // COLUMNS * BLOCK_PX, EDGE_PX + i % COLUMNS * BLOCK_PX
@@ -93,7 +95,7 @@ def write(path: Path, coding: Coding) -> Path:
         turned = coding.rotation % 180 != 0
         sides = (coding.height_px, coding.width_px) if turned else (coding.width_px, coding.height_px)
         stream.width, stream.height, stream.pix_fmt, stream.thread_count = *sides, coding.pix_fmt, 1
-        stream.codec_context.time_base = Fraction(1, coding.fps * 10)
+        stream.codec_context.time_base = Fraction(1, coding.fps)
         if coding.codec == "libx265":
             stream.codec_context.codec_tag = "hvc1"
         if coding.full_range:
@@ -112,7 +114,7 @@ def write(path: Path, coding: Coding) -> Path:
             frame = av.VideoFrame.from_ndarray(stored, "rgb24")
             if coding.full_range:
                 frame = frame.reformat(format=coding.pix_fmt, dst_color_range=2)
-            frame.pts, frame.time_base = coding.step(number) * 10, Fraction(1, coding.fps * 10)
+            frame.pts, frame.time_base = coding.step(number), Fraction(1, coding.fps)
             container.mux(stream.encode(frame))
             if coding.second_video:
                 container.mux(small.encode(av.VideoFrame.from_ndarray(picture(0, 160, 96)[:48, :64].copy(), "rgb24")))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 HEAD_BYTES = 2048  # parameter sets and encoder notes before the first slice rarely take more
+NO_ENTRY, OPEN, CLOSED = 0, 1, 2
 _START_CODE = re.compile(b"\x00\x00\x01", re.DOTALL)
 # Codecs in which every packet stands alone.
 INTRA_ONLY = {"mjpeg", "prores", "dnxhd", "ffv1", "huffyuv", "rawvideo", "png", "gif", "dvvideo", "utvideo"}
@@ -23,29 +24,28 @@ def length_bytes(codec: str, extradata: bytes) -> int:
     return 0
 
 
-def _nal_headers(packet: memoryview, size: int) -> list[int]:
-    """First byte of each NAL unit, up to where the packet or its head ends."""
+def _nals(packet: memoryview, size: int) -> list[tuple[int, int]]:
+    """First byte and its place of each NAL unit, up to where the packet or its head ends."""
     if size == 0:
         head = bytes(packet[:HEAD_BYTES])
-        return [head[m.end()] for m in _START_CODE.finditer(head) if m.end() < len(head)]
-    headers: list[int] = []
+        return [(head[m.end()], m.end()) for m in _START_CODE.finditer(head) if m.end() < len(head)]
+    found: list[tuple[int, int]] = []
     at = 0
-    while at + size < len(packet) and len(headers) < 64:
-        length = int.from_bytes(packet[at : at + size], "big")
-        headers.append(packet[at + size])
-        at += size + length
-    return headers
+    while at + size < len(packet) and len(found) < 64:
+        found.append((packet[at + size], at + size))
+        at += size + int.from_bytes(packet[at : at + size], "big")
+    return found
 
 
 def _h264_nonreference(packet: memoryview, size: int) -> bool:
-    for header in _nal_headers(packet, size):
+    for header, _ in _nals(packet, size):
         if header & 31 in (1, 2, 5):
             return header >> 5 & 3 == 0
     return False
 
 
 def _hevc_nonreference(packet: memoryview, size: int) -> bool:
-    for header in _nal_headers(packet, size):
+    for header, _ in _nals(packet, size):
         kind = header >> 1 & 63
         if kind < 32:
             return kind <= 14 and kind % 2 == 0
@@ -88,6 +88,45 @@ def is_reference(codec: str, packet: memoryview, size: int) -> bool:
     """
     check = _NONREFERENCE.get(codec)
     return check is None or not check(packet, size)
+
+
+def _ue(bits: int, n_bits: int, at: int) -> tuple[int, int]:
+    """An Exp-Golomb number at bit `at` of `bits`, and where the next one starts."""
+    zeros = 0
+    while at + zeros < n_bits - 1 and not bits >> (n_bits - 1 - at - zeros) & 1:
+        zeros += 1
+    end = min(at + 2 * zeros + 1, n_bits)
+    return (bits >> (n_bits - end) & ((1 << (zeros + 1)) - 1)) - 1, end
+
+
+def _h264_entry(packet: memoryview, size: int) -> int:
+    for header, at in _nals(packet, size):
+        if header & 31 == 5:
+            return CLOSED
+        if header & 31 == 1:
+            body = bytes(packet[at + 1 : at + 9])
+            _, after_first_block = _ue(int.from_bytes(body, "big"), len(body) * 8, 0)
+            slice_type, _ = _ue(int.from_bytes(body, "big"), len(body) * 8, after_first_block)
+            return OPEN if slice_type % 5 == 2 else NO_ENTRY
+    return NO_ENTRY
+
+
+def _hevc_entry(packet: memoryview, size: int) -> int:
+    for header, _ in _nals(packet, size):
+        kind = header >> 1 & 63
+        if kind < 32:
+            return NO_ENTRY if not 16 <= kind <= 23 else OPEN if kind == 21 else CLOSED
+    return NO_ENTRY
+
+
+def entry_kind(codec: str, packet: memoryview, size: int) -> int:
+    """Whether decoding can start at a packet flagged as keyframe.
+
+    CLOSED: nothing after it refers to anything before it. OPEN: its leading frames do. NO_ENTRY: it
+    starts a periodic intra refresh, so the picture is whole only many frames later.
+    """
+    check = {"h264": _h264_entry, "hevc": _hevc_entry}.get(codec)
+    return CLOSED if check is None else check(packet, size)
 
 
 def is_shown(codec: str, packet: memoryview) -> bool:

@@ -15,7 +15,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from deepfake.demux import Packets, VideoError, coded_packets, open_video, set_up, video_stream
+from deepfake.demux import Packets, VideoError, coded_packets, decode_alone, open_video, set_up, video_stream
 
 _MIN_SKIP_S = 0.5  # shorter stretches are decoded although nobody asked: the cut finder sees them
 
@@ -40,9 +40,9 @@ def decode(
     """
     with open_video(path) as container:
         stream = video_stream(container, path)
-        codec = set_up(stream, level, threads)
+        codec = set_up(stream, "DEFAULT" if level == "NONKEY" else level, threads)
         last, counted = -(1 << 62), 0
-        for pictures in _decoded_packets(container, stream, codec, packets, progress):
+        for pictures in _decoded_packets(container, stream, level, codec, packets, progress):
             for picture in pictures:
                 key, counted = picture.pts if packets.has_pts else counted, counted + 1
                 if picture.is_corrupt:
@@ -51,8 +51,6 @@ def decode(
                     continue
                 if picture.key_frame:
                     progress.is_suspect = False
-                elif level == "NONKEY":
-                    continue
                 if key is None or key <= last or not _contains(packets.keys, key):
                     continue
                 last = key
@@ -65,7 +63,7 @@ def _contains(keys: npt.NDArray[np.int64], key: int) -> bool:
 
 
 def _decoded_packets(
-    container: Any, stream: Any, codec: Any, packets: Packets, progress: Progress
+    container: Any, stream: Any, level: str, codec: Any, packets: Packets, progress: Progress
 ) -> Iterator[list[Any]]:
     """What each packet gives, packet by packet, a bad one giving nothing."""
     usual_s = (packets.time_s(float(packets.keys[-1])) / max(len(packets.keys) - 1, 1)) or 1.0
@@ -85,6 +83,11 @@ def _decoded_packets(
             skip_until = progress.resume_at
         if ordinal < skip_until:
             is_skipping = True
+            continue
+        if level == "NONKEY":
+            # One by one: without the frames between them h264's keyframes come out in the wrong order.
+            if packets.is_start[ordinal]:
+                yield decode_alone(codec, packet)
             continue
         if is_skipping:
             codec.flush_buffers()

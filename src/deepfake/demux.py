@@ -23,6 +23,8 @@ _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,mxf,"
     "nut,rm,dv,gif,wtv,mjpeg,av1,vc1,swf,gxf,yuv4mpegpipe,mp3,wav,flac,aac"
 )
+# They store no display times; where frames are reordered, FFmpeg's guesses were wrong (h264 in AVI: 6 of 20).
+_NO_DISPLAY_TIMES = {"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"}
 _DECORD_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 _DECORD_CODECS = {"h264", "vp9"}
 _COVER_PICTURE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
@@ -67,12 +69,18 @@ class VideoProbe:
 
 @dataclass(frozen=True)
 class Packets:
-    """The playable packets in display order; `keys` are pts, or 0, 1, 2 ... where pts are missing."""
+    """The playable packets in display order; `keys` are pts, or 0, 1, 2 ... where pts are missing.
+
+    `entries[i]` is the packet, in decode order, at which decoding has to start for frame i; `is_start`
+    says of each packet in decode order whether decoding can start there.
+    """
 
     keys: npt.NDArray[np.int64]
     is_keyframe: npt.NDArray[np.bool_]
     is_reference: npt.NDArray[np.bool_] | None
     entries: npt.NDArray[np.int64]
+    is_start: npt.NDArray[np.bool_]
+    has_open_gops: bool
     has_pts: bool
     tick_s: float
 
@@ -86,10 +94,12 @@ class _Scan:
     """What the demux pass collects, in decode order."""
 
     pts: list[int | None] = field(default_factory=list)
-    keyframe: list[bool] = field(default_factory=list)
+    entry: list[int] = field(default_factory=list)
     reference: list[bool] = field(default_factory=list)
     playable: list[bool] = field(default_factory=list)
     n_discarded: int = 0
+    n_not_entries: int = 0
+    is_reordered: bool = False
     first_picture: Any = None
     error: str = ""
 
@@ -129,7 +139,7 @@ def _looks_like(path: Path) -> str:
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """The container's best video stream; a cover picture is none."""
+    """The video stream with the most pixels, the earlier of two equal ones; a cover picture is none."""
     streams = [s for s in container.streams.video if not int(s.disposition) & _COVER_PICTURE]
     if not streams:
         kinds = [f"{s.type} ({s.codec_context.name})" for s in container.streams if s.codec_context is not None]
@@ -137,8 +147,8 @@ def video_stream(container: Any, path: Path) -> Any:
         raise VideoError(
             f"video {path.name!r}: found {', '.join(kinds) or 'no streams'}{cover}, wanted a video stream; leave it out"
         )
-    best = container.streams.best("video")
-    return best if best in streams else streams[0]
+    # FFmpeg's own choice was a 64x48 preview beside the video.
+    return max(streams, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
 
 
 def set_up(stream: Any, level: str, threads: int) -> Any:
@@ -152,7 +162,16 @@ def set_up(stream: Any, level: str, threads: int) -> Any:
 
 def coded_packets(container: Any, stream: Any) -> Iterator[Any]:
     """The stream's packets with data in them, in decode order."""
-    for packet in container.demux(stream):
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except IndexError:
+            # PyAV stumbles over a stream that appears in the middle of a TS; what follows is fine.
+            packets = container.demux(stream)
+            continue
         if packet.size > 0:
             yield packet
 
@@ -187,36 +206,39 @@ def _demux(container: Any, stream: Any) -> _Scan:
             data = memoryview(packet)
             shown = not packet.is_discard and bitstream.is_shown(name, data)
             found.pts.append(packet.pts)
-            found.keyframe.append(packet.is_keyframe)
+            found.is_reordered |= packet.pts != packet.dts
+            found.entry.append(bitstream.entry_kind(name, data, size) if packet.is_keyframe else bitstream.NO_ENTRY)
             found.reference.append(not packet.is_disposable and bitstream.is_reference(name, data, size))
             found.playable.append(shown)
+            found.n_not_entries += packet.is_keyframe and found.entry[-1] == bitstream.NO_ENTRY
             found.n_discarded += packet.is_discard
             if found.first_picture is None and packet.is_keyframe and tries > 0:
                 tries -= 1
-                found.first_picture = _decode_alone(codec, packet)
+                found.first_picture = next(iter(decode_alone(codec, packet)), None)
     except av.error.FFmpegError as error:
         found.error = _words(error)
     return found
 
 
-def _decode_alone(codec: Any, packet: Any) -> Any:
+def decode_alone(codec: Any, packet: Any) -> Any:
     """The keyframe's picture, for rotation and pixel format; None when it cannot be decoded."""
     try:
         pictures = [*codec.decode(packet), *codec.decode(None)]
     except (av.error.FFmpegError, ValueError):
         pictures = []
     codec.flush_buffers()
-    return pictures[0] if pictures else None
+    return pictures
 
 
 def _in_display_order(found: _Scan, codec: str, stream: Any) -> Packets:
     playable = np.flatnonzero(found.playable)
     pts = [found.pts[i] for i in playable]
-    has_pts = None not in pts and len(set(pts)) == len(pts)
+    is_guessed = found.is_reordered and stream.container.format.name in _NO_DISPLAY_TIMES
+    has_pts = None not in pts and len(set(pts)) == len(pts) and not is_guessed
     fps = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
     keys = np.asarray(pts if has_pts else np.arange(len(pts)), np.int64)
     order = np.argsort(keys, kind="stable")
-    keyframes = np.flatnonzero(found.keyframe)
+    keyframes = np.flatnonzero(found.entry)
     all_pts = np.asarray([p if p is not None else 0 for p in found.pts], np.int64)
     entries = np.zeros(len(keys), np.int64)
     if has_pts and len(keyframes):
@@ -227,9 +249,11 @@ def _in_display_order(found: _Scan, codec: str, stream: Any) -> Packets:
     reference = np.asarray(found.reference)[playable][order]
     return Packets(
         keys=keys[order],
-        is_keyframe=np.asarray(found.keyframe)[playable][order],
+        is_keyframe=np.asarray(found.entry)[playable][order] != bitstream.NO_ENTRY,
         is_reference=reference if bitstream.tells_references(codec) and has_pts else None,
         entries=entries,
+        is_start=np.asarray(found.entry) != bitstream.NO_ENTRY,
+        has_open_gops=bitstream.OPEN in found.entry,
         has_pts=has_pts,
         tick_s=float(stream.time_base) if has_pts else 1 / fps,
     )
@@ -270,17 +294,31 @@ def _describe(path: Path, container: Any, stream: Any, found: _Scan, packets: Pa
         start_s=start_s,
         has_audio=bool(container.streams.audio),
         n_frames=n_frames,
-        is_cut_short=bool(found.error) or (declared is not None and len(found.pts) < declared),
+        is_cut_short=bool(found.error) or _is_shorter_than_declared(stream, found, packets),
     )
-    described.verdicts.update(pyav=_pyav_verdict(codec, picture), decord=_decord_verdict(described, packets))
+    described.verdicts.update(pyav=_pyav_verdict(codec, picture), decord=_decord_verdict(described, packets, found))
     return described
+
+
+def _is_shorter_than_declared(stream: Any, found: _Scan, packets: Packets) -> bool:
+    """Whether packets or, in MKV, seconds are missing; AVI counts empty packets, so it cannot tell."""
+    if stream.container.format.name == "avi":
+        return False
+    if stream.frames:
+        return len(found.pts) < int(stream.frames)
+    parts = stream.metadata.get("DURATION", "").split(":")
+    try:
+        declared_s = sum(float(part) * 60**i for i, part in enumerate(reversed(parts)))
+    except ValueError:
+        return False
+    return bool(declared_s - packets.time_s(float(packets.keys[-1])) > 0.5)
 
 
 def _pyav_verdict(codec: Any, first_picture: Any) -> str:
     return "ok" if first_picture is not None else f"none of the first keyframes ({codec.name}) could be decoded"
 
 
-def _decord_verdict(described: VideoProbe, packets: Packets) -> str:
+def _decord_verdict(described: VideoProbe, packets: Packets, found: _Scan) -> str:
     """Why decord 0.6.0 would or might return wrong frames; each rule was seen to matter."""
     if importlib.util.find_spec("decord") is None:
         return "decord is not installed"
@@ -292,10 +330,14 @@ def _decord_verdict(described: VideoProbe, packets: Packets) -> str:
         return f"{described.n_discarded} discarded packets (an edit list): decord returns wrong frames"
     if not packets.has_pts:
         return "missing or repeated timestamps: decord returns wrong frames"
+    if packets.has_open_gops:
+        return "keyframes whose leading frames refer back (open GOPs): decord returns wrong frames"
     if described.start_s != 0:
         return f"starts at {described.start_s:.3f} s, not at 0: decord is not proven there"
     if described.is_cut_short:
         return "cut short: decord loses the whole batch"
     if described.n_frames != described.n_packets:
         return "hidden packets: decord is not proven there"
+    if found.n_not_entries:
+        return "periodic intra refresh: decord returns wrong frames"
     return "ok"

@@ -252,7 +252,7 @@ def _plan(path: Path, packets: Packets, request: _Request) -> _Plan:
     if mode == "uniform":
         level, how, allowed = "DEFAULT", "every frame decoded", np.arange(len(keys))
     elif mode == "keyframe":
-        level, how = ("NONKEY", "keyframes decoded") if packets.has_pts else ("DEFAULT", "every frame decoded")
+        level, how = _keyframe_level(packets)
         allowed = _places(packets.is_keyframe)
     elif mode in ("reference", "adaptive", "shot_aware"):
         level, how = _reference_level(packets, n_frames)
@@ -287,13 +287,21 @@ def _reference_level(packets: Packets, n_frames: int) -> tuple[str, str]:
     return "NONREF", "reference frames decoded"
 
 
+def _keyframe_level(packets: Packets) -> tuple[str, str]:
+    if not packets.has_pts:
+        return "DEFAULT", "every frame decoded and counted, for timestamps are missing"
+    if not packets.is_keyframe.any():
+        return "DEFAULT", "every frame decoded, for no keyframe is shown"
+    return "NONKEY", "keyframes decoded"
+
+
 def _choose_by_content(
     path: Path, packets: Packets, request: _Request, allowed: Ints, level: str, how: str
 ) -> tuple[Ints, str]:
     """Decode once for the thumbs alone; places in `allowed` by luma change or by shots."""
     keys = packets.keys[allowed]
-    first_level = "NONKEY" if len(packets.keys) > _LONG_FRAMES and packets.has_pts else level
-    what = {"NONKEY": "keyframes", "NONREF": "reference frames"}.get(first_level, "all frames")
+    first_level = _keyframe_level(packets)[0] if len(packets.keys) > _LONG_FRAMES else level
+    what = {"DEFAULT": "all frames", "NONREF": "reference frames"}.get(first_level, "keyframes")
     seen: list[int] = []
     change: list[float] = []
     cuts: list[int] = []
