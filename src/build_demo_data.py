@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deepfake.cli import guarded
 from deepfake.config import PROJECT_ROOT
+from deepfake.stages import alone
 
 
 def main() -> None:
@@ -22,7 +23,9 @@ def main() -> None:
 
     root = (arguments.root or PROJECT_ROOT / "data" / "raw" / "demo").absolute()
     start = time.monotonic()
-    built = build(root, root.parent / "packages", force=arguments.force, workers=cores())
+    packages = root.parent / "packages"
+    with alone(packages):
+        built = build(root, packages, force=arguments.force, workers=cores())
     for note in built.notes:
         print(f"note: {note} Once that is mended, --force builds with it.")
     if built.n_made:

@@ -243,13 +243,17 @@ def sample_through(picture_HWC: np.ndarray, warp: Callable[[np.ndarray], np.ndar
     columns, rows = max(width_px // 8, 2) + 1, max(height_px // 8, 2) + 1
     grid_x, grid_y = np.meshgrid(np.linspace(0, width_px - 1, columns), np.linspace(0, height_px - 1, rows))
     points = np.stack([grid_x.ravel(), grid_y.ravel()], 1) + region.corner
-    sent = warp(points).reshape(rows, columns, 2).astype(np.float32)
-    x = np.linspace(0, columns - 1, width_px, dtype=np.float32)
-    y = np.linspace(0, rows - 1, height_px, dtype=np.float32)
-    maps = cv2.remap(sent, *np.meshgrid(x, y), cv2.INTER_LINEAR)
-    return np.asarray(
-        cv2.remap(picture_HWC, maps[..., 0], maps[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    )
+    sent = warp(points).reshape(rows, columns, 2)
+    # Not cv2.remap: it rounds to a 32nd of a cell, a quarter of a pixel here.
+    down, across = _between(rows, height_px), _between(columns, width_px).T
+    x, y = ((down @ sent[..., axis] @ across).astype(np.float32) for axis in (0, 1))
+    return np.asarray(cv2.remap(picture_HWC, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _between(n_knots: int, n_points: int) -> np.ndarray:
+    """The matrix (n_points, n_knots) that interpolates linearly between evenly spread knots."""
+    position = np.linspace(0, n_knots - 1, n_points)
+    return np.asarray(np.clip(1 - np.abs(position[:, None] - np.arange(n_knots)[None]), 0, 1))
 
 
 # --- Colours and blends --------------------------------------------------------------------------

@@ -34,7 +34,7 @@ from deepfake.files import sha256_of, write_whole
 from deepfake.video import probe, sample
 from deepfake.workers import Failed, Limits, run_each
 
-FORMAT = 2  # raise it when the same plan gives other pixels
+FORMAT = 3  # raise it when the same plan gives other pixels
 MANIFEST = ".made.json"
 TEST_FOLDER = "test_videos"
 DOWNLOAD_S = 600
@@ -539,8 +539,9 @@ def write_tables(root: Path, videos: list[Video]) -> None:
 
 
 def _files_below(root: Path) -> dict[str, int]:
-    paths = (path for path in root.rglob("*") if path.is_file())
-    return {p.relative_to(root).as_posix(): p.stat().st_size for p in paths if p.name != MANIFEST}
+    """Size by path; hidden files, such as a desktop leaves, do not count."""
+    paths = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(root).as_posix(): path.stat().st_size for path in paths}
 
 
 def _read_manifest(root: Path) -> dict[str, object] | None:
@@ -590,6 +591,20 @@ def _as_built(recipe: Recipe, root: Path) -> Built | None:
     return Built(root, videos, 0, notes) if {v.path for v in videos} <= set(_files_below(root)) else None
 
 
+def _make_all(items: list[Work], workers: int) -> int:
+    """Make what is missing in processes; return how many videos."""
+    n_made = 0
+    # One thread a process: MTCNN's sums, and with them the pixels, do not depend on the machine's cores.
+    environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with tqdm(total=sum(len(work.videos) for work in items), unit="video", desc="demo data", disable=None) as bar:
+        for work, made in run_each(make_videos, items, Limits(workers, CLIP_S), environment):
+            if isinstance(made, Failed):
+                raise UserError(f"demo data, {work.original.shot}: {made.reason}; run again to go on")
+            n_made += made
+            bar.update(len(work.videos))
+    return n_made
+
+
 def build(root: Path, packages: Path, force: bool = False, recipe: Recipe = DEMO, workers: int = 2) -> Built:
     """Fetch, cut and forge; `root` appears whole. What an earlier, stopped call has made is kept.
 
@@ -605,19 +620,10 @@ def build(root: Path, packages: Path, force: bool = False, recipe: Recipe = DEMO
     clips = extract(recipe, archives, packages / "clips")
     plan = _plan(recipe, set(clips))
     videos = [video for _, made in plan for video in made]
-    items = [Work(original, made, clips, aside) for original, made in plan]
-    n_made = 0
-    # One thread a process: MTCNN's sums, and with them the pixels, do not depend on the machine's cores.
-    environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with tqdm(total=len(videos), unit="video", desc="demo data", disable=None) as bar:
-        for work, made in run_each(make_videos, items, Limits(workers, CLIP_S), environment):
-            if isinstance(made, Failed):
-                raise UserError(f"demo data, {work.original.shot}: {made.reason}; run again to go on")
-            n_made += made
-            bar.update(len(work.videos))
-    wanted = {video.path for video in videos}
-    for path in sorted(set(_files_below(aside)) - wanted):
-        (aside / path).unlink()  # of an older recipe, or cut short by a kill
+    n_made = _make_all([Work(original, made, clips, aside) for original, made in plan], workers)
+    wanted = {aside / video.path for video in videos}
+    for path in sorted(path for path in aside.rglob("*") if path.is_file() and path not in wanted):
+        path.unlink()  # of an older recipe, or cut short by a kill
     write_tables(aside, videos)
     manifest = {"format": FORMAT, "sources": sorted(clips), "notes": notes, "files": _files_below(aside)}
     write_whole(aside / MANIFEST, _json(manifest))
