@@ -183,6 +183,9 @@ class Ensemble(Settings):
     )
     stack_l2: float = Field(1.0, gt=0, le=1e6, description="Pull of the stack's weights towards equal ones.")
     calibration: Literal["none", "temperature", "platt"] = Field("platt", description="Fitted out of fold.")
+    error_rate: float = Field(
+        0.1, gt=0, lt=1, description="Share of wrong verdicts the inconclusive band allows, for reals and for fakes."
+    )
     clip_p: float = Field(0.01, ge=0, lt=0.5, description="Submitted p_fake stays in [clip_p, 1 - clip_p].")
 
 
@@ -315,17 +318,20 @@ def _set(values: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r}: the value is not valid YAML") from None
     node: dict[str, Any] = values
     for key in keys[:-1]:
-        below = node.setdefault(key, {})
-        if not isinstance(below, dict):
+        if node.get(key) is None:
+            node[key] = {}
+        node = node[key]
+        if not isinstance(node, dict):
             raise UserError(f"--set {override!r}: {key!r} is a value, not a section")
-        node = below
     node[keys[-1]] = value
 
 
 def parse_config(values: Mapping[str, Any], name: str = "settings") -> Config:
     """Check plain values against the settings; all mistakes are told at once."""
+    # A section without a line below it keeps its defaults. Strict: `yes` is no number, "16" neither.
+    text = json.dumps({key: value for key, value in values.items() if value is not None}, default=str)
     try:
-        return Config.model_validate(dict(values))
+        return Config.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise UserError(_explain(error, name)) from None
 

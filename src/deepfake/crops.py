@@ -56,7 +56,7 @@ def cut_square(frame: Region, square: Square, crop_px: int) -> np.ndarray:
     # Shrink before padding: the same picture for less work on large faces.
     size = (max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 1))
     part = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    before_x, before_y = round((left - x0) * scale), round((top - y0) * scale)
+    before_x, before_y = (min(round(n * scale), crop_px - 1) for n in (left - x0, top - y0))
     after_x, after_y = crop_px - before_x - size[0], crop_px - before_y - size[1]
     if min(after_x, after_y) < 0:  # rounding gave one pixel too many
         part = part[: crop_px - before_y, : crop_px - before_x]

@@ -24,12 +24,16 @@ ENSEMBLE = "ensemble"
 
 @dataclass(frozen=True)
 class Stack:
-    """p_fake = calibration(sum of weight * member logit); `prior` is for videos without a score."""
+    """p_fake = calibration(sum of weight * member logit); `prior` is for videos without a score.
+
+    Inside `band` (low, high) a p_fake says too little for a verdict.
+    """
 
     members: tuple[str, ...]
     weights: tuple[float, ...]
     calibration: Calibration
     prior: float
+    band: tuple[float, float] = (0.0, 1.0)
 
     def logits(self, member_logits: np.ndarray) -> np.ndarray:
         """Stacked logits (n,) of member logits (n, members)."""
@@ -41,7 +45,8 @@ class Stack:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a manifest."""
-        return {**asdict(self), "members": list(self.members), "weights": list(self.weights)}
+        lists = {name: list(getattr(self, name)) for name in ("members", "weights", "band")}
+        return {**asdict(self), **lists}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Stack:
@@ -50,7 +55,11 @@ class Stack:
         members = tuple(str(m) for m in values["members"])
         if len(weights) != len(members) or not np.isfinite(weights).all():
             raise ValueError(f"stack of members {members} with weights {weights}: wanted one finite weight each")
-        return cls(members, weights, Calibration.from_dict(values["calibration"]), float(values["prior"]))
+        low, high = (float(v) for v in values["band"])
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"stack with an inconclusive band from {low} to {high}: wanted 0 <= low <= high <= 1")
+        calibration = Calibration.from_dict(values["calibration"])
+        return cls(members, weights, calibration, float(values["prior"]), (low, high))
 
 
 def class_weights(labels: np.ndarray, fake_share: float | None) -> np.ndarray:
@@ -59,7 +68,7 @@ def class_weights(labels: np.ndarray, fake_share: float | None) -> np.ndarray:
     share = labels.mean()
     if fake_share is None or share in (0, 1):
         return np.ones(len(labels))
-        return np.asarray(self.calibration.apply(self.logits(member_logits)), np.float64)
+    return np.asarray(np.where(labels == 1, fake_share / share, (1 - fake_share) / (1 - share)), np.float64)
 
 
 def fit_stack(member_logits: np.ndarray, labels: np.ndarray, members: Sequence[str], settings: Ensemble) -> Stack:
@@ -134,7 +143,7 @@ def score_rows(
 
 
 def fallback_reasons(video_ids: Sequence[str], extractions: pd.DataFrame, scored: set[str]) -> dict[str, str]:
-    """Why each video without a score has none: no_face, or unreadable with the reason."""
+    """Why each video without a score has none: no_face, not_extracted, not_scored, or unreadable with the reason."""
     known = extractions.set_index("video_id")
     reasons = {}
     for video_id in video_ids:
@@ -144,6 +153,8 @@ def fallback_reasons(video_ids: Sequence[str], extractions: pd.DataFrame, scored
             reasons[video_id] = "not_extracted"
         elif known.loc[video_id, "status"] == "no_face":
             reasons[video_id] = "no_face"
+        elif known.loc[video_id, "status"] == "ok":
+            reasons[video_id] = "not_scored"
         else:
             reasons[video_id] = f"unreadable: {known.loc[video_id, 'reason']}"
     return reasons

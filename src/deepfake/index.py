@@ -120,13 +120,16 @@ def read_labels(path: Path) -> dict[str, Note]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"labels {str(path)!r}: not readable ({error})") from None
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns = reader.fieldnames or []
+    try:
+        columns, rows = reader.fieldnames or [], [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise UserError(f"labels {str(path)!r}, line {reader.line_num}: not valid CSV ({error})") from None
     name_column = next((c for c in ("file", "filename", "video_id") if c in columns), None)
     if name_column is None or "label" not in columns:
         raise UserError(f"labels {str(path)!r}: columns {list(columns)}; wanted file or filename, and label")
     notes: dict[str, Note] = {}
-    for row in reader:
-        where = f"labels {str(path)!r}, line {reader.line_num}"
+    for line, row in rows:
+        where = f"labels {str(path)!r}, line {line}"
         video_id = _inside("", row[name_column], where)
         if video_id in notes:
             raise UserError(f"{where}: {video_id!r} stands there twice; keep one")
@@ -145,6 +148,8 @@ def collect_notes(root: Path, video_ids: set[str], labels_csv: Path | None) -> d
     notes: dict[str, Note] = {}
     absent: list[str] = []
     for path in sorted(root.rglob("metadata.json")):
+        if any(part.startswith(".") for part in path.relative_to(root).parts):
+            continue
         read = read_metadata(path, _folder_of(path, root))
         absent += [name for name in read if name not in video_ids]
         notes.update({name: note for name, note in read.items() if name in video_ids})
@@ -163,7 +168,7 @@ def collect_notes(root: Path, video_ids: set[str], labels_csv: Path | None) -> d
 
 
 def _folder_of(path: Path, root: Path) -> str:
-    folder = path.parent.relative_to(root).as_posix()
+    folder = video_id_of(path.parent, root)
     return "" if folder == "." else folder
 
 

@@ -93,7 +93,7 @@ def read_crop(work_dir: Path, shard: str, offset: int, size: int) -> np.ndarray:
     except OSError as error:
         raise UserError(f"shard {path}: {error.strerror}; run 02_extract_faces again") from None
     try:
-        data = os.pread(handle, size, offset)
+        data = os.pread(handle, size, offset) if size > 0 and offset >= 0 else b""
     finally:
         os.close(handle)
     if len(data) != size:

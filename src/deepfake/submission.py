@@ -36,7 +36,9 @@ def rounded(p_fake: float) -> str:
 def csv_bytes(rows: Sequence[Sequence[object]]) -> bytes:
     """Rows as a CSV file's bytes."""
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    # Of line ends the writer quotes only its own.
+    has_return = any("\r" in str(value) for row in rows for value in row)
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL).writerows(rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
@@ -48,7 +50,7 @@ def read_sample(path: Path) -> list[str]:
             if "filename" not in (reader.fieldnames or []):
                 raise UserError(f"{path}: columns {reader.fieldnames}; wanted filename and label")
             names = [row["filename"] for row in reader]
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"sample submission {str(path)!r} cannot be read: {error}") from None
     repeated = pd.Series(names)[pd.Series(names).duplicated()]
     if len(repeated):
@@ -75,25 +77,32 @@ def make_submission(scores: pd.DataFrame, sample: list[str] | None, prior: float
     """
     by_name = short_names(scores["video_id"].tolist())
     by_id = scores.set_index("video_id")
+    repeated = {PurePosixPath(video_id).name for name, video_id in by_name.items() if name == video_id}
     names = sample if sample is not None else sorted(by_name)
-    p_fake, fallbacks = [], {}
+    p_fake, fallbacks, used = [], {}, set()
     for name in names:
         video_id = by_name.get(name, name)
         if video_id not in by_id.index:
-            p_fake.append(prior)
-            fallbacks[name] = "no such video in the test folders"
+            p_fake.append(_clipped(prior, clip_p))
+            shared = "several test videos have this name; the sample must say their folders"
+            fallbacks[name] = shared if name in repeated else "no such video in the test folders"
             continue
+        used.add(video_id)
         row = by_id.loc[video_id]
-        p_fake.append(float(min(max(row["p_fake"], clip_p), 1 - clip_p)))
+        p_fake.append(_clipped(row["p_fake"], clip_p))
         if isinstance(row["fallback"], str):
             fallbacks[name] = row["fallback"]
-    if sample is not None and len(fallbacks) == len(names) and not set(by_name) & set(names):
+    if sample is not None and not used:
         raise UserError(
             f"the sample submission names {len(names)} videos, such as {names[0]!r}, and none of them is among the "
             f"{len(by_name)} test videos, such as {next(iter(by_name), 'none')!r}; check index.test_folders"
         )
-    left_out = sorted(set(by_name) - set(names))
+    left_out = sorted(name for name, video_id in by_name.items() if video_id not in used)
     return Submission(names, p_fake, fallbacks, left_out)
+
+
+def _clipped(p_fake: float, clip_p: float) -> float:
+    return float(min(max(p_fake, clip_p), 1 - clip_p))
 
 
 def write_submission(path: Path, submission: Submission) -> None:

@@ -171,7 +171,11 @@ def check(table: Table, frame: pd.DataFrame) -> pa.Table:
     unknown = [str(n) for n in frame.columns if n not in wanted]
     if missing or unknown:
         raise ValueError(f"table {table.name}: missing columns {missing}, unknown columns {unknown}")
-    arrow = pa.Table.from_pandas(frame[wanted], schema=table.schema, preserve_index=False)
+    loose = pa.schema([pa.field(c.name, c.type) for c in table.columns])
+    try:
+        arrow = pa.Table.from_pandas(frame[wanted], schema=loose, preserve_index=False)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(f"table {table.name}: {error}") from None
     for column in table.columns:
         empty = arrow.column(column.name).null_count
         if empty and not column.nullable:
@@ -180,7 +184,8 @@ def check(table: Table, frame: pd.DataFrame) -> pa.Table:
     if repeated.any():
         first = frame.loc[repeated, list(table.key)].iloc[0].to_dict()
         raise ValueError(f"table {table.name}: {int(repeated.sum())} rows repeat a key, the first {first}")
-    return arrow.sort_by([(name, "ascending") for name in table.key]).replace_schema_metadata(table.schema.metadata)
+    arrow = arrow.sort_by([(name, "ascending") for name in table.key])
+    return pa.table(arrow.columns, schema=table.schema)
 
 
 def empty(table: Table) -> pd.DataFrame:

@@ -1,0 +1,48 @@
+"""Rules and little clips for all tests: whoever logs an ERROR fails."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepfake.clips import write_clip
+
+Box = tuple[int, int, int, int]
+
+
+@pytest.fixture(autouse=True)
+def no_error_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    yield
+    errors = [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    assert not errors, f"logged as ERROR: {errors}"
+
+
+def scene(boxes: Sequence[Box], width_px: int = 160, height_px: int = 96, grey: int = 90) -> np.ndarray:
+    """A grey picture with white squares."""
+    frame_HWC = np.full((height_px, width_px, 3), grey, np.uint8)
+    for x0, y0, x1, y1 in boxes:
+        frame_HWC[y0:y1, x0:x1] = 255
+    return frame_HWC
+
+
+@pytest.fixture
+def square_clip(tmp_path: Path) -> Callable[..., Path]:
+    """Write a lossless clip of white squares; `boxes_of(number)` are the squares of a frame."""
+
+    def write(
+        boxes_of: Callable[[int], Sequence[Box]],
+        n_frames: int = 32,
+        fps: float = 8,
+        name: str = "clip.mp4",
+        grey_of: Callable[[int], int] = lambda number: 90,
+        width_px: int = 160,
+        height_px: int = 96,
+    ) -> Path:
+        pictures = (scene(boxes_of(i), width_px, height_px, grey_of(i)) for i in range(n_frames))
+        path = tmp_path / name
+        write_clip(path, pictures, fps, crf=4, options={"preset": "ultrafast"})
+        return path
+
+    return write
