@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepfake import tables
 from deepfake.config import UserError
 from deepfake.datasets import (
     PairDataset,
@@ -19,6 +20,7 @@ from deepfake.datasets import (
     overlap,
     pad_tracks,
     plan_pairs,
+    read_tables,
     tracks_of,
 )
 from learning_data import config, face_row, invented, video_row
@@ -138,6 +140,16 @@ def test_a_lone_fake_is_shown_beside_a_random_real(tmp_path: Path) -> None:
         real, fake, _ = data[0, i]
         roughness = [np.abs(np.diff(crop.numpy().astype(int), axis=-1)).mean() for crop in (real, fake)]
         assert roughness[0] < roughness[1]
+
+
+def test_a_limit_leaves_so_many_labelled_videos_and_all_test_videos(tmp_path: Path) -> None:
+    made = invented(tmp_path)
+    for table, rows_ in ((tables.VIDEOS, made.videos), (tables.FACES, made.faces), (tables.FOLDS, made.folds)):
+        tables.write(table, rows_, tmp_path / f"{table.name}.parquet")
+    assert len(read_tables(tmp_path).labelled()) == 8
+    few = read_tables(tmp_path, 4)
+    assert few.labelled()["video_id"].tolist() == ["fake0.mp4", "fake2.mp4", "real0.mp4", "real2.mp4"]
+    assert (few.videos["split"] == "test").sum() == 4
 
 
 def test_steps_from_the_middle_are_those_of_the_whole_training() -> None:

@@ -16,6 +16,7 @@ from deepfake.scoring import fold_features
 from deepfake.training import (
     Recipe,
     fit,
+    forget_folds,
     frames_recipe,
     losses,
     make_optimizer,
@@ -116,6 +117,17 @@ def test_speed_settings_do_not_start_anew(tmp_path: Path, monkeypatch: pytest.Mo
     train_frames_fold(settings, made, 0)
     monkeypatch.setattr(training, "fit", lambda *_: pytest.fail("it was trained again"))
     train_frames_fold(config(tmp_path, frames={"checkpoint_steps": 5, "loader_workers": 2}), made, 0)
+
+
+def test_forgotten_folds_are_trained_again_to_the_same_weights(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    made = invented(settings.work_dir)
+    path = train_frames_fold(settings, made, 0)
+    before, stamp = weights(path), path.stat().st_mtime_ns
+    forget_folds(settings, "frames")
+    assert not path.exists()
+    assert equal(weights(train_frames_fold(settings, made, 0)), before)
+    assert path.stat().st_mtime_ns > stamp
 
 
 def test_a_card_tells_fold_crops_and_metrics(tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ class Tables:
 
 
 def read_tables(work_dir: Path, limit: int | None = None) -> Tables:
-    """The tables of a data set; `limit` takes so many videos, spread over all."""
-    videos = tables.spread(tables.read(tables.VIDEOS, work_dir / "videos.parquet"), limit)
-    faces = tables.read(tables.FACES, work_dir / "faces.parquet")
-    return Tables(videos, faces, tables.read(tables.FOLDS, work_dir / "folds.parquet"))
+    """The tables of a data set; `limit`: only so many labelled videos, spread over all, keep a fold."""
+    folds = tables.spread(tables.read(tables.FOLDS, work_dir / "folds.parquet"), limit)
+    videos = tables.read(tables.VIDEOS, work_dir / "videos.parquet")
+    return Tables(videos, tables.read(tables.FACES, work_dir / "faces.parquet"), folds)
 
 
 @dataclass(frozen=True)

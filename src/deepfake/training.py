@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from deepfake.checkpoints import finished, load_state, read_card, save_model, save_state
+from deepfake.checkpoints import CARD, finished, load_state, read_card, save_model, save_state
 from deepfake.config import Config, Frames, Sequences, UserError, digest, section_values
 from deepfake.datasets import (
     Batch,
@@ -43,6 +43,7 @@ from deepfake.models.frames import FrameClassifier
 from deepfake.models.sequences import SequenceClassifier
 from deepfake.tables import write_whole
 
+STATE, LOG = "state.pt", "log.jsonl"
 MAX_GRADIENT_NORM = 5.0
 FACE_COLUMNS = ["video_id", "track", "frame_index", "x0_px", "y0_px", "x1_px", "y1_px", "shard", "offset", "size"]
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class Log:
     """A line of JSON and TensorBoard scalars per step; lines after the step a training goes on from are dropped."""
 
     def __init__(self, folder: Path, start_step: int) -> None:
-        self.path = folder / "log.jsonl"
+        self.path = folder / LOG
         old = self.path.read_text().splitlines() if self.path.exists() else []
         write_whole(self.path, "".join(f"{line}\n" for line in old if _step_of(line) < start_step).encode())
         self.stream = self.path.open("a", encoding="utf-8")
@@ -240,7 +241,7 @@ def fit(
     rank, world = accelerator.process_index, accelerator.num_processes
     batches = StepBatches(n_items, recipe.items_per_batch, recipe.epochs, recipe.seed, 0, rank, world)
     loop = Loop(model, recipe, batches.n_steps, accelerator)
-    state = load_state(folder / "state.pt", settings_digest)
+    state = load_state(folder / STATE, settings_digest)
     batches.start_step = loop.restore(state) if state else 0
     if state:
         log.info("%s: going on from step %d of %d", folder.name, batches.start_step, batches.n_steps)
@@ -251,7 +252,7 @@ def fit(
     metrics = {"n_steps": float(batches.n_steps), "n_items": float(n_items)}
     notes = Log(folder, batches.start_step) if accelerator.is_main_process else None
     try:
-        last = _steps(loop, loader, batches, folder / "state.pt", settings_digest, notes)
+        last = _steps(loop, loader, batches, folder / STATE, settings_digest, notes)
     finally:
         if notes is not None:
             notes.close()
@@ -289,10 +290,27 @@ def fold_folder(run_dir: Path, kind: str, fold: int | None) -> Path:
 
 
 def forget_folds(config: Config, kind: str) -> None:
-    """Have every fold of a family trained anew: its finished model and its state no longer count."""
-    for fold in range(config.folds.n_folds):
-        for name in ("model.json", "state.pt"):
-            (fold_folder(config.run_dir, kind, fold) / name).unlink(missing_ok=True)
+    """Make all folds of a family start from the beginning: no finished model, no state to go on from."""
+    if PartialState().is_main_process:
+        for path in (config.run_dir / kind).glob("*/*"):
+            if path.name in (CARD, STATE, LOG):
+                path.unlink()
+    PartialState().wait_for_everyone()
+
+
+def _save(
+    folder: Path,
+    kind: str,
+    model: nn.Module,
+    fold: int | None,
+    settings_digest: str,
+    metrics: dict[str, float],
+    about: dict[str, Any],
+) -> Path:
+    if PartialState().is_main_process:
+        save_model(folder, kind, model, fold=fold, settings_digest=settings_digest, metrics=metrics, about=about)
+    PartialState().wait_for_everyone()
+    return folder / CARD
 
 
 def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
@@ -307,7 +325,7 @@ def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
     settings_digest = digest({"settings": settings, "fold": fold, "data": data})
     if finished(folder, settings_digest):
         log.info("frames %s: already trained", folder.name)
-        return folder / "model.json"
+        return folder / CARD
     plan = plan_pairs(learn, faces)
     log.info("frames %s: %s", folder.name, plan.describe())
     model = start_frames(frames)
@@ -317,9 +335,7 @@ def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
     if fold is not None and frames.validation_pairs:
         metrics |= _held_out(config, tables, videos[videos["fold"] == fold], averaged)
     about = {"margin_ratio": config.extract.margin_ratio, "crop_px": config.extract.crop_px}
-    return save_model(
-        folder, "frames", averaged, fold=fold, settings_digest=settings_digest, metrics=metrics, about=about
-    )
+    return _save(folder, "frames", averaged, fold, settings_digest, metrics, about)
 
 
 def start_frames(frames: Frames) -> FrameClassifier:
@@ -369,7 +385,7 @@ def train_sequences_fold(config: Config, tracks: list[TrackFeatures], fold: int 
     })  # fmt: skip
     if finished(folder, settings_digest):
         log.info("sequences %s: already trained", folder.name)
-        return folder / "model.json"
+        return folder / CARD
     dataset = TrackDataset(tracks, sequences.clip_frames, sequences.seed)
     torch.manual_seed(sequences.seed)
     model = SequenceClassifier(
@@ -377,6 +393,4 @@ def train_sequences_fold(config: Config, tracks: list[TrackFeatures], fold: int 
     )
     averaged, metrics = fit(model, dataset, collate_tracks, sequences_recipe(sequences), folder, settings_digest)
     about = {"frames_weights_sha256": frames_sha256}
-    return save_model(
-        folder, "sequences", averaged, fold=fold, settings_digest=settings_digest, metrics=metrics, about=about
-    )
+    return _save(folder, "sequences", averaged, fold, settings_digest, metrics, about)
