@@ -1,0 +1,170 @@
+"""Stacking: no member counts against itself, none is learnt from its own fold, every prior has a reason."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepfake.config import Ensemble, UserError
+from deepfake.ensemble import (
+    ENSEMBLE,
+    Stack,
+    class_weights,
+    fallback_reasons,
+    fit_stack,
+    member_table,
+    out_of_fold,
+    score_rows,
+)
+from deepfake.tables import VIDEO_SCORES, check
+
+RNG = np.random.default_rng(0)
+LABELS = np.arange(80) % 2
+GOOD = np.where(LABELS == 1, 1.5, -1.5) + RNG.normal(0, 1, 80)
+USELESS = RNG.normal(0, 2, 80)
+SETTINGS = Ensemble()
+
+
+def columns(*members: np.ndarray) -> np.ndarray:
+    return np.column_stack(members)
+
+
+def test_equal_members_get_equal_weights() -> None:
+    stack = fit_stack(columns(GOOD, GOOD), LABELS, ["a", "b"], SETTINGS)
+    assert stack.weights[0] == pytest.approx(stack.weights[1], rel=1e-4) and stack.weights[0] > 0
+
+
+def test_a_useless_member_loses_weight() -> None:
+    good, useless = fit_stack(columns(GOOD, USELESS), LABELS, ["good", "useless"], SETTINGS).weights
+    assert useless < 0.2 * good and useless < 0.5 < good
+
+
+def test_a_member_that_is_upside_down_gets_no_negative_weight() -> None:
+    upside_down = np.where(LABELS == 1, -1.5, 1.5) + np.random.default_rng(1).normal(0, 1, 80)
+    good, wrong = fit_stack(columns(GOOD, upside_down), LABELS, ["good", "wrong"], SETTINGS).weights
+    assert wrong == 0 and good > 0
+
+
+def test_members_that_are_all_upside_down_stay_equal() -> None:
+    assert fit_stack(columns(-GOOD, -GOOD), LABELS, ["a", "b"], SETTINGS).weights == (0.5, 0.5)
+
+
+def test_a_strong_pull_keeps_the_weights_equal() -> None:
+    stack = fit_stack(columns(GOOD, USELESS), LABELS, ["a", "b"], Ensemble(stack_l2=1e6))
+    assert stack.weights == pytest.approx((0.5, 0.5), abs=1e-3)
+
+
+def test_one_member_has_weight_one() -> None:
+    assert fit_stack(columns(GOOD), LABELS, ["a"], SETTINGS).weights == (1.0,)
+
+
+def test_fakes_score_higher_than_reals_and_all_scores_are_probabilities() -> None:
+    p = fit_stack(columns(GOOD, USELESS), LABELS, ["a", "b"], SETTINGS).p_fake(columns(GOOD, USELESS))
+    assert ((p > 0) & (p < 1)).all() and p[LABELS == 1].mean() > 0.7 > 0.3 > p[LABELS == 0].mean()
+
+
+def test_a_single_class_calibrates_nothing_and_says_so() -> None:
+    stack = fit_stack(columns(GOOD, USELESS), np.ones(80, int), ["a", "b"], SETTINGS)
+    assert stack.calibration.slope == 1 and "both labels" in str(stack.calibration.reason)
+    assert np.isfinite(stack.weights).all() and min(stack.weights) >= 0
+
+
+def test_class_weights_bring_the_share_of_fakes_to_the_wanted_one() -> None:
+    labels = np.array([1, 1, 1, 0])
+    weights = class_weights(labels, 0.5)
+    assert weights == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2]) and weights.mean() == 1
+    assert class_weights(labels, None).tolist() == [1] * 4 == class_weights(np.ones(4, int), 0.5).tolist()
+
+
+def test_scores_are_centred_on_the_share_of_fakes_that_is_expected() -> None:
+    labels = np.array([1] * 60 + [0] * 20)
+    flat = RNG.normal(0, 0.01, 80)
+    assert fit_stack(columns(flat), labels, ["a"], Ensemble(fake_share=0.5)).p_fake(
+        columns(flat)
+    ).mean() == pytest.approx(0.5, abs=0.02)
+    assert fit_stack(columns(flat), labels, ["a"], Ensemble(fake_share=None)).p_fake(columns(flat)).mean() > 0.7
+
+
+def test_the_prior_is_the_expected_share_or_that_of_the_training_videos() -> None:
+    labels = np.array([1] * 60 + [0] * 20)
+    assert fit_stack(columns(GOOD), labels, ["a"], Ensemble(fake_share=0.3)).prior == 0.3
+    assert fit_stack(columns(GOOD), labels, ["a"], Ensemble(fake_share=None)).prior == 0.75
+
+
+def test_a_stack_comes_back_from_its_manifest() -> None:
+    stack = fit_stack(columns(GOOD, USELESS), LABELS, ["a", "b"], SETTINGS)
+    assert Stack.from_dict(stack.to_dict()) == stack
+    with pytest.raises(ValueError, match="one finite weight each"):
+        Stack.from_dict({**stack.to_dict(), "weights": [1.0]})
+    with pytest.raises(ValueError, match="one finite weight each"):
+        Stack.from_dict({**stack.to_dict(), "weights": [1.0, float("nan")]})
+
+
+def table(*members: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({f"m{i}": logits for i, logits in enumerate(members)}, index=[f"v{i:02d}" for i in range(80)])
+
+
+def test_no_video_is_scored_by_a_stack_that_saw_its_label() -> None:
+    folds = np.arange(80) % 4
+    honest = out_of_fold(table(GOOD, USELESS), LABELS, folds, ["m0", "m1"], SETTINGS)
+    wild = LABELS.copy()
+    wild[folds == 2] = 1 - wild[folds == 2]
+    poisoned = out_of_fold(table(GOOD, USELESS), wild, folds, ["m0", "m1"], SETTINGS)
+    for name in (ENSEMBLE, "m0", "m1"):
+        assert np.array_equal(honest[name][folds == 2], poisoned[name][folds == 2])
+        assert not np.allclose(honest[name][folds != 2], poisoned[name][folds != 2])
+
+
+def test_no_videos_logit_reaches_another_video_of_its_fold() -> None:
+    folds = np.arange(80) % 4
+    before = out_of_fold(table(GOOD), LABELS, folds, ["m0"], SETTINGS)[ENSEMBLE]
+    changed = GOOD.copy()
+    changed[0] = 50
+    after = out_of_fold(table(changed), LABELS, folds, ["m0"], SETTINGS)[ENSEMBLE]
+    rest = (folds == 0) & (np.arange(80) != 0)
+    assert np.array_equal(before[rest], after[rest]) and after[0] > before[0]
+
+
+def tracks(*rows: tuple[str, str, int, float]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["model", "video_id", "track", "logit"])
+    return frame.assign(n_frames=10)
+
+
+def test_the_table_has_a_column_a_member_and_counts_faces_and_tracks() -> None:
+    found = member_table(
+        tracks(("a", "v1", 0, 1.0), ("a", "v1", 1, 3.0), ("b", "v1", 0, 2.0), ("b", "v1", 1, -1.0), ("a", "v0", 0, 0.5),
+               ("b", "v0", 0, 0.25)), SETTINGS,
+    )  # fmt: skip
+    assert found.index.tolist() == ["v0", "v1"]
+    assert found["a"].tolist() == [0.5, 3.0] and found["b"].tolist() == [0.25, 2.0]
+    assert found["n_faces"].tolist() == [10, 20] and found["n_tracks"].tolist() == [1, 2]
+
+
+def test_a_member_without_a_score_that_others_have_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="member 'b' has no score of video 'v1'"):
+        member_table(tracks(("a", "v0", 0, 1.0), ("b", "v0", 0, 1.0), ("a", "v1", 0, 1.0)), SETTINGS)
+
+
+def test_videos_without_a_score_get_the_prior_with_the_reason() -> None:
+    known = pd.DataFrame(
+        {
+            "video_id": ["a", "b", "c", "d"],
+            "status": ["ok", "no_face", "failed", "ok"],
+            "reason": [None, "no face in 8 frames", "cut short", None],
+        }
+    )
+    reasons = fallback_reasons(["a", "b", "c", "d", "e"], known, {"a"})
+    assert reasons == {"b": "no_face", "c": "unreadable: cut short", "d": "not_scored", "e": "not_extracted"}
+    counts = pd.DataFrame({"n_faces": [12], "n_tracks": [2]}, index=["a"])
+    rows = score_rows("m", pd.Series([0.9], index=["a"]), counts, reasons, 0.4)
+    back = check(VIDEO_SCORES, rows).to_pandas().set_index("video_id")
+    assert back["p_fake"].tolist() == [0.9, 0.4, 0.4, 0.4, 0.4]
+    assert pd.isna(back.loc["a", "fallback"]) and back.loc["b", "fallback"] == "no_face"
+    assert back["n_faces"].tolist() == [12, 0, 0, 0, 0]
+
+
+def test_all_or_none_of_the_videos_may_have_a_score() -> None:
+    counts = pd.DataFrame({"n_faces": [1, 2], "n_tracks": [1, 1]}, index=["a", "b"])
+    all_scored = score_rows("m", pd.Series([0.1, 0.2], index=["a", "b"]), counts, {}, 0.5)
+    assert check(VIDEO_SCORES, all_scored).num_rows == 2
+    none_scored = score_rows("m", pd.Series([], index=counts.index[:0], dtype=float), counts, {"x": "no_face"}, 0.5)
+    assert check(VIDEO_SCORES, none_scored).to_pylist()[0]["p_fake"] == 0.5

@@ -1,0 +1,77 @@
+"""Processes that can be killed: whatever one item does costs that one item."""
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import worker_tasks
+from deepfake.workers import Failed, Limits, run_each
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    for _ in range(100):
+        if not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"still running: {pids}")
+
+
+def test_every_item_gets_its_result() -> None:
+    assert dict(run_each(worker_tasks.double, range(20), Limits(2, 30))) == {i: 2 * i for i in range(20)}
+
+
+def test_no_items_start_nothing_and_give_nothing() -> None:
+    assert list(run_each(worker_tasks.double, [], Limits(2, 30))) == []
+
+
+def test_a_crash_a_hang_and_a_glutton_cost_one_item_each() -> None:
+    items = ["a", "die", "b", "spin", "c", "eat", "d", "exit", "e"]
+    found = dict(run_each(worker_tasks.mishap, items, Limits(2, 5, memory_mb=400)))
+    assert {key: value for key, value in found.items() if isinstance(value, str)} == {k: k for k in "abcde"}
+    reasons = {key: value.reason for key, value in found.items() if isinstance(value, Failed)}
+    assert "its process died" in reasons["die"] and "its process died" in reasons["exit"]
+    assert reasons["spin"] == "took longer than 5 s and was stopped"
+    assert reasons["eat"] == "needed more than 400 MB of memory and was stopped"
+    assert set(reasons) == {"die", "exit", "spin", "eat"}
+
+
+def test_what_the_function_raises_is_raised_here() -> None:
+    with pytest.raises(ValueError, match="the function says no"):
+        list(run_each(worker_tasks.mishap, ["a", "raise", "b"], Limits(1, 30)))
+
+
+def test_no_process_is_left_after_the_end(tmp_path: Path) -> None:
+    pids = {pid for _, pid in run_each(worker_tasks.note_pid, [str(tmp_path)] * 4, Limits(2, 30))}
+    assert os.getpid() not in pids
+    wait_until_gone([pid for pid in pids if isinstance(pid, int)])
+
+
+def test_closing_the_iterator_stops_the_processes(tmp_path: Path) -> None:
+    running = run_each(worker_tasks.mishap, ["a", "spin", "spin"], Limits(2, 600))
+    assert next(running) == ("a", "a")
+    children = [c.pid for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())]
+    assert len(children) >= 2
+    running.close()
+    wait_until_gone(children)
+
+
+def test_items_are_taken_as_they_are_needed() -> None:
+    taken = []
+
+    def items():  # type: ignore[no-untyped-def]
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    running = run_each(worker_tasks.double, items(), Limits(1, 30))
+    next(running)
+    assert len(taken) <= 8
+    running.close()
+
+
+def test_the_processes_share_the_cores_and_get_the_environment() -> None:
+    found = dict(run_each(worker_tasks.environment, ["OMP_NUM_THREADS", "MINE"], Limits(2, 30), {"MINE": "yes"}))
+    assert found == {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // 2, 1)), "MINE": "yes"}
