@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def judge(path: Path, first: int, backend: str, mode: str, is_intact: bool = Tru
 
 def _recut(path: Path, from_packet: Callable[[list[Any]], int], shift_to: Callable[[list[Any], int], int]) -> int:
     """Copy the packets from one on, times moved so that `shift_to` becomes 0; return the first frame's number."""
-    aside = path.with_name("recut" + path.suffix)
+    aside = path.with_name("aside" + path.suffix)
     with av.open(str(path)) as source, av.open(str(aside), "w", options={"avoid_negative_ts": "disabled"}) as target:
         stream = source.streams.video[0]
         packets = [p for p in source.demux(stream) if p.size]
@@ -128,7 +128,7 @@ def flip_bytes(path: Path) -> int:
 
 def spoil_packet(path: Path) -> int:
     """Replace the payload of a packet in the middle."""
-    aside = path.with_name("spoilt" + path.suffix)
+    aside = path.with_name("aside" + path.suffix)
     with av.open(str(path)) as source, av.open(str(aside), "w") as target:
         stream = source.streams.video[0]
         copy = target.add_stream_from_template(stream)
@@ -153,7 +153,7 @@ PLAIN = Coding()
 REFRESH = (("x264-params", "intra-refresh=1:keyint=20"),)
 HIDDEN = (("b", "600k"), ("cpu-used", "5"), ("lag-in-frames", "16"), ("auto-alt-ref", "1"))
 FRAGMENTS = (("movflags", "frag_keyframe+empty_moov"),)
-MPEG12 = (("bf", "2"), ("flags", "+qscale"), ("global_quality", "236"), ("g", "12"))
+MPEG12 = (("bf", "2"), ("b", "6000k"), ("qmin", "6"), ("qmax", "6"), ("g", "12"))
 FASTSTART = (("movflags", "faststart"),)
 SHORT_GOP = (("g", "20"),)
 OPEN_GOP = (("g", "20"), ("x264-params", "open-gop=1:bframes=3:keyint=20:min-keyint=20"))
@@ -239,3 +239,28 @@ KINDS = (
     Kind("starts inside an open GOP, HEVC", "open_hevc.mp4", HEVC, from_open_gop, False),
     Kind("starts inside an open GOP, h264", "open_h264.mkv", replace(PLAIN, options=OPEN_GOP), from_open_gop, False),
 )
+
+
+def table(kinds: Sequence[Kind], folder: Path) -> tuple[str, int]:
+    """A Markdown table of clips x backends x modes, and how many frames were not what they claimed to be."""
+    head = ["clip", "backend", *MODES]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    notes: list[str] = []
+    total: Counter[str] = Counter()
+    for kind in kinds:
+        path, first = kind.make(folder)
+        for backend in BACKENDS:
+            found = [judge(path, first, backend, mode, kind.is_intact) for mode in MODES]
+            for outcome in found:
+                total.update(runs=1, frames=outcome.n_right, wrong=outcome.n_wrong, refused=bool(outcome.refusal))
+            reasons = {outcome.refusal for outcome in found if outcome.refusal}
+            notes += [f"- {kind.name}, {backend}: {reason}" for reason in sorted(reasons)]
+            lines.append(f"| {kind.name} | {backend} | {' | '.join(outcome.words for outcome in found)} |")
+    summary = (
+        f"{len(kinds)} clips x {len(BACKENDS)} backends x {len(MODES)} modes = {total['runs']} runs: "
+        f"{total['frames']} frames right, {total['wrong']} wrong, {total['refused']} runs refused.\n\n"
+        "A cell says how many of the wanted frames came and were the ones they claimed to be. unreadable: damage hit "
+        "the bar code. suspect: the frame says itself that something before it could not be decoded.\n"
+    )
+    refused = "\n".join(["", "Reasons of the refusals:", "", *notes, ""]) if notes else ""
+    return "\n".join([summary, *lines, refused]), total["wrong"]

@@ -33,7 +33,7 @@ LAYERS = (
     {"cli"},
 )
 DOORS = {
-    "av": {"demux", "decode", "video", "pixels", "clips"},
+    "av": {"demux", "decode", "pixels", "clips"},
     "decord": {"decode"},
     "facenet_pytorch": {"faces"},
     "albumentations": {"augment"},

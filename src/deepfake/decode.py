@@ -108,8 +108,8 @@ def _decoded_packets(
     yield pictures
 
 
-def decord_batch(path: Path, indices: list[int], n_frames: int) -> npt.NDArray[np.uint8]:
-    """The RGB frames of rising `indices`, by decord, turned upright by it; the reader is closed at once."""
+def decord_batch(path: Path, indices: list[int], n_frames: int) -> list[Any]:
+    """The RGB pictures of rising `indices`, by decord, turned upright by it; the reader is closed at once."""
     import decord  # optional; its own FFmpeg is loaded only when asked for
 
     decord.logging.set_level(decord.logging.QUIET)
@@ -119,9 +119,9 @@ def decord_batch(path: Path, indices: list[int], n_frames: int) -> npt.NDArray[n
             raise VideoError(
                 f"video {path.name!r}: decord counts {len(reader)} frames, the file has {n_frames}; use backend pyav"
             )
-        batch: npt.NDArray[np.uint8] = reader.get_batch(indices).asnumpy()
+        batch = reader.get_batch(indices).asnumpy()
         del reader  # an idle reader goes on reading ahead, up to gigabytes
     except (decord.DECORDError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise VideoError(f"video {path.name!r}: decord failed ({first_line}); use backend auto or pyav") from None
-    return batch
+    return [av.VideoFrame.from_ndarray(frame_HWC, format="rgb24") for frame_HWC in batch]

@@ -214,14 +214,16 @@ def _demux(container: Any, stream: Any) -> _Scan:
             found.n_discarded += packet.is_discard
             if found.first_picture is None and packet.is_keyframe and tries > 0:
                 tries -= 1
-                found.first_picture = next(iter(decode_alone(codec, packet)), None)
+                # An edit list may hide it from the decoder; a copy is not marked so.
+                visible = av.Packet(bytes(packet)) if packet.is_discard else packet
+                found.first_picture = next(iter(decode_alone(codec, visible)), None)
     except av.error.FFmpegError as error:
         found.error = _words(error)
     return found
 
 
-def decode_alone(codec: Any, packet: Any) -> Any:
-    """The keyframe's picture, for rotation and pixel format; None when it cannot be decoded."""
+def decode_alone(codec: Any, packet: Any) -> list[Any]:
+    """A keyframe's picture, without those around it; empty when it cannot be decoded."""
     try:
         pictures = [*codec.decode(packet), *codec.decode(None)]
     except (av.error.FFmpegError, ValueError):
