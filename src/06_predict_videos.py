@@ -1,0 +1,30 @@
+"""Predict the test videos: every fold's networks over every track -> frame and track logits.
+
+The logits of the folds' networks are averaged. Videos without a face have no rows here; stage 07
+gives them the prior, with the reason.
+"""
+
+import argparse
+from typing import Any
+
+from deepfake.cli import run_stage
+from deepfake.config import Config
+
+
+def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
+    from deepfake import tables
+    from deepfake.datasets import read_tables
+    from deepfake.scoring import predict_frames, predict_sequences
+
+    data = read_tables(config.work_dir, None)
+    videos = tables.spread(data.videos[data.videos["split"] == "test"], args.limit)
+    faces = data.faces_of(list(videos["video_id"]))
+    folds = range(config.folds.n_folds)
+    frames, sequences = predict_frames(config, faces, folds), predict_sequences(config, faces, folds)
+    tables.write(tables.FRAME_SCORES, frames, config.run_dir / "frames_test.parquet")
+    tables.write(tables.TRACK_SCORES, sequences, config.run_dir / "sequences_test.parquet")
+    return {"videos": len(videos), "with a face": frames["video_id"].nunique(), "frame logits": len(frames)}
+
+
+if __name__ == "__main__":
+    run_stage("06_predict_videos", __doc__, main)

@@ -1,0 +1,117 @@
+"""Stage 07: every member's logits -> video scores, submission and manifest of a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deepfake import tables
+from deepfake.aggregate import track_logits
+from deepfake.calibration import inconclusive_band
+from deepfake.config import Config, UserError
+from deepfake.ensemble import ENSEMBLE, Stack, fallback_reasons, fit_stack, member_table, out_of_fold, score_rows
+from deepfake.files import current_commit, sha256_of, write_whole
+from deepfake.submission import Submission, make_submission, read_sample, write_submission
+
+SAMPLE = "sample_submission.csv"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A run's video scores and what they were made with."""
+
+    stack: Stack
+    oof: pd.DataFrame
+    test: pd.DataFrame
+    submission: Submission
+
+    def write_stack(self, path: Path) -> None:
+        """Weights, calibration and prior as JSON."""
+        write_whole(path, (json.dumps(self.stack.to_dict(), indent=1, sort_keys=True) + "\n").encode())
+
+    def write_submission(self, config: Config) -> None:
+        """The CSV and its manifest, beside each other."""
+        path = config.submission_dir / "submission.csv"
+        write_submission(path, self.submission)
+        made = sorted(p for p in config.run_dir.glob("*/fold*/model.safetensors"))
+        manifest = {
+            "run": config.run,
+            "dataset": config.dataset,
+            "commit": current_commit(),
+            "settings": config.model_dump(mode="json"),
+            "stack": self.stack.to_dict(),
+            "rows": len(self.submission.names),
+            "fallbacks": count_reasons(self.submission.fallbacks),
+            "fallback_videos": self.submission.fallbacks,
+            "not_in_sample": self.submission.left_out,
+            "sha256": {
+                "submission.csv": sha256_of(path),
+                **{p.relative_to(config.run_dir).as_posix(): sha256_of(p) for p in made},
+            },
+        }
+        text = json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n"
+        write_whole(config.submission_dir / "manifest.json", text.encode())
+
+    def summary(self) -> dict[str, Any]:
+        """Counts for the stage's last line."""
+        weights = zip(self.stack.members, self.stack.weights, strict=True)
+        return {
+            "rows": len(self.submission.names),
+            "fallbacks": count_reasons(self.submission.fallbacks) or 0,
+            "weights": " ".join(f"{name} {weight:.2f}" for name, weight in weights),
+        }
+
+
+def count_reasons(fallbacks: dict[str, str]) -> dict[str, int]:
+    """How many videos got the prior, by the short reason."""
+    short = pd.Series([reason.partition(":")[0] for reason in fallbacks.values()], dtype=object)
+    return {str(reason): int(count) for reason, count in short.value_counts().sort_index().items()}
+
+
+def member_tracks(config: Config, name: str) -> pd.DataFrame:
+    """Track logits of all members, out of fold (`oof`) or of the test videos (`test`)."""
+    frames = tables.read(tables.FRAME_SCORES, config.run_dir / f"frames_{name}.parquet")
+    sequences = tables.read(tables.TRACK_SCORES, config.run_dir / f"sequences_{name}.parquet")
+    return pd.concat([track_logits(frames, config.ensemble), sequences], ignore_index=True)
+
+
+def decide(config: Config) -> Decision:
+    """Stack, calibrate and score; the tables of stages 01 to 06 must be there."""
+    videos = tables.read(tables.VIDEOS, config.work_dir / "videos.parquet")
+    extractions = tables.read(tables.EXTRACTIONS, config.work_dir / "extractions.parquet")
+    folds = tables.read(tables.FOLDS, config.work_dir / "folds.parquet")
+    known = folds.merge(videos[["video_id", "label"]], on="video_id").set_index("video_id")
+    table = member_table(member_tracks(config, "oof"), config.ensemble)
+    members = [name for name in table.columns if name not in ("n_faces", "n_tracks")]
+    if not len(table):
+        raise UserError("no training video has a face, so nothing can be fitted; look at extractions.parquet")
+    truth = known.loc[table.index]
+    labels = truth["label"].to_numpy(int)
+    stack = fit_stack(table[members].to_numpy(float), labels, members, config.ensemble)
+    scored = out_of_fold(table, labels, truth["fold"].to_numpy(int), members, config.ensemble)
+    band = inconclusive_band(scored[ENSEMBLE], labels, config.ensemble.error_rate)
+    stack = replace(stack, band=band)
+    reasons = fallback_reasons(known.index.tolist(), extractions, set(table.index))
+    oof = [score_rows(name, pd.Series(p, index=table.index), table, reasons, stack.prior) for name, p in scored.items()]
+    test = score_test(config, stack, videos[videos["split"] == "test"], extractions)
+    return Decision(stack, pd.concat(oof, ignore_index=True), test, lay_out(config, stack, test))
+
+
+def score_test(config: Config, stack: Stack, videos: pd.DataFrame, extractions: pd.DataFrame) -> pd.DataFrame:
+    """Rows of video_scores for the test videos."""
+    table = member_table(member_tracks(config, "test"), config.ensemble)
+    reasons = fallback_reasons(videos["video_id"].tolist(), extractions, set(table.index))
+    p_fake = stack.p_fake(table[list(stack.members)].to_numpy(float)) if len(table) else None
+    return score_rows(ENSEMBLE, pd.Series(p_fake, index=table.index, dtype=float), table, reasons, stack.prior)
+
+
+def lay_out(config: Config, stack: Stack, test: pd.DataFrame) -> Submission:
+    """The submission in the order of the sample, where there is one."""
+    chosen = config.index.sample_submission
+    path = config.path(chosen) if chosen is not None else config.path(config.index.root) / SAMPLE
+    sample = read_sample(path) if chosen is not None or path.is_file() else None
+    return make_submission(test, sample, stack.prior, config.ensemble.clip_p)

@@ -1,0 +1,296 @@
+"""Score videos with a whole detector: one folder into a CSV, or one video into a verdict with its reasons."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from deepfake.aggregate import credible, track_logit
+from deepfake.bundle import Detector
+from deepfake.config import Predict, UserError, digest
+from deepfake.datasets import pad_tracks
+from deepfake.extraction import Video, extract_videos, failed_row
+from deepfake.files import sha256_of, write_whole
+from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
+from deepfake.scoring import FrameScorer, choose_device
+from deepfake.shards import read_crop
+from deepfake.submission import csv_bytes, rounded
+from deepfake.workers import Limits
+
+log = logging.getLogger(__name__)
+FORMAT = 1  # raise it when the same weights and crops give other scores
+PROBE_LIMITS = Limits(workers=2, deadline_s=60)
+GATE_CROPS = 8
+
+
+@dataclass(frozen=True)
+class TrackVerdict:
+    """One person in one shot: a logit a frame and one for the whole, both stacked and not yet calibrated."""
+
+    track: int
+    shot: int
+    logit: float
+    frame_logits: np.ndarray
+    times_s: np.ndarray
+    frame_indices: np.ndarray
+    boxes: np.ndarray
+
+
+def _gate_crops() -> list[np.ndarray]:
+    """Soft random pictures, the same on every run: what bf16 does to them decides whether it is used."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (GATE_CROPS, 14, 14, 3), dtype=np.uint8)
+    return [np.asarray(np.kron(picture, np.ones((16, 16, 1), np.uint8))) for picture in coarse]
+
+
+class VideoScorer:
+    """A detector on a device."""
+
+    def __init__(self, detector: Detector, predict: Predict) -> None:
+        self.detector = detector
+        self.device = choose_device(predict.device)
+        self.members = [
+            (FrameScorer(m.frames, predict, _gate_crops()), m.sequences.to(self.device).eval())
+            for m in detector.members
+        ]
+
+    def score(self, work_dir: Path, faces: list[dict[str, Any]]) -> list[TrackVerdict]:
+        """Verdicts of a video's tracks; `faces` are rows of the faces table of one video, sorted by its key."""
+        verdicts = []
+        for number in sorted({face["track"] for face in faces}):
+            rows = [face for face in faces if face["track"] == number]
+            crops = [read_crop(work_dir, row["shard"], row["offset"], row["size"]) for row in rows]
+            verdicts.append(self._score_track(rows, crops))
+        return verdicts
+
+    @torch.inference_mode()
+    def _score_track(self, rows: list[dict[str, Any]], crops: list[np.ndarray]) -> TrackVerdict:
+        of_frames, of_sequences, of_tracks = [], [], []
+        for scorer, sequences in self.members:
+            logits_T, features_TD = scorer.crops(crops)
+            inputs = [part.to(self.device) for part in pad_tracks([(features_TD, logits_T)])]
+            track_B, corrected_BT = sequences.frame_logits(*inputs)
+            of_frames.append(logits_T.astype(np.float64))
+            of_sequences.append(corrected_BT[0].double().cpu().numpy())
+            of_tracks.append(float(track_B[0]))
+        frames_T = np.mean(of_frames, axis=0)
+        per_frame = {"frames": frames_T, "sequences": np.mean(of_sequences, axis=0)}
+        whole = {"frames": track_logit(frames_T, self.detector.ensemble), "sequences": float(np.mean(of_tracks))}
+        stack = self.detector.stack
+        weights = dict(zip(stack.members, stack.weights, strict=True))
+        return TrackVerdict(
+            track=rows[0]["track"],
+            shot=rows[0]["shot"],
+            logit=sum(weight * whole[name] for name, weight in weights.items()),
+            frame_logits=np.sum([weight * per_frame[name] for name, weight in weights.items()], axis=0),
+            times_s=np.array([row["time_s"] for row in rows]),
+            frame_indices=np.array([row["frame_index"] for row in rows]),
+            boxes=np.array([[row[n] for n in ("x0_px", "y0_px", "x1_px", "y1_px")] for row in rows]),
+        )
+
+    def video_logit(self, verdicts: list[TrackVerdict]) -> float:
+        """Stacked logit of the worst credible track."""
+        n_frames = np.array([len(v.frame_logits) for v in verdicts])
+        kept = credible(n_frames, self.detector.ensemble.min_track_frames)
+        return max(v.logit for v, keep in zip(verdicts, kept, strict=True) if keep)
+
+    def p_fake(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities of stacked logits."""
+        return np.asarray(self.detector.stack.calibration.apply(logits), np.float64)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One video's result, whatever state the file is in."""
+
+    video_id: str
+    p_fake: float
+    n_faces: int
+    n_tracks: int
+    fallback: str | None
+    summary: dict[str, Any]
+    verdicts: list[TrackVerdict]
+
+
+def probe_videos(paths: dict[str, Path], cache_dir: Path) -> Iterator[dict[str, Any]]:
+    """Probed rows of all files; what was probed before is read back by name, size and time."""
+    jobs, notes = [], {}
+    for video_id, path in paths.items():
+        state = path.stat()
+        notes[video_id] = cache_dir / "probes" / f"{digest([str(path), state.st_size, state.st_mtime_ns])[:32]}.json"
+        row = _read_json(notes[video_id])
+        if row is None:
+            jobs.append(ProbeJob(path, video_id))
+        else:
+            yield {**row, "video_id": video_id}
+    for row in probe_files(jobs, PROBE_LIMITS):
+        write_whole(notes[row["video_id"]], json.dumps(row).encode())
+        yield row
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def score_videos(
+    paths: dict[str, Path], detector: Detector, weights_sha256: str, cache_dir: Path, predict: Predict, workers: int
+) -> Iterator[Scored]:
+    """Yield the result of each video as it is done; crops are kept below `cache_dir`, so a stopped run goes on."""
+    settings = detector.extract.model_copy(update={"workers": workers})
+    rows = {row["video_id"]: row for row in probe_videos(paths, cache_dir)}
+    videos = [Video(v, paths[v], row["sha256"]) for v, row in sorted(rows.items()) if row["status"] == "ok"]
+    scorer: VideoScorer | None = None
+    for video_id, row in sorted(rows.items()):
+        if row["status"] != "ok":
+            yield _without_score(failed_row(video_id, row["reason"]), detector.stack.prior)
+    for summary, faces in extract_videos(videos, cache_dir, settings):
+        if not faces:
+            yield _without_score(summary, detector.stack.prior)
+            continue
+        scorer = scorer or VideoScorer(detector, predict)
+        yield _score(scorer, summary, faces, cache_dir, weights_sha256)
+
+
+def _without_score(summary: dict[str, Any], prior: float) -> Scored:
+    reason = "no_face" if summary["status"] == "no_face" else f"unreadable: {summary['reason']}"
+    return Scored(summary["video_id"], prior, 0, 0, reason, summary, [])
+
+
+def _score(
+    scorer: VideoScorer, summary: dict[str, Any], faces: list[dict[str, Any]], cache_dir: Path, weights_sha256: str
+) -> Scored:
+    key = digest([weights_sha256, faces[0]["shard"], scorer.device.type, FORMAT])[:32]
+    path = cache_dir / "scores" / key[:2] / f"{key}.json"
+    known = _read_json(path)
+    verdicts = _from_plain(known) if known else scorer.score(cache_dir, faces)
+    if known is None:
+        write_whole(path, json.dumps(_to_plain(verdicts)).encode())
+    p_fake = float(scorer.p_fake(np.array([scorer.video_logit(verdicts)]))[0])
+    return Scored(summary["video_id"], p_fake, len(faces), len(verdicts), None, summary, verdicts)
+
+
+def _to_plain(verdicts: list[TrackVerdict]) -> dict[str, Any]:
+    return {
+        "tracks": [{k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(t).items()} for t in verdicts]
+    }
+
+
+def _from_plain(values: dict[str, Any]) -> list[TrackVerdict]:
+    arrays = ("frame_logits", "times_s", "frame_indices", "boxes")
+    plain: list[dict[str, Any]] = [
+        {name: np.array(value) if name in arrays else value for name, value in track.items()}
+        for track in values["tracks"]
+    ]
+    return [TrackVerdict(**track) for track in plain]
+
+
+def refuse_equal_scores(scored: list[Scored]) -> None:
+    """Raise where more than ten videos with faces all got the very same score."""
+    p_fake = {round(s.p_fake, 9) for s in scored if s.fallback is None}
+    n_scored = sum(s.fallback is None for s in scored)
+    if n_scored > 10 and len(p_fake) == 1:
+        raise UserError(
+            f"all {n_scored} videos with a face got p_fake {p_fake.pop():.6f}: the weights do not fit this version; "
+            "fetch them again"
+        )
+
+
+def predict_folder(
+    folder: Path, out: Path, detector: Detector, weights_sha256: str, cache_dir: Path, workers: int
+) -> int:
+    """Score every video below a folder into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
+
+    Returns how many videos got the prior instead of a score.
+    """
+    paths = {video_id_of(path, folder): path for path in find_videos(folder)}
+    scored: list[Scored] = []
+    with tqdm(total=len(paths), desc="videos", unit="video", disable=None) as bar:
+        for result in score_videos(paths, detector, weights_sha256, cache_dir, Predict(), workers):
+            scored.append(result)
+            bar.update()
+    refuse_equal_scores(scored)
+    scored.sort(key=lambda s: s.video_id)
+    header = ("filename", "label", "n_faces", "n_tracks", "fallback")
+    rows = [(s.video_id, rounded(s.p_fake), s.n_faces, s.n_tracks, s.fallback or "") for s in scored]
+    write_whole(out, csv_bytes([header, *rows]))
+    reasons = pd.Series([s.fallback.partition(":")[0] for s in scored if s.fallback], dtype=object).value_counts()
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.sort_index().items()) or "none"
+    print(f"{len(scored)} videos -> {out}\nscored: {len(scored) - int(reasons.sum())}; without a score: {told}")
+    for result in [s for s in scored if s.fallback and s.fallback.startswith("unreadable")][:20]:
+        print(f"  {result.video_id!r}: {(result.fallback or '').partition(': ')[2]}")
+    return int(reasons.sum())
+
+
+def check_video(path: Path, detector: Detector, weights_sha256: str, cache_dir: Path) -> dict[str, Any]:
+    """One video's verdict with its reasons, as plain values: see the keys below."""
+    (scored,) = score_videos({path.name: path}, detector, weights_sha256, cache_dir, Predict(), workers=1)
+    stack = detector.stack
+    low, high = stack.band
+    verdict = "no score" if scored.fallback else "inconclusive"
+    if scored.fallback is None and (scored.p_fake > high or scored.p_fake < low):
+        verdict = "likely forged" if scored.p_fake > high else "no sign of forgery found"
+    return {
+        "file": str(path),
+        "sha256": sha256_of(path),
+        "verdict": verdict,
+        "p_fake": round(scored.p_fake, 6),
+        "inconclusive_band": [low, high],
+        "fallback": scored.fallback,
+        "detector": {"name": detector.name, "weights_sha256": weights_sha256, **detector.about},
+        "video": {k: v for k, v in scored.summary.items() if k not in ("video_id", "frame_hashes")},
+        "faces": [_face(v, detector) for v in scored.verdicts],
+    }
+
+
+def _face(verdict: TrackVerdict, detector: Detector) -> dict[str, Any]:
+    calibration = detector.stack.calibration
+    seconds = np.floor(verdict.times_s).astype(int)
+    return {
+        "track": verdict.track,
+        "shot": verdict.shot,
+        "p_fake": round(float(calibration.apply(np.array([verdict.logit]))[0]), 6),
+        "from_s": round(float(verdict.times_s[0]), 3),
+        "to_s": round(float(verdict.times_s[-1]), 3),
+        "n_frames": len(verdict.frame_logits),
+        "seconds": [
+            {
+                "second": int(second),
+                "p_fake": round(
+                    float(calibration.apply(verdict.frame_logits[seconds == second].mean(keepdims=True))[0]), 6
+                ),
+                "n_frames": int((seconds == second).sum()),
+                "box_px": [round(float(x), 1) for x in verdict.boxes[seconds == second][0]],
+            }
+            for second in np.unique(seconds)
+        ],
+    }
+
+
+def check_text(found: dict[str, Any]) -> str:
+    """A verdict in a few lines for a person."""
+    low, high = found["inconclusive_band"]
+    lines = [f"{Path(found['file']).name}: {found['verdict']}"]
+    if found["fallback"]:
+        lines.append(f"  no score: {found['fallback']}")
+    else:
+        lines.append(f"  p_fake {found['p_fake']:.2f} (inconclusive between {low:.2f} and {high:.2f})")
+    for face in found["faces"]:
+        bar = "".join("▁▂▃▄▅▆▇█"[min(int(s["p_fake"] * 8), 7)] for s in face["seconds"])
+        lines.append(
+            f"  face {face['track']} in shot {face['shot']}, {face['from_s']:.1f}-{face['to_s']:.1f} s, "
+            f"{face['n_frames']} frames: p_fake {face['p_fake']:.2f}, by the second {bar}"
+        )
+    return "\n".join(lines)

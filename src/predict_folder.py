@@ -1,0 +1,37 @@
+"""Score every video below a folder with the shipped detector -> CSV, one row a file.
+
+Columns: filename, label (p_fake, 0 real to 1 fake), n_faces, n_tracks, fallback (why a file has the
+prior instead of a score). Stopped and started again it goes on where it was.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from deepfake.cli import guarded
+from deepfake.config import PROJECT_ROOT
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", type=Path, help="folder of videos, searched with all folders below it")
+    parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="CSV to write (predictions.csv)")
+    parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
+    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument("--workers", type=int, default=max((os.cpu_count() or 2), 1), help="processes that read videos")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    from deepfake.bundle import find_weights, load_detector
+    from deepfake.detector import predict_folder
+    from deepfake.files import sha256_of
+
+    weights = args.weights or find_weights(PROJECT_ROOT / "data/weights")
+    detector = load_detector(weights)
+    predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers)
+
+
+if __name__ == "__main__":
+    guarded(main)
