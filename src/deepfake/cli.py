@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +19,8 @@ from deepfake.config import Config, UserError, load_config, section_values
 from deepfake.stages import STAGES, Stage, alone, check_inputs, is_current, note_done
 
 EXIT_USER, EXIT_STOPPED = 2, 130
+# A folder that may not be written, a full disk: the user's to mend.
+USERS_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR}
 
 
 def stage_parser(description: str | None) -> argparse.ArgumentParser:
@@ -57,6 +61,11 @@ def guarded(main: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: nothing more to say
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in USERS_DISK:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER)
 
 
 def run_stage(name: str, description: str | None, work: Callable[[Config, argparse.Namespace], dict[str, Any]]) -> None:
@@ -72,10 +81,12 @@ def run_stage(name: str, description: str | None, work: Callable[[Config, argpar
             return
         print(f"{name}: {stage.makes}\n{_shown(stage, config)}")
         start = time.monotonic()
-        with alone(stage.manifest_path(config).parent):
+        is_first = os.environ.get("RANK", "0") == "0"  # under torchrun all processes do the work, one keeps the books
+        with alone(stage.manifest_path(config).parent) if is_first else nullcontext():
             summary = work(config, args)
             seconds = time.monotonic() - start
-            note_done(stage, config, args.limit, seconds, summary)
+            if is_first:
+                note_done(stage, config, args.limit, seconds, summary)
         told = ", ".join(f"{key} {value}" for key, value in summary.items())
         print(f"{name}: done in {seconds:.1f} s: {told}\n  -> {_places(stage, config)}")
 

@@ -172,8 +172,16 @@ def fingerprint(stage: Stage, config: Config, limit: int | None) -> str:
             "inputs": [[path.name, sha256_of(path)] for path in stage.input_paths(config)],
             "raw": raw_listing(config) if stage.name.startswith("01") else None,
             "limit": limit,
+            **({"sample": sample_digest(config)} if stage.name.startswith("07") else {}),
         }
     )
+
+
+def sample_digest(config: Config) -> str | None:
+    """Digest of the sample submission, which decides the order of ours; None where there is none."""
+    chosen = config.index.sample_submission or config.index.root / "sample_submission.csv"
+    path = config.path(chosen)
+    return sha256_of(path) if path.is_file() else None
 
 
 def check_inputs(stage: Stage, config: Config) -> None:

@@ -1,0 +1,126 @@
+"""Commands: help at once, mistakes in a sentence, exit codes that mean something."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deepfake.config import PROJECT_ROOT
+
+SOURCES = PROJECT_ROOT / "src"
+SCRIPTS = sorted(SOURCES.glob("*.py"))
+
+
+def run(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=folder or PROJECT_ROOT)
+
+
+def settings(folder: Path) -> Path:
+    path = folder / "mine.yaml"
+    lines = [f"data_dir: {folder / 'data'}", f"submissions_dir: {folder / 'sub'}", f"index: {{root: {folder / 'raw'}}}"]
+    path.write_text("\n".join(["dataset: mine", *lines]))
+    return path
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_help_comes_at_once(script: Path) -> None:
+    start = time.monotonic()
+    done = run(script, "--help")
+    seconds = time.monotonic() - start
+    print(f"{script.name} --help: {seconds:.2f} s")
+    assert done.returncode == 0 and "usage:" in done.stdout and not done.stderr
+    assert seconds < 3  # promised: 1 s on an idle machine
+
+
+@pytest.mark.parametrize("script", [path for path in SCRIPTS if path.name[:2].isdigit()], ids=lambda path: path.name)
+def test_every_stage_has_the_same_flags(script: Path) -> None:
+    shown = run(script, "--help").stdout
+    for flag in ("--config", "--set", "--run", "--limit", "--force"):
+        assert flag in shown
+
+
+def test_a_missing_settings_file_is_a_sentence_and_exit_code_2(tmp_path: Path) -> None:
+    done = run(SOURCES / "01_index_videos.py", "--config", tmp_path / "none.yaml")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: settings file") and "Traceback" not in done.stderr
+
+
+def test_a_missing_input_and_a_missing_folder_are_exit_code_2(tmp_path: Path) -> None:
+    done = run(SOURCES / "03_make_folds.py", "--config", settings(tmp_path))
+    assert done.returncode == 2 and "run src/01_index_videos.py first" in done.stderr
+    done = run(SOURCES / "01_index_videos.py", "--config", settings(tmp_path))
+    assert done.returncode == 2 and "set index.root" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many", "1.5", "²"])
+def test_a_limit_is_a_whole_number_from_1(tmp_path: Path, limit: str) -> None:
+    done = run(SOURCES / "03_make_folds.py", "--config", settings(tmp_path), f"--limit={limit}")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_a_stage_runs_says_its_settings_and_is_up_to_date_the_second_time(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "bad.mp4").write_bytes(b"no video")
+    command = (SOURCES / "01_index_videos.py", "--config", settings(tmp_path), "--set", "index.deadline_s=30")
+    first, second, forced = run(*command), run(*command), run(*command, "--force")
+    assert first.returncode == 0, first.stderr
+    assert "test_folders" in first.stdout and "done in" in first.stdout and "bad 1" in first.stdout
+    assert second.returncode == 0 and "up to date" in second.stdout and "done in" not in second.stdout
+    assert "done in" in forced.stdout
+
+
+def script(folder: Path, body: str) -> Path:
+    path = folder / "command.py"
+    path.write_text(
+        f"import sys\nsys.path.insert(0, {str(SOURCES)!r})\nfrom deepfake.cli import guarded\n"
+        f"from deepfake.config import UserError\n\ndef main():\n    {body}\n\nguarded(main)\n"
+    )
+    return path
+
+
+def test_success_is_exit_code_0_and_an_own_code_is_kept(tmp_path: Path) -> None:
+    assert run(script(tmp_path, "pass")).returncode == 0
+    assert run(script(tmp_path, "return 4")).returncode == 4
+
+
+def test_a_users_mistake_is_exit_code_2_without_a_traceback(tmp_path: Path) -> None:
+    done = run(script(tmp_path, "raise UserError('video x: mend it')"))
+    assert (done.returncode, done.stderr) == (2, "error: video x: mend it\n")
+
+
+def test_our_own_mistake_keeps_its_traceback(tmp_path: Path) -> None:
+    done = run(script(tmp_path, "raise ValueError('ours')"))
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_a_folder_that_must_not_be_written_is_told_without_a_traceback(tmp_path: Path) -> None:
+    done = run(script(tmp_path, "raise PermissionError(13, 'Permission denied', '/data')"))
+    assert done.returncode == 2 and "Permission denied: '/data'" in done.stderr and "Traceback" not in done.stderr
+
+
+def started(path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(tmp_path: Path) -> None:
+    path = script(tmp_path, "import time; print('ready', flush=True); time.sleep(60)")
+    with started(path) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and "goes on from here" in errors and "Traceback" not in errors
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path) -> None:
+    path = script(tmp_path, "print('x\\n' * 1000000)")
+    with started(path) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 1
+        assert "Traceback" not in process.stderr.read()
