@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from deepfake.demux import Packets, VideoError, coded_packets, decode_alone, open_video, set_up, video_stream
 
-_MIN_SKIP_S = 0.5  # shorter stretches are decoded although nobody asked: the cut finder sees them
+_MIN_SKIP_S = 1.0  # shorter stretches are decoded although nobody asked: cuts are found by them, tracks span them
 
 
 @dataclass
@@ -36,7 +36,7 @@ def decode(
     """Decoded pictures with their display keys, in rising order.
 
     Packets before `progress.resume_at` (a keyframe's place in decode order; the reader moves it on)
-    are not decoded where that leaves out at least half a second.
+    are not decoded where that leaves out at least a second.
     """
     with open_video(path) as container:
         stream = video_stream(container, path)

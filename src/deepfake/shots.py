@@ -1,19 +1,21 @@
 """Shot cuts from small grey pictures, found while a video is decoded.
 
-Cuts are hard changes of picture; fades, flashes and camera moves are not. To use another detector,
-give `deepfake.video.sample` an object with the same `feed`.
+A cut is a change of what is seen, not of how bright it is: fades and flashes are none. To use another
+detector, give `deepfake.video.sample` an object with the same `feed`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Thumb = npt.NDArray[np.uint8]
 
-MIN_SHOT_S = 0.25
+_MIN_SHOT_S = 0.25  # back from a flash within that time is no second cut
+_BLANK_CONTRAST = 4.0  # grey levels, standard deviation
+_GAP_S = 0.5
 
 
 class CutDetector(Protocol):
@@ -31,35 +33,83 @@ def luma_change(before: Thumb, after: Thumb) -> float:
     return float(np.abs(after.astype(np.int16) - before).mean())
 
 
-def histogram_change(before: Thumb, after: Thumb) -> float:
-    """Share of the pixels, 0..1, that would have to change their grey (of 32 levels) to match histograms."""
-    counts_before = np.bincount(before.reshape(-1) >> 3, minlength=32)
-    counts_after = np.bincount(after.reshape(-1) >> 3, minlength=32)
-    return float(np.abs(counts_before / before.size - counts_after / after.size).sum() / 2)
+def structure_change(before: Thumb, after: Thumb) -> float:
+    """0 for the same picture at any brightness and contrast, about 1 for unrelated ones, 2 for a negative.
+
+    It is 1 minus the correlation of the two thumbs, and 2 when their shapes differ.
+    """
+    if before.shape != after.shape:
+        return 2.0
+    first, second = before.astype(np.float32), after.astype(np.float32)
+    first, second = first - first.mean(), second - second.mean()
+    norm = float(np.sqrt((first * first).sum() * (second * second).sum()))
+    return 1.0 - float((first * second).sum()) / norm if norm > 0 else 0.0
 
 
 class CutFinder:
-    """Cut where the picture changes much more than it did of late, and a lot in itself."""
+    """Cut where what is seen changes at once, and far more than it did of late.
 
-    def __init__(self, min_change: float = 18.0, ratio: float = 3.0) -> None:
+    `min_change` and `ratio` are of `structure_change`. A blank frame (black, or a flash) belongs to
+    the shot before it; the picture after it is compared with the one before.
+    """
+
+    # Seen between neighbouring frames of 35 clips: up to 0.37 inside shots, 0.77 to 1.31 at cuts; after
+    # a second that was not decoded 0.6 inside a shot.
+    def __init__(self, min_change: float = 0.5, ratio: float = 3.0, gap_change: float = 0.7) -> None:
         self.min_change = min_change
         self.ratio = ratio
+        self.gap_change = gap_change
+        self._before_s = 0.0
         self._before: Thumb | None = None
-        self._last_calm: Thumb | None = None
         self._usual = 0.0
         self._last_cut_s = -np.inf
 
     def feed(self, thumb: Thumb, time_s: float) -> bool:
         """Take the next frame's thumb; True: this frame starts a new shot. The first never does."""
-        if self._before is None:
-            self._before, self._last_cut_s = thumb, time_s
+        if thumb.std() < _BLANK_CONTRAST:
             return False
-        change = luma_change(self._before, thumb)
-        is_cut = (
-            change >= self.min_change and change >= self.ratio * self._usual and time_s - self._last_cut_s >= MIN_SHOT_S
-        )
-        self._usual = change * 0.2 + self._usual * 0.8 if not is_cut else self._usual
-        self._before = thumb
-        if is_cut:
+        if self._before is None:
+            self._before, self._before_s = thumb, time_s
+            return False
+        change = structure_change(self._before, thumb)
+        least = self.min_change if time_s - self._before_s <= _GAP_S else self.gap_change
+        self._before, self._before_s = thumb, time_s
+        is_cut = change >= max(least, self.ratio * self._usual)
+        if is_cut and time_s - self._last_cut_s >= _MIN_SHOT_S:
             self._last_cut_s = time_s
-        return is_cut
+            return True
+        self._usual = 0.8 * self._usual + 0.2 * min(change, self.min_change)
+        return False
+
+
+class SceneDetectCuts:
+    """PySceneDetect's content detector on the same thumbs; needs `scenedetect-headless`."""
+
+    def __init__(self, threshold: float = 27.0) -> None:
+        from scenedetect.detectors import ContentDetector
+
+        # Its own minimum length counts frames, but ours may lie any time apart.
+        self._detector: Any = ContentDetector(threshold=threshold, luma_only=True, min_scene_len=1)
+        self._last_cut_s = -np.inf
+        self._n_fed = 0
+
+    def feed(self, thumb: Thumb, time_s: float) -> bool:
+        """Take the next frame's thumb; True: this frame starts a new shot."""
+        from scenedetect import FrameTimecode
+
+        at = FrameTimecode(self._n_fed, fps=25.0)
+        self._n_fed += 1
+        is_cut = bool(self._detector.process_frame(at, np.repeat(thumb[:, :, None], 3, axis=2)))
+        if is_cut and time_s - self._last_cut_s >= _MIN_SHOT_S:
+            self._last_cut_s = time_s
+            return True
+        return False
+
+
+def cut_detector(name: str) -> CutDetector:
+    """A fresh detector by its name in the settings."""
+    if name == "luma":
+        return CutFinder()
+    if name == "scenedetect":
+        return SceneDetectCuts()
+    raise ValueError(f"shot detector {name!r} is not known; choose luma or scenedetect")
