@@ -19,8 +19,8 @@ def no_error_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert not errors, f"logged as ERROR: {errors}"
 
 
-def scene(boxes: Sequence[Box], width_px: int = 160, height_px: int = 96, grey: int = 90) -> np.ndarray:
-    """A grey picture with white squares."""
+def scene(boxes: Sequence[Box], width_px: int = 160, height_px: int = 96, grey: int | np.ndarray = 90) -> np.ndarray:
+    """A picture of a grey, or of greys (height, width, 1), with white squares."""
     frame_HWC = np.full((height_px, width_px, 3), grey, np.uint8)
     for x0, y0, x1, y1 in boxes:
         frame_HWC[y0:y1, x0:x1] = 255
@@ -36,7 +36,7 @@ def square_clip(tmp_path: Path) -> Callable[..., Path]:
         n_frames: int = 32,
         fps: float = 8,
         name: str = "clip.mp4",
-        grey_of: Callable[[int], int] = lambda number: 90,
+        grey_of: Callable[[int], int | np.ndarray] = lambda number: 90,
         width_px: int = 160,
         height_px: int = 96,
     ) -> Path:

@@ -51,6 +51,7 @@ class Found:
     hashes: list[str] = field(default_factory=list)
     n_sampled: int = 0
     n_shots: int = 0
+    n_looks: dict[int, int] = field(default_factory=dict)  # of the detector in each shot
 
 
 class Extractor:
@@ -108,6 +109,7 @@ class Extractor:
             if len(faces):
                 self.side_px = closer_px
         self.shot_has_face |= len(faces) > 0
+        self.found.n_looks[look.frame.shot] = self.found.n_looks.get(look.frame.shot, 0) + 1
         look.faces = faces
 
     def _detect(self, frame: Frame, side_px: int) -> Faces:
@@ -181,7 +183,7 @@ class Extractor:
 
     def _drop_false_alarms(self) -> None:
         """Keep the longest and largest credible tracks, numbered by their first appearance."""
-        keep = credible_tracks(self.found.faces, self.settings.max_tracks)
+        keep = credible_tracks(self.found.faces, self.found.n_looks, self.settings.max_tracks)
         numbers = {old: new for new, old in enumerate(keep)}
         kept = [(f, p) for f, p in zip(self.found.faces, self.found.pictures, strict=True) if f["track"] in numbers]
         for face, _ in kept:
@@ -215,19 +217,15 @@ def _between(first: Faces, last: Faces, pairs: list[tuple[int, int]], ratio: flo
     )
 
 
-def credible_tracks(faces: list[dict[str, Any]], max_tracks: int) -> list[int]:
-    """Numbers of the tracks to keep, by first appearance; `faces` are rows of the faces table."""
-    looks: dict[int, set[int]] = {}
-    for face in faces:
-        if face["is_detected"]:
-            looks.setdefault(face["shot"], set()).add(face["frame_index"])
+def credible_tracks(faces: list[dict[str, Any]], n_looks: dict[int, int], max_tracks: int) -> list[int]:
+    """Numbers of the tracks to keep, by first appearance; `faces` are rows of the faces table, `n_looks` by shot."""
     by_track: dict[int, list[dict[str, Any]]] = {}
     for face in faces:
         by_track.setdefault(face["track"], []).append(face)
     weights: dict[int, float] = {}
     for track, rows in by_track.items():
         seen = [row for row in rows if row["is_detected"]]
-        lone = len(seen) <= 1 and len(looks.get(rows[0]["shot"], ())) >= 4
+        lone = len(seen) <= 1 and n_looks.get(rows[0]["shot"], 0) >= 4
         if lone and max(row["score"] for row in rows) < LONE_SCORE:
             continue
         side = np.median([max(row["x1_px"] - row["x0_px"], row["y1_px"] - row["y0_px"]) for row in rows])
