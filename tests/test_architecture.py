@@ -29,7 +29,10 @@ LAYERS = (
     {"evaluation"},
     {"report", "report.plots", "report.validation", "submission", "bundle"},
     {"decision", "detector"},
+    {"benchmark_clips", "benchmark_extraction"},
+    {"benchmark_learning"},
     {"stages"},
+    {"benchmark"},
     {"cli"},
 )
 DOORS = {

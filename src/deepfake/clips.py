@@ -1,4 +1,4 @@
-"""Write RGB frames as a video file: demo data, tests and codec round trips."""
+"""Write RGB frames as a video file, and plain loops over packets: demo data, tests, codec round trips, measurements."""
 
 from __future__ import annotations
 
@@ -55,3 +55,33 @@ def write_clip(
     finally:
         aside.unlink(missing_ok=True)
     return count
+
+
+def loop_clip(source: Path, path: Path, n_times: int) -> None:
+    """Write a video that shows `source` (no B-frames) `n_times` over; packets are copied, nothing is encoded."""
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        with av.open(str(source)) as read, av.open(str(aside), "w") as written:
+            template = read.streams.video[0]
+            stream = written.add_stream_from_template(template)
+            packets = [(bytes(p), p.pts, p.duration, p.is_keyframe) for p in read.demux(template) if p.size]
+            length = packets[-1][1] + packets[-1][2] - packets[0][1]
+            for number in range(n_times):
+                for data, pts, duration, is_keyframe in packets:
+                    packet = av.Packet(data)
+                    packet.pts = packet.dts = pts + number * length
+                    packet.duration, packet.is_keyframe = duration, is_keyframe
+                    packet.time_base, packet.stream = template.time_base, stream
+                    written.mux(packet)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def decode_plainly(path: Path, threads: int) -> int:
+    """Decode every frame and drop it; return how many. What `make bench` measures in; `threads` 0: as many as help."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO" if threads == 0 else "SLICE"
+        stream.codec_context.thread_count = threads
+        return sum(1 for _ in container.decode(stream))

@@ -1,0 +1,320 @@
+"""`make bench`: what every step costs in seconds, in ratios to something known, and in memory.
+
+Everything is measured in one run on the same machine; ways that are compared take turns, and the
+best round of each counts. Another part is one function and one line in `PARTS`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import psutil
+
+from deepfake import benchmark_learning as learning
+from deepfake.benchmark_clips import Clips, make_clips
+from deepfake.benchmark_extraction import STAGE, UNIT, WINNER, Turns, job_for, recall_of, take_turns, time_steps
+from deepfake.config import PROJECT_ROOT, Config, UserError, load_config
+from deepfake.stages import STAGES, is_current
+from deepfake.video_faces import Job, extract
+from deepfake.workers import Failed, Limits, run_each
+
+Item = TypeVar("Item")
+T = TypeVar("T")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+WATCH_S = 0.005
+DEADLINE_S = 1800
+RECALL_CLIPS = 6
+THROUGHPUT_CLIPS = 12
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measurement. `ratio` is so many times, or so many, of `of`; None where there is no such thing."""
+
+    name: str
+    seconds: float | None
+    of: str = ""
+    ratio: float | None = None
+    peak_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all parts need: the videos, and whether to hurry."""
+
+    clips: Clips
+    quick: bool
+
+    @property
+    def rounds(self) -> int:
+        """How often what is compared takes its turn."""
+        return 1 if self.quick else 3
+
+
+class MemoryWatch:
+    """Highest memory of this process's workers while it is open, from Linux's books; MB.
+
+    `resident_mb` counts also the pages of library files that all processes share; `private_mb` does not.
+    """
+
+    def __init__(self) -> None:
+        self.resident_mb = self.private_mb = 0.0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        workers: list[int] = []
+        while not self._done.wait(WATCH_S):
+            workers = workers or [child.pid for child in psutil.Process().children() if _is_worker(child)]
+            for pid in workers:
+                self._note(pid)
+
+    def _note(self, pid: int) -> None:
+        try:
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        except OSError:
+            return
+        kb = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmHWM", "RssAnon"))}
+        self.resident_mb = max(self.resident_mb, int(kb.get("VmHWM", 0)) / 1024)
+        self.private_mb = max(self.private_mb, int(kb.get("RssAnon", 0)) / 1024)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def in_workers(function: Callable[[Item], T], items: Iterable[Item], workers: int = 1) -> Iterator[T]:
+    """Results of a function in worker processes of one thread each, as stage 02 runs its own."""
+    limits = Limits(workers, DEADLINE_S)
+    for item, outcome in run_each(function, items, limits, ONE_THREAD):
+        if isinstance(outcome, Failed):
+            raise UserError(f"benchmark: {item}: {outcome.reason}")
+        yield outcome
+
+
+def in_worker(function: Callable[[Item], T], item: Item) -> T:
+    """The result of a function in one fresh worker process."""
+    (result,) = in_workers(function, [item])
+    return result
+
+
+def measure_ways(setting: Setting) -> Iterator[Row]:
+    """Stage 02 on ten seconds of 1080p beside PyAV, decord and the DFDC winner's recipe."""
+    found = in_worker(take_turns, Turns(setting.clips.hd, setting.rounds))
+    best = {name: min(seconds) for name, seconds in found.items() if not isinstance(seconds, str)}
+    for name, seconds in found.items():
+        if isinstance(seconds, str):
+            yield Row(name, None, f"not measured: {seconds}")
+        else:
+            yield Row(name, best[name], UNIT, best[name] / best[UNIT])
+    yield Row(STAGE, best[STAGE], WINNER, best[STAGE] / best[WINNER])
+
+
+def measure_start_up(setting: Setting) -> Iterator[Row]:
+    """The whole of stage 02's work on one video, and the part that is paid once a worker."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        in_worker(extract, job_for(Path(folder) / "not_there.mp4", folder))
+        started = time.perf_counter() - start
+        yield Row("stage 02, start of a worker", started)
+        start = time.perf_counter()
+        in_worker(extract, job_for(setting.clips.hd, folder))
+        whole = time.perf_counter() - start
+        yield Row("stage 02, from start to end", whole, "start of a worker", whole / started)
+
+
+def measure_steps(setting: Setting) -> Iterator[Row]:
+    """Where stage 02's seconds go; an `of` share of the whole for each step."""
+    seconds = in_worker(time_steps, setting.clips.hd)
+    total = sum(seconds.values())
+    for step, spent in sorted(seconds.items(), key=lambda item: -item[1]):
+        yield Row(f"  step: {step}", spent, "all steps", spent / total)
+
+
+def measure_recall(setting: Setting) -> Iterator[Row]:
+    """Share of the faces that MTCNN finds at full size on every sampled frame and that stage 02 has as well."""
+    demo = setting.clips.demo
+    chosen = [demo[round(i * (len(demo) - 1) / (RECALL_CLIPS - 1))] for i in range(RECALL_CLIPS)]
+    paths = [setting.clips.hd, *dict.fromkeys(chosen)][: 2 if setting.quick else None]
+    start = time.perf_counter()
+    found = list(in_workers(recall_of, paths, workers=2))
+    n_wanted, n_found = sum(r.n_wanted for r in found), sum(r.n_found for r in found)
+    of = f"the {n_wanted} faces of full-size detection on every sampled frame, {len(paths)} videos"
+    yield Row("faces found", time.perf_counter() - start, of, n_found / n_wanted if n_wanted else None)
+
+
+def measure_memory(setting: Setting) -> Iterator[Row]:
+    """Peak memory of a fresh worker by video."""
+    if not Path("/proc/self/status").exists():
+        yield Row("memory of a worker", None, "not measured: only Linux tells it")
+        return
+    clips = {"1080p": setting.clips.hd, "4K": setting.clips.uhd, "2 hours": setting.clips.two_hours}
+    for name, path in clips.items():
+        with tempfile.TemporaryDirectory() as folder, MemoryWatch() as memory:
+            start = time.perf_counter()
+            in_worker(extract, job_for(path, folder))
+            seconds = time.perf_counter() - start
+        yield Row(f"worker on {name}, resident (with shared library files)", seconds, peak_mb=memory.resident_mb)
+        yield Row(f"worker on {name}, private", seconds, peak_mb=memory.private_mb)
+
+
+def measure_throughput(setting: Setting) -> Iterator[Row]:
+    """Videos a second by one and by two workers, from their first result to the last."""
+    n_clips = 4 if setting.quick else THROUGHPUT_CLIPS
+    demo = setting.clips.demo
+    paths = [demo[i % len(demo)] for i in range(n_clips)]
+    rates = {}
+    for workers in (1, 2):
+        ends = []
+        with tempfile.TemporaryDirectory() as folder:
+            jobs = [_numbered(job_for(path, folder), i) for i, path in enumerate(paths * (1 if setting.quick else 2))]
+            for _ in in_workers(extract, jobs, workers):
+                ends.append(time.perf_counter())
+        rates[workers] = (len(ends) - workers) / (ends[-1] - ends[workers - 1])
+        yield Row(
+            f"stage 02, {workers} worker(s), each demo clip", 1 / rates[workers], "clips a second", rates[workers]
+        )
+    yield Row("stage 02, 2 workers", None, "the clips a second of 1 worker", rates[2] / rates[1])
+
+
+def _numbered(job: Job, number: int) -> Job:
+    return Job(f"{number}", job.path, job.shard_path.with_name(f"{number}.tar"), job.settings)
+
+
+def measure_learning(setting: Setting) -> Iterator[Row]:
+    """A training step of the demo's image classifier, and its scoring."""
+    step = in_worker(learning.training_step_s, 3 if setting.quick else 8)
+    images = learning.IMAGES_A_STEP
+    yield Row(
+        f"training step, Lite0, {images // 2} pairs of {learning.INPUT_PX} px", step, "images a second", images / step
+    )
+    found = in_worker(learning.scoring_s, setting.rounds)
+    for precision, seconds in found.items():
+        name = f"scoring a batch of {learning.SCORED_CROPS} crops, Lite0, {precision}"
+        yield Row(name, seconds, "ms a crop", 1000 * seconds / learning.SCORED_CROPS)
+
+
+def measure_numbers(setting: Setting) -> Iterator[Row]:
+    """The compiled loops: near-duplicates and the bootstrap."""
+    n_hashes, n_videos = (2000, 500) if setting.quick else (20000, 4000)
+    seconds = learning.hash_pairs_s(n_hashes)
+    yield Row(f"all pairs of {n_hashes} hashes", seconds, "million pairs a second", n_hashes**2 / 2e6 / seconds)
+    seconds = learning.bootstrap_s(n_videos)
+    yield Row(
+        f"all metrics with bootstrap, {n_videos} videos", seconds, "resamples a second", learning.RESAMPLES / seconds
+    )
+
+
+def measure_check(setting: Setting) -> Iterator[Row]:
+    """`check_video` on the 1080p clip, from the command to its answer."""
+    known = [
+        *sorted((PROJECT_ROOT / "data/weights").glob("*.safetensors")),
+        demo_config().run_dir / "detector.safetensors",
+    ]
+    weights = next((path for path in known if path.is_file()), None)
+    if weights is None:
+        yield Row("check_video", None, "not measured: no detector; run `make demo` first")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        flags = ["--weights", str(weights), "--cache", folder, "--json", "-", str(setting.clips.hd)]
+        yield Row("check_video on 1080p, end to end", _command_s("check_video.py", *flags))
+
+
+def measure_second_run(setting: Setting) -> Iterator[Row]:
+    """`run_stages` where nothing has changed."""
+    config = demo_config()
+    stale = [stage.name for stage in STAGES.values() if not is_current(stage, config, None)]
+    if stale:
+        yield Row("run_stages, nothing changed", None, f"not measured: {stale[0]} is not up to date; run `make demo`")
+        return
+    seconds = _command_s("run_stages.py", "--config", str(PROJECT_ROOT / "configs/demo.yaml"))
+    yield Row("run_stages, nothing changed", seconds)
+
+
+def demo_config() -> Config:
+    """The settings of `make demo`."""
+    return load_config(PROJECT_ROOT / "configs/demo.yaml")
+
+
+def _command_s(script: str, *flags: str) -> float:
+    start = time.perf_counter()
+    command = [sys.executable, str(PROJECT_ROOT / "src" / script), *flags]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"benchmark: {script} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+    return time.perf_counter() - start
+
+
+PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
+    "ways": measure_ways,
+    "start": measure_start_up,
+    "steps": measure_steps,
+    "faces": measure_recall,
+    "memory": measure_memory,
+    "workers": measure_throughput,
+    "learning": measure_learning,
+    "numbers": measure_numbers,
+    "check": measure_check,
+    "stages": measure_second_run,
+}
+
+
+def choose_parts(only: list[str]) -> list[str]:
+    """Names of the parts to measure, in their order; nothing asked for means all."""
+    unknown = [name for name in only if name not in PARTS]
+    if unknown:
+        raise UserError(f"--only {unknown[0]}: there is no such part; choose from {', '.join(PARTS)}")
+    return [name for name in PARTS if not only or name in only]
+
+
+def run(root: Path, folder: Path, only: list[str], quick: bool, tell: Callable[[str], None]) -> list[Row]:
+    """Measure; `root` holds the demo's videos, `folder` keeps the generated ones, `tell` is told of progress."""
+    names = choose_parts(only)
+    tell("videos to measure on (made once)")
+    setting = Setting(make_clips(root, folder, quick), quick)
+    rows = []
+    for number, name in enumerate(names, 1):
+        tell(f"{number}/{len(names)} {name}: {(PARTS[name].__doc__ or '').strip()}")
+        rows += list(PARTS[name](setting))
+    return rows
+
+
+def as_json(rows: list[Row]) -> bytes:
+    """The rows as a JSON list."""
+    return (json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def table(rows: list[Row]) -> str:
+    """The rows for a person."""
+    cells = [("", "seconds", "ratio", "of", "peak MB")]
+    for row in rows:
+        seconds = "" if row.seconds is None else f"{row.seconds:.3f}"
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}" if row.ratio < 100 else f"{row.ratio:.0f}"
+        cells.append((row.name, seconds, ratio, row.of, "" if row.peak_mb is None else f"{row.peak_mb:.0f}"))
+    widths = [max(len(line[column]) for line in cells) for column in range(5)]
+    sides = "<>><>"
+    return "\n".join(
+        "  ".join(f"{text:{side}{width}}" for text, side, width in zip(line, sides, widths, strict=True)).rstrip()
+        for line in cells
+    )

@@ -1,0 +1,89 @@
+"""What learning, scoring and the compiled loops cost; each function returns seconds."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from deepfake import training
+from deepfake.benchmark_extraction import StepClock
+from deepfake.config import Frames, Predict, Validation
+from deepfake.datasets import Index, collate_pairs
+from deepfake.duplicates import as_words, near_pairs
+from deepfake.metrics import measure
+from deepfake.models.frames import FrameClassifier
+from deepfake.scoring import FrameScorer
+
+PAIRS, INPUT_PX, SCORED_CROPS, RESAMPLES = 8, 224, 32, 1000
+IMAGES_A_STEP = 2 * PAIRS
+BACKBONE = "tf_efficientnet_lite0"
+NEAR_BITS = 24
+
+
+class _NoisePairs(Dataset[tuple[torch.Tensor, torch.Tensor, str]]):
+    """Pairs of noise pictures: what they show does not change what a step costs."""
+
+    def __init__(self, n_pairs: int) -> None:
+        self.n_pairs = n_pairs
+
+    def __len__(self) -> int:
+        return self.n_pairs
+
+    def __getitem__(self, index: Index) -> tuple[torch.Tensor, torch.Tensor, str]:
+        drawn = np.random.default_rng(index).integers(0, 256, (2, 3, INPUT_PX, INPUT_PX), dtype=np.uint8)
+        return torch.from_numpy(drawn[0]), torch.from_numpy(drawn[1]), f"noise {index[1]}"
+
+
+def training_step_s(n_steps: int) -> float:
+    """Seconds of a training step of the image classifier as it is set by default."""
+    frames = Frames(backbone=BACKBONE, input_px=INPUT_PX, epochs=1, pairs_per_batch=PAIRS)
+    clock = StepClock()
+    with tempfile.TemporaryDirectory() as folder, clock.watching([(training.Loop, "step", "step")]):
+        data, recipe = _NoisePairs(PAIRS * n_steps), training.frames_recipe(frames)
+        training.fit(training.start_frames(frames), data, collate_pairs, recipe, Path(folder), "benchmark")
+    return clock.seconds["step"] / n_steps
+
+
+def scoring_s(rounds: int) -> dict[str, float]:
+    """Seconds to score a batch of crops, by precision, in turns; the best round counts."""
+    crops = list(np.random.default_rng(0).integers(0, 256, (SCORED_CROPS, INPUT_PX, INPUT_PX, 3), dtype=np.uint8))
+    scorers = {
+        precision: FrameScorer(FrameClassifier(BACKBONE, INPUT_PX), Predict(precision=precision, device="cpu"))
+        for precision in ("fp32", "bf16")
+    }
+    found: dict[str, list[float]] = {precision: [] for precision in scorers}
+    for number in range(rounds + 1):
+        for precision, scorer in scorers.items():
+            start = time.perf_counter()
+            scorer.crops(crops)
+            if number:  # the first is to warm up
+                found[precision].append(time.perf_counter() - start)
+    return {precision: min(seconds) for precision, seconds in found.items()}
+
+
+def hash_pairs_s(n_hashes: int) -> float:
+    """Seconds to compare all pairs of random 256-bit hashes, compiled before."""
+    rng = np.random.default_rng(0)
+    words = as_words([rng.bytes(32).hex() for _ in range(n_hashes)])
+    owners = np.arange(n_hashes)
+    near_pairs(words[:2], owners[:2], NEAR_BITS)
+    start = time.perf_counter()
+    near_pairs(words, owners, NEAR_BITS)
+    return time.perf_counter() - start
+
+
+def bootstrap_s(n_videos: int) -> float:
+    """Seconds for every metric with its interval, groups of ten videos, compiled before."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(n_videos) % 2
+    p_fake = np.clip(rng.normal(0.3 + 0.4 * labels, 0.2), 0, 1)
+    groups = np.array([f"{number // 10}" for number in range(n_videos)])
+    measure(labels, p_fake, groups, Validation(bootstrap=10), 0.01)
+    start = time.perf_counter()
+    measure(labels, p_fake, groups, Validation(bootstrap=RESAMPLES), 0.01)
+    return time.perf_counter() - start
