@@ -62,6 +62,11 @@ def resize(crop_HWC: np.ndarray, input_px: int) -> np.ndarray:
     return np.asarray(cv2.resize(crop_HWC, (input_px, input_px), interpolation=way))
 
 
+def calm_worker(_worker: int) -> None:
+    """Keep OpenCV in a loader's process to one thread; there are as many processes as wanted."""
+    cv2.setNumThreads(1)
+
+
 class TrainTransform:
     """Random flips, small shifts, colours and compression, drawn from the seed of each call alone."""
 

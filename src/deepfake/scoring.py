@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from deepfake.augment import resize
+from deepfake.augment import calm_worker, resize
 from deepfake.checkpoints import load_model, read_card
 from deepfake.config import Config, Predict, UserError, digest
 from deepfake.datasets import Tables, TrackFeatures, content_digest, pad_tracks
@@ -146,7 +146,11 @@ def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader
     """Score stored crops; `faces` are rows of the faces table."""
     crops = _Crops(faces, work_dir, scorer.model.input_px)
     loader = DataLoader(
-        crops, batch_size=scorer.batch_size, num_workers=loader_workers, pin_memory=scorer.device.type == "cuda"
+        crops,
+        batch_size=scorer.batch_size,
+        num_workers=loader_workers,
+        worker_init_fn=calm_worker,
+        pin_memory=scorer.device.type == "cuda",
     )
     names = [f"{v!r} track {t} frame {f}" for v, t, f in faces[PLACES[:3]].itertuples(index=False)]
     logits_N = np.empty(len(faces), np.float32)

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from deepfake.augment import calm_worker
 from deepfake.checkpoints import CARD, finished, load_state, read_card, save_model, save_state
 from deepfake.config import Config, Frames, Sequences, UserError, digest, section_values
 from deepfake.datasets import (
@@ -248,6 +249,7 @@ def fit(
     loader: DataLoader[Any] = DataLoader(
         dataset, batch_sampler=batches, collate_fn=collate, num_workers=recipe.loader_workers,
         pin_memory=accelerator.device.type == "cuda",
+        worker_init_fn=calm_worker,
     )  # fmt: skip
     metrics = {"n_steps": float(batches.n_steps), "n_items": float(n_items)}
     notes = Log(folder, batches.start_step) if accelerator.is_main_process else None
