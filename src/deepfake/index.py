@@ -58,9 +58,11 @@ def find_videos(root: Path) -> list[Path]:
         raise UserError(f"folder {str(root)!r} does not exist; set index.root to the folder of your videos")
     if not root.is_dir():
         raise UserError(f"{str(root)!r} is a file; wanted a folder of videos")
-    found = []
-    for folder, below, names in os.walk(root):
-        below[:] = sorted(name for name in below if not name.startswith("."))
+    found, seen = [], {os.path.realpath(root)}
+    for folder, below, names in os.walk(root, followlinks=True):
+        real = {name: os.path.realpath(Path(folder) / name) for name in below if not name.startswith(".")}
+        below[:] = sorted(name for name, place in real.items() if place not in seen)  # a link may lead back
+        seen.update(real.values())
         for name in names:
             if Path(name).suffix.lower() in EXTENSIONS and not name.startswith("."):
                 found.append(Path(folder) / name)

@@ -7,6 +7,7 @@ imports no pandas and no numba: they would cost each process 110 MB.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,7 +25,8 @@ from deepfake.shards import encode_crop, write_shard
 from deepfake.tracks import Linker, overlap
 from deepfake.video import Frame, VideoError, sample
 
-FORMAT = 1  # raise it when the same settings give other crops or rows
+log = logging.getLogger(__name__)
+FORMAT = 2  # raise it when the same settings give other crops or rows
 HASHED_FRAMES = 8
 SECOND_LOOKS = 3  # a shot
 SECOND_LOOK_SIDE_PX = 1600
@@ -50,6 +52,7 @@ class Found:
     pictures: list[bytes] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
     n_sampled: int = 0
+    n_damaged: int = 0
     n_shots: int = 0
     n_looks: dict[int, int] = field(default_factory=dict)  # of the detector in each shot
 
@@ -71,6 +74,9 @@ class Extractor:
         """Read all frames and return what was found."""
         held: list[Look] = []
         for frame in frames:
+            if frame.is_suspect:  # smeared by a damaged packet: it would look forged
+                self.found.n_damaged += 1
+                continue
             if self.found.n_sampled % self.hash_every == 0 and len(self.found.hashes) < HASHED_FRAMES:
                 self.found.hashes.append(perceptual_hash(frame.luma_thumb()))
             self.found.n_sampled += 1
@@ -272,9 +278,15 @@ def extract(job: Job) -> str | None:
         found = Extractor(settings, detector).run(iter(frames))
     except VideoError as error:
         return str(error)
+    except Exception as error:  # whatever a library makes of one odd file, the other videos go on
+        log.warning("video %r: unexpected error", job.video_id, exc_info=True)
+        return f"unexpected {type(error).__name__}: {error}"
+    if not found.n_sampled:
+        return f"video {job.path.name!r}: all {found.n_damaged} sampled frames are damaged; fetch it again"
+    left_out = f"; {found.n_damaged} damaged frames left out" if found.n_damaged else ""
     rows = {
         "decoder": frames.decoder,
-        "decoder_reason": frames.decoder_reason,
+        "decoder_reason": f"{frames.decoder_reason}{left_out}",
         "n_sampled": found.n_sampled,
         "n_shots": found.n_shots,
         "frame_hashes": found.hashes,
