@@ -67,7 +67,7 @@ class Extract(Settings):
     frames_per_video: int = Field(32, ge=1, le=4096, description="Spread over the whole length.")
     sample_fps: float = Field(2.0, gt=0, le=240, description="Frames per second for sampling = fps.")
     backend: Literal["auto", "pyav", "decord"] = Field(
-        "auto", description="auto: decord where it is admitted and seeking pays, PyAV everywhere else."
+        "auto", description="auto is PyAV: decord was never faster. decord reads only what PyAV proves undamaged."
     )
     detection_side_px: int = Field(640, ge=96, le=4096, description="Longer side of the picture MTCNN sees.")
     detection_stride: int = Field(

@@ -27,7 +27,12 @@ class Progress:
     resume_at: int = 0
     n_corrupt: int = 0
     n_bad_packets: int = 0
+    suspect_until: float = -np.inf
     is_suspect: bool = False
+
+    def spoil(self, packets: Packets, key: int | None) -> None:
+        """Nothing can be trusted from here to the next keyframe: decoders show old frames without saying so."""
+        self.suspect_until = max(self.suspect_until, packets.next_start(key) if key is not None else np.inf)
 
 
 def decode(
@@ -47,13 +52,12 @@ def decode(
                 key, counted = picture.pts if packets.has_pts else counted, counted + 1
                 if picture.is_corrupt:
                     progress.n_corrupt += 1
-                    progress.is_suspect = True
+                    progress.spoil(packets, key)
                     continue
-                if picture.key_frame:
-                    progress.is_suspect = False
                 if key is None or key <= last or not _contains(packets.keys, key):
                     continue
                 last = key
+                progress.is_suspect = key < progress.suspect_until
                 yield picture, key
 
 
@@ -87,7 +91,9 @@ def _decoded_packets(
         if level == "NONKEY":
             # One by one: without the frames between them h264's keyframes come out in the wrong order.
             if packets.is_start[ordinal]:
-                yield decode_alone(codec, packet)
+                pictures = decode_alone(codec, packet)
+                progress.n_bad_packets += not (pictures or packet.is_discard)
+                yield pictures
             continue
         if is_skipping:
             codec.flush_buffers()
@@ -96,7 +102,7 @@ def _decoded_packets(
             pictures = codec.decode(packet)
         except (av.error.FFmpegError, ValueError):
             progress.n_bad_packets += 1
-            progress.is_suspect = True
+            progress.spoil(packets, packet.pts)
             if not packets.has_pts:
                 return  # what follows cannot be numbered any more
             continue

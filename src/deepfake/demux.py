@@ -84,6 +84,11 @@ class Packets:
     has_pts: bool
     tick_s: float
 
+    def next_start(self, key: int) -> float:
+        """Display time of the first keyframe after one; infinity where there is none."""
+        later = self.keys[self.is_keyframe & (self.keys > key)]
+        return float(later[0]) if len(later) else np.inf
+
     def time_s(self, key: float) -> float:
         """Seconds from the first frame's display time."""
         return (key - float(self.keys[0])) * self.tick_s
@@ -140,7 +145,12 @@ def _looks_like(path: Path) -> str:
 
 def video_stream(container: Any, path: Path) -> Any:
     """The video stream with the most pixels, the earlier of two equal ones; a cover picture is none."""
-    streams = [s for s in container.streams.video if not int(s.disposition) & _COVER_PICTURE]
+    shown = [s for s in container.streams.video if not int(s.disposition) & _COVER_PICTURE]
+    streams = [s for s in shown if s.codec_context is not None]
+    if shown and not streams:
+        raise VideoError(
+            f"video {path.name!r}: found a video stream of a codec this FFmpeg cannot decode; convert it to H.264"
+        )
     if not streams:
         kinds = [f"{s.type} ({s.codec_context.name})" for s in container.streams if s.codec_context is not None]
         cover = " and a cover picture" if container.streams.video else ""
@@ -181,8 +191,6 @@ def scan(path: Path) -> tuple[VideoProbe, Packets]:
     with open_video(path) as container:
         stream = video_stream(container, path)
         codec = stream.codec_context
-        if codec is None:
-            raise VideoError(f"video {path.name!r}: its codec is not known to this FFmpeg; convert it to H.264")
         set_up(stream, "DEFAULT", 1)
         found = _demux(container, stream)
         if not any(found.playable):

@@ -47,7 +47,8 @@ class Frame:
     """One frame of a video, upright; pixels are converted only when asked for.
 
     `index` counts from 0 in display order, `time_s` from the first frame. `shot` counts from 0.
-    `is_suspect`: something before it, back to the last keyframe, could not be decoded, so the picture may be smeared.
+    `is_suspect`: something before it, back to the last keyframe, could not be decoded, so the picture
+    may be smeared or an old one.
     """
 
     def __init__(self, picture: Any, rotation: int, index: int, time_s: float) -> None:
