@@ -6,6 +6,7 @@ Prints a Markdown table, or writes it with --out. Exits with 1 when any frame wa
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only kinds of clips whose name holds this text")
     arguments = parser.parse_args()
 
+    os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder tells its settings otherwise
     # The clips belong to the tests, which make the same ones.
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from conformance import KINDS, table

@@ -38,6 +38,7 @@ LAYERS = (
 DOORS = {
     "av": {"demux", "decode", "pixels", "clips"},
     "decord": {"decode"},
+    "scenedetect": {"shots"},
     "facenet_pytorch": {"faces"},
     "albumentations": {"augment"},
     "pebble": {"workers"},

@@ -242,6 +242,34 @@ def test_decord_and_torch_live_in_one_process(clip: Path, order: str) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, "4"), done.stderr
 
 
+def test_two_threads_decode_the_same_pixels(clip: Path) -> None:
+    alone, together = ([f.rgb() for f in sample(clip, "reference", 12, threads=n)] for n in (1, 2))
+    assert len(alone) == 12
+    assert all(np.array_equal(one, two) for one, two in zip(alone, together, strict=True))
+
+
+def test_damage_does_not_flood_the_terminal(clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = np.frombuffer(clip.read_bytes(), np.uint8).copy()
+    data[200:9000:37] ^= 255
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data.tobytes())
+    try:
+        list(sample(path, "uniform", 60))
+    except VideoError as error:
+        assert "damaged.mp4" in str(error)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_video_of_which_nothing_can_be_decoded_says_how_much_was_tried(clip: Path, tmp_path: Path) -> None:
+    data = clip.read_bytes()
+    start = data.index(b"mdat") + 4
+    path = tmp_path / "hollow.mp4"
+    path.write_bytes(data[:start] + b"\x00" * (data.index(b"moov") - 4 - start) + data[data.index(b"moov") - 4 :])
+    assert probe(path).verdicts["pyav"] == "none of the first keyframes (h264) could be decoded"
+    with pytest.raises(VideoError, match="decoded 0 of 20 wanted frames"):
+        list(sample(path, "uniform", 20))
+
+
 def test_closing_early_leaves_frames_valid(clip: Path) -> None:
     with sample(clip, "uniform", 10) as opened:
         frame = next(iter(opened))

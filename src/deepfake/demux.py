@@ -123,7 +123,8 @@ def open_video(path: Path) -> Any:
         # An absolute path, for FFmpeg takes `a:b.mp4` for a protocol.
         return av.open(str(path.absolute()), options=options, metadata_errors="replace")
     except (av.error.FFmpegError, UnicodeError, ValueError) as error:
-        raise VideoError(f"video {path.name!r}: {_looks_like(path)} ({_words(error)}); wanted a video file") from None
+        found = f"{_looks_like(path)} ({_words(error)})"
+        raise VideoError(f"video {path.name!r}: {found}, wanted a video; fetch it again or leave it out") from None
 
 
 def _words(error: Exception) -> str:
@@ -135,7 +136,7 @@ def _looks_like(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(4096)
     if b"ftyp" in head[:16]:
-        return "an MP4 whose index (moov) is missing or damaged, probably cut short; fetch it again"
+        return "found an MP4 without its index (moov), probably cut short"
     try:
         is_text = head.decode("utf-8", errors="strict").isprintable() or b"\n" in head
     except UnicodeDecodeError:
