@@ -82,3 +82,8 @@ def test_broken_lengths_do_not_run_away() -> None:
     endless = memoryview(b"\x00\x00\x00\x00" * 500)
     assert bitstream.is_reference("h264", endless, 4)
     assert bitstream.entry_kind("h264", memoryview(b"\xff\xff\xff\xff\x41"), 4) == NO_ENTRY
+
+
+def test_long_notes_before_the_first_slice_do_not_hide_it() -> None:
+    note = b"\x00\x00\x01\x4e\x01" + b"\xaa" * 5000
+    assert bitstream.entry_kind("hevc", memoryview(note + b"\x00\x00\x01" + bytes([19 << 1, 1, 0])), 0) == CLOSED

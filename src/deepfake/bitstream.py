@@ -6,9 +6,9 @@ Pure functions over bytes, without decoding. To support another codec, add it to
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-HEAD_BYTES = 2048  # parameter sets and encoder notes before the first slice rarely take more
+_HEAD_BYTES = 2048  # headers before an MPEG picture's own take less
 NO_ENTRY, OPEN, CLOSED = 0, 1, 2
 _START_CODE = re.compile(b"\x00\x00\x01", re.DOTALL)
 # Codecs in which every packet stands alone.
@@ -24,17 +24,17 @@ def length_bytes(codec: str, extradata: bytes) -> int:
     return 0
 
 
-def _nals(packet: memoryview, size: int) -> list[tuple[int, int]]:
-    """First byte and its place of each NAL unit, up to where the packet or its head ends."""
+def _nals(packet: memoryview, size: int) -> Iterator[tuple[int, int]]:
+    """First byte and its place of each NAL unit."""
     if size == 0:
-        head = bytes(packet[:HEAD_BYTES])
-        return [(head[m.end()], m.end()) for m in _START_CODE.finditer(head) if m.end() < len(head)]
-    found: list[tuple[int, int]] = []
+        for code in _START_CODE.finditer(packet):
+            if code.end() < len(packet):
+                yield packet[code.end()], code.end()
+        return
     at = 0
-    while at + size < len(packet) and len(found) < 64:
-        found.append((packet[at + size], at + size))
+    while at + size < len(packet):
+        yield packet[at + size], at + size
         at += size + int.from_bytes(packet[at : at + size], "big")
-    return found
 
 
 def _h264_nonreference(packet: memoryview, size: int) -> bool:
@@ -53,13 +53,13 @@ def _hevc_nonreference(packet: memoryview, size: int) -> bool:
 
 
 def _mpeg4_nonreference(packet: memoryview, size: int) -> bool:
-    head = bytes(packet[:HEAD_BYTES])
+    head = bytes(packet[:_HEAD_BYTES])
     at = head.find(b"\x00\x00\x01\xb6")
     return 0 <= at < len(head) - 4 and head[at + 4] >> 6 == 2
 
 
 def _mpeg2_nonreference(packet: memoryview, size: int) -> bool:
-    head = bytes(packet[:HEAD_BYTES])
+    head = bytes(packet[:_HEAD_BYTES])
     at = head.find(b"\x00\x00\x01\x00")
     return 0 <= at < len(head) - 5 and head[at + 5] >> 3 & 7 == 3
 
