@@ -4,6 +4,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -68,6 +70,7 @@ def test_loss_falls_on_eight_clips(tmp_path: Path) -> None:
 def test_resumed_equals_uninterrupted_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loader_workers: int
 ) -> None:
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 3)  # its threads must not stop loader processes
     whole = config(tmp_path / "whole", frames={"loader_workers": loader_workers})
     expected = weights(train_frames_fold(whole, invented(whole.work_dir), 0))
     broken = config(tmp_path / "broken")

@@ -62,8 +62,11 @@ def resize(crop_HWC: np.ndarray, input_px: int) -> np.ndarray:
     return np.asarray(cv2.resize(crop_HWC, (input_px, input_px), interpolation=way))
 
 
-def calm_worker(_worker: int) -> None:
-    """Keep OpenCV in a loader's process to one thread; there are as many processes as wanted."""
+def before_workers() -> None:
+    """Keep OpenCV to one thread, here and in the loader processes started from now on.
+
+    Said in a forked process instead, OpenCV waits for ever for the threads of its parent.
+    """
     cv2.setNumThreads(1)
 
 

@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from deepfake.augment import calm_worker, resize
+from deepfake.augment import before_workers, resize
 from deepfake.checkpoints import load_model, read_card
 from deepfake.config import Config, Predict, UserError, digest
 from deepfake.datasets import Tables, TrackFeatures, content_digest, pad_tracks
@@ -145,11 +145,12 @@ class FrameOutputs:
 def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader_workers: int = 0) -> FrameOutputs:
     """Score stored crops; `faces` are rows of the faces table."""
     crops = _Crops(faces, work_dir, scorer.model.input_px)
+    if loader_workers:
+        before_workers()
     loader = DataLoader(
         crops,
         batch_size=scorer.batch_size,
         num_workers=loader_workers,
-        worker_init_fn=calm_worker,
         pin_memory=scorer.device.type == "cuda",
     )
     names = [f"{v!r} track {t} frame {f}" for v, t, f in faces[PLACES[:3]].itertuples(index=False)]

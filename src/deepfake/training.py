@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from deepfake.augment import calm_worker
+from deepfake.augment import before_workers
 from deepfake.checkpoints import CARD, finished, load_state, read_card, save_model, save_state
 from deepfake.config import Config, Frames, Sequences, UserError, digest, section_values
 from deepfake.datasets import (
@@ -246,10 +246,11 @@ def fit(
     batches.start_step = loop.restore(state) if state else 0
     if state:
         log.info("%s: going on from step %d of %d", folder.name, batches.start_step, batches.n_steps)
+    if recipe.loader_workers:
+        before_workers()
     loader: DataLoader[Any] = DataLoader(
         dataset, batch_sampler=batches, collate_fn=collate, num_workers=recipe.loader_workers,
         pin_memory=accelerator.device.type == "cuda",
-        worker_init_fn=calm_worker,
     )  # fmt: skip
     metrics = {"n_steps": float(batches.n_steps), "n_items": float(n_items)}
     notes = Log(folder, batches.start_step) if accelerator.is_main_process else None
