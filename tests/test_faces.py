@@ -1,9 +1,14 @@
 """Faces: what looks like one passes, what cannot be one does not, and odd pictures give none."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
-from deepfake.faces import FaceDetector, Faces, are_plausible
+from deepfake.faces import FaceDetector, Faces, _nms, are_plausible
 
 # Landmarks of a frontal face as shares of its box: eyes, nose, mouth corners.
 FRONTAL = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.58), (0.35, 0.78), (0.65, 0.78)], np.float32)
@@ -164,3 +169,33 @@ def test_a_face_whose_middle_is_outside_the_picture_and_a_false_alarm_are_left_o
 
 def test_none_from_mtcnn_is_no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found_by(Network(), monkeypatch)) == 0
+
+
+@pytest.mark.parametrize("max_iou", [0.5, 0.6, 0.7])
+@pytest.mark.parametrize("seed", range(8))
+def test_overlapping_boxes_are_dropped_as_torchvision_drops_them(seed: int, max_iou: float) -> None:
+    from torchvision.ops import batched_nms
+
+    draw = torch.Generator().manual_seed(seed)
+    n_boxes = 40 * seed
+    corners = 100 * torch.rand(n_boxes, 2, generator=draw)
+    boxes = torch.cat([corners, corners + 60 * torch.rand(n_boxes, 2, generator=draw)], 1)
+    scores = torch.rand(n_boxes, generator=draw)
+    if seed % 2:  # equal scores, touching sides, boxes without an area
+        boxes, scores = (boxes / 20).round(), (scores * 10).round()
+    pictures = torch.randint(0, 2, (n_boxes,), generator=draw)
+    assert _nms(boxes, scores, pictures, max_iou).tolist() == batched_nms(boxes, scores, pictures, max_iou).tolist()
+
+
+def test_a_worker_loads_none_of_the_large_libraries_it_does_not_need() -> None:
+    code = "import sys, deepfake.video_faces; print({'torchvision', 'pandas', 'numba', 'timm'} & set(sys.modules))"
+    folder = Path(__file__).parents[1] / "src"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_torchvision_is_whole_after_the_faces_module_was_imported() -> None:
+    code = "import deepfake.faces, torchvision, timm; print(torchvision.ops.batched_nms.__module__)"
+    folder = Path(__file__).parents[1] / "src"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "torchvision.ops.boxes"

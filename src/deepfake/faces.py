@@ -6,14 +6,63 @@ a crash on pictures smaller than the smallest face, and false alarms on cartoons
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from types import ModuleType
+from typing import Any, Self
 
 import numpy as np
 import torch
-from facenet_pytorch import MTCNN
 
+
+def _nms(boxes_N4: torch.Tensor, scores_N: torch.Tensor, picture_N: torch.Tensor, max_iou: float) -> torch.Tensor:
+    """What `torchvision.ops.batched_nms` returns: indices of boxes that no better one overlaps, best first."""
+    if not len(boxes_N4):
+        return torch.empty(0, dtype=torch.int64, device=boxes_N4.device)
+    apart = picture_N.to(boxes_N4) * (boxes_N4.max() + 1)
+    boxes = (boxes_N4 + apart[:, None]).cpu().numpy()
+    order = np.argsort(-scores_N.cpu().numpy(), kind="stable")
+    boxes = boxes[order]
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    alive = np.ones(len(order), bool)
+    for i in range(len(order)):
+        if not alive[i]:
+            continue
+        rest = np.flatnonzero(alive[i + 1 :]) + i + 1
+        corner0, corner1 = np.maximum(boxes[i, :2], boxes[rest, :2]), np.minimum(boxes[i, 2:], boxes[rest, 2:])
+        sides = np.maximum(corner1 - corner0, 0)
+        inner = sides[:, 0] * sides[:, 1]
+        with np.errstate(invalid="ignore"):  # two boxes without an area: not a number, and so both stay
+            iou = inner / (areas[i] + areas[rest] - inner)
+        alive[rest[iou > np.float64(max_iou)]] = False
+    return torch.from_numpy(order[alive]).to(boxes_N4.device)
+
+
+def _import_mtcnn() -> Any:
+    """MTCNN's class, imported without torchvision: it needs one function of it, at 160 MB and a second a worker."""
+    needed: dict[str, dict[str, Any]] = {
+        "torchvision": {},
+        "torchvision.transforms": {"functional": None},
+        "torchvision.ops": {},
+        "torchvision.ops.boxes": {"batched_nms": _nms},
+    }
+    before = {name: sys.modules.get(name) for name in needed}
+    for name, contents in needed.items():
+        sys.modules[name] = ModuleType(name)
+        vars(sys.modules[name]).update(contents)
+    try:
+        from facenet_pytorch import MTCNN
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
+    return MTCNN
+
+
+MTCNN: Any = _import_mtcnn()
 MTCNN_INPUT_PX = 12  # side of the picture its first network sees
 
 
@@ -86,9 +135,9 @@ class FaceDetector:
         self.min_face_ratio = min_face_ratio
         self.min_score = min_score
         self.device = device
-        self._networks: dict[int, MTCNN] = {}
+        self._networks: dict[int, Any] = {}
 
-    def _network(self, min_face_px: int) -> MTCNN:
+    def _network(self, min_face_px: int) -> Any:
         if min_face_px not in self._networks:
             thresholds = [0.6, 0.7, self.min_score]
             self._networks[min_face_px] = MTCNN(
@@ -113,8 +162,10 @@ class FaceDetector:
             min_face_px = 20
             if min(height_px, width_px) < min_face_px + 4:
                 return Faces.none()
+        # Planes one after the other in memory: area resizes take half as long on them, a look 28 instead of 32 ms.
+        planes_CHW = torch.from_numpy(np.ascontiguousarray(picture_HWC.transpose(2, 0, 1)))
         with torch.inference_mode():
-            boxes, scores, landmarks = self._network(min_face_px).detect(picture_HWC, landmarks=True)
+            boxes, scores, landmarks = self._network(min_face_px).detect(planes_CHW.permute(1, 2, 0), landmarks=True)
         if boxes is None:
             return Faces.none()
         found_faces = Faces(
