@@ -27,7 +27,9 @@ def main() -> None:
     from deepfake.bundle import find_weights, load_detector
     from deepfake.detector import predict_folder
     from deepfake.files import sha256_of
+    from deepfake.index import find_videos
 
+    find_videos(args.videos)  # the likeliest mistake first
     weights = args.weights or find_weights(PROJECT_ROOT / "data/weights")
     detector = load_detector(weights)
     predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers)

@@ -10,6 +10,12 @@ from pathlib import Path
 import av
 import numpy as np
 
+# Without these, equal frames gave up to ten different files in ten tries.
+REPEATABLE = {
+    "libx264": {"x264-params": "cpu-independent=1"},
+    "libx265": {"x265-params": "log-level=error:pools=1:frame-threads=1"},
+}
+
 
 def write_clip(
     path: Path,
@@ -27,14 +33,17 @@ def write_clip(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    settings = {"crf": str(crf), **(options or {})} if codec.startswith("lib") else dict(options or {})
+    settings = {
+        **({"crf": str(crf)} if codec.startswith("lib") else {}),
+        **REPEATABLE.get(codec, {}),
+        **(options or {}),
+    }
     count = 0
     try:
         with av.open(str(aside), "w") as container:
             stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001 * 240))
             stream.pix_fmt, stream.options, stream.thread_count = pix_fmt, settings, 1
             if codec == "libx265":
-                stream.options = {**settings, "x265-params": "log-level=error:pools=1:frame-threads=1"}
                 stream.codec_context.codec_tag = "hvc1"
             for frame_HWC in frames:
                 height_px, width_px = frame_HWC.shape[0] // 2 * 2, frame_HWC.shape[1] // 2 * 2

@@ -193,7 +193,7 @@ def probe_file(job: ProbeJob) -> dict[str, Any]:
         return {**row, "reason": str(error)}
     return {
         **row,
-        "n_frames": found.n_packets - found.n_discarded,
+        "n_frames": found.n_frames,
         "fps": found.fps,
         "duration_s": found.duration_s,
         "width_px": found.width_px,

@@ -1,0 +1,166 @@
+"""All eight stages, the folder command and the single-video command on drawn people, as their users run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepfake import tables
+from drawn_faces import write_person
+
+ROOT = Path(__file__).parents[1]
+ODD_NAME = 'a "quoted" <b>née, name.mp4'
+PEOPLE = 6
+
+
+def run(script: str, *args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "src" / script), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def make_data(raw: Path) -> None:
+    for person in range(PEOPLE):
+        part = raw / f"dfdc_train_part_{person % 3}"
+        write_person(part / f"real{person}.mp4", person)
+        write_person(part / f"fake{person}.mp4", person, (True,))
+    for number in range(3):
+        entries = {}
+        for person in range(number, PEOPLE, 3):
+            entries[f"real{person}.mp4"] = {"label": "REAL", "split": "train"}
+            entries[f"fake{person}.mp4"] = {"label": "FAKE", "split": "train", "original": f"real{person}.mp4"}
+        (raw / f"dfdc_train_part_{number}" / "metadata.json").write_text(json.dumps(entries))
+    test = raw / "test_videos"
+    write_person(test / "one.mp4", 7)
+    write_person(test / ODD_NAME, 8, (True,))
+    write_person(test / "two faces.mp4", 9, (False, True))
+    (test / "broken.mp4").write_bytes((test / "one.mp4").read_bytes()[:700])
+    (test / "empty.mp4").write_bytes(b"")
+    names = ["two faces.mp4", "one.mp4", "broken.mp4", ODD_NAME, "empty.mp4"]
+    pd.DataFrame({"filename": names, "label": 0.5}).to_csv(raw / "sample_submission.csv", index=False)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    make_data(folder / "raw")
+    (folder / "config.yaml").write_text(f"""
+dataset: drawn
+run: tiny
+data_dir: {folder}/data
+submissions_dir: {folder}/submissions
+index: {{root: {folder}/raw}}
+extract: {{frames_per_video: 8, crop_px: 96}}
+frames: {{backbone: test_efficientnet, start_from: random, frozen_stages: 0, freeze_batchnorm: false, input_px: 64,
+  epochs: 3, frames_per_track: 4, pairs_per_batch: 4, learning_rate: 0.003}}
+sequences: {{hidden: 8, epochs: 2, clip_frames: 8}}
+predict: {{precision: fp32}}
+validation: {{bootstrap: 50, worst_videos: 2}}
+""")
+    done = run("run_stages.py", "--config", folder / "config.yaml")
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-2000:]
+    return folder
+
+
+def test_the_submission_has_a_row_for_every_name_in_the_samples_order(project: Path) -> None:
+    sample = pd.read_csv(project / "raw/sample_submission.csv")
+    made = pd.read_csv(project / "submissions/tiny/submission.csv")
+    assert made["filename"].tolist() == sample["filename"].tolist()
+    assert made["label"].between(0.01, 0.99).all()
+
+
+def test_bad_files_get_the_prior_and_are_counted_with_their_reason(project: Path) -> None:
+    scores = tables.read(tables.VIDEO_SCORES, project / "data/runs/tiny/test_video_scores.parquet")
+    bad = scores[scores["fallback"].notna()].set_index("video_id")
+    assert sorted(bad.index) == ["test_videos/broken.mp4", "test_videos/empty.mp4"]
+    assert (bad["p_fake"] == 0.5).all()
+    assert bad["fallback"].str.startswith("unreadable: ").all()
+    manifest = json.loads((project / "submissions/tiny/manifest.json").read_text())
+    assert manifest["fallbacks"] == {"unreadable": 2}
+
+
+def test_both_people_of_a_video_have_a_track(project: Path) -> None:
+    faces = tables.read(tables.FACES, project / "data/work/drawn/faces.parquet")
+    assert faces[faces["video_id"] == "test_videos/two faces.mp4"]["track"].nunique() == 2
+
+
+def test_a_fake_and_its_original_share_a_fold(project: Path) -> None:
+    folds = tables.read(tables.FOLDS, project / "data/work/drawn/folds.parquet")
+    person = folds["video_id"].str.extract(r"(\d)\.mp4")[0]
+    assert folds.groupby(person)["fold"].nunique().eq(1).all()
+
+
+def test_the_report_counts_everything_and_escapes_names(project: Path) -> None:
+    report = json.loads((project / "submissions/tiny/report.json").read_text())
+    assert report["counts"]["scored"] == 2 * PEOPLE
+    assert "<b>née" not in (project / "submissions/tiny/report.html").read_text()
+
+
+def test_a_second_run_says_that_all_is_up_to_date(project: Path) -> None:
+    done = run("run_stages.py", "--config", project / "config.yaml")
+    assert done.returncode == 0
+    assert done.stdout.count("up to date") == 8
+
+
+def test_a_changed_setting_repeats_only_what_depends_on_it(project: Path) -> None:
+    done = run("run_stages.py", "--config", project / "config.yaml", "--set", "validation.bootstrap=60")
+    assert done.returncode == 0
+    assert done.stdout.count("up to date") == 7
+
+
+def test_the_folder_command_gives_a_row_a_file_whatever_its_state_and_goes_on_where_it_was(project: Path) -> None:
+    out = project / "out.csv"
+    weights = project / "data/runs/tiny/detector.safetensors"
+    args = (project / "raw/test_videos", "--out", out, "--weights", weights, "--cache", project / "cache")
+    done = run("predict_folder.py", *args)
+    assert done.returncode == 0, done.stderr
+    made = pd.read_csv(out).set_index("filename")
+    assert sorted(made.index) == sorted(path.name for path in (project / "raw/test_videos").iterdir())
+    assert made.loc[["broken.mp4", "empty.mp4"], "fallback"].str.startswith("unreadable").all()
+    assert made.loc["two faces.mp4", "n_tracks"] == 2
+    first = out.read_bytes()
+    assert run("predict_folder.py", *args).returncode == 0
+    assert out.read_bytes() == first
+
+
+def test_the_folder_command_agrees_with_the_stages(project: Path) -> None:
+    out, cache = project / "same.csv", project / "cache"
+    weights = project / "data/runs/tiny/detector.safetensors"
+    run("predict_folder.py", project / "raw/test_videos", "--out", out, "--weights", weights, "--cache", cache)
+    scores = tables.read(tables.VIDEO_SCORES, project / "data/runs/tiny/test_video_scores.parquet")
+    by_stages = scores.assign(filename=scores["video_id"].str.removeprefix("test_videos/")).set_index("filename")
+    by_folder = pd.read_csv(out).set_index("filename")
+    assert np.allclose(by_folder["label"], by_stages.loc[by_folder.index, "p_fake"], atol=0.01)
+
+
+def test_one_video_gets_a_verdict_by_face_and_second(project: Path) -> None:
+    weights = project / "data/runs/tiny/detector.safetensors"
+    video = project / "raw/test_videos/two faces.mp4"
+    done = run("check_video.py", video, "--weights", weights, "--cache", project / "cache", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["verdict"] in ("likely forged", "inconclusive", "no sign of forgery found")
+    assert [len(face["seconds"]) for face in found["faces"]] == [1, 1]
+    assert found["p_fake"] == max(face["p_fake"] for face in found["faces"])
+
+
+@pytest.mark.parametrize(
+    ("script", "args", "words"),
+    [
+        ("predict_folder.py", ["no such folder"], "does not exist"),
+        ("predict_folder.py", [str(ROOT / "tests"), "--weights", "absent.safetensors"], "do not exist"),
+        ("check_video.py", ["absent.mp4"], "does not exist"),
+        ("check_video.py", [str(ROOT / "README.md"), "--probe"], "README.md"),
+    ],
+)
+def test_a_users_mistake_ends_with_a_sentence_and_exit_code_2(script: str, args: list[str], words: str) -> None:
+    done = run(script, *args)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
