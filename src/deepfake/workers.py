@@ -20,7 +20,7 @@ import psutil
 from pebble import ProcessExpired, ProcessPool
 
 WATCH_S = 0.2
-I = TypeVar("I")
+Item = TypeVar("Item")
 T = TypeVar("T")
 
 
@@ -77,8 +77,8 @@ def _outcome(future: Future[T | Failed], limits: Limits, killed: set[int]) -> T 
 
 
 def run_each(
-    function: Callable[[I], T], items: Iterable[I], limits: Limits, environment: dict[str, str] | None = None
-) -> Iterator[tuple[I, T | Failed]]:
+    function: Callable[[Item], T], items: Iterable[Item], limits: Limits, environment: dict[str, str] | None = None
+) -> Iterator[tuple[Item, T | Failed]]:
     """Yield (item, result or Failed) as they finish, in no fixed order.
 
     `function` and items are pickled to the processes, so `function` stands at the top of a module; what it raises
@@ -94,7 +94,7 @@ def run_each(
         initargs=(os.getpid(), {**_one_thread_each(limits.workers), **(environment or {})}),
         context=multiprocessing.get_context("spawn"),
     )
-    waiting: dict[Future[T | Failed], I] = {}
+    waiting: dict[Future[T | Failed], Item] = {}
     source = iter(items)
     try:
         if limits.memory_mb:
@@ -116,4 +116,4 @@ def run_each(
 
 def _one_thread_each(workers: int) -> dict[str, str]:
     threads = str(max((os.cpu_count() or 1) // workers, 1))
-    return {name: threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
