@@ -35,7 +35,7 @@ def test_a_row_is_a_json_object_with_the_five_promised_fields() -> None:
 
 def test_the_table_shows_every_row_and_leaves_out_what_was_not_measured() -> None:
     lines = table([Row("decode", 1.5, "PyAV", 0.75, 812.5), Row("other", None, "not measured: no demo")]).splitlines()
-    assert lines[1].split() == ["decode", "1.500", "0.75", "PyAV", "812"]
+    assert lines[1].split() == ["decode", "1.500", "0.750", "PyAV", "812"]
     assert lines[2].split() == ["other", "not", "measured:", "no", "demo"]
 
 

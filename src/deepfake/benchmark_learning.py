@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from deepfake import training
 from deepfake.benchmark_extraction import StepClock
@@ -42,6 +44,7 @@ class _NoisePairs(Dataset[tuple[torch.Tensor, torch.Tensor, str]]):
 def training_step_s(n_steps: int) -> float:
     """Seconds of a training step of the image classifier as it is set by default."""
     frames = Frames(backbone=BACKBONE, input_px=INPUT_PX, epochs=1, pairs_per_batch=PAIRS)
+    tqdm.set_lock(threading.RLock())  # the bar's own lock is a semaphore that outlives a stopped worker
     clock = StepClock()
     with tempfile.TemporaryDirectory() as folder, clock.watching([(training.Loop, "step", "step")]):
         data, recipe = _NoisePairs(PAIRS * n_steps), training.frames_recipe(frames)
