@@ -15,7 +15,7 @@ LAYERS = (
     {"video", "shards"},
     {"index"},
     {"faces", "crops"},
-    {"tracks"},
+    {"tracks", "track_scenes", "library_trackers"},
     {"video_faces"},
     {"extraction"},
     {"blend", "augment"},
@@ -29,7 +29,7 @@ LAYERS = (
     {"evaluation"},
     {"report", "report.plots", "report.validation", "submission", "bundle"},
     {"decision", "detector"},
-    {"benchmark_clips", "benchmark_extraction"},
+    {"benchmark_clips", "benchmark_extraction", "benchmark_tracks"},
     {"benchmark_learning"},
     {"stages"},
     {"benchmark"},
@@ -41,8 +41,9 @@ DOORS = {
     "scenedetect": {"shots"},
     "facenet_pytorch": {"faces"},
     "albumentations": {"augment"},
-    "pebble": {"workers"},
     "accelerate": {"training"},
+    "trackers": {"library_trackers"},
+    "motrics": {"benchmark_tracks"},
 }
 
 

@@ -154,13 +154,16 @@ def test_one_video_gets_a_verdict_by_face_and_second(project: Path) -> None:
     ("script", "args", "words"),
     [
         ("predict_folder.py", ["no such folder"], "does not exist"),
-        ("predict_folder.py", [str(ROOT / "tests"), "--weights", "absent.safetensors"], "do not exist"),
+        ("predict_folder.py", ["{videos}", "--weights", "absent.safetensors"], "do not exist"),
         ("check_video.py", ["absent.mp4"], "does not exist"),
         ("check_video.py", [str(ROOT / "README.md"), "--probe"], "README.md"),
     ],
 )
-def test_a_users_mistake_ends_with_a_sentence_and_exit_code_2(script: str, args: list[str], words: str) -> None:
-    done = run(script, *args)
+def test_a_users_mistake_ends_with_a_sentence_and_exit_code_2(
+    script: str, args: list[str], words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.mp4").touch()
+    done = run(script, *(arg.format(videos=tmp_path) for arg in args))
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr

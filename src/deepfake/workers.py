@@ -1,7 +1,8 @@
 """Run a function over many items in processes that can be killed: deadline, memory limit, crash.
 
 An item that hangs, eats the memory or takes its process down costs that one item: it becomes a
-`Failed` with the reason, the process is replaced and the rest goes on.
+`Failed` with the reason, the process is replaced and the rest goes on. One loop in the parent, no
+threads there: pebble's pool, tried first, hung for good in its `join` when stopped with busy workers.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from typing import TypeVar
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
 
 import psutil
-from pebble import ProcessExpired, ProcessPool
 
 WATCH_S = 0.2
 Item = TypeVar("Item")
@@ -47,33 +47,69 @@ def _follow_parent(parent: int) -> None:
             os._exit(1)  # the parent was killed: leave nothing running
 
 
-def _start_worker(parent: int, environment: dict[str, str]) -> None:
+def _serve(connection: Connection, parent: int, environment: dict[str, str]) -> None:
+    """Body of a worker: answer each (function, item) with (True, result) or (False, exception)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     os.environ.update(environment)
     threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
+    while True:
+        try:
+            function, item = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = (True, function(item))
+        except Exception as error:  # it is raised again in the parent
+            answer = (False, error)
+        try:
+            connection.send(answer)
+        except (TypeError, AttributeError, ValueError) as error:  # something that cannot be pickled
+            connection.send((False, RuntimeError(f"{answer[1]!r} cannot be handed over: {error}")))
 
 
-def _kill_above(memory_mb: int, killed: set[int], done: threading.Event) -> None:
-    me = psutil.Process()
-    while not done.wait(WATCH_S):
-        for child in me.children():
-            try:
-                if child.memory_info().rss > memory_mb * 2**20 and "spawn_main" in " ".join(child.cmdline()):
-                    killed.add(child.pid)
-                    child.kill()
-            except psutil.Error:
-                continue  # it has just ended
+class _Worker(Generic[Item]):
+    """A process and the item it works on."""
 
+    def __init__(self, environment: dict[str, str]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, os.getpid(), environment), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.item: Item | None = None
+        self.is_busy = False
+        self.since = 0.0
 
-def _outcome(future: Future[T | Failed], limits: Limits, killed: set[int]) -> T | Failed:
-    try:
-        return future.result()
-    except TimeoutError:
-        return Failed(f"took longer than {limits.deadline_s:g} s and was stopped")
-    except ProcessExpired as error:
-        if error.pid in killed:
+    def give(self, function: Callable[[Item], Any], item: Item) -> None:
+        self.item, self.is_busy, self.since = item, True, time.monotonic()
+        self.connection.send((function, item))
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+    def resident_mb(self) -> float:
+        try:
+            return float(psutil.Process(self.process.pid).memory_info().rss / 2**20)
+        except psutil.Error:
+            return 0.0  # it has just ended
+
+    def answer(self) -> tuple[bool, Any] | None:
+        """What the worker sent; None where it died instead."""
+        try:
+            answer: tuple[bool, Any] = self.connection.recv()
+            return answer
+        except (EOFError, OSError):
+            return None
+
+    def trouble(self, limits: Limits) -> Failed | None:
+        """Why the item must be given up now, if it must."""
+        if time.monotonic() - self.since > limits.deadline_s:
+            return Failed(f"took longer than {limits.deadline_s:g} s and was stopped")
+        if limits.memory_mb and self.resident_mb() > limits.memory_mb:
             return Failed(f"needed more than {limits.memory_mb} MB of memory and was stopped")
-        return Failed(f"its process died (exit code {error.exitcode}): the decoder or a library crashed")
+        return None
 
 
 def run_each(
@@ -83,35 +119,67 @@ def run_each(
 
     `function` and items are pickled to the processes, so `function` stands at the top of a module; what it raises
     is raised here too, since only the function knows which errors belong to an item. Closing the
-    iterator or Ctrl-C stops all processes. `environment` is set before the function is imported.
+    iterator or Ctrl-C stops all processes. `environment` is set before the function is imported. The deadline
+    of a new process's first item includes its start.
     """
-    killed: set[int] = set()
-    done = threading.Event()
-    watch = threading.Thread(target=_kill_above, args=(limits.memory_mb or 0, killed, done), daemon=True)
-    pool = ProcessPool(
-        max_workers=limits.workers,
-        initializer=_start_worker,
-        initargs=(os.getpid(), {**_one_thread_each(limits.workers), **(environment or {})}),
-        context=multiprocessing.get_context("spawn"),
-    )
-    waiting: dict[Future[T | Failed], Item] = {}
+    variables = {**_one_thread_each(limits.workers), **(environment or {})}
+    workers: list[_Worker[Item]] = []
     source = iter(items)
     try:
-        if limits.memory_mb:
-            watch.start()
-        while True:
-            for item in source:
-                waiting[pool.schedule(function, args=(item,), timeout=limits.deadline_s)] = item
-                if len(waiting) >= 4 * limits.workers:
-                    break
-            if not waiting:
-                break
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(future), _outcome(future, limits, killed)
+        _fill(workers, function, source, limits, variables)
+        while busy := [worker for worker in workers if worker.is_busy]:
+            ready = wait([worker.connection for worker in busy], timeout=WATCH_S)
+            finished: list[tuple[Any, Any]] = []
+            for worker in busy:
+                outcome = _outcome(worker, worker.connection in ready, limits)
+                if outcome is None:
+                    continue
+                finished.append((worker.item, outcome[0]))
+                worker.is_busy = False
+                if isinstance(outcome[0], Failed):
+                    workers.remove(worker)
+                    worker.end()
+            _fill(workers, function, source, limits, variables)  # first, so that they work while results are used
+            yield from finished
     finally:
-        done.set()
-        pool.stop()
-        pool.join()
+        for worker in workers:
+            worker.end()
+
+
+def _fill(
+    workers: list[_Worker[Item]],
+    function: Callable[[Item], Any],
+    source: Iterator[Item],
+    limits: Limits,
+    variables: dict[str, str],
+) -> None:
+    """Give idle workers the next items, starting processes where there are too few."""
+    while sum(worker.is_busy for worker in workers) < limits.workers:
+        try:
+            item = next(source)
+        except StopIteration:
+            return
+        idle = next((worker for worker in workers if not worker.is_busy), None)
+        if idle is None:
+            idle = _Worker(variables)
+            workers.append(idle)
+        idle.give(function, item)
+
+
+def _outcome(worker: _Worker[Item], is_ready: bool, limits: Limits) -> tuple[Any] | None:
+    """The end of a worker's item in a tuple of one; None while it goes on."""
+    if not is_ready:
+        trouble = worker.trouble(limits)
+        return None if trouble is None else (trouble,)
+    answer = worker.answer()
+    if answer is None:
+        worker.process.join(timeout=5)
+        code = worker.process.exitcode
+        return (Failed(f"its process died (exit code {code}): the decoder or a library crashed"),)
+    is_result, value = answer
+    if not is_result:
+        raise value
+    return (value,)
 
 
 def _one_thread_each(workers: int) -> dict[str, str]:
