@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
 from deepfake.faces import Faces
-from deepfake.tracks import Linker, match, overlap
+from deepfake.tracks import Linker, assign, match, overlap
 
 SIDE = 40.0
 
@@ -43,6 +44,29 @@ def test_overlap_agrees_with_counting_pixels() -> None:
 def test_a_box_without_area_overlaps_nothing() -> None:
     flat = np.array([[5, 5, 5, 5]], np.float32)
     assert overlap(flat, flat).tolist() == [[0.0]]
+
+
+@pytest.mark.parametrize("kind", ["smooth", "full of ties"])
+def test_pairs_cost_as_little_as_scipy_finds(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(150):
+        shape = rng.integers(0, 9, 2)
+        cost = rng.normal(size=shape) if kind == "smooth" else rng.integers(0, 4, shape).astype(float)
+        pairs = assign(cost)
+        rows, columns = linear_sum_assignment(cost)
+        assert sum(cost[pair] for pair in pairs) == pytest.approx(cost[rows, columns].sum(), abs=1e-6)
+        assert [len({pair[side] for pair in pairs}) for side in (0, 1)] == [min(shape)] * 2
+        assert pairs == sorted(pairs)
+
+
+def test_pairs_are_those_of_the_least_sum_not_of_the_least_single_cost() -> None:
+    # 1 + 9 for the greedy choice, 2 + 3 for the other.
+    assert assign(np.array([[1.0, 2.0], [3.0, 9.0]])) == [(0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 5), (5, 3), (1, 4), (0, 2)])
+def test_of_equal_pairs_the_lower_indices_are_taken(shape: tuple[int, int]) -> None:
+    assert assign(np.full(shape, 0.7)) == [(i, i) for i in range(min(shape))]
 
 
 def test_no_faces_match_nothing() -> None:
@@ -103,6 +127,70 @@ def test_the_speed_of_a_person_is_carried_on() -> None:
     # 50 px a sixth of a second: from the third frame on reached only by prediction (0.8 sides are 32 px).
     frames = [faces((100, 100)), faces((130, 100)), faces((160, 100)), faces((192, 100))]
     assert linked(frames, step_s=1 / 6) == [[0]] * 4
+
+
+def test_a_fast_person_is_found_again_behind_another_where_the_speed_leads() -> None:
+    # 20 px a tenth of a second; unseen for 0.3 s while a second person stands in the way.
+    ways = [faces((100 + 20 * i, 100), (200, 100)) for i in range(4)]
+    hidden = [faces((200, 100))] * 3
+    numbers = linked([*ways, *hidden, faces((200, 100), (240, 100))], step_s=0.1)
+    assert numbers == [[0, 1]] * 4 + [[1]] * 3 + [[1, 0]]
+
+
+def test_a_lost_person_does_not_take_over_one_who_is_seen() -> None:
+    # Seen alone: 14 px from the one seen a third of a second ago, 10 px from the one lost for longer.
+    frames = [faces((100, 100), (124, 100))] * 2 + [faces((100, 100))] * 2 + [faces((114, 100))]
+    assert linked(frames) == [[0, 1]] * 2 + [[0]] * 3
+
+
+def test_a_shaking_box_has_no_speed() -> None:
+    # At 30 frames a second a shake of 2 px a step would be 60 px a second, 1.5 sides.
+    linker = Linker(1.0)
+    for i in range(9):
+        linker.update(i, i / 30, 0, faces((100 + 2 * (i % 2), 100)))
+    assert linker.tracks[0].predicted(8 / 30 + 0.5)[:2] == pytest.approx(np.array([80, 80]), abs=1)
+
+
+def test_age_is_a_time_at_any_sampling() -> None:
+    seen, missed = faces((50, 50)), Faces.none()
+    assert linked([seen, *[missed] * 28, seen], step_s=1 / 30)[-1] == [0]
+    assert linked([seen, *[missed] * 31, seen], step_s=1 / 30)[-1] == [1]
+
+
+def test_a_false_alarm_does_not_take_over_a_person() -> None:
+    # It stood nearer to where the first person came to be, but has been seen only once.
+    frames = [faces((100, 100)), faces((100, 100)), faces((100, 100), (138, 100)), faces((126, 100))]
+    assert linked(frames) == [[0], [0], [0, 1], [0]]
+
+
+def turning_back(weight: float) -> list[int]:
+    """Red and blue walk towards each other, red hides blue, and each goes back to where it came from."""
+    linker = Linker(1.0, weight)
+    red, blue = np.array([3.0, 0.0]), np.array([0.0, 0.5])  # of any length
+    walk = [(faces((60 + 20 * i, 100), (140 - 20 * i, 100)), [red, blue]) for i in range(2)]
+    frames = [*walk, (faces((100, 100)), [red]), (faces((80, 100), (120, 100)), [red, blue])]
+    return [linker.update(i, i / 3, 0, found, np.array(looks)) for i, (found, looks) in enumerate(frames)][-1]
+
+
+def test_looks_separate_two_people_whose_places_do_not_tell_them_apart() -> None:
+    assert turning_back(0.0) == [1, 0]  # by speed alone each walked on
+    assert turning_back(2.0) == [0, 1]
+
+
+def test_looks_need_one_vector_a_face() -> None:
+    linker = Linker(1.0, 1.0)
+    with pytest.raises(ValueError, match=r"shape \(1, 2\) found; one vector for each of 2 faces"):
+        linker.update(0, 0.0, 0, faces((50, 50), (90, 50)), np.ones((1, 2)))
+
+
+def test_looks_may_be_missing_in_some_frames_and_are_left_out_at_weight_0() -> None:
+    looks = np.eye(2)
+    one = faces((50, 50), (150, 50))
+    linker = Linker(1.0, 1.0)
+    assert [linker.update(i, i / 3, 0, one, v) for i, v in enumerate((None, looks, None, looks))] == [[0, 1]] * 4
+    plain = Linker(1.0)
+    plain.update(0, 0.0, 0, one, looks)
+    assert plain.tracks[0].appearance is None
 
 
 def test_empty_frames_give_no_numbers_and_no_tracks() -> None:
