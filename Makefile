@@ -6,10 +6,10 @@ OUT ?= predictions.csv
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all predict check bench lint
+.PHONY: help setup demo test test-all predict check bench bench-tracks lint
 
 help: ## List the commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.made: requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python %d.%d found; 3.11 to 3.13 wanted: make PYTHON=python3.12 ..." % v)'
@@ -39,6 +39,14 @@ check: $(VENV)/.made ## VIDEO=<file>: verdict on one video
 
 bench: $(VENV)/.made ## Seconds, ratios and memory of every step
 	$(PY) src/bench.py
+
+.venv-bench/.made: requirements-bench.txt $(VENV)/.made
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	touch $@
+
+bench-tracks: .venv-bench/.made ## Our linker beside SORT, ByteTrack and OC-SORT, in .venv-bench
+	$(PY) src/bench_tracks.py
 
 lint: $(VENV)/.made ## ruff and mypy
 	$(PY) -m ruff format --check -q src tests

@@ -89,3 +89,15 @@ def test_each_outside_library_has_one_door(module: str) -> None:
     for name in imports(module):
         library = name.split(".")[0]
         assert module in DOORS.get(library, {module}), f"{module} imports {library}; use {sorted(DOORS[library])}"
+
+
+def test_extraction_workers_load_no_scipy() -> None:
+    """It would cost each of them 36 MB and 0.4 s."""
+    wanted, seen = ["extraction"], set()
+    while wanted:
+        module = wanted.pop()
+        seen.add(module)
+        names = imports(module)
+        assert not any(name.split(".")[0] == "scipy" for name in names), f"{module} imports scipy"
+        wanted += sorted({n.removeprefix("deepfake.") for n in names} & set(modules()) - seen)
+    assert "tracks" in seen
