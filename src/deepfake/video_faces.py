@@ -26,7 +26,7 @@ from deepfake.tracks import Linker, overlap
 from deepfake.video import Frame, VideoError, sample
 
 log = logging.getLogger(__name__)
-FORMAT = 2  # raise it when the same settings give other crops or rows
+FORMAT = 3  # raise it when the same settings give other crops or rows
 HASHED_FRAMES = 8
 SECOND_LOOKS = 3  # a shot
 SECOND_LOOK_SIDE_PX = 1600
