@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from deepfake import tables
 from deepfake.checkpoints import load_model
 from deepfake.config import Config, Ensemble, Extract, UserError
 from deepfake.ensemble import Stack
@@ -25,6 +27,8 @@ from deepfake.files import current_commit, write_whole
 from deepfake.models import build
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.sequences import SequenceClassifier
+from deepfake.scoring import FrameScorer
+from deepfake.shards import read_crop
 
 FORMAT = 1
 HEADER = "detector"
@@ -154,3 +158,17 @@ def find_weights(folder: Path) -> Path:
         have = ", ".join(path.name for path in paths) or "none"
         raise UserError(f"{folder}: {len(paths)} detectors ({have}); say which one with --weights")
     return paths[0]
+
+
+def half_precision_error(config: Config, path: Path) -> float:
+    """Largest difference of frame logits between a run's networks and the file's, over 64 crops of the data set."""
+    faces = tables.spread(tables.read(tables.FACES, config.work_dir / "faces.parquet"), 64)
+    crops = [read_crop(config.work_dir, *place) for place in faces[["shard", "offset", "size"]].itertuples(index=False)]
+    fp32 = config.predict.model_copy(update={"precision": "fp32"})
+    worst = 0.0
+    for fold, member in enumerate(load_detector(path).members):
+        whole = load_model(config.run_dir / "frames" / f"fold{fold}", "frames")
+        assert isinstance(whole, FrameClassifier)
+        logits, halved = (FrameScorer(model, fp32).crops(crops)[0] for model in (whole, member.frames))
+        worst = max(worst, float(np.abs(logits - halved).max()))
+    return worst
