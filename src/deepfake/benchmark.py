@@ -23,7 +23,7 @@ import psutil
 from deepfake import benchmark_learning as learning
 from deepfake.benchmark_clips import Clips, make_clips
 from deepfake.benchmark_extraction import STAGE, UNIT, WINNER, Turns, job_for, recall_of, take_turns, time_steps
-from deepfake.config import PROJECT_ROOT, Config, UserError, load_config
+from deepfake.config import PROJECT_ROOT, Config, Extract, UserError, load_config
 from deepfake.stages import STAGES, is_current
 from deepfake.video_faces import Job, extract
 from deepfake.workers import Failed, Limits, run_each
@@ -34,6 +34,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 WATCH_S = 0.005
 DEADLINE_S = 1800
 RECALL_CLIPS = 6
+DFDC_CLIPS = 119_154
 THROUGHPUT_CLIPS = 24
 THROUGHPUT_ROUNDS = 2
 
@@ -254,6 +255,25 @@ def measure_second_run(setting: Setting) -> Iterator[Row]:
     yield Row("run_stages, nothing changed", seconds)
 
 
+def measure_dfdc(setting: Setting) -> Iterator[Row]:
+    """What all of DFDC would cost by a 10 s 1080p clip: stages 01 and 02, scoring by one network, crops on disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = [job_for(setting.clips.hd, f"{folder}/{number}") for number in range(2 * setting.rounds + 2)]
+        finished = []
+        for _ in in_workers(extract, jobs, workers=2):
+            finished.append(time.perf_counter())
+        clip_s = (finished[-1] - finished[1]) / (len(finished) - 2)
+        clip_mb = jobs[0].shard_path.stat().st_size / 1e6
+    scoring_ms = next(row.ratio or 0.0 for row in measure_learning(setting) if "bf16" in row.name)
+    hours = DFDC_CLIPS / 3600
+    yield Row("a 10 s 1080p clip, 2 workers", clip_s)
+    yield Row("all of DFDC, stage 02, 2 workers", clip_s * DFDC_CLIPS, "hours", clip_s * hours)
+    yield Row("all of DFDC, crops on disk", None, "GB", clip_mb * DFDC_CLIPS / 1000)
+    frames = Extract().frames_per_video
+    seconds = scoring_ms / 1000 * frames * DFDC_CLIPS
+    yield Row("all of DFDC, scoring by one Lite0 at 224 px, bf16, 1 thread", seconds, "hours", seconds / 3600)
+
+
 def demo_config() -> Config:
     """The settings of `make demo`."""
     return load_config(PROJECT_ROOT / "configs/demo.yaml")
@@ -279,6 +299,7 @@ PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "numbers": measure_numbers,
     "check": measure_check,
     "stages": measure_second_run,
+    "dfdc": measure_dfdc,
 }
 
 

@@ -76,7 +76,8 @@ class FrameScorer:
         differences = (self._forward(batch, True)[0] - self._forward(batch, False)[0]).abs()
         self.bf16_difference = float(differences.max())
         self.bf16 = self.bf16_difference <= MAX_BF16_DIFFERENCE
-        log.info("bf16 moves logits by up to %.3f: %s", self.bf16_difference, "used" if self.bf16 else "fp32 is used")
+        told = log.debug if self.bf16 else log.info  # only what is unusual
+        told("bf16 moves logits by up to %.3f: %s", self.bf16_difference, "used" if self.bf16 else "fp32 is used")
 
     def _batch(self, crops: Sequence[np.ndarray]) -> torch.Tensor:
         side = self.model.input_px
