@@ -11,8 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from deepfake import tables
+from deepfake.bundle import load_detector
+from deepfake.config import UserError
 from drawn_faces import write_person
 
 ROOT = Path(__file__).parents[1]
@@ -148,6 +153,43 @@ def test_one_video_gets_a_verdict_by_face_and_second(project: Path) -> None:
     assert found["verdict"] in ("likely forged", "inconclusive", "no sign of forgery found")
     assert [len(face["seconds"]) for face in found["faces"]] == [1, 1]
     assert found["p_fake"] == max(face["p_fake"] for face in found["faces"])
+
+
+def spoil(kind: str, weights: Path, bad: Path) -> None:
+    if kind == "cut short":
+        bad.write_bytes(weights.read_bytes()[:-5000])
+    elif kind == "text":
+        bad.write_text("these are no weights")
+    else:
+        tensors = load_file(weights)
+        with safe_open(weights, "pt") as stored:
+            metadata = stored.metadata()
+        if kind == "of another program":
+            metadata = {"format": "pt"}
+        if kind == "of another model":
+            tensors = {name.replace("conv", "other"): value for name, value in tensors.items()}
+        if kind == "no numbers":
+            tensors["frames.0.head.bias"] = torch.full_like(tensors["frames.0.head.bias"], torch.nan)
+        save_file(tensors, bad, metadata)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("cut short", "not a whole safetensors file"),
+        ("text", "not a whole safetensors file"),
+        ("of another program", "wanted a detector"),
+        ("of another model", "do not fit the networks"),
+        ("no numbers", "no numbers"),
+    ],
+)
+def test_weights_that_are_not_a_detectors_are_refused_in_words(
+    project: Path, tmp_path: Path, kind: str, words: str
+) -> None:
+    bad = tmp_path / "bad.safetensors"
+    spoil(kind, project / "data/runs/tiny/detector.safetensors", bad)
+    with pytest.raises(UserError, match=words):
+        load_detector(bad)
 
 
 @pytest.mark.parametrize(

@@ -309,3 +309,19 @@ def test_real_processes_extract_a_plain_clip_without_a_face(square_clip: Callabl
     found = extract_videos(videos(tmp_path, "plain.mp4", "broken.mp4"), tmp_path / "work", settings)
     states = {summary["video_id"]: summary["status"] for summary, _ in found}
     assert states == {"plain.mp4": "no_face", "broken.mp4": "failed"}
+
+
+def look_row(track: int, frame_index: int, score: float) -> dict[str, object]:
+    box = dict(zip(("x0_px", "y0_px", "x1_px", "y1_px"), (10.0, 10.0, 60.0, 70.0), strict=True))
+    return {"track": track, "shot": 0, "frame_index": frame_index, "score": score, "is_detected": True, **box}
+
+
+def test_a_rarely_seen_and_unsure_track_is_dropped_and_a_sure_one_kept() -> None:
+    person = [look_row(0, i, 0.999) for i in range(12)]
+    hands = [look_row(1, i, 0.96) for i in range(3)]
+    newcomer = [look_row(2, i, 0.999) for i in range(9, 12)]
+    assert credible_tracks([*person, *hands, *newcomer], {0: 12}, max_tracks=8) == [0, 2]
+
+
+def test_few_looks_say_nothing_about_how_rare_a_face_is() -> None:
+    assert credible_tracks([look_row(0, 0, 0.92)], {0: 3}, max_tracks=8) == [0]

@@ -69,6 +69,9 @@ class Extract(Settings):
     backend: Literal["auto", "pyav", "decord"] = Field(
         "auto", description="auto is PyAV: decord was never faster. decord reads only what PyAV proves undamaged."
     )
+    shot_detector: Literal["luma", "scenedetect"] = Field(
+        "luma", description="luma: ours, found while decoding; scenedetect: PySceneDetect's, takes flashes for cuts."
+    )
     detection_side_px: int = Field(640, ge=96, le=4096, description="Longer side of the picture MTCNN sees.")
     detection_stride: int = Field(
         4, ge=1, le=64, description="MTCNN looks at every n-th sampled frame; boxes move between."

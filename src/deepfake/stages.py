@@ -18,7 +18,7 @@ from typing import Any
 from deepfake.config import PROJECT_ROOT, Config, UserError, digest, section_values
 from deepfake.files import current_commit, sha256_of, write_whole
 
-FORMAT = 2  # raise it when the same settings give other tables, as when video_faces.FORMAT is raised
+FORMAT = 3  # raise it when the same settings give other tables, as when video_faces.FORMAT is raised
 
 
 def work_tables(*names: str) -> Callable[[Config], list[Path]]:
