@@ -108,7 +108,9 @@ def started(path: Path) -> subprocess.Popen[str]:
 
 
 def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(tmp_path: Path) -> None:
-    path = script(tmp_path, "import time; print('ready', flush=True); time.sleep(60)")
+    # A command started in the background of a shell inherits a deaf ear to Ctrl-C.
+    hears = "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    path = script(tmp_path, f"{hears}; print('ready', flush=True); time.sleep(60)")
     with started(path) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         os.kill(process.pid, signal.SIGINT)
