@@ -11,7 +11,6 @@ import io
 import json
 import logging
 import pickle
-import subprocess
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,9 +22,9 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from deepfake.config import PROJECT_ROOT, UserError
+from deepfake.config import UserError
+from deepfake.files import current_commit, write_whole
 from deepfake.models import build
-from deepfake.tables import write_whole
 
 FORMAT = 1
 CARD, WEIGHTS = "model.json", "model.safetensors"
@@ -42,22 +41,9 @@ class Card:
     settings_digest: str
     metrics: dict[str, float]
     about: dict[str, Any]
-    commit: str | None
+    commit: str
     weights_sha256: str
     format: int = FORMAT
-
-
-def current_commit() -> str | None:
-    """The commit the project stands at, with '+' for changed files; None outside git."""
-    git = ["git", "-C", str(PROJECT_ROOT)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=20)
-        status = subprocess.run(
-            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True, timeout=20
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head.stdout.strip() + ("+" if status.stdout.strip() else "")
 
 
 def save_model(

@@ -23,10 +23,10 @@ from deepfake.augment import before_workers, resize
 from deepfake.checkpoints import load_model, read_card
 from deepfake.config import Config, Predict, UserError, digest
 from deepfake.datasets import Tables, TrackFeatures, content_digest, pad_tracks
+from deepfake.files import write_whole
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.sequences import SequenceClassifier
 from deepfake.shards import read_crop
-from deepfake.tables import write_whole
 
 MAX_BF16_DIFFERENCE = 0.1  # logits; calibration and thresholds do not see less
 VIDEOS_PER_PART = 500  # a killed stage scores at most so many videos again

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepfake.config import UserError
-from deepfake.files import write_whole as write_whole
+from deepfake.files import write_whole
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ from deepfake.datasets import (
     content_digest,
     plan_pairs,
 )
+from deepfake.files import write_whole
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.sequences import SequenceClassifier
-from deepfake.tables import write_whole
 
 STATE, LOG = "state.pt", "log.jsonl"
 MAX_GRADIENT_NORM = 5.0
