@@ -228,17 +228,27 @@ def test_the_tables_hold_faces_and_whoever_has_none(
     )
 
 
-def test_videos_that_are_done_or_failed_are_not_read_again_until_force(
+def test_videos_that_are_done_or_unreadable_are_not_read_again_until_force(
     square_clip: Callable[..., Path], tmp_path: Path, here: list[str]
 ) -> None:
     square_clip(moving, name="a.mp4")
-    square_clip(moving, n_frames=9, name="hang.mp4")
-    both = videos(tmp_path, "a.mp4", "hang.mp4")
+    (tmp_path / "broken.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:300])
+    both = videos(tmp_path, "a.mp4", "broken.mp4")
     first = told(both, tmp_path / "work")
-    assert here == ["a.mp4", "hang.mp4"]
-    assert told(both, tmp_path / "work") == first and here == ["a.mp4", "hang.mp4"]
+    assert here == ["a.mp4", "broken.mp4"]
+    assert told(both, tmp_path / "work") == first and here == ["a.mp4", "broken.mp4"]
     told(both, tmp_path / "work", force=True)
-    assert here == ["a.mp4", "hang.mp4"] * 2
+    assert here == ["a.mp4", "broken.mp4"] * 2
+
+
+def test_a_video_that_was_stopped_is_tried_again_the_next_time(
+    square_clip: Callable[..., Path], tmp_path: Path, here: list[str]
+) -> None:
+    square_clip(moving, n_frames=9, name="hang.mp4")
+    for _ in range(2):
+        row = told(videos(tmp_path, "hang.mp4"), tmp_path / "work")["hang.mp4"]
+        assert row["status"] == "failed"
+    assert here == ["hang.mp4"] * 2
 
 
 def test_stopped_in_the_middle_it_goes_on_with_the_rest(

@@ -33,8 +33,8 @@ def test_a_crash_a_hang_and_a_glutton_cost_one_item_each() -> None:
     assert {key: value for key, value in found.items() if isinstance(value, str)} == {k: k for k in "abcde"}
     reasons = {key: value.reason for key, value in found.items() if isinstance(value, Failed)}
     assert "its process died" in reasons["die"] and "its process died" in reasons["exit"]
-    assert reasons["spin"] == "took longer than 5 s and was stopped"
-    assert reasons["eat"] == "needed more than 400 MB of memory and was stopped"
+    assert reasons["spin"] == "took longer than 5 s and was stopped; a larger deadline_s gives it more"
+    assert reasons["eat"] == "needed more than 400 MB of memory and was stopped; memory_mb sets the limit"
     assert set(reasons) == {"die", "exit", "spin", "eat"}
 
 

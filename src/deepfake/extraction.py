@@ -58,7 +58,8 @@ def extract_videos(
     """Yield the extractions row and the faces rows of each video as it is done.
 
     A video whose shard is there already is not read again; two files of equal bytes share one.
-    A failure is noted beside the shard, so that it is not tried again until `force`.
+    A file that cannot be read is noted beside the shard and not tried again until `force`. One that was stopped or
+    crashed is tried again the next time: the machine may have been busy.
     """
     values = {key: value for key, value in settings.model_dump(mode="json").items() if key not in SPEED_ONLY["extract"]}
     jobs: dict[str, Job] = {}
@@ -77,9 +78,11 @@ def extract_videos(
     limits = Limits(settings.workers, settings.deadline_s, settings.memory_mb)
     for job, outcome in run_each(extract, jobs.values(), limits):
         shard = shard_of[job.video_id]
+        if isinstance(outcome, Failed):
+            yield from ((failed_row(video_id, outcome.reason), []) for video_id in same[shard])
+            continue
         if outcome is not None:
-            reason = outcome.reason if isinstance(outcome, Failed) else outcome
-            write_whole(_failure_note(work_dir / shard), json.dumps({"reason": reason}).encode())
+            write_whole(_failure_note(work_dir / shard), json.dumps({"reason": outcome}).encode())
         yield from _told(work_dir, shard, same[shard])
 
 

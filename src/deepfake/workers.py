@@ -106,9 +106,11 @@ class _Worker(Generic[Item]):
     def trouble(self, limits: Limits) -> Failed | None:
         """Why the item must be given up now, if it must."""
         if time.monotonic() - self.since > limits.deadline_s:
-            return Failed(f"took longer than {limits.deadline_s:g} s and was stopped")
+            return Failed(
+                f"took longer than {limits.deadline_s:g} s and was stopped; a larger deadline_s gives it more"
+            )
         if limits.memory_mb and self.resident_mb() > limits.memory_mb:
-            return Failed(f"needed more than {limits.memory_mb} MB of memory and was stopped")
+            return Failed(f"needed more than {limits.memory_mb} MB of memory and was stopped; memory_mb sets the limit")
         return None
 
 
