@@ -163,7 +163,7 @@ def test_metadata_of_videos_that_are_elsewhere_is_usual(tmp_path: Path, put: Cal
 
 
 def test_a_missing_folder_a_file_and_an_empty_folder_are_user_errors(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"does not exist; set index\.root"):
+    with pytest.raises(UserError, match=r"does not exist; give the folder"):
         find_videos(tmp_path / "gone")
     with pytest.raises(UserError, match="holds no video"):
         find_videos(tmp_path)

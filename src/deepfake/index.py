@@ -55,7 +55,9 @@ def video_id_of(path: Path, root: Path) -> str:
 def find_videos(root: Path) -> list[Path]:
     """All video files below a folder, sorted by their id; hidden files and folders are left out."""
     if not root.exists():
-        raise UserError(f"folder {str(root)!r} does not exist; give the folder of your videos (stages: index.root)")
+        raise UserError(
+            f"folder {str(root)!r} does not exist; give the folder of your videos (in the stages: set index.root to it)"
+        )
     if not root.is_dir():
         raise UserError(f"{str(root)!r} is a file; wanted a folder of videos")
     found, seen = [], {os.path.realpath(root)}
