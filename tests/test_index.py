@@ -11,7 +11,7 @@ import pytest
 
 from deepfake.clips import write_clip
 from deepfake.config import Index, UserError
-from deepfake.index import find_videos, index_videos, path_of, read_labels, read_metadata, video_id_of
+from deepfake.index import collect_notes, find_videos, index_videos, path_of, read_labels, read_metadata, video_id_of
 from deepfake.tables import VIDEOS, check
 
 SETTINGS = Index(workers=1, deadline_s=30)
@@ -255,3 +255,16 @@ def test_equal_bytes_have_equal_hashes(tmp_path: Path, put: Callable[..., Path])
     put("b.mp4")
     first, second = indexed(tmp_path)["sha256"]
     assert first == second
+
+
+def test_videos_and_labels_of_a_linked_part_are_found_and_a_link_back_is_not_followed(tmp_path: Path) -> None:
+    part = tmp_path / "elsewhere" / "dfdc_train_part_7"
+    part.mkdir(parents=True)
+    (part / "a.mp4").write_bytes(b"")
+    (part / "metadata.json").write_text('{"a.mp4": {"label": "FAKE"}}')
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "part").symlink_to(part)
+    (part / "back").symlink_to(root)
+    assert [video_id_of(path, root) for path in find_videos(root)] == ["part/a.mp4"]
+    assert collect_notes(root, {"part/a.mp4"}, None)["part/a.mp4"].label == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from deepfake.config import PROJECT_ROOT
@@ -19,6 +20,16 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(BLOCK_BYTES):
             hasher.update(block)
     return hasher.hexdigest()
+
+
+def visible_files(root: Path) -> Iterator[Path]:
+    """All files below a folder, in no fixed order; linked folders are entered once, hidden names are left out."""
+    seen = {os.path.realpath(root)}
+    for folder, below, names in os.walk(root, followlinks=True):
+        real = {name: os.path.realpath(Path(folder) / name) for name in below if not name.startswith(".")}
+        below[:] = sorted(name for name, place in real.items() if place not in seen)  # a link may lead back
+        seen.update(real.values())
+        yield from (Path(folder) / name for name in names if not name.startswith("."))
 
 
 def write_whole(path: Path, data: bytes) -> None:

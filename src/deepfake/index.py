@@ -20,7 +20,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from deepfake.config import Index, UserError
-from deepfake.files import sha256_of
+from deepfake.files import sha256_of, visible_files
 from deepfake.tables import VIDEOS, empty
 from deepfake.video import VideoError, probe
 from deepfake.workers import Failed, Limits, run_each
@@ -60,14 +60,7 @@ def find_videos(root: Path) -> list[Path]:
         )
     if not root.is_dir():
         raise UserError(f"{str(root)!r} is a file; wanted a folder of videos")
-    found, seen = [], {os.path.realpath(root)}
-    for folder, below, names in os.walk(root, followlinks=True):
-        real = {name: os.path.realpath(Path(folder) / name) for name in below if not name.startswith(".")}
-        below[:] = sorted(name for name, place in real.items() if place not in seen)  # a link may lead back
-        seen.update(real.values())
-        for name in names:
-            if Path(name).suffix.lower() in EXTENSIONS and not name.startswith("."):
-                found.append(Path(folder) / name)
+    found = [path for path in visible_files(root) if path.suffix.lower() in EXTENSIONS]
     if not found:
         wanted = " ".join(sorted(EXTENSIONS))
         raise UserError(f"folder {str(root)!r} holds no video: no file ends in one of {wanted}")
@@ -151,9 +144,7 @@ def collect_notes(root: Path, video_ids: set[str], labels_csv: Path | None) -> d
     """The notes of every metadata.json below the root, then of the CSV; unknown files in the CSV are an error."""
     notes: dict[str, Note] = {}
     absent: list[str] = []
-    for path in sorted(root.rglob("metadata.json")):
-        if any(part.startswith(".") for part in path.relative_to(root).parts):
-            continue
+    for path in sorted(path for path in visible_files(root) if path.name == "metadata.json"):
         read = read_metadata(path, _folder_of(path, root))
         absent += [name for name in read if name not in video_ids]
         notes.update({name: note for name, note in read.items() if name in video_ids})

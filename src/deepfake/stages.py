@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake.config import PROJECT_ROOT, Config, UserError, digest, section_values
-from deepfake.files import current_commit, sha256_of, write_whole
+from deepfake.files import current_commit, sha256_of, visible_files, write_whole
 
 FORMAT = 3  # raise it when the same settings give other tables, as when video_faces.FORMAT is raised
 
@@ -151,11 +151,9 @@ def raw_listing(config: Config) -> str:
     """A digest of what lies in the raw folder: names, sizes, times, and the text of the label files."""
     root = config.path(config.index.root)
     entries: list[Any] = []
-    for folder, below, names in os.walk(root):
-        below.sort()
-        for name in sorted(names):
-            state = os.stat(os.path.join(folder, name), follow_symlinks=False)  # noqa: PTH116, PTH118 - may be no text
-            entries.append([os.fsencode(folder).hex(), os.fsencode(name).hex(), state.st_size, state.st_mtime_ns])
+    for path in sorted(visible_files(root)):
+        state = path.lstat()
+        entries.append([os.fsencode(path.relative_to(root)).hex(), state.st_size, state.st_mtime_ns])
     labels = config.index.labels_csv
     if labels is not None and config.path(labels).is_file():
         entries.append(sha256_of(config.path(labels)))
