@@ -9,8 +9,8 @@ import pytest
 
 from deepfake.bundle import find_weights
 from deepfake.config import UserError
-from deepfake.decision import count_reasons
 from deepfake.detector import Scored, check_text, refuse_equal_scores
+from deepfake.submission import count_reasons
 
 
 def scored(p_fake: float, fallback: str | None = None) -> Scored:

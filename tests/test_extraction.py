@@ -308,7 +308,8 @@ def test_a_damaged_shard_is_told_with_the_way_to_mend_it(
 
 
 def test_a_shard_is_named_by_content_and_settings() -> None:
-    names = {shard_name(content, SETTINGS, values) for content in ("a", "b") for values in ({"x": 1}, {"x": 2})}
+    others = SETTINGS.model_copy(update={"crop_px": SETTINGS.crop_px + 1})
+    names = {shard_name(content, settings) for content in ("a", "b") for settings in (SETTINGS, others)}
     assert len(names) == 4 and all(name.startswith("crops/") and name.endswith(".tar") for name in names)
 
 

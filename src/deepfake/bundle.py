@@ -7,7 +7,7 @@ halves the file and moves a logit by less than the shown gate.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,8 +152,7 @@ def _rebuild(kind: str, settings: Mapping[str, Any], state: Mapping[str, Tensor]
 
 def find_weights(folder: Path) -> Path:
     """The shipped detector: the only safetensors file of the folder."""
-    found: Iterator[Path] = iter(sorted(folder.glob("*.safetensors")))
-    paths = list(found)
+    paths = sorted(folder.glob("*.safetensors"))
     if len(paths) != 1:
         have = ", ".join(path.name for path in paths) or "none"
         raise UserError(f"{folder}: {len(paths)} detectors ({have}); say which one with --weights")

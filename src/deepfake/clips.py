@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-# Without these, equal frames gave up to ten different files in ten tries.
+# Without these, equal frames gave up to ten different files in ten tries: with AVX-512, x264's macroblock tree varies.
 REPEATABLE = {
     "libx264": {"x264-params": "cpu-independent=1"},
     "libx265": {"x265-params": "log-level=error:pools=1:frame-threads=1"},

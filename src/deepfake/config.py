@@ -222,6 +222,11 @@ class Config(Settings):
         return path if path.is_absolute() else PROJECT_ROOT / path
 
     @property
+    def sample_path(self) -> Path:
+        """The sample submission: the one named, else the place below the root where there may be one."""
+        return self.path(self.index.sample_submission or self.index.root / "sample_submission.csv")
+
+    @property
     def work_dir(self) -> Path:
         """Tables and crops of the data set, shared by all runs."""
         return self.path(self.data_dir) / "work" / self.dataset
@@ -237,10 +242,15 @@ class Config(Settings):
         return self.path(self.submissions_dir) / self.run
 
 
-def section_values(config: Config, section: str) -> dict[str, Any]:
-    """One section's settings as plain values, without those that only change the speed."""
-    values: dict[str, Any] = getattr(config, section).model_dump(mode="json")
+def result_values(settings: Settings, section: str) -> dict[str, Any]:
+    """A section's settings as plain values, without those that only change the speed."""
+    values: dict[str, Any] = settings.model_dump(mode="json")
     return {key: values[key] for key in sorted(values) if key not in SPEED_ONLY.get(section, set())}
+
+
+def section_values(config: Config, section: str) -> dict[str, Any]:
+    """`result_values` of a section by its name."""
+    return result_values(getattr(config, section), section)
 
 
 def digest(value: object) -> str:

@@ -15,9 +15,7 @@ from deepfake.calibration import inconclusive_band
 from deepfake.config import Config, UserError
 from deepfake.ensemble import ENSEMBLE, Stack, fallback_reasons, fit_stack, member_table, out_of_fold, score_rows
 from deepfake.files import current_commit, sha256_of, write_whole
-from deepfake.submission import Submission, make_submission, read_sample, write_submission
-
-SAMPLE = "sample_submission.csv"
+from deepfake.submission import Submission, count_reasons, make_submission, read_sample, write_submission
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Decision:
         """The CSV and its manifest, beside each other."""
         path = config.submission_dir / "submission.csv"
         write_submission(path, self.submission)
-        made = sorted(p for p in config.run_dir.glob("*/fold*/model.safetensors"))
+        made = sorted(config.run_dir.glob("*/fold*/model.safetensors"))
         manifest = {
             "run": config.run,
             "dataset": config.dataset,
@@ -64,12 +62,6 @@ class Decision:
             "fallbacks": count_reasons(self.submission.fallbacks) or 0,
             "weights": " ".join(f"{name} {weight:.2f}" for name, weight in weights),
         }
-
-
-def count_reasons(fallbacks: dict[str, str]) -> dict[str, int]:
-    """How many videos got the prior, by the short reason."""
-    short = pd.Series([reason.partition(":")[0] for reason in fallbacks.values()], dtype=object)
-    return {str(reason): int(count) for reason, count in short.value_counts().sort_index().items()}
 
 
 def member_tracks(config: Config, name: str) -> pd.DataFrame:
@@ -111,7 +103,6 @@ def score_test(config: Config, stack: Stack, videos: pd.DataFrame, extractions: 
 
 def lay_out(config: Config, stack: Stack, test: pd.DataFrame) -> Submission:
     """The submission in the order of the sample, where there is one."""
-    chosen = config.index.sample_submission
-    path = config.path(chosen) if chosen is not None else config.path(config.index.root) / SAMPLE
-    sample = read_sample(path) if chosen is not None or path.is_file() else None
+    is_named = config.index.sample_submission is not None
+    sample = read_sample(config.sample_path) if is_named or config.sample_path.is_file() else None
     return make_submission(test, sample, stack.prior, config.ensemble.clip_p)

@@ -45,9 +45,6 @@ SHORT_SHARE = 0.6  # of the damaged file's bytes are kept
 SWAP, SELF, MOUTH, AUTOENCODER = (
     "cross_identity_swap", "self_blend", "mouth_from_another_time", "autoencoder_look",
 )  # fmt: skip
-# With AVX-512 x264's macroblock tree gives equal frames other bytes now and then (7 outcomes in 10 tries);
-# this way they are equal, also from one kind of processor to the next.
-ENCODER_OPTIONS = {"libx264": {"x264-params": "cpu-independent=1"}}
 log = logging.getLogger(__name__)
 
 
@@ -478,7 +475,7 @@ def _forge(clip: FaceClip, manipulation: str, work: Work, key: str) -> list[np.n
 
 def _write_damaged(path: Path, frames: list[np.ndarray], fps: float, crf: int) -> None:
     whole = path.with_name(f".{path.stem}.whole{path.suffix}")
-    write_clip(whole, frames, fps, crf=crf, options=ENCODER_OPTIONS["libx264"])
+    write_clip(whole, frames, fps, crf=crf)
     data = whole.read_bytes()
     write_whole(path, data[: int(len(data) * SHORT_SHARE)])
     whole.unlink()
@@ -507,8 +504,7 @@ def make_videos(work: Work) -> int:
         if original.form == "damaged":
             _write_damaged(work.root / video.path, shown, fps, crf)
         else:
-            options = ENCODER_OPTIONS.get(original.codec)
-            write_clip(work.root / video.path, shown, fps, codec=original.codec, crf=crf, options=options)
+            write_clip(work.root / video.path, shown, fps, codec=original.codec, crf=crf)
     return len(missing)
 
 

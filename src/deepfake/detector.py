@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from tqdm import tqdm
 
@@ -21,12 +19,11 @@ from deepfake.datasets import pad_tracks
 from deepfake.extraction import Video, extract_videos, failed_row
 from deepfake.files import sha256_of, write_whole
 from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
-from deepfake.scoring import FrameScorer, choose_device
+from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, choose_device
 from deepfake.shards import read_crop
-from deepfake.submission import csv_bytes, rounded
+from deepfake.submission import count_reasons, csv_bytes, rounded
 from deepfake.workers import Limits
 
-log = logging.getLogger(__name__)
 FORMAT = 1  # raise it when the same weights and crops give other scores
 PROBE_LIMITS = Limits(workers=2, deadline_s=60)
 GATE_CROPS = 8
@@ -201,7 +198,7 @@ def refuse_equal_scores(scored: list[Scored]) -> None:
     """Raise where more than ten videos with faces all got the very same score."""
     p_fake = {round(s.p_fake, 9) for s in scored if s.fallback is None}
     n_scored = sum(s.fallback is None for s in scored)
-    if n_scored > 10 and len(p_fake) == 1:
+    if n_scored >= MIN_VIDEOS_TO_DIFFER and len(p_fake) == 1:
         raise UserError(
             f"all {n_scored} videos with a face got p_fake {p_fake.pop():.6f}: the weights do not fit this version; "
             "fetch them again"
@@ -226,12 +223,13 @@ def predict_folder(
     header = ("filename", "label", "n_faces", "n_tracks", "fallback")
     rows = [(s.video_id, rounded(s.p_fake), s.n_faces, s.n_tracks, s.fallback or "") for s in scored]
     write_whole(out, csv_bytes([header, *rows]))
-    reasons = pd.Series([s.fallback.partition(":")[0] for s in scored if s.fallback], dtype=object).value_counts()
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.sort_index().items()) or "none"
-    print(f"{len(scored)} videos -> {out}\nscored: {len(scored) - int(reasons.sum())}; without a score: {told}")
+    reasons = count_reasons({s.video_id: s.fallback for s in scored if s.fallback})
+    n_without = sum(reasons.values())
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
+    print(f"{len(scored)} videos -> {out}\nscored: {len(scored) - n_without}; without a score: {told}")
     for result in [s for s in scored if s.fallback and s.fallback.startswith("unreadable")][:20]:
         print(f"  {result.video_id!r}: {(result.fallback or '').partition(': ')[2]}")
-    return int(reasons.sum())
+    return n_without
 
 
 def check_video(path: Path, detector: Detector, weights_sha256: str, cache_dir: Path) -> dict[str, Any]:

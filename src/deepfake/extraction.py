@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from deepfake.config import SPEED_ONLY, Extract
+from deepfake.config import Extract
 from deepfake.files import write_whole
 from deepfake.index import path_of
 from deepfake.shards import read_rows
@@ -61,11 +61,10 @@ def extract_videos(
     A file that cannot be read is noted beside the shard and not tried again until `force`. One that was stopped or
     crashed is tried again the next time: the machine may have been busy.
     """
-    values = {key: value for key, value in settings.model_dump(mode="json").items() if key not in SPEED_ONLY["extract"]}
     jobs: dict[str, Job] = {}
     same: dict[str, list[str]] = {}
     for video in videos:
-        shard = shard_name(video.sha256, settings, values)
+        shard = shard_name(video.sha256, settings)
         same.setdefault(shard, []).append(video.video_id)
         if force:
             _failure_note(work_dir / shard).unlink(missing_ok=True)

@@ -34,7 +34,6 @@ EXTENSIONS = frozenset(
     )
 )
 LABELS = {"FAKE": 1, "REAL": 0, "1": 1, "0": 0}
-NOTE_COLUMNS = ("original", "identity", "manipulation")
 
 
 @dataclass(frozen=True)

@@ -177,8 +177,7 @@ def fingerprint(stage: Stage, config: Config, limit: int | None) -> str:
 
 def sample_digest(config: Config) -> str | None:
     """Digest of the sample submission, which decides the order of ours; None where there is none."""
-    chosen = config.index.sample_submission or config.index.root / "sample_submission.csv"
-    path = config.path(chosen)
+    path = config.sample_path
     return sha256_of(path) if path.is_file() else None
 
 

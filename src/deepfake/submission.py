@@ -108,3 +108,9 @@ def _clipped(p_fake: float, clip_p: float) -> float:
 def write_submission(path: Path, submission: Submission) -> None:
     """Write the CSV whole."""
     write_whole(path, submission.csv_bytes())
+
+
+def count_reasons(fallbacks: dict[str, str]) -> dict[str, int]:
+    """How many videos got the prior, by the short reason."""
+    short = pd.Series([reason.partition(":")[0] for reason in fallbacks.values()], dtype=object)
+    return {str(reason): int(count) for reason, count in short.value_counts().sort_index().items()}

@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from deepfake.config import Extract, digest
+from deepfake.config import Extract, digest, result_values
 from deepfake.crops import cut_square, sharpness, square_around
 from deepfake.faces import FaceDetector, Faces
 from deepfake.hashes import perceptual_hash
@@ -262,8 +262,9 @@ def _detector(min_face_ratio: float, min_score: float, device: str) -> FaceDetec
     return FaceDetector(min_face_ratio, min_score, device)
 
 
-def shard_name(sha256: str, settings: Extract, values: dict[str, Any]) -> str:
+def shard_name(sha256: str, settings: Extract) -> str:
     """Path of a video's shard below the work folder: by content and settings, so runs never mix."""
+    values = result_values(settings, "extract")
     key = digest({"content": sha256, "settings": values, "format": FORMAT})
     return f"crops/{digest({'settings': values, 'format': FORMAT})[:12]}/{key[:2]}/{key[:32]}.tar"
 
