@@ -18,8 +18,10 @@ LAYERS = (
     {"tracks", "track_scenes", "library_trackers"},
     {"video_faces"},
     {"extraction"},
-    {"blend", "augment"},
+    {"blend", "augment", "degrade"},
+    {"forgeries"},
     {"demo_data", "datasets"},
+    {"mixture"},
     {"models", "models.frames", "models.sequences"},
     {"checkpoints"},
     {"training", "scoring"},
@@ -36,7 +38,7 @@ LAYERS = (
     {"cli"},
 )
 DOORS = {
-    "av": {"demux", "decode", "pixels", "clips"},
+    "av": {"demux", "decode", "pixels", "clips", "degrade"},
     "decord": {"decode"},
     "scenedetect": {"shots"},
     "facenet_pytorch": {"faces"},

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from deepfake import tables
-from deepfake.config import UserError
+from deepfake.config import Frames, UserError
 from deepfake.datasets import (
     PairDataset,
     StepBatches,
@@ -99,7 +99,8 @@ def pairs(tmp_path: Path, learns: bool = True, **changes: int) -> PairDataset:
     made = invented(settings.work_dir)
     learn = made.labelled()
     plan = plan_pairs(learn, made.faces_of(list(learn["video_id"])))
-    return PairDataset(plan, settings.work_dir, 32, changes.get("frames_per_track", 2), changes.get("seed", 0), learns)
+    frames = Frames(input_px=32, frames_per_track=changes.get("frames_per_track", 2))
+    return PairDataset(plan, settings.work_dir, frames, changes.get("seed", 0), learns)
 
 
 def test_a_pair_is_a_real_crop_and_the_same_frame_of_its_fake(tmp_path: Path) -> None:
@@ -132,7 +133,9 @@ def test_a_lone_fake_is_shown_beside_a_random_real(tmp_path: Path) -> None:
     settings = config(tmp_path)
     made = invented(settings.work_dir)
     learn = made.labelled().assign(original=None)
-    data = PairDataset(plan_pairs(learn, made.faces_of(list(learn["video_id"]))), settings.work_dir, 32, 1, 0, False)
+    plan = plan_pairs(learn, made.faces_of(list(learn["video_id"])))
+    frames = Frames(input_px=32, frames_per_track=1)
+    data = PairDataset(plan, settings.work_dir, frames, 0, learns=False)
     assert len(data) == 8
     for i in range(8):
         left, right = data[0, i][2].split(" and ")

@@ -18,6 +18,8 @@ import albumentations as A
 import cv2
 import numpy as np
 
+GRID = 14  # rows and columns on which masks are learnt: a sixteenth of 224 px
+
 
 def strict(transform: str, **arguments: object) -> A.BasicTransform:
     """An albumentations transform by name; unknown arguments, a mere warning over there, are errors."""
@@ -55,11 +57,19 @@ def _changes() -> list[A.BasicTransform]:
 
 
 def resize(crop_HWC: np.ndarray, input_px: int) -> np.ndarray:
-    """A square crop at the side the network sees; the only change for evaluation."""
+    """A square crop at another side."""
     if crop_HWC.shape[:2] == (input_px, input_px):
         return crop_HWC
     way = cv2.INTER_AREA if crop_HWC.shape[0] > input_px else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(crop_HWC, (input_px, input_px), interpolation=way))
+
+
+def see(crop_HWC: np.ndarray, view_ratio: float, input_px: int) -> np.ndarray:
+    """The middle `view_ratio` of a square crop at the side the network sees; the only change for evaluation."""
+    side = crop_HWC.shape[0]
+    seen = max(round(side * view_ratio), 1)
+    edge = (side - seen) // 2
+    return resize(crop_HWC[edge : edge + seen, edge : edge + seen], input_px)
 
 
 def before_workers() -> None:

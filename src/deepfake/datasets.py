@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from deepfake import tables
-from deepfake.augment import TrainTransform, resize
-from deepfake.config import UserError
+from deepfake.augment import TrainTransform, see
+from deepfake.config import Frames, UserError
 from deepfake.shards import read_crop
 
 MIN_IOU = 0.3  # below it two boxes of a real video and its fake are two people
@@ -35,6 +35,7 @@ class Batch(NamedTuple):
     inputs: tuple[Tensor, ...]
     labels_B: Tensor
     names: list[str]
+    masks_BHW: Tensor | None = None  # what was forged, 0..1 on a grid; NaN: not known
 
 
 @dataclass(frozen=True)
@@ -184,11 +185,11 @@ class PairDataset(Dataset[tuple[Tensor, Tensor, str]]):
     partner's frame is the nearest one. `learns` False: the middle frames, unchanged but for the size.
     """
 
-    def __init__(
-        self, plan: PairPlan, work_dir: Path, input_px: int, frames_per_track: int, seed: int, learns: bool = True
-    ) -> None:
-        self.plan, self.work_dir, self.input_px, self.seed = plan, work_dir, input_px, seed
-        self.transform = TrainTransform(input_px) if learns else None
+    def __init__(self, plan: PairPlan, work_dir: Path, frames: Frames, seed: int, learns: bool = True) -> None:
+        self.plan, self.work_dir, self.seed = plan, work_dir, seed
+        self.input_px, self.view_ratio = frames.input_px, frames.view_ratio
+        self.transform = TrainTransform(frames.input_px) if learns else None
+        frames_per_track = frames.frames_per_track
         self.items = [
             (unit, k, n)
             for unit in plan.units
@@ -216,10 +217,9 @@ class PairDataset(Dataset[tuple[Tensor, Tensor, str]]):
         return real, fake, names
 
     def _crops(self, sides: list[tuple[Track, int]], seed: tuple[int, int, int]) -> tuple[list[Tensor], str]:
-        crops = [track.crop(self.work_dir, place) for track, place in sides]
+        crops = [see(track.crop(self.work_dir, place), self.view_ratio, self.input_px) for track, place in sides]
         # The 1 sets the stream of the changes apart from the one that chose the frames.
-        way = self.transform
-        crops = way(crops, (*seed, 1)) if way else [resize(crop, self.input_px) for crop in crops]
+        crops = self.transform(crops, (*seed, 1)) if self.transform else crops
         names = " and ".join(f"{t.video_id!r} track {t.track} frame {t.frame_index_T[place]}" for t, place in sides)
         return [torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))) for crop in crops], names
 

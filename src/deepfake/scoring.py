@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from deepfake.augment import before_workers, resize
+from deepfake.augment import before_workers, see
 from deepfake.checkpoints import load_model, read_card
 from deepfake.config import Config, Predict, UserError, digest
 from deepfake.datasets import Tables, TrackFeatures, content_digest, pad_tracks
@@ -80,8 +80,8 @@ class FrameScorer:
         told("bf16 moves logits by up to %.3f: %s", self.bf16_difference, "used" if self.bf16 else "fp32 is used")
 
     def _batch(self, crops: Sequence[np.ndarray]) -> torch.Tensor:
-        side = self.model.input_px
-        return torch.from_numpy(np.stack([resize(crop, side) for crop in crops]).transpose(0, 3, 1, 2))
+        seen = [see(crop, self.model.view_ratio, self.model.input_px) for crop in crops]
+        return torch.from_numpy(np.stack(seen).transpose(0, 3, 1, 2))
 
     @torch.inference_mode()
     def _forward(self, crops_NCHW: torch.Tensor, bf16: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -115,8 +115,8 @@ class FrameScorer:
 
 
 class _Crops(Dataset[torch.Tensor]):
-    def __init__(self, faces: pd.DataFrame, work_dir: Path, input_px: int) -> None:
-        self.work_dir, self.input_px = work_dir, input_px
+    def __init__(self, faces: pd.DataFrame, work_dir: Path, model: FrameClassifier) -> None:
+        self.work_dir, self.input_px, self.view_ratio = work_dir, model.input_px, model.view_ratio
         self.shards, self.offsets, self.sizes = (faces[n].to_numpy() for n in ("shard", "offset", "size"))
 
     def __len__(self) -> int:
@@ -126,7 +126,8 @@ class _Crops(Dataset[torch.Tensor]):
         return read_crop(self.work_dir, str(self.shards[i]), int(self.offsets[i]), int(self.sizes[i]))
 
     def __getitem__(self, i: int) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(resize(self.crop(i), self.input_px).transpose(2, 0, 1)))
+        seen = see(self.crop(i), self.view_ratio, self.input_px)
+        return torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1)))
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class FrameOutputs:
 
 def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader_workers: int = 0) -> FrameOutputs:
     """Score stored crops; `faces` are rows of the faces table."""
-    crops = _Crops(faces, work_dir, scorer.model.input_px)
+    crops = _Crops(faces, work_dir, scorer.model)
     if loader_workers:
         before_workers()
     loader = DataLoader(
@@ -165,9 +166,9 @@ def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader
     return FrameOutputs(faces, logits_N, features_ND)
 
 
-def _probe(faces: pd.DataFrame, work_dir: Path, input_px: int, n_crops: int = 8) -> list[np.ndarray]:
+def _probe(faces: pd.DataFrame, work_dir: Path, model: FrameClassifier, n_crops: int = 8) -> list[np.ndarray]:
     spread = faces.iloc[np.unique(np.linspace(0, len(faces) - 1, n_crops).round().astype(int))] if len(faces) else faces
-    crops = _Crops(spread, work_dir, input_px)
+    crops = _Crops(spread, work_dir, model)
     return [crops.crop(i) for i in range(len(crops))]
 
 
@@ -191,7 +192,7 @@ def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iter
             if scorer is None:
                 model = load_model(checkpoint, "frames")
                 assert isinstance(model, FrameClassifier)
-                scorer = FrameScorer(model, config.predict, _probe(faces, config.work_dir, model.input_px))
+                scorer = FrameScorer(model, config.predict, _probe(faces, config.work_dir, model))
             outputs = score_faces(scorer, part, config.work_dir, config.frames.loader_workers)
             _write_array(stem.with_suffix(".features.npy"), outputs.features_ND)
             _write_array(stem.with_suffix(".logits.npy"), outputs.logits_N)

@@ -19,11 +19,12 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from deepfake import mixture
 from deepfake.augment import before_workers
 from deepfake.checkpoints import CARD, finished, load_state, read_card, save_model, save_state
 from deepfake.config import Config, Frames, Sequences, UserError, digest, section_values
@@ -66,6 +67,7 @@ class Recipe:
     loader_workers: int
     checkpoint_steps: int
     seed: int
+    map_weight: float = 0.0
 
 
 def frames_recipe(frames: Frames) -> Recipe:
@@ -73,7 +75,7 @@ def frames_recipe(frames: Frames) -> Recipe:
     return Recipe(
         frames.epochs, frames.pairs_per_batch, frames.learning_rate, frames.backbone_rate_ratio, frames.weight_decay,
         frames.warmup_ratio, frames.label_smoothing, frames.ema_decay, frames.precision, frames.loader_workers,
-        frames.checkpoint_steps, frames.seed,
+        frames.checkpoint_steps, frames.seed, frames.selfblend.boundary_weight if frames.selfblend else 0.0,
     )  # fmt: skip
 
 
@@ -103,6 +105,23 @@ def losses(logits_B: Tensor, labels_B: Tensor, label_smoothing: float = 0.0) -> 
     targets_B = labels_B * (1 - 2 * label_smoothing) + label_smoothing
     each_B = binary_cross_entropy_with_logits(logits_B.float(), targets_B, reduction="none")
     return Losses(each_B[labels_B < 0.5].mean(), each_B[labels_B >= 0.5].mean())
+
+
+def map_loss(maps_BKHW: Tensor, masks_BHW: Tensor) -> Tensor:
+    """Log loss of the maps (see `models.frames.MAPS`) against soft masks m; rows with NaN do not count."""
+    known_B = masks_BHW.isfinite().all(dim=(1, 2))
+    masks_BHW = resize_maps(masks_BHW[known_B], maps_BKHW.shape[-2:])
+    wanted_BKHW = torch.stack([4 * masks_BHW * (1 - masks_BHW), masks_BHW], dim=1).clamp(0, 1)
+    if not len(wanted_BKHW):
+        return maps_BKHW.sum() * 0
+    return binary_cross_entropy_with_logits(maps_BKHW[known_B].float(), wanted_BKHW)
+
+
+def resize_maps(masks_BHW: Tensor, size: torch.Size) -> Tensor:
+    """Masks on another grid."""
+    if masks_BHW.shape[-2:] == size or not len(masks_BHW):
+        return masks_BHW
+    return interpolate(masks_BHW[:, None], size=tuple(size), mode="bilinear", antialias=True)[:, 0]
 
 
 def rate_factor(step: int, n_steps: int, warmup_ratio: float) -> float:
@@ -201,18 +220,27 @@ class Loop:
         torch.manual_seed(hash((self.recipe.seed, step, self.accelerator.process_index)) % 2**63)
         device = self.accelerator.device
         self.model.train()
-        logits_B = self.model(*(part.to(device, non_blocking=True) for part in batch.inputs))
+        inputs = [part.to(device, non_blocking=True) for part in batch.inputs]
+        notes: dict[str, float] = {}
+        if batch.masks_BHW is not None and self.recipe.map_weight:
+            logits_B, maps_BKHW = self.model(*inputs, with_maps=True)
+            maps = map_loss(maps_BKHW, batch.masks_BHW.to(device, non_blocking=True))
+            notes["map_loss"] = maps.item()
+        else:
+            logits_B, maps = self.model(*inputs), torch.zeros((), device=device)
         loss = losses(logits_B, batch.labels_B.to(device, non_blocking=True), self.recipe.label_smoothing)
         value = loss.both.item()
         if not math.isfinite(value):
             _explain_bad_loss(step, logits_B, batch)
-        self.accelerator.backward(loss.both)
+        self.accelerator.backward(loss.both + self.recipe.map_weight * maps)
         self.accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(self.accelerator.unwrap_model(self.model), step=step + 1)
         rate = self.recipe.learning_rate * factor
-        return {"loss": value, "real_loss": loss.real.item(), "fake_loss": loss.fake.item(), "learning_rate": rate}
+        return {
+            "loss": value, "real_loss": loss.real.item(), "fake_loss": loss.fake.item(), "learning_rate": rate, **notes,
+        }  # fmt: skip
 
 
 def _explain_bad_loss(step: int, logits_B: Tensor, batch: Batch) -> None:
@@ -329,16 +357,32 @@ def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
     if finished(folder, settings_digest):
         log.info("frames %s: already trained", folder.name)
         return folder / CARD
-    plan = plan_pairs(learn, faces)
-    log.info("frames %s: %s", folder.name, plan.describe())
+    dataset, collate, notes = _learn_from(config, learn, faces)
+    log.info("frames %s: %s", folder.name, notes.pop("about"))
     model = start_frames(frames)
-    dataset = PairDataset(plan, config.work_dir, frames.input_px, frames.frames_per_track, frames.seed)
-    averaged, metrics = fit(model, dataset, collate_pairs, frames_recipe(frames), folder, settings_digest)
-    metrics |= {"n_random_pairs": float(plan.n_lone_reals + plan.n_lone_fakes)}
+    averaged, metrics = fit(model, dataset, collate, frames_recipe(frames), folder, settings_digest)
+    metrics |= notes
     if fold is not None and frames.validation_pairs:
         metrics |= _held_out(config, tables, videos[videos["fold"] == fold], averaged)
     about = {"margin_ratio": config.extract.margin_ratio, "crop_px": config.extract.crop_px}
     return _save(folder, "frames", averaged, fold, settings_digest, metrics, about)
+
+
+def _learn_from(config: Config, learn: Any, faces: Any) -> tuple[Dataset[Any], Collate, dict[str, Any]]:
+    """What to show, how to batch it, and what to note about it."""
+    frames = config.frames
+    if frames.selfblend is None:
+        plan = plan_pairs(learn, faces)
+        dataset = PairDataset(plan, config.work_dir, frames, frames.seed)
+        return dataset, collate_pairs, {
+            "about": plan.describe(), "n_random_pairs": float(plan.n_lone_reals + plan.n_lone_fakes),
+        }  # fmt: skip
+    selfblend = frames.selfblend
+    sources = mixture.gather(learn, faces, config)
+    items = mixture.Mixture(
+        sources, selfblend, frames.input_px, frames.view_ratio, selfblend.items_per_epoch, frames.seed
+    )
+    return items, mixture.collate, {"about": sources.describe()}
 
 
 def start_frames(frames: Frames) -> FrameClassifier:
@@ -346,7 +390,8 @@ def start_frames(frames: Frames) -> FrameClassifier:
     if frames.start_from == "random" and frames.frozen_stages:
         raise UserError("frames.frozen_stages: random weights must not be frozen; set it to 0 with start_from=random")
     torch.manual_seed(frames.seed)
-    model = FrameClassifier(frames.backbone, frames.input_px, frames.dropout)
+    maps = bool(frames.selfblend and frames.selfblend.boundary_weight)
+    model = FrameClassifier(frames.backbone, frames.input_px, frames.dropout, frames.view_ratio, maps)
     model.load_start(frames.start_from)
     model.freeze(frames.frozen_stages, frames.freeze_batchnorm)
     return model
@@ -358,8 +403,8 @@ def _held_out(config: Config, tables: Tables, videos: Any, model: nn.Module) -> 
         plan = plan_pairs(videos, tables.faces_of(list(videos["video_id"])))
     except UserError:
         return {}  # a fold of one class tells nothing here; stage 08 measures all folds together
-    frames = config.frames
-    dataset = PairDataset(plan, config.work_dir, frames.input_px, 1, frames.seed, learns=False)
+    frames = config.frames.model_copy(update={"frames_per_track": 1})
+    dataset = PairDataset(plan, config.work_dir, frames, frames.seed, learns=False)
     n_pairs = min(frames.validation_pairs, len(dataset))
     chosen = [(0, round(i * (len(dataset) - 1) / max(1, n_pairs - 1))) for i in range(n_pairs)]
     device = next(model.parameters()).device

@@ -36,16 +36,22 @@ _LATER = {
     "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
     "_project_conv": "conv_pwl", "_bn2": "bn3",
 }  # fmt: skip
+MAPS = ("border", "forged")  # what the map head finds: 4 m (1 - m) and m of a fake's soft mask m
+MAP_STRIDE = 16
 _NORMS = nn.modules.batchnorm._BatchNorm
 
 
 class FrameClassifier(nn.Module):
     """A backbone with a head of one logit; above 0 means fake. Built with random weights."""
 
-    def __init__(self, backbone: str, input_px: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, backbone: str, input_px: int, dropout: float = 0.0, view_ratio: float = 1.0, maps: bool = False
+    ) -> None:
         super().__init__()
-        self.settings = {"backbone": backbone, "input_px": input_px, "dropout": dropout}
-        self.input_px = input_px
+        self.settings = {
+            "backbone": backbone, "input_px": input_px, "dropout": dropout, "view_ratio": view_ratio, "maps": maps,
+        }  # fmt: skip
+        self.input_px, self.view_ratio = input_px, view_ratio
         self.backbone = _create(backbone, input_px, pretrained=False)
         self.n_features = int(getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features)
         cfg = self.backbone.pretrained_cfg
@@ -55,24 +61,46 @@ class FrameClassifier(nn.Module):
         self.head = nn.Linear(self.n_features, 1)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
+        self.map_level = 0
+        self.map_head: nn.Conv2d | None = None
+        if maps:
+            levels = list(self.backbone.feature_info)
+            self.map_level = max(i for i, level in enumerate(levels) if level["reduction"] <= MAP_STRIDE)
+            head = nn.Conv2d(levels[self.map_level]["num_chs"], len(MAPS), 1)
+            nn.init.zeros_(head.weight)
+            head.bias = nn.Parameter(torch.full((len(MAPS),), -2.0))  # most of a crop is no border
+            self.map_head = head
         self.freeze_batchnorm = False
         self._frozen_norms: list[nn.Module] = []
 
+    def _normal(self, crops_BCHW: Tensor) -> Tensor:
+        mean, std = self.get_buffer("mean_C")[:, None, None], self.get_buffer("std_C")[:, None, None]
+        return ((crops_BCHW.float() - mean) / std).contiguous(memory_format=torch.channels_last)
+
     def features_BD(self, crops_BCHW: Tensor) -> Tensor:
         """Pooled features of RGB crops with values 0..255, uint8 or float."""
-        mean, std = self.get_buffer("mean_C")[:, None, None], self.get_buffer("std_C")[:, None, None]
-        crops_BCHW = ((crops_BCHW.float() - mean) / std).contiguous(memory_format=torch.channels_last)
-        features_BD: Tensor = self.backbone(crops_BCHW)
+        features_BD: Tensor = self.backbone(self._normal(crops_BCHW))
         return features_BD
+
+    def features_and_maps(self, crops_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """features_BD and, from one pass, logits of MAPS on a grid: (B, 2, H, W), H a sixteenth of the input."""
+        if self.map_head is None:
+            raise ValueError(f"{self.settings['backbone']}: built without maps, so there is no heat map to be had")
+        last, (level,) = self.backbone.forward_intermediates(self._normal(crops_BCHW), indices=[self.map_level])
+        features_BD: Tensor = self.backbone.forward_head(last)
+        return features_BD, self.map_head(level)
 
     def logits_of(self, features_BD: Tensor) -> Tensor:
         """The head alone: logits_B of features."""
         logits_B1: Tensor = self.head(self.dropout(features_BD))
         return logits_B1.squeeze(-1)
 
-    def forward(self, crops_BCHW: Tensor) -> Tensor:
-        """Logits_B of RGB crops with values 0..255, uint8 or float."""
-        return self.logits_of(self.features_BD(crops_BCHW))
+    def forward(self, crops_BCHW: Tensor, with_maps: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits_B of RGB crops with values 0..255, uint8 or float; `with_maps`: and logits of the maps."""
+        if not with_maps:
+            return self.logits_of(self.features_BD(crops_BCHW))
+        features_BD, maps_BKHW = self.features_and_maps(crops_BCHW)
+        return self.logits_of(features_BD), maps_BKHW
 
     def load_start(self, start_from: str) -> None:
         """Put starting weights into the backbone: registry, timm or random (as it is)."""

@@ -1,0 +1,345 @@
+"""What the image classifier sees when it learns by forging: real pictures, fakes made of them, forged clips.
+
+Every item is drawn from (seed, epoch, index) alone. Real and fake of an item get damage from the same
+distribution, a picture and its own fake the very same draw. Letters: H rows, W columns, C channels, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from deepfake.augment import GRID, see
+from deepfake.config import Config, Selfblend, UserError
+from deepfake.datasets import Batch, Index
+from deepfake.degrade import Degradation
+from deepfake.forgeries import Face, Material, aligned_misfit, forge
+from deepfake.shards import read_crop
+
+PHOTO_COLUMNS = ("file", "identity", *(f"lm{i}_{axis}" for i in range(5) for axis in "xy"))
+LANDMARKS = [f"lm{i}_{axis}_px" for i in range(5) for axis in "xy"]
+DONORS_TRIED = 12  # of which the one turned most alike is taken
+Item = tuple[Tensor, Tensor, Tensor, str]
+
+
+class Pictures(Protocol):
+    """Face pictures with landmarks: of photos, or of the frames of clips."""
+
+    def __len__(self) -> int: ...
+    def face(self, i: int) -> Face:
+        """The i-th picture and its points."""
+        ...
+
+    def landmarks(self, i: int) -> np.ndarray:
+        """The i-th picture's points (5, 2), without reading it."""
+        ...
+
+    def rebuilt(self, i: int, way: int) -> np.ndarray | None:
+        """The i-th picture as an autoencoder gives it back; None: not made."""
+        ...
+
+    def name(self, i: int) -> str:
+        """What errors call it."""
+        ...
+
+
+class Photos:
+    """Face photos listed in a CSV: file (below the CSV's folder), identity, landmarks in pixels of the file."""
+
+    def __init__(self, csv: Path, rebuilt_dir: Path | None = None) -> None:
+        try:
+            self.table = pd.read_csv(csv)
+        except (OSError, ValueError) as error:
+            raise UserError(f"photos {str(csv)!r}: not a readable CSV ({error}); see data/README.md") from None
+        missing = [name for name in PHOTO_COLUMNS if name not in self.table]
+        if missing:
+            raise UserError(f"photos {str(csv)!r}: no column {', '.join(missing)}; wanted {', '.join(PHOTO_COLUMNS)}")
+        self.folder, self.rebuilt_dir = csv.parent, rebuilt_dir
+        self.files = self.table["file"].astype(str).to_numpy(object)
+        bad = [name for name in self.files if Path(name).is_absolute() or ".." in Path(name).parts]
+        if bad:
+            raise UserError(f"photos {str(csv)!r}: the path {bad[0]!r} leaves the CSV's folder")
+        self.points = self.table[list(PHOTO_COLUMNS[2:])].to_numpy(np.float64).reshape(-1, 5, 2)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def landmarks(self, i: int) -> np.ndarray:
+        """The i-th photo's points (5, 2)."""
+        return np.asarray(self.points[i])
+
+    def face(self, i: int) -> Face:
+        """The i-th photo and its points."""
+        return Face(_read(self.folder / self.files[i]), self.points[i])
+
+    def rebuilt(self, i: int, way: int) -> np.ndarray | None:
+        """One of the photo's rebuilt versions, where some were made."""
+        return _rebuilt(self.rebuilt_dir, self.files[i], way)
+
+    def name(self, i: int) -> str:
+        """The photo's file."""
+        return f"photo {self.files[i]!r}"
+
+
+class Frames:
+    """Stored crops of the frames of clips: rows of the faces table."""
+
+    def __init__(self, faces: pd.DataFrame, work_dir: Path, rebuilt_dir: Path | None = None) -> None:
+        self.faces, self.work_dir, self.rebuilt_dir = faces.reset_index(drop=True), work_dir, rebuilt_dir
+        self.places = list(self.faces[["shard", "offset", "size"]].itertuples(index=False, name=None))
+        corner = self.faces[["crop_x0_px", "crop_y0_px"]].to_numpy(np.float64)[:, None, :]
+        side = self.faces["crop_side_px"].to_numpy(np.float64)[:, None, None]
+        self.shares = (self.faces[LANDMARKS].to_numpy(np.float64).reshape(-1, 5, 2) - corner) / side
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def landmarks(self, i: int) -> np.ndarray:
+        """The i-th frame's points (5, 2) as shares of the crop's side."""
+        return np.asarray(self.shares[i])
+
+    def face(self, i: int) -> Face:
+        """The i-th frame's crop and its points."""
+        crop = read_crop(self.work_dir, *self.places[i])
+        return Face(crop, self.shares[i] * crop.shape[0])
+
+    def rebuilt(self, i: int, way: int) -> np.ndarray | None:
+        """One of the frame's rebuilt versions, where some were made."""
+        shard, offset, _ = self.places[i]
+        return _rebuilt(self.rebuilt_dir, f"{Path(shard).stem}_{offset}", way)
+
+    def name(self, i: int) -> str:
+        """The frame's video, track and number."""
+        row = self.faces.iloc[i]
+        return f"{row['video_id']!r} track {row['track']} frame {row['frame_index']}"
+
+
+def _read(path: Path) -> np.ndarray:
+    data = path.read_bytes() if path.is_file() else b""
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if picture is None:
+        raise UserError(f"photo {str(path)!r}: {'not a picture' if data else 'does not exist'}; mend the photos' CSV")
+    return np.ascontiguousarray(picture[..., ::-1])
+
+
+def rebuilt_path(folder: Path, name: str, way: int) -> Path:
+    """Where the rebuilt version number `way` of a picture lies."""
+    return folder / f"way{way}" / f"{name.replace('/', '_')}.jpg"
+
+
+def _rebuilt(folder: Path | None, name: str, way: int) -> np.ndarray | None:
+    path = None if folder is None else rebuilt_path(folder, name, way)
+    return _read(path) if path is not None and path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything to learn from; `real_groups` and `fake_groups` are rows of a person or of a generator each."""
+
+    photos: Photos | None
+    reals: Frames
+    fakes: Frames
+    real_groups: list[np.ndarray]
+    fake_groups: list[np.ndarray]
+
+    def describe(self) -> str:
+        """One sentence of counts."""
+        n_photos = len(self.photos) if self.photos else 0
+        return (
+            f"{n_photos} photos, {len(self.reals)} real frames of {len(self.real_groups)} people, "
+            f"{len(self.fakes)} forged frames of {len(self.fake_groups)} generators"
+        )
+
+
+def balanced_groups(rows: pd.DataFrame, groups: Mapping[str, str]) -> list[np.ndarray]:
+    """Row numbers of each group's videos; videos without a group are one of their own."""
+    names = rows["video_id"].map(lambda video_id: groups.get(video_id, video_id))
+    return [np.flatnonzero(names == name) for name in sorted(names.unique())]
+
+
+def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources:
+    """What the labelled `videos` (video_id, label), their `faces` and the settings' photos give to learn from."""
+    selfblend = config.frames.selfblend
+    assert selfblend is not None
+    generators, people = _clip_groups(config, selfblend)
+    unknown = sorted(set(selfblend.leave_out) - set(generators.values()))
+    if unknown:
+        raise UserError(
+            f"frames.selfblend.leave_out: no clip of generator {unknown[0]!r}; there are "
+            f"{', '.join(sorted(set(generators.values())))}"
+        )
+    fake_ids = videos.loc[videos["label"] == 1, "video_id"]
+    fake_ids = fake_ids[~fake_ids.map(generators.get).isin(selfblend.leave_out)]
+    real_ids = videos.loc[videos["label"] == 0, "video_id"]
+    real_rows, fake_rows = (
+        faces[faces["video_id"].isin(set(ids))].reset_index(drop=True) for ids in (real_ids, fake_ids)
+    )
+    rebuilt = config.work_dir / "rebuilt"
+    photos = Photos(config.path(selfblend.photos_csv), rebuilt) if selfblend.photos_csv else None
+    return Sources(
+        photos, Frames(real_rows, config.work_dir, rebuilt), Frames(fake_rows, config.work_dir),
+        balanced_groups(real_rows, people), balanced_groups(fake_rows, generators),
+    )  # fmt: skip
+
+
+def _clip_groups(config: Config, selfblend: Selfblend) -> tuple[dict[str, str], dict[str, str]]:
+    """Generator and identity of each video_id, as far as the groups' CSV knows them."""
+    if selfblend.groups_csv is None:
+        return {}, {}
+    path = config.path(selfblend.groups_csv)
+    try:
+        table = pd.read_csv(path, usecols=["file", "generator", "identity"], dtype=str)
+    except (OSError, ValueError) as error:
+        raise UserError(f"groups {str(path)!r}: not a readable CSV with file, generator, identity ({error})") from None
+    # The files are named from the CSV's folder, video_ids from the index's root.
+    names = [Path(name).name for name in table["file"]]
+    return dict(zip(names, table["generator"], strict=True)), dict(zip(names, table["identity"], strict=True))
+
+
+class Mixture(Dataset[Item]):
+    """Item (epoch, index): a real crop, a fake crop (CHW uint8 RGB), the fake's mask on a grid, the names of both.
+
+    The mask (GRID, GRID) is 0..1, or NaN where nobody knows what was forged.
+    """
+
+    def __init__(
+        self, sources: Sources, settings: Selfblend, input_px: int, view_ratio: float, n_items: int, seed: int
+    ) -> None:
+        self.sources, self.settings, self.input_px, self.view_ratio = sources, settings, input_px, view_ratio
+        self.n_items, self.seed = n_items, seed
+        shares = {"photo": settings.photo_share, "clip": settings.clip_share, "forged": settings.forged_share}
+        if sources.photos is None:
+            shares["photo"] = 0.0
+        if not len(sources.fakes):
+            shares["forged"] = 0.0
+        if not len(sources.reals):
+            shares["clip"] = 0.0
+        self.kinds = [name for name, share in sorted(shares.items()) if share > 0]
+        if not self.kinds:
+            raise UserError(f"frames.selfblend: nothing to learn from with shares {shares} and these tables")
+        weights = np.array([shares[name] for name in self.kinds])
+        self.weights = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return self.n_items
+
+    def __getitem__(self, index: Index) -> Item:
+        rng = np.random.default_rng((self.seed, *index))
+        kind = self.kinds[int(rng.choice(len(self.kinds), p=self.weights))]
+        if kind == "forged":
+            return self._two_clips(rng)
+        pictures: Pictures
+        if kind == "photo":
+            assert self.sources.photos is not None
+            pictures, i = self.sources.photos, int(rng.integers(len(self.sources.photos)))
+        else:
+            pictures, i = self.sources.reals, _from_groups(self.sources.real_groups, rng)
+        return self._forged_self(pictures, i, rng)
+
+    def _forged_self(self, pictures: Pictures, i: int, rng: np.random.Generator) -> Item:
+        face = pictures.face(i)
+        material = Material(
+            self._donor(pictures, face, rng), pictures.rebuilt(i, int(rng.integers(self.settings.ways)))
+        )
+        forged = forge(face, self.settings.families, material, rng)
+        view = View.draw(rng, face.picture.shape[0], self.view_ratio)
+        damage = self._damage(rng)
+        real, fake = (self._finish(view, picture, damage) for picture in (face.picture, forged.picture))
+        grid = torch.from_numpy(view.mask(forged.mask))
+        return real, fake, grid, f"{pictures.name(i)} and its {forged.family}"
+
+    def _two_clips(self, rng: np.random.Generator) -> Item:
+        sources = self.sources
+        i = _from_groups(sources.fake_groups, rng)
+        reals: Pictures = sources.reals
+        if sources.photos is not None and (not len(sources.reals) or rng.random() < self.settings.forged_beside_photo):
+            reals, j = sources.photos, int(rng.integers(len(sources.photos)))
+        else:
+            j = _from_groups(sources.real_groups, rng)
+        crops = []
+        for pictures, number in ((reals, j), (sources.fakes, i)):
+            picture = pictures.face(number).picture
+            view = View.draw(rng, picture.shape[0], self.view_ratio)
+            crops.append(self._finish(view, picture, self._damage(rng)))
+        grid = torch.full((GRID, GRID), torch.nan)
+        return crops[0], crops[1], grid, f"{reals.name(j)} and {sources.fakes.name(i)}"
+
+    def _donor(self, pictures: Pictures, face: Face, rng: np.random.Generator) -> Face | None:
+        if not self.settings.families.get("cross_identity"):
+            return None
+        tried = rng.integers(len(pictures), size=DONORS_TRIED)
+        points = [Face(face.picture, pictures.landmarks(int(j))) for j in tried]
+        best = min(range(DONORS_TRIED), key=lambda k: (aligned_misfit(face, points[k]), k))
+        return pictures.face(int(tried[best]))
+
+    def _damage(self, rng: np.random.Generator) -> Degradation:
+        return Degradation.draw(rng, self.settings.h264, self.settings.degradation)
+
+    def _finish(self, view: View, picture: np.ndarray, damage: Degradation) -> Tensor:
+        crop = see(damage([view(picture)])[0], 1.0, self.input_px)
+        return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
+
+
+def _from_groups(groups: Sequence[np.ndarray], rng: np.random.Generator) -> int:
+    group = groups[int(rng.integers(len(groups)))]
+    return int(group[int(rng.integers(len(group)))])
+
+
+@dataclass(frozen=True)
+class View:
+    """Which part of a stored square picture is looked at: a turned, shifted, mirrored square of `side_px` pixels.
+
+    `border` (left, top, right, bottom, shares of the view) is hidden behind repeated edges, as where a
+    face fills its video.
+    """
+
+    matrix: np.ndarray
+    side_px: int
+    border: tuple[float, float, float, float]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, picture_px: int, view_ratio: float) -> View:
+        """About the middle of a picture of `picture_px`: 15 % larger or smaller, 8 degrees, 5 % aside at most."""
+        side = picture_px * view_ratio * np.exp(rng.uniform(-0.15, 0.15))
+        angle = np.deg2rad(rng.uniform(-8, 8)) if rng.random() < 0.7 else 0.0
+        centre = picture_px / 2 + rng.uniform(-0.05, 0.05, 2) * side
+        out_px = max(round(side), 32)
+        mirror = -1.0 if rng.random() < 0.5 else 1.0
+        cos, sin = np.cos(angle), np.sin(angle)
+        turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([mirror, 1.0])
+        matrix = np.hstack([turn, (centre - turn @ [out_px / 2, out_px / 2])[:, None]])
+        border = rng.uniform(0, 0.16, 4) * (rng.random(4) < 0.5) if rng.random() < 0.3 else np.zeros(4)
+        left, top, right, bottom = border.tolist()
+        return cls(matrix, out_px, (left, top, right, bottom))
+
+    def __call__(self, picture_HWC: np.ndarray) -> np.ndarray:
+        """The part of the picture, (side_px, side_px, C)."""
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        side = self.side_px
+        part = cv2.warpAffine(picture_HWC, self.matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        if any(self.border):
+            left, top, right, bottom = (round(share * side) for share in self.border)
+            inner = np.ascontiguousarray(part[top : side - bottom, left : side - right])
+            part = cv2.copyMakeBorder(inner, top, bottom, left, right, cv2.BORDER_REPLICATE)
+        return np.asarray(part)
+
+    def mask(self, mask_HW: np.ndarray) -> np.ndarray:
+        """The part of a mask, (GRID, GRID) float32."""
+        return np.asarray(cv2.resize(self(mask_HW), (GRID, GRID), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """All real crops, then all fake ones; the reals' masks are 0."""
+    reals, fakes, grids, names = zip(*items, strict=True)
+    labels_B = torch.cat([torch.zeros(len(reals)), torch.ones(len(fakes))])
+    masks_BHW = torch.cat([torch.zeros(len(reals), GRID, GRID), torch.stack(grids)])
+    return Batch((torch.stack((*reals, *fakes)),), labels_B, [*names, *names], masks_BHW)
