@@ -9,6 +9,7 @@ from deepfake.config import (
     SPEED_ONLY,
     Config,
     UserError,
+    default_config,
     digest,
     load_config,
     parse_config,
@@ -184,3 +185,10 @@ def test_every_setting_says_what_it_is_for() -> None:
 def test_equal_values_have_equal_digests_whatever_their_order() -> None:
     assert digest({"a": 1, "b": [2, 3]}) == digest({"b": [2, 3], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_overrides_alone_make_settings_of_defaults() -> None:
+    assert default_config() == Config()
+    assert default_config(["robustness.seconds=2", "predict.batch_size=8"]).robustness.seconds == 2
+    with pytest.raises(UserError, match="did you mean 'seconds'"):
+        default_config(["robustness.second=2"])

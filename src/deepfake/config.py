@@ -27,6 +27,7 @@ SPEED_ONLY: dict[str, set[str]] = {
     "frames": {"loader_workers", "checkpoint_steps"},
     "sequences": {"checkpoint_steps"},
     "predict": {"batch_size", "device"},
+    "robustness": {"clips_on_disk", "workers", "deadline_s", "memory_mb"},
 }
 
 
@@ -233,6 +234,17 @@ class Validation(Settings):
     seed: int = Field(0, ge=0, description="Of the bootstrap.")
 
 
+class Robustness(Settings):
+    """measure_robustness: how videos are damaged before they are scored."""
+
+    seconds: float = Field(4.0, gt=0, le=3600, description="So much of each video, from its start.")
+    crf: int = Field(6, ge=0, le=51, description="Of x264 for the damaged clips, near-lossless; h264 has its own.")
+    clips_on_disk: int = Field(64, ge=1, le=100000, description="So many clips are written, scored and deleted.")
+    workers: int = Field(2, ge=1, le=256, description="Processes that write clips, and then that find faces.")
+    deadline_s: float = Field(180, gt=0, description="Seconds after which writing one clip is given up.")
+    memory_mb: int = Field(1500, ge=300, description="Resident memory above which a writing process is killed.")
+
+
 class Config(Settings):
     """Everything a run of the stages needs."""
 
@@ -248,6 +260,7 @@ class Config(Settings):
     predict: Predict = Predict()
     ensemble: Ensemble = Ensemble()
     validation: Validation = Validation()
+    robustness: Robustness = Robustness()
 
     def path(self, path: Path) -> Path:
         """A path of the settings as an absolute one; relative ones start at the project's folder."""
@@ -379,6 +392,14 @@ def parse_config(values: Mapping[str, Any], name: str = "settings") -> Config:
         return Config.model_validate_json(text, strict=True)
     except ValidationError as error:
         raise UserError(_explain(error, name)) from None
+
+
+def default_config(overrides: Iterable[str] = ()) -> Config:
+    """The defaults with `stage.key=value` overrides laid over them: for commands without a settings file."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _set(values, override)
+    return parse_config(values, "--set")
 
 
 def load_config(path: Path, overrides: Iterable[str] = (), run: str | None = None) -> Config:
