@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -85,9 +85,30 @@ def score_histogram(labels: np.ndarray, p: np.ndarray) -> str:
     return _svg(draw)
 
 
-def _svg(draw: Any) -> str:
+def robustness_plot(lines: Mapping[str, Sequence[tuple[str, float]]], start: float | None) -> str:
+    """ROC AUC by step of damage, a line a kind through its (level, AUC); `start`, without damage, is step 0."""
+
+    def draw(axes: Any) -> None:
+        axes.axhline(0.5, color=PALE, linewidth=1.2, linestyle=(0, (4, 3)))
+        colours = matplotlib.colormaps["tab10"]
+        for number, (kind, points) in enumerate(lines.items()):
+            steps = list(range(1, len(points) + 1))
+            values = [value for _, value in points]
+            if start is not None:
+                steps, values = [0, *steps], [start, *values]
+            label = f"{kind}: {' '.join(level for level, _ in points)}"
+            axes.plot(steps, values, "o-", color=colours(number % 10), markersize=3.5, linewidth=1.5, label=label)
+        axes.set(xlabel="step of damage (0: none)", ylabel="ROC AUC", ylim=(None, 1.01))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if lines:
+            axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
+
+    return _svg(draw, (7.4, 3.6))
+
+
+def _svg(draw: Any, sides_in: tuple[float, float] = SIDE_IN) -> str:
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=SIDE_IN, layout="constrained")
+        figure = Figure(figsize=sides_in, layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.add_subplot())
         stream = io.StringIO()
