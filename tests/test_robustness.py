@@ -129,8 +129,14 @@ def test_a_cell_scores_the_damaged_copies_and_deletes_them(greys: Material, tmp_
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["cells"]
 
 
+def test_folders_of_the_user_are_left_alone(greys: Material, tmp_path: Path) -> None:
+    mine = clip(tmp_path / "clips" / "mine.mp4", 9)
+    bench(tmp_path, Stub()).cell(Distortion("original"), greys, nothing)
+    assert mine.is_file() and all(path.is_file() for path in greys.paths.values())
+
+
 def test_a_clip_that_takes_too_long_is_told_of_but_tried_again(greys: Material, tmp_path: Path) -> None:
-    rows = bench(tmp_path / "out", Stub(), deadline_s=0.01, clips_on_disk=8).cell(Distortion("none"), greys, nothing)
+    rows = bench(tmp_path / "out", Stub(), deadline_s=0.01).cell(Distortion("none"), greys, nothing)
     assert all("took longer than 0.01 s" in row["fallback"] for row in rows.values())
     (note,) = (tmp_path / "out" / "cells").iterdir()
     assert json.loads(note.read_text()) == {}

@@ -128,9 +128,9 @@ class Bench:
         todo = [name for name in material.paths if name not in known]
         for _ in known:
             on_video()
+        stopped: set[str] = set()
         for start in range(0, len(todo), self.settings.clips_on_disk):
             part = todo[start : start + self.settings.clips_on_disk]
-            stopped: set[str] = set()
             for name, row in self._measure(distortion, material, part, stopped):
                 rows[name] = {"sha256": material.sha256[name], **row}
                 on_video()
@@ -143,7 +143,7 @@ class Bench:
         self, distortion: Distortion, material: Material, names: list[str], stopped: set[str]
     ) -> Iterator[tuple[str, Row]]:
         """Rows of some videos as they are done; names whose clip took too long go to `stopped`."""
-        work = self.out / "clips"
+        work = self.out / ".distorted_clips"  # a name nobody gives to a folder of their own
         shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
         files = {name: material.paths[name] for name in sorted(names)}
         try:
