@@ -46,9 +46,12 @@ class Face:
 
 @dataclass(frozen=True)
 class Material:
-    """What some families need besides the face: another person, and the picture rebuilt by an autoencoder."""
+    """What some families need besides the face: another person, and the picture rebuilt by an autoencoder.
 
-    donor: Face | None = None
+    `find_donor` is called only by families that need one: finding and reading it costs as much as forging.
+    """
+
+    find_donor: Callable[[], Face] | None = None
     rebuilt: np.ndarray | None = None
 
 
@@ -238,7 +241,7 @@ def _mix(face: Face, patch: np.ndarray, mask: np.ndarray, region: Region, family
     below = region.of(face.picture).astype(np.float32)
     region.of(result)[:] = _levels(below + mask[..., None] * (patch.astype(np.float32) - below))
     whole = np.zeros(face.picture.shape[:2], np.float32)
-    region.of(whole)[:] = mask
+    region.of(whole)[:] = np.minimum(mask, 1)  # OpenCV interpolates to a little more
     return Forged(result, whole, family)
 
 
@@ -279,11 +282,8 @@ def self_blend(face: Face, material: Material, rng: np.random.Generator) -> Forg
 def _like_changed(picture: np.ndarray, inside: np.ndarray, changed: np.ndarray, region: Region) -> np.ndarray:
     """The picture with the region changed, the change fading out towards the region's border."""
     height, width = inside.shape[:2]
-    fade = np.ones((height, width), np.float32)
     reach = max(min(height, width) // 10, 2)
-    fade[[0, -1], :] = fade[:, [0, -1]] = 0
-    fade = cv2.blur(fade, (2 * reach + 1, 2 * reach + 1), borderType=cv2.BORDER_REPLICATE)
-    fade = np.clip((cv2.GaussianBlur(_distance(height, width), (0, 0), reach / 3)) / reach, 0, 1)[..., None]
+    fade = np.clip(cv2.GaussianBlur(_distance(height, width), (0, 0), reach / 3) / reach, 0, 1)[..., None]
     result = picture.copy()
     region.of(result)[:] = _levels(inside + fade * (changed.astype(np.float32) - inside))
     return result
@@ -297,9 +297,9 @@ def _distance(height: int, width: int) -> np.ndarray:
 
 def cross_identity(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """Another person's face on this one: warped onto its points, recoloured, blended in."""
-    donor = material.donor
-    if donor is None:
+    if material.find_donor is None:
         return self_blend(face, material, rng)
+    donor = material.find_donor()
     hull = str(rng.choice(["face", "inner"]))
     region = _whole(face)
     warp = Warp.between(face.landmarks, donor.landmarks, strength=rng.uniform(0.3, 0.8))
@@ -340,7 +340,7 @@ def resynthesised_surroundings(face: Face, material: Material, rng: np.random.Ge
     region = _whole(face)
     mask = place_mask(hull_mask(str(rng.choice(["face", "inner"])), rng), face.landmarks, region)
     whole = np.zeros(face.picture.shape[:2], np.float32)
-    region.of(whole)[:] = mask
+    region.of(whole)[:] = np.minimum(mask, 1)
     picture = face.picture.astype(np.float32)
     mixed = look + whole[..., None] * (picture - look)
     return Forged(_levels(mixed), 1 - whole, f"surroundings/{name}")

@@ -6,7 +6,7 @@ distribution, a picture and its own fake the very same draw. Letters: H rows, W 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from deepfake import tables
 from deepfake.augment import GRID, see
 from deepfake.config import Config, Selfblend, UserError
 from deepfake.datasets import Batch, Index
@@ -51,6 +52,10 @@ class Pictures(Protocol):
         """What errors call it."""
         ...
 
+    def owner(self, i: int) -> str:
+        """Whose pictures must not be learnt from and measured on: its person or its video."""
+        ...
+
 
 class Photos:
     """Face photos listed in a CSV: file (below the CSV's folder), identity, landmarks in pixels of the file."""
@@ -68,7 +73,13 @@ class Photos:
         bad = [name for name in self.files if Path(name).is_absolute() or ".." in Path(name).parts]
         if bad:
             raise UserError(f"photos {str(csv)!r}: the path {bad[0]!r} leaves the CSV's folder")
-        self.points = self.table[list(PHOTO_COLUMNS[2:])].to_numpy(np.float64).reshape(-1, 5, 2)
+        if not len(self.files):
+            raise UserError(f"photos {str(csv)!r}: no photo in it; wanted at least one")
+        points = self.table[list(PHOTO_COLUMNS[2:])].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        unknown = np.flatnonzero(~np.isfinite(points).all(1))
+        if len(unknown):
+            raise UserError(f"photos {str(csv)!r}: {self.files[unknown[0]]!r} lacks a landmark; wanted numbers in all")
+        self.points = points.reshape(-1, 5, 2)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -88,6 +99,10 @@ class Photos:
     def name(self, i: int) -> str:
         """The photo's file."""
         return f"photo {self.files[i]!r}"
+
+    def owner(self, i: int) -> str:
+        """The photo's person."""
+        return str(self.table["identity"].iloc[i])
 
 
 class Frames:
@@ -121,6 +136,10 @@ class Frames:
         """The frame's video, track and number."""
         row = self.faces.iloc[i]
         return f"{row['video_id']!r} track {row['track']} frame {row['frame_index']}"
+
+    def owner(self, i: int) -> str:
+        """The frame's video."""
+        return str(self.faces["video_id"].iloc[i])
 
 
 def _read(path: Path) -> np.ndarray:
@@ -162,7 +181,7 @@ class Sources:
 
 def balanced_groups(rows: pd.DataFrame, groups: Mapping[str, str]) -> list[np.ndarray]:
     """Row numbers of each group's videos; videos without a group are one of their own."""
-    names = rows["video_id"].map(lambda video_id: groups.get(video_id, video_id))
+    names = rows["video_id"].map(lambda video_id: groups.get(Path(video_id).name, video_id))
     return [np.flatnonzero(names == name) for name in sorted(names.unique())]
 
 
@@ -173,12 +192,10 @@ def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources
     generators, people = _clip_groups(config, selfblend)
     unknown = sorted(set(selfblend.leave_out) - set(generators.values()))
     if unknown:
-        raise UserError(
-            f"frames.selfblend.leave_out: no clip of generator {unknown[0]!r}; there are "
-            f"{', '.join(sorted(set(generators.values())))}"
-        )
+        have = ", ".join(sorted(set(generators.values()))) or "none: frames.selfblend.groups_csv names them"
+        raise UserError(f"frames.selfblend.leave_out: no clip of generator {unknown[0]!r}; there are {have}")
     fake_ids = videos.loc[videos["label"] == 1, "video_id"]
-    fake_ids = fake_ids[~fake_ids.map(generators.get).isin(selfblend.leave_out)]
+    fake_ids = fake_ids[~fake_ids.map(lambda name: generators.get(Path(name).name)).isin(selfblend.leave_out)]
     real_ids = videos.loc[videos["label"] == 0, "video_id"]
     real_rows, fake_rows = (
         faces[faces["video_id"].isin(set(ids))].reset_index(drop=True) for ids in (real_ids, fake_ids)
@@ -200,9 +217,26 @@ def _clip_groups(config: Config, selfblend: Selfblend) -> tuple[dict[str, str], 
         table = pd.read_csv(path, usecols=["file", "generator", "identity"], dtype=str)
     except (OSError, ValueError) as error:
         raise UserError(f"groups {str(path)!r}: not a readable CSV with file, generator, identity ({error})") from None
-    # The files are named from the CSV's folder, video_ids from the index's root.
-    names = [Path(name).name for name in table["file"]]
-    return dict(zip(names, table["generator"], strict=True)), dict(zip(names, table["identity"], strict=True))
+    # The files are named from the CSV's folder, video_ids from the index's root: only the last part is alike.
+    table.index = pd.Index([Path(name).name for name in table["file"].fillna("")])
+    return table["generator"].dropna().to_dict(), table["identity"].dropna().to_dict()
+
+
+@dataclass(frozen=True)
+class Made:
+    """An item and what it was made of; of each pair the first is real, the second fake.
+
+    `kind` is photo, clip or forged, `stored` are the whole pictures (HWC uint8), `seen` what the network sees
+    of them. `mask` is the fake's (HW, 0..1), None where nobody knows; `grid` the part of it that is seen.
+    """
+
+    kind: str
+    names: tuple[str, str]
+    owners: tuple[str, str]
+    stored: tuple[np.ndarray, np.ndarray]
+    seen: tuple[np.ndarray, np.ndarray]
+    mask: np.ndarray | None
+    grid: np.ndarray
 
 
 class Mixture(Dataset[Item]):
@@ -223,6 +257,8 @@ class Mixture(Dataset[Item]):
             shares["forged"] = 0.0
         if not len(sources.reals):
             shares["clip"] = 0.0
+            if sources.photos is None:
+                shares["forged"] = 0.0  # nothing real beside it
         self.kinds = [name for name, share in sorted(shares.items()) if share > 0]
         if not self.kinds:
             raise UserError(f"frames.selfblend: nothing to learn from with shares {shares} and these tables")
@@ -233,8 +269,14 @@ class Mixture(Dataset[Item]):
         return self.n_items
 
     def __getitem__(self, index: Index) -> Item:
+        made = self.make(index)
+        real, fake = (torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))) for crop in made.seen)
+        return real, fake, torch.from_numpy(made.grid), " and ".join(made.names)
+
+    def make(self, index: Index) -> Made:
+        """Item (epoch, index) with the pictures it was made of."""
         rng = np.random.default_rng((self.seed, *index))
-        kind = self.kinds[int(rng.choice(len(self.kinds), p=self.weights))]
+        kind = self._kind(rng)
         if kind == "forged":
             return self._two_clips(rng)
         pictures: Pictures
@@ -243,9 +285,16 @@ class Mixture(Dataset[Item]):
             pictures, i = self.sources.photos, int(rng.integers(len(self.sources.photos)))
         else:
             pictures, i = self.sources.reals, _from_groups(self.sources.real_groups, rng)
-        return self._forged_self(pictures, i, rng)
+        return self._forged_self(kind, pictures, i, rng)
 
-    def _forged_self(self, pictures: Pictures, i: int, rng: np.random.Generator) -> Item:
+    def kind_of(self, index: Index) -> str:
+        """photo, clip or forged, without making the item."""
+        return self._kind(np.random.default_rng((self.seed, *index)))
+
+    def _kind(self, rng: np.random.Generator) -> str:
+        return self.kinds[int(rng.choice(len(self.kinds), p=self.weights))]
+
+    def _forged_self(self, kind: str, pictures: Pictures, i: int, rng: np.random.Generator) -> Made:
         face = pictures.face(i)
         material = Material(
             self._donor(pictures, face, rng), pictures.rebuilt(i, int(rng.integers(self.settings.ways)))
@@ -254,10 +303,11 @@ class Mixture(Dataset[Item]):
         view = View.draw(rng, face.picture.shape[0], self.view_ratio)
         damage = self._damage(rng)
         real, fake = (self._finish(view, picture, damage) for picture in (face.picture, forged.picture))
-        grid = torch.from_numpy(view.mask(forged.mask))
-        return real, fake, grid, f"{pictures.name(i)} and its {forged.family}"
+        names, owner = (pictures.name(i), f"its {forged.family}"), pictures.owner(i)
+        stored = (face.picture, forged.picture)
+        return Made(kind, names, (owner, owner), stored, (real, fake), forged.mask, view.mask(forged.mask))
 
-    def _two_clips(self, rng: np.random.Generator) -> Item:
+    def _two_clips(self, rng: np.random.Generator) -> Made:
         sources = self.sources
         i = _from_groups(sources.fake_groups, rng)
         reals: Pictures = sources.reals
@@ -265,28 +315,33 @@ class Mixture(Dataset[Item]):
             reals, j = sources.photos, int(rng.integers(len(sources.photos)))
         else:
             j = _from_groups(sources.real_groups, rng)
+        stored = (reals.face(j).picture, sources.fakes.face(i).picture)
         crops = []
-        for pictures, number in ((reals, j), (sources.fakes, i)):
-            picture = pictures.face(number).picture
+        for picture in stored:
             view = View.draw(rng, picture.shape[0], self.view_ratio)
             crops.append(self._finish(view, picture, self._damage(rng)))
-        grid = torch.full((GRID, GRID), torch.nan)
-        return crops[0], crops[1], grid, f"{reals.name(j)} and {sources.fakes.name(i)}"
+        names, owners = (reals.name(j), sources.fakes.name(i)), (reals.owner(j), sources.fakes.owner(i))
+        return Made(
+            "forged", names, owners, stored, (crops[0], crops[1]), None, np.full((GRID, GRID), np.nan, np.float32)
+        )
 
-    def _donor(self, pictures: Pictures, face: Face, rng: np.random.Generator) -> Face | None:
+    def _donor(self, pictures: Pictures, face: Face, rng: np.random.Generator) -> Callable[[], Face] | None:
         if not self.settings.families.get("cross_identity"):
             return None
         tried = rng.integers(len(pictures), size=DONORS_TRIED)
-        points = [Face(face.picture, pictures.landmarks(int(j))) for j in tried]
-        best = min(range(DONORS_TRIED), key=lambda k: (aligned_misfit(face, points[k]), k))
-        return pictures.face(int(tried[best]))
+
+        def find() -> Face:
+            points = [Face(face.picture, pictures.landmarks(int(j))) for j in tried]
+            best = min(range(DONORS_TRIED), key=lambda k: (aligned_misfit(face, points[k]), k))
+            return pictures.face(int(tried[best]))
+
+        return find
 
     def _damage(self, rng: np.random.Generator) -> Degradation:
         return Degradation.draw(rng, self.settings.h264, self.settings.degradation)
 
-    def _finish(self, view: View, picture: np.ndarray, damage: Degradation) -> Tensor:
-        crop = see(damage([view(picture)])[0], 1.0, self.input_px)
-        return torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
+    def _finish(self, view: View, picture: np.ndarray, damage: Degradation) -> np.ndarray:
+        return see(damage([view(picture)])[0], 1.0, self.input_px)
 
 
 def _from_groups(groups: Sequence[np.ndarray], rng: np.random.Generator) -> int:
@@ -334,7 +389,8 @@ class View:
 
     def mask(self, mask_HW: np.ndarray) -> np.ndarray:
         """The part of a mask, (GRID, GRID) float32."""
-        return np.asarray(cv2.resize(self(mask_HW), (GRID, GRID), interpolation=cv2.INTER_AREA), np.float32)
+        small = cv2.resize(self(mask_HW), (GRID, GRID), interpolation=cv2.INTER_AREA)
+        return np.asarray(np.clip(small, 0, 1), np.float32)
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -343,3 +399,16 @@ def collate(items: Sequence[Item]) -> Batch:
     labels_B = torch.cat([torch.zeros(len(reals)), torch.ones(len(fakes))])
     masks_BHW = torch.cat([torch.zeros(len(reals), GRID, GRID), torch.stack(grids)])
     return Batch((torch.stack((*reals, *fakes)),), labels_B, [*names, *names], masks_BHW)
+
+
+def read_mixture(config: Config, seed: int, families: Mapping[str, float] | None = None) -> Mixture:
+    """What the settings' training shows, from the tables of stages 01 and 02; `families` instead of its own."""
+    frames = config.frames
+    if frames.selfblend is None:
+        raise UserError("frames.selfblend is not set: these settings learn from real clips and their fakes alone")
+    videos = tables.read(tables.VIDEOS, config.work_dir / "videos.parquet")
+    videos = videos[(videos["split"] == "train") & videos["label"].notna()]
+    sources = gather(videos, tables.read(tables.FACES, config.work_dir / "faces.parquet"), config)
+    changes = {} if families is None else {"families": dict(families), "forged_share": 0.0}
+    settings = frames.selfblend.model_copy(update=changes)
+    return Mixture(sources, settings, frames.input_px, frames.view_ratio, settings.items_per_epoch, seed)
