@@ -1,0 +1,44 @@
+"""Draw what learning by forging shows: a PNG with a row for each family of fakes.
+
+A row: the real picture, its fake, the mask, their difference, and both as the network sees them after damage.
+The pictures are of real people: look at the sheet, do not publish it.
+"""
+
+import argparse
+from pathlib import Path
+
+from deepfake.cli import guarded
+from deepfake.config import UserError, load_config
+
+
+def parse() -> argparse.Namespace:
+    """The flags."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings with frames.selfblend")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="where the sheet goes")
+    parser.add_argument("--pairs", type=int, default=1, metavar="N", help="rows of each family (1)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other pictures (0)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Make the items of each family, draw them, write the sheet."""
+    args = parse()
+    if args.pairs < 1 or args.seed < 0 or args.out.suffix.lower() != ".png":
+        raise UserError("wanted --pairs from 1, --seed from 0 and --out with the ending .png")
+    config = load_config(args.config)
+    from deepfake.files import write_whole
+    from deepfake.forgeries import FAMILIES
+    from deepfake.mixture import read_mixture
+    from deepfake.report.contact_sheet import png, sheet
+
+    items = []
+    for number, family in enumerate(FAMILIES):
+        mixture = read_mixture(config, args.seed, {family: 1.0})
+        items += [mixture.make((number, pair)) for pair in range(args.pairs)]
+    write_whole(args.out, png(sheet(items)))
+    print(f"{len(items)} pairs of {len(FAMILIES)} families\n  -> {args.out}")
+
+
+if __name__ == "__main__":
+    guarded(main)
