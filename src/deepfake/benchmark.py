@@ -218,6 +218,13 @@ def measure_learning(setting: Setting) -> Iterator[Row]:
         yield Row(name, seconds, "ms a crop", 1000 * seconds / learning.SCORED_CROPS)
 
 
+def measure_blends(setting: Setting) -> Iterator[Row]:
+    """Fakes made of real pictures while training: never the bottleneck."""
+    found = in_worker(learning.blend_pair_s, 60 if setting.quick else 400)
+    for what, seconds in found.items():
+        yield Row(f"{what}, a pair of {learning.FORGED_PX} px", seconds, "pairs a second on one core", 1 / seconds)
+
+
 def measure_numbers(setting: Setting) -> Iterator[Row]:
     """The compiled loops: near-duplicates and the bootstrap."""
     n_hashes, n_videos = (2000, 500) if setting.quick else (20000, 4000)
@@ -296,6 +303,7 @@ PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "memory": measure_memory,
     "workers": measure_throughput,
     "learning": measure_learning,
+    "blends": measure_blends,
     "numbers": measure_numbers,
     "check": measure_check,
     "stages": measure_second_run,

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -14,9 +15,12 @@ from tqdm import tqdm
 
 from deepfake import training
 from deepfake.benchmark_extraction import StepClock
-from deepfake.config import Frames, Predict, Validation
+from deepfake.blend import CANONICAL_POINTS
+from deepfake.config import Frames, Predict, Selfblend, Validation
 from deepfake.datasets import Index, collate_pairs
+from deepfake.degrade import Degradation
 from deepfake.duplicates import as_words, near_pairs
+from deepfake.forgeries import Face, Material, forge
 from deepfake.metrics import measure
 from deepfake.models.frames import FrameClassifier
 from deepfake.scoring import FrameScorer
@@ -25,6 +29,7 @@ PAIRS, INPUT_PX, SCORED_CROPS, RESAMPLES = 8, 224, 32, 1000
 IMAGES_A_STEP = 2 * PAIRS
 BACKBONE = "tf_efficientnet_lite0"
 NEAR_BITS = 24
+FORGED_PX, FACES = 256, 8
 
 
 class _NoisePairs(Dataset[tuple[torch.Tensor, torch.Tensor, str]]):
@@ -50,6 +55,34 @@ def training_step_s(n_steps: int) -> float:
         data, recipe = _NoisePairs(PAIRS * n_steps), training.frames_recipe(frames)
         training.fit(training.start_frames(frames), data, collate_pairs, recipe, Path(folder), "benchmark")
     return clock.seconds["step"] / n_steps
+
+
+def _soft_face(seed: int) -> Face:
+    """A picture of soft spots and grain with points where a face in a crop has them."""
+    rng = np.random.default_rng(seed)
+    spots = cv2.resize(rng.uniform(30, 220, (12, 12, 3)), (FORGED_PX, FORGED_PX), interpolation=cv2.INTER_CUBIC)
+    picture = np.clip(spots + rng.normal(0, 4, spots.shape), 0, 255).astype(np.uint8)
+    points = (CANONICAL_POINTS + rng.normal(0, 0.05, (5, 2))) * 0.22 * FORGED_PX
+    return Face(picture, points + np.array([0.5, 0.4]) * FORGED_PX)
+
+
+def blend_pair_s(n_pairs: int) -> dict[str, float]:
+    """Seconds of one core to make a pair by the default shares of families, alone and with the damage of both."""
+    cv2.setNumThreads(1)
+    faces, shares = [_soft_face(seed) for seed in range(FACES)], Selfblend().families
+    seconds = dict.fromkeys(("forging", "forging and damage"), 0.0)
+    for number in range(-FACES, n_pairs):  # the first are to warm up
+        rng = np.random.default_rng(number % 2**32)
+        face, other = faces[number % FACES], faces[(number + 1) % FACES]
+        start = time.process_time()  # per core, whatever else runs
+        forged = forge(face, shares, Material(lambda other=other: other, other.picture), rng)  # type: ignore[misc]
+        made = time.process_time()
+        damage = Degradation.draw(rng)
+        damage([face.picture]), damage([forged.picture])
+        if number >= 0:
+            seconds["forging"] += (made - start) / n_pairs
+            seconds["forging and damage"] += (time.process_time() - start) / n_pairs
+    return seconds
 
 
 def scoring_s(rounds: int) -> dict[str, float]:
