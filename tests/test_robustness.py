@@ -37,9 +37,9 @@ def clip(path: Path, grey: int, n_frames: int = 16) -> Path:
 class Stub:
     """Scores a video by the grey of its first frame and counts what it was shown."""
 
-    def __init__(self, stop_after: int | None = None) -> None:
+    def __init__(self, stop_after: int | None = None, fallback: str | None = None) -> None:
         self.seen: list[str] = []
-        self.stop_after = stop_after
+        self.stop_after, self.fallback = stop_after, fallback
 
     def __call__(self, paths: dict[str, Path], cache_dir: Path) -> Iterator[Scored]:
         for name, path in paths.items():
@@ -48,7 +48,7 @@ class Stub:
             self.seen.append(name)
             with sample(path, n_frames=1) as video:
                 (frame,) = video
-            yield Scored(name, float(frame.rgb().mean()) / 255, 8, 1, None, {}, [])
+            yield Scored(name, float(frame.rgb().mean()) / 255, 8, 1, self.fallback, {}, [])
 
 
 def bench(out: Path, score: Stub, **changes: object) -> Bench:
@@ -140,6 +140,25 @@ def test_a_clip_that_takes_too_long_is_told_of_but_tried_again(greys: Material, 
     assert all("took longer than 0.01 s" in row["fallback"] for row in rows.values())
     (note,) = (tmp_path / "out" / "cells").iterdir()
     assert json.loads(note.read_text()) == {}
+
+
+@pytest.mark.parametrize(
+    ("reason", "n_again"),
+    [
+        ("no_face", 0),
+        ("unreadable: decoded 0 of 32 wanted frames", 0),
+        ("unreadable: took longer than 300 s and was stopped; a larger deadline_s gives it more", 3),
+        ("unreadable: its process died (exit code -9): the decoder or a library crashed", 3),
+    ],
+)
+def test_only_a_score_that_a_busy_machine_may_have_cost_is_tried_again(
+    reason: str, n_again: int, greys: Material, tmp_path: Path
+) -> None:
+    rows = bench(tmp_path, Stub(fallback=reason)).cell(Distortion("original"), greys, nothing)
+    assert {row["fallback"] for row in rows.values()} == {reason}
+    stub = Stub()
+    bench(tmp_path, stub).cell(Distortion("original"), greys, nothing)
+    assert len(stub.seen) == n_again
 
 
 def test_a_finished_cell_is_read_back(greys: Material, tmp_path: Path) -> None:

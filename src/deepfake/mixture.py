@@ -162,13 +162,17 @@ def _rebuilt(folder: Path | None, name: str, way: int) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class Sources:
-    """Everything to learn from; `real_groups` and `fake_groups` are rows of a person or of a generator each."""
+    """Everything to learn from; `real_groups` and `fake_groups` are rows of a person or of a generator each.
+
+    `kin[i]` names, for the fake row i, the real groups of the same source; empty where there are none.
+    """
 
     photos: Photos | None
     reals: Frames
     fakes: Frames
     real_groups: list[np.ndarray]
     fake_groups: list[np.ndarray]
+    kin: list[np.ndarray]
 
     def describe(self) -> str:
         """One sentence of counts."""
@@ -189,7 +193,8 @@ def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources
     """What the labelled `videos` (video_id, label), their `faces` and the settings' photos give to learn from."""
     selfblend = config.frames.selfblend
     assert selfblend is not None
-    generators, people = _clip_groups(config, selfblend)
+    groups = _clip_groups(config, selfblend)
+    generators, people, origins = groups["generator"], groups["identity"], groups["source"]
     unknown = sorted(set(selfblend.leave_out) - set(generators.values()))
     if unknown:
         have = ", ".join(sorted(set(generators.values()))) or "none: frames.selfblend.groups_csv names them"
@@ -202,24 +207,40 @@ def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources
     )
     rebuilt = config.work_dir / "rebuilt"
     photos = Photos(config.path(selfblend.photos_csv), rebuilt) if selfblend.photos_csv else None
+    real_groups = balanced_groups(real_rows, people)
     return Sources(
-        photos, Frames(real_rows, config.work_dir, rebuilt), Frames(fake_rows, config.work_dir),
-        balanced_groups(real_rows, people), balanced_groups(fake_rows, generators),
+        photos, Frames(real_rows, config.work_dir, rebuilt), Frames(fake_rows, config.work_dir), real_groups,
+        balanced_groups(fake_rows, generators), _kin(real_rows, real_groups, fake_rows, origins),
     )  # fmt: skip
 
 
-def _clip_groups(config: Config, selfblend: Selfblend) -> tuple[dict[str, str], dict[str, str]]:
-    """Generator and identity of each video_id, as far as the groups' CSV knows them."""
+def _kin(
+    reals: pd.DataFrame, real_groups: list[np.ndarray], fakes: pd.DataFrame, origins: Mapping[str, str]
+) -> list[np.ndarray]:
+    def origin(video_id: str) -> str:
+        return origins.get(Path(video_id).name, "")
+
+    of_group = np.array([origin(reals["video_id"].iloc[rows[0]]) for rows in real_groups], object)
+    of_source = {source: np.flatnonzero(of_group == source) for source in set(origins.values())}
+    return [of_source.get(origin(video_id), np.empty(0, int)) for video_id in fakes["video_id"]]
+
+
+GROUP_COLUMNS = ["generator", "identity", "source"]
+
+
+def _clip_groups(config: Config, selfblend: Selfblend) -> dict[str, dict[str, str]]:
+    """Generator, identity and source of each video_id, as far as the groups' CSV knows them."""
     if selfblend.groups_csv is None:
-        return {}, {}
+        return {name: {} for name in GROUP_COLUMNS}
     path = config.path(selfblend.groups_csv)
     try:
-        table = pd.read_csv(path, usecols=["file", "generator", "identity"], dtype=str)
+        table = pd.read_csv(path, usecols=["file", *GROUP_COLUMNS], dtype=str)
     except (OSError, ValueError) as error:
-        raise UserError(f"groups {str(path)!r}: not a readable CSV with file, generator, identity ({error})") from None
+        wanted = ", ".join(["file", *GROUP_COLUMNS])
+        raise UserError(f"groups {str(path)!r}: not a readable CSV with {wanted} ({error})") from None
     # The files are named from the CSV's folder, video_ids from the index's root: only the last part is alike.
     table.index = pd.Index([Path(name).name for name in table["file"].fillna("")])
-    return table["generator"].dropna().to_dict(), table["identity"].dropna().to_dict()
+    return {column: table[column].dropna().to_dict() for column in GROUP_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -311,7 +332,10 @@ class Mixture(Dataset[Item]):
         sources = self.sources
         i = _from_groups(sources.fake_groups, rng)
         reals: Pictures = sources.reals
-        if sources.photos is not None and (not len(sources.reals) or rng.random() < self.settings.forged_beside_photo):
+        kin = sources.kin[i]
+        if len(kin) and rng.random() < self.settings.forged_beside_kin:
+            j = _from_groups([sources.real_groups[k] for k in kin], rng)
+        elif sources.photos is not None and (not len(sources.reals) or rng.random() < self.settings.forged_beside_photo):
             reals, j = sources.photos, int(rng.integers(len(sources.photos)))
         else:
             j = _from_groups(sources.real_groups, rng)

@@ -32,6 +32,7 @@ FORMAT = 1  # raise it when the same settings give other clips
 EVERY_FRAME = 1 << 40
 # Without a name for the matrix, readers guess BT.709 from 720 lines on, and all colours shift by up to ten levels.
 COLOURS = {"colorspace": "smpte170m"}
+STOPPED = ("and was stopped", "its process died")  # words of workers.Failed, whichever step was at work
 Row = dict[str, Any]
 # Videos by id, and the folder for what is kept while scoring -> results in any order.
 Score = Callable[[dict[str, Path], Path], Iterator["Scored"]]
@@ -128,21 +129,18 @@ class Bench:
         todo = [name for name in material.paths if name not in known]
         for _ in known:
             on_video()
-        stopped: set[str] = set()
         for start in range(0, len(todo), self.settings.clips_on_disk):
             part = todo[start : start + self.settings.clips_on_disk]
-            for name, row in self._measure(distortion, material, part, stopped):
+            for name, row in self._measure(distortion, material, part):
                 rows[name] = {"sha256": material.sha256[name], **row}
                 on_video()
-            # A clip that took too long is told of, not remembered: the machine may have been busy.
-            kept = {name: row for name, row in rows.items() if name not in stopped}
+            # What was stopped is told of, not remembered: the machine may have been busy.
+            kept = {n: row for n, row in rows.items() if not any(text in (row["fallback"] or "") for text in STOPPED)}
             write_whole(note, json.dumps(kept, indent=1).encode())
         return {name: rows[name] for name in material.paths}
 
-    def _measure(
-        self, distortion: Distortion, material: Material, names: list[str], stopped: set[str]
-    ) -> Iterator[tuple[str, Row]]:
-        """Rows of some videos as they are done; names whose clip took too long go to `stopped`."""
+    def _measure(self, distortion: Distortion, material: Material, names: list[str]) -> Iterator[tuple[str, Row]]:
+        """Rows of some videos as they are done."""
         work = self.out / ".distorted_clips"  # a name nobody gives to a folder of their own
         shutil.rmtree(work, ignore_errors=True)  # left by a run that was killed
         files = {name: material.paths[name] for name in sorted(names)}
@@ -154,13 +152,11 @@ class Bench:
                     for number, (name, path) in enumerate(files.items())
                 ]
                 limits = Limits(self.settings.workers, self.settings.deadline_s, self.settings.memory_mb)
-                for clip, reason in run_each(write_distorted, clips, limits):
+                for clip, outcome in run_each(write_distorted, clips, limits):
                     files[clip.name] = clip.target
-                    if isinstance(reason, Failed):
-                        stopped.add(clip.name)
-                        reason = reason.reason
-                    if reason is not None:
+                    if outcome is not None:
                         del files[clip.name]
+                        reason = outcome.reason if isinstance(outcome, Failed) else outcome
                         yield clip.name, _row(self.prior, 0, f"not distorted: {reason}")
             if files:
                 for scored in self.score(files, work / "scored"):

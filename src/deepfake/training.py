@@ -391,7 +391,11 @@ def start_frames(frames: Frames) -> FrameClassifier:
         raise UserError("frames.frozen_stages: random weights must not be frozen; set it to 0 with start_from=random")
     torch.manual_seed(frames.seed)
     maps = bool(frames.selfblend and frames.selfblend.boundary_weight)
-    model = FrameClassifier(frames.backbone, frames.input_px, frames.dropout, frames.view_ratio, maps)
+    if frames.fold_batchnorm and not frames.freeze_batchnorm:
+        raise UserError("frames.fold_batchnorm: statistics that are still to move cannot be folded; freeze them too")
+    model = FrameClassifier(
+        frames.backbone, frames.input_px, frames.dropout, frames.view_ratio, maps, frames.fold_batchnorm
+    )
     model.load_start(frames.start_from)
     model.freeze(frames.frozen_stages, frames.freeze_batchnorm)
     return model
