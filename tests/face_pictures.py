@@ -62,4 +62,5 @@ def sources(
         Photos(write_photos(folder / "photos", photos)) if photos else None,
         Frames(real_rows, folder), Frames(fake_rows, folder),
         balanced_groups(real_rows, {}), balanced_groups(fake_rows, generators or {}),
+        [np.empty(0, int)] * len(fake_rows),
     )  # fmt: skip

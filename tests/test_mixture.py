@@ -109,7 +109,7 @@ def test_real_and_fake_of_one_picture_share_view_and_damage(material: Sources) -
 
 def test_without_photos_items_come_from_clips_and_without_fakes_none_is_forged(material: Sources) -> None:
     none = material.fakes.faces.iloc[:0]
-    clips_only = Sources(None, material.reals, type(material.fakes)(none, Path()), material.real_groups, [])
+    clips_only = Sources(None, material.reals, type(material.fakes)(none, Path()), material.real_groups, [], [])
     assert mixture(clips_only).kinds == ["clip"]
     assert mixture(clips_only)[0, 0][3].startswith("'real")
 
@@ -122,7 +122,7 @@ def test_nothing_to_learn_from_is_an_error_in_words(material: Sources) -> None:
 def test_fakes_alone_are_nothing_to_learn_from(material: Sources) -> None:
     nobody = type(material.reals)(material.reals.faces.iloc[:0], Path())
     with pytest.raises(UserError, match="nothing to learn from"):
-        mixture(Sources(None, nobody, material.fakes, [], material.fake_groups))
+        mixture(Sources(None, nobody, material.fakes, [], material.fake_groups, material.kin))
 
 
 def test_a_picture_without_a_rebuilt_version_is_forged_by_other_looks(material: Sources) -> None:
@@ -240,7 +240,8 @@ def settings(folder: Path, **selfblend: object) -> Config:
     clips = {name: [face(number, 64)] for number, name in enumerate(("a.mp4", "b.mp4", "x.mp4", "y.mp4", "z.mp4"))}
     found = config(folder, frames={"selfblend": {"groups_csv": str(folder / "clips.csv"), **selfblend}})
     groups = {"file": [f"train/{name}" for name in clips], "generator": [None, None, "One", "One", "Two"]}
-    pd.DataFrame(groups | {"identity": ["ann", None, "bob", "cid", "dan"]}).to_csv(folder / "clips.csv", index=False)
+    groups |= {"identity": ["ann", None, "bob", "cid", "dan"], "source": ["film", "site", "site", "film", "none"]}
+    pd.DataFrame(groups).to_csv(folder / "clips.csv", index=False)
     videos = pd.DataFrame([video_row(name, int(name > "c")) for name in clips])
     tables.write(tables.VIDEOS, videos, found.work_dir / "videos.parquet")
     tables.write(tables.FACES, write_frames(found.work_dir, clips), found.work_dir / "faces.parquet")
@@ -271,6 +272,14 @@ def test_a_generator_left_out_is_not_learnt_from_wherever_the_index_starts(tmp_p
     assert len(gathered(settings(tmp_path), prefix).fake_groups) == 2
 
 
+def test_a_forged_clip_stands_beside_a_real_one_of_its_source_where_there_is_one(tmp_path: Path) -> None:
+    found = gathered(settings(tmp_path))
+    assert [kin.tolist() for kin in found.kin] == [[1], [0], []], "x is of b's source, y of a's, z of nobody's"
+    items = mixture(found, photo_share=0, clip_share=0, forged_share=1, forged_beside_kin=1.0)
+    beside = {items.make((0, number)).owners[::-1] for number in range(30)}
+    assert beside == {("x.mp4", "b.mp4"), ("y.mp4", "a.mp4"), ("z.mp4", "a.mp4"), ("z.mp4", "b.mp4")}
+
+
 def test_an_unknown_generator_to_leave_out_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no clip of generator 'Three'; there are One, Two"):
         gathered(settings(tmp_path, leave_out=["Three"]))
@@ -281,7 +290,7 @@ def test_an_unknown_generator_to_leave_out_is_refused_with_the_known_ones(tmp_pa
 def test_a_groups_csv_without_its_columns_is_the_user_s_mistake(tmp_path: Path) -> None:
     found = settings(tmp_path)
     (tmp_path / "clips.csv").write_text("file,label\na.mp4,REAL\n")
-    with pytest.raises(UserError, match="not a readable CSV with file, generator, identity"):
+    with pytest.raises(UserError, match="not a readable CSV with file, generator, identity, source"):
         gathered(found)
 
 
