@@ -14,14 +14,14 @@ from deepfake.config import Config
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
-    from deepfake.bundle import save_run
+    from deepfake.bundle import run_parts, save_detector
     from deepfake.decision import decide
 
     decision = decide(config)
     tables.write(tables.VIDEO_SCORES, decision.oof, config.run_dir / "oof_video_scores.parquet")
     tables.write(tables.VIDEO_SCORES, decision.test, config.run_dir / "test_video_scores.parquet")
     decision.write_stack(config.run_dir / "ensemble.json")
-    save_run(config, decision.stack, config.run_dir / "detector.safetensors")
+    save_detector(config.run_dir / "detector.safetensors", config.run, run_parts(config), decision.stack, config)
     decision.write_submission(config)
     return decision.summary()
 

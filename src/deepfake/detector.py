@@ -24,7 +24,7 @@ from deepfake.shards import read_crop
 from deepfake.submission import count_reasons, csv_bytes, rounded
 from deepfake.workers import Limits
 
-FORMAT = 1  # raise it when the same weights and crops give other scores
+FORMAT = 2  # raise it when the same weights and crops give other scores
 PROBE_LIMITS = Limits(workers=2, deadline_s=60)
 GATE_CROPS = 8
 
@@ -56,7 +56,7 @@ class VideoScorer:
         self.detector = detector
         self.device = choose_device(predict.device)
         self.members = [
-            (FrameScorer(m.frames, predict, _gate_crops()), m.sequences.to(self.device).eval())
+            (m.name, FrameScorer(m.frames, predict, _gate_crops()), m.sequences and m.sequences.to(self.device).eval())
             for m in detector.members
         ]
 
@@ -71,24 +71,27 @@ class VideoScorer:
 
     @torch.inference_mode()
     def _score_track(self, rows: list[dict[str, Any]], crops: list[np.ndarray]) -> TrackVerdict:
-        of_frames, of_sequences, of_tracks = [], [], []
-        for scorer, sequences in self.members:
+        per_frame: dict[str, list[np.ndarray]] = {}
+        of_tracks = []
+        for name, scorer, sequences in self.members:
             logits_T, features_TD = scorer.crops(crops)
-            inputs = [part.to(self.device) for part in pad_tracks([(features_TD, logits_T)])]
-            track_B, corrected_BT = sequences.frame_logits(*inputs)
-            of_frames.append(logits_T.astype(np.float64))
-            of_sequences.append(corrected_BT[0].double().cpu().numpy())
-            of_tracks.append(float(track_B[0]))
-        frames_T = np.mean(of_frames, axis=0)
-        per_frame = {"frames": frames_T, "sequences": np.mean(of_sequences, axis=0)}
-        whole = {"frames": track_logit(frames_T, self.detector.ensemble), "sequences": float(np.mean(of_tracks))}
+            per_frame.setdefault(name, []).append(logits_T.astype(np.float64))
+            if sequences is not None:
+                inputs = [part.to(self.device) for part in pad_tracks([(features_TD, logits_T)])]
+                track_B, corrected_BT = sequences.frame_logits(*inputs)
+                per_frame.setdefault("sequences", []).append(corrected_BT[0].double().cpu().numpy())
+                of_tracks.append(float(track_B[0]))
+        means = {name: np.mean(values, axis=0) for name, values in per_frame.items()}
+        whole = {name: track_logit(logits_T, self.detector.ensemble) for name, logits_T in means.items()}
+        if of_tracks:
+            whole["sequences"] = float(np.mean(of_tracks))
         stack = self.detector.stack
         weights = dict(zip(stack.members, stack.weights, strict=True))
         return TrackVerdict(
             track=rows[0]["track"],
             shot=rows[0]["shot"],
             logit=sum(weight * whole[name] for name, weight in weights.items()),
-            frame_logits=np.sum([weight * per_frame[name] for name, weight in weights.items()], axis=0),
+            frame_logits=np.sum([weight * means[name] for name, weight in weights.items()], axis=0),
             times_s=np.array([row["time_s"] for row in rows]),
             frame_indices=np.array([row["frame_index"] for row in rows]),
             boxes=np.array([[row[n] for n in ("x0_px", "y0_px", "x1_px", "y1_px")] for row in rows]),

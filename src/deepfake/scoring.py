@@ -6,12 +6,13 @@ it once. Letters: N crops, D features, T frames of a track.
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,7 @@ class FrameScorer:
         self.batch_size = predict.batch_size
         self.bf16 = predict.precision == "bf16"
         self.bf16_difference: float | None = None
+        self.mirror = False
         if predict.precision == "auto" and is_fast_at_bf16(self.device) and len(probe):
             self._pass_gate(probe)
 
@@ -83,9 +85,17 @@ class FrameScorer:
         seen = [see(crop, self.model.view_ratio, self.model.input_px) for crop in crops]
         return torch.from_numpy(np.stack(seen).transpose(0, 3, 1, 2))
 
+    def mirrored(self) -> Self:
+        """The same network looking at every crop left to right."""
+        other = copy.copy(self)
+        other.mirror = not self.mirror
+        return other
+
     @torch.inference_mode()
     def _forward(self, crops_NCHW: torch.Tensor, bf16: bool) -> tuple[torch.Tensor, torch.Tensor]:
         crops_NCHW = crops_NCHW.to(self.device, non_blocking=True)
+        if self.mirror:
+            crops_NCHW = crops_NCHW.flip(-1)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             features_ND = self.model.features_BD(crops_NCHW)
         features_ND = features_ND.float()

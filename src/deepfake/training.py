@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Sized
+import time
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -26,7 +27,7 @@ from tqdm import tqdm
 
 from deepfake import mixture
 from deepfake.augment import before_workers
-from deepfake.checkpoints import CARD, finished, load_state, read_card, save_model, save_state
+from deepfake.checkpoints import CARD, finished, load_model, load_state, read_card, save_model, save_state
 from deepfake.config import Config, Frames, Sequences, UserError, digest, section_values
 from deepfake.datasets import (
     Batch,
@@ -45,7 +46,7 @@ from deepfake.files import write_whole
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.sequences import SequenceClassifier
 
-STATE, LOG = "state.pt", "log.jsonl"
+STATE, LOG, SNAPSHOT = "state.pt", "log.jsonl", "step"
 MAX_GRADIENT_NORM = 5.0
 FACE_COLUMNS = ["video_id", "track", "frame_index", "x0_px", "y0_px", "x1_px", "y1_px", "shard", "offset", "size"]
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Recipe:
     checkpoint_steps: int
     seed: int
     map_weight: float = 0.0
+    snapshot_steps: int = 0
 
 
 def frames_recipe(frames: Frames) -> Recipe:
@@ -76,6 +78,7 @@ def frames_recipe(frames: Frames) -> Recipe:
         frames.epochs, frames.pairs_per_batch, frames.learning_rate, frames.backbone_rate_ratio, frames.weight_decay,
         frames.warmup_ratio, frames.label_smoothing, frames.ema_decay, frames.precision, frames.loader_workers,
         frames.checkpoint_steps, frames.seed, frames.selfblend.boundary_weight if frames.selfblend else 0.0,
+        frames.snapshot_steps,
     )  # fmt: skip
 
 
@@ -160,10 +163,13 @@ class Log:
         write_whole(self.path, "".join(f"{line}\n" for line in old if _step_of(line) < start_step).encode())
         self.stream = self.path.open("a", encoding="utf-8")
         self.board = SummaryWriter(folder / "tensorboard", purge_step=start_step)
+        self.last = time.monotonic()
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Note a step's values."""
-        self.stream.write(json.dumps({"step": step, **values}) + "\n")
+        """Note a step's values, and the seconds since the last one."""
+        now = time.monotonic()
+        self.stream.write(json.dumps({"step": step, **values, "seconds": round(now - self.last, 3)}) + "\n")
+        self.last = now
         self.stream.flush()
         for name, value in values.items():
             self.board.add_scalar(name, value, step)
@@ -258,12 +264,22 @@ def _accelerator(precision: str) -> Accelerator:
     return Accelerator(mixed_precision=precision)
 
 
+KeepSnapshot = Callable[[int, nn.Module], None]
+
+
 def fit(
-    model: nn.Module, dataset: Dataset[Any], collate: Collate, recipe: Recipe, folder: Path, settings_digest: str
+    model: nn.Module,
+    dataset: Dataset[Any],
+    collate: Collate,
+    recipe: Recipe,
+    folder: Path,
+    settings_digest: str,
+    keep_snapshot: KeepSnapshot | None = None,
 ) -> tuple[nn.Module, dict[str, float]]:
     """Train a network, from where an earlier call with equal settings was stopped; return averaged weights and metrics.
 
-    `folder` gets `state.pt`, `log.jsonl` and `tensorboard/`.
+    `folder` gets `state.pt`, `log.jsonl` and `tensorboard/`; `keep_snapshot` gets the number of steps
+    done and the averaged weights every `recipe.snapshot_steps` steps.
     """
     accelerator = _accelerator(recipe.precision)
     n_items = len(cast(Sized, dataset))
@@ -283,7 +299,7 @@ def fit(
     metrics = {"n_steps": float(batches.n_steps), "n_items": float(n_items)}
     notes = Log(folder, batches.start_step) if accelerator.is_main_process else None
     try:
-        last = _steps(loop, loader, batches, folder / STATE, settings_digest, notes)
+        last = _steps(loop, loader, batches, folder / STATE, settings_digest, notes, keep_snapshot)
     finally:
         if notes is not None:
             notes.close()
@@ -292,7 +308,13 @@ def fit(
 
 
 def _steps(
-    loop: Loop, loader: DataLoader[Any], batches: StepBatches, state_path: Path, settings_digest: str, notes: Log | None
+    loop: Loop,
+    loader: DataLoader[Any],
+    batches: StepBatches,
+    state_path: Path,
+    settings_digest: str,
+    notes: Log | None,
+    keep_snapshot: KeepSnapshot | None,
 ) -> dict[str, float]:
     recent: list[float] = []
     bar = tqdm(
@@ -306,6 +328,9 @@ def _steps(
         if notes is None:
             continue
         notes.write(step, {"epoch": step // batches.steps_per_epoch, **values})
+        # The snapshot first: a kill between the two writes it again.
+        if keep_snapshot and loop.recipe.snapshot_steps and (step + 1) % loop.recipe.snapshot_steps == 0:
+            keep_snapshot(step + 1, loop.ema.module)
         if (step + 1) % loop.recipe.checkpoint_steps == 0 or step + 1 == batches.n_steps:
             save_state(state_path, loop.state(step + 1, settings_digest))
     return {"last_loss": recent[-1]} if recent else {}
@@ -323,7 +348,7 @@ def fold_folder(run_dir: Path, kind: str, fold: int | None) -> Path:
 def forget_folds(config: Config, kind: str) -> None:
     """Make all folds of a family start from the beginning: no finished model, no state to go on from."""
     if PartialState().is_main_process:
-        for path in (config.run_dir / kind).glob("*/*"):
+        for path in (config.run_dir / kind).rglob("*.*"):
             if path.name in (CARD, STATE, LOG):
                 path.unlink()
     PartialState().wait_for_everyone()
@@ -359,12 +384,16 @@ def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
         return folder / CARD
     dataset, collate, notes = _learn_from(config, learn, faces)
     log.info("frames %s: %s", folder.name, notes.pop("about"))
-    model = start_frames(frames)
-    averaged, metrics = fit(model, dataset, collate, frames_recipe(frames), folder, settings_digest)
+    model = start_frames(frames, config)
+    about = {"margin_ratio": config.extract.margin_ratio, "crop_px": config.extract.crop_px}
+
+    def keep(step: int, averaged: nn.Module) -> None:
+        _save(folder / f"{SNAPSHOT}{step:06d}", "frames", averaged, fold, settings_digest, {"n_steps": step}, about)
+
+    averaged, metrics = fit(model, dataset, collate, frames_recipe(frames), folder, settings_digest, keep)
     metrics |= notes
     if fold is not None and frames.validation_pairs:
         metrics |= _held_out(config, tables, videos[videos["fold"] == fold], averaged)
-    about = {"margin_ratio": config.extract.margin_ratio, "crop_px": config.extract.crop_px}
     return _save(folder, "frames", averaged, fold, settings_digest, metrics, about)
 
 
@@ -385,8 +414,8 @@ def _learn_from(config: Config, learn: Any, faces: Any) -> tuple[Dataset[Any], C
     return items, mixture.collate, {"about": sources.describe()}
 
 
-def start_frames(frames: Frames) -> FrameClassifier:
-    """The image classifier before its first step."""
+def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifier:
+    """The image classifier before its first step; `config` says where the run to go on from lies, if any."""
     if frames.start_from == "random" and frames.frozen_stages:
         raise UserError("frames.frozen_stages: random weights must not be frozen; set it to 0 with start_from=random")
     torch.manual_seed(frames.seed)
@@ -397,7 +426,32 @@ def start_frames(frames: Frames) -> FrameClassifier:
         frames.backbone, frames.input_px, frames.dropout, frames.view_ratio, maps, frames.fold_batchnorm
     )
     model.load_start(frames.start_from)
+    if frames.start_run is not None:
+        if config is None:
+            raise ValueError(f"frames.start_run={frames.start_run}: wanted the settings that say where runs lie")
+        model.take_over(_started(config.run_dir.parent, frames.start_run))
     model.freeze(frames.frozen_stages, frames.freeze_batchnorm)
+    return model
+
+
+def run_network(runs_dir: Path, name: str) -> Path:
+    """The folder of a run's network that learnt from all videos: NAME, or NAME/STEP for one of its snapshots."""
+    run, _, step = name.partition("/")
+    folder = fold_folder(runs_dir / run, "frames", None)
+    if step:
+        folder /= f"{SNAPSHOT}{int(step) if step.isdigit() else -1:06d}"
+    if not (folder / CARD).is_file():
+        have = sorted(path.parent.name for path in (runs_dir / run).glob(f"frames/all/*/{CARD}"))
+        raise UserError(
+            f"run {name!r}: {folder} holds no finished network; snapshots there: {', '.join(have) or 'none'}. "
+            f"Train it first: src/train_detector.py --run {run}"
+        )
+    return folder
+
+
+def _started(runs_dir: Path, start_run: str) -> FrameClassifier:
+    model = load_model(run_network(runs_dir, start_run), "frames")
+    assert isinstance(model, FrameClassifier)
     return model
 
 

@@ -119,6 +119,19 @@ class FrameClassifier(nn.Module):
             fold_norms(whole)
         self.backbone.load_state_dict(whole.state_dict(), strict=True)
 
+    def take_over(self, other: FrameClassifier) -> None:
+        """Start with the weights of another network of the same backbone; the sizes they look at may differ."""
+        mine, theirs = self.settings, other.settings
+        if mine["backbone"] != theirs["backbone"] or (theirs["folded"] and not mine["folded"]):
+            raise UserError(
+                f"frames.start_run: found {theirs['backbone']}, folded {theirs['folded']}; wanted {mine['backbone']}, "
+                f"folded {mine['folded']}"
+            )
+        if mine["folded"] and not theirs["folded"]:
+            fold_norms(other.backbone)
+        state = self.state_dict()
+        self.load_state_dict({**state, **{k: v for k, v in other.state_dict().items() if k in state}})
+
     def freeze(self, n_stages: int, batchnorm: bool) -> None:
         """Stop stem and the first `n_stages` stages from learning (0: all learn), and all running statistics."""
         groups = group_parameters(self.backbone, self.backbone.group_matcher(coarse=True))

@@ -1,0 +1,207 @@
+"""A network measured on labelled clips it never learnt from: what to choose, to calibrate and to log by.
+
+Whatever is fitted to the clips' labels is fitted on one half of their people and told of the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from tqdm import tqdm
+
+from deepfake import evaluation, tables
+from deepfake.aggregate import track_logits, video_logits
+from deepfake.calibration import inconclusive_band
+from deepfake.checkpoints import load_model, read_card
+from deepfake.config import Config, Ensemble, Extract, UserError, Validation, digest
+from deepfake.datasets import content_digest
+from deepfake.detector import probe_videos
+from deepfake.ensemble import Stack, fit_stack
+from deepfake.evaluation import Labelled, Matched
+from deepfake.extraction import Video, extract_videos
+from deepfake.files import write_whole
+from deepfake.index import find_videos, video_id_of
+from deepfake.models.frames import FrameClassifier
+from deepfake.scoring import PLACES, FrameScorer, score_faces
+from deepfake.training import LOG, SNAPSHOT
+
+log = logging.getLogger(__name__)
+HALVES = 2
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Labelled clips with the faces found in them; `cache_dir` holds the crops."""
+
+    faces: pd.DataFrame
+    labelled: list[Labelled]
+    video_ids: list[str]
+    cache_dir: Path
+
+    @property
+    def labels(self) -> np.ndarray:
+        """1 for fake, in the order of `video_ids`."""
+        return np.array([video.label for video in self.labelled])
+
+    @property
+    def halves(self) -> np.ndarray:
+        """0 or 1 for each clip: people are dealt to halves by turns, family by family, and never parted."""
+        people = [video.columns.get("identity", "").strip() or video.name for video in self.labelled]
+        family: dict[str, str] = {}
+        for person, video in zip(people, self.labelled, strict=True):
+            family[person] = max(family.get(person, ""), f"{video.label} {video.columns.get('family', '')}")
+        order = sorted(family, key=lambda person: (family[person], hashlib.sha256(person.encode()).hexdigest()))
+        half = {person: place % HALVES for place, person in enumerate(order)}
+        return np.array([half[person] for person in people])
+
+
+def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path) -> Clips:
+    """Find the faces of every video below a folder that has a label; crops found before are read back."""
+    paths = {video_id_of(path, folder): path for path in find_videos(folder)}
+    matched = evaluation.match(dict.fromkeys(paths, 0.0), evaluation.read_labels(labels_csv))
+    base = {Path(video_id).name: video_id for video_id in paths}
+    rows = {row["video_id"]: row for row in probe_videos(paths, cache_dir)}
+    videos = [Video(v, paths[v], row["sha256"]) for v, row in sorted(rows.items()) if row["status"] == "ok"]
+    found: list[dict[str, Any]] = []
+    for _, faces in tqdm(extract_videos(videos, cache_dir, extract), total=len(videos), desc="faces", disable=None):
+        found += faces
+    if not found:
+        raise UserError(f"clips {str(folder)!r}: no face in any of {len(paths)} videos, so there is nothing to measure")
+    table = pd.DataFrame(found, columns=tables.FACES.schema.names)
+    table = table.sort_values(["video_id", "track", "frame_index"], kind="stable").reset_index(drop=True)
+    return Clips(table, matched.videos, [base[Path(video.name).name] for video in matched.videos], cache_dir)
+
+
+def some_frames(faces: pd.DataFrame, n_frames: int) -> pd.DataFrame:
+    """At most `n_frames` rows of each track, spread over its length."""
+    kept: list[int] = []
+    for _, part in faces.groupby(["video_id", "track"], sort=True):
+        kept += part.index[np.unique(np.linspace(0, len(part) - 1, n_frames).round().astype(int))].tolist()
+    return faces.loc[sorted(kept)].reset_index(drop=True)
+
+
+def frame_scores(checkpoint: Path, clips: Clips, config: Config, n_frames: int, mirror: bool = False) -> pd.DataFrame:
+    """FRAME_SCORES of a finished network or snapshot; kept beside it. `mirror`: mean with the mirrored crops."""
+    faces = some_frames(clips.faces, n_frames)
+    key = digest(
+        [read_card(checkpoint).weights_sha256, content_digest(faces[PLACES]), config.predict.precision, mirror]
+    )
+    path = checkpoint / "scored" / f"trial-{key[:24]}.npy"
+    scores = faces[["video_id", "track", "frame_index"]].assign(model="frames")
+    try:
+        return scores.assign(logit=np.load(path, allow_pickle=False))
+    except (OSError, ValueError):
+        model = load_model(checkpoint, "frames")
+    assert isinstance(model, FrameClassifier)
+    scorer = FrameScorer(model, config.predict)
+    passes = [scorer, scorer.mirrored()] if mirror else [scorer]
+    logits = np.mean([score_faces(one, faces, clips.cache_dir).logits_N for one in passes], axis=0)
+    buffer = io.BytesIO()
+    np.save(buffer, logits, allow_pickle=False)
+    write_whole(path, buffer.getvalue())
+    return scores.assign(logit=logits)
+
+
+def member_logits(members: Mapping[str, pd.DataFrame], clips: Clips, settings: Ensemble) -> np.ndarray:
+    """Video logits (n, members) in the order of the clips; a clip without a face gets NaN."""
+    columns = []
+    for name in members:
+        videos = video_logits(track_logits(members[name], settings), settings).set_index("video_id")["logit"]
+        columns.append(videos.reindex(clips.video_ids).to_numpy(np.float64))
+    return np.stack(columns, axis=1)
+
+
+def cross_fitted(logits: np.ndarray, clips: Clips, names: Sequence[str], settings: Ensemble) -> np.ndarray:
+    """p_fake (n,) of each clip by a stack and a calibration fitted on the other half; the prior where NaN."""
+    has_face, labels = np.isfinite(logits).all(axis=1), clips.labels
+    p = np.full(len(logits), settings.fake_share or float(labels.mean()))
+    for half in range(HALVES):
+        told = (clips.halves == half) & has_face
+        others = (clips.halves != half) & has_face
+        if len(np.unique(labels[others])) < 2:
+            raise UserError(
+                f"clips: half {1 - half} of the people has {int(labels[others].sum())} fakes of {int(others.sum())} "
+                "clips; both kinds are wanted in both halves. Give more clips, or an identity column"
+            )
+        p[told] = fit_stack(logits[others], labels[others], names, settings).p_fake(logits[told])
+    return np.asarray(np.clip(p, settings.clip_p, 1 - settings.clip_p))
+
+
+def cross_banded(p: np.ndarray, clips: Clips, error_rate: float) -> np.ndarray:
+    """Which clips (n,) are inconclusive by a band found on the other half's cross-fitted p."""
+    unclear = np.zeros(len(p), bool)
+    for half in range(HALVES):
+        others = clips.halves != half
+        low, high = inconclusive_band(p[others], clips.labels[others], error_rate)
+        unclear[~others] = (p[~others] >= low) & (p[~others] <= high) & (low < high)
+    return unclear
+
+
+def minutes_of(checkpoint: Path) -> str:
+    """Minutes of training noted in a network's log, of a snapshot those up to its step; a dash without a log."""
+    snapshot = checkpoint.name.startswith(SNAPSHOT)
+    path = (checkpoint.parent if snapshot else checkpoint) / LOG
+    last = int(checkpoint.name.removeprefix(SNAPSHOT)) if snapshot else math.inf
+    try:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        seconds = sum(float(line["seconds"]) for line in lines if line["step"] < last)
+    except (OSError, ValueError, KeyError):
+        return "-"
+    return f"{seconds / 60:.0f}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a member or an ensemble does on the clips."""
+
+    ranked: dict[str, Any]
+    probable: dict[str, Any]
+    unclear_share: float
+    p: np.ndarray
+
+    def row(self, what: str, minutes: str) -> str:
+        """A line of submissions/ablations.md."""
+        by_family = {row["value"]: row["metrics"]["roc_auc"] for row in self.ranked["groups"].get("family", [])}
+        families = [evaluation.show(by_family[name], 2) if name in by_family else "-" for name in FAMILIES]
+        overall = evaluation.show(self.ranked["metrics"]["roc_auc"], 2)
+        loss, ece = (self.probable["metrics"][name]["value"] for name in ("log_loss", "ece"))
+        cells = [what, minutes, *families, overall, f"{loss:.3f}", f"{ece:.2f}", f"{100 * self.unclear_share:.0f} %"]
+        return "| " + " | ".join(cells) + " |"
+
+
+FAMILIES = ("swap", "reenactment", "lipsync", "talking_head")
+HEADER = (
+    "| what | minutes | swap | reenactment | lip-sync | talking head | all | log loss | ECE | inconclusive |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def measure(logits: np.ndarray, clips: Clips, names: Sequence[str], settings: Ensemble) -> Trial:
+    """AUC of the equally weighted logits, and log loss, ECE and band share of the cross-fitted p."""
+    group_columns = [name for name in ("family",) if name in clips.labelled[0].columns]
+    mean = np.nan_to_num(logits.mean(axis=1))
+    p = cross_fitted(logits, clips, names, settings)
+    ranked_p = p if logits.shape[1] > 1 else np.asarray(expit(np.clip(mean, -30, 30)))
+    ranked, probable = (
+        evaluation.evaluate(Matched(clips.labelled, q, [], []), group_columns, Validation(), settings.clip_p)
+        for q in (ranked_p, p)
+    )
+    return Trial(ranked, probable, float(cross_banded(p, clips, settings.error_rate).mean()), p)
+
+
+def final_stack(logits: np.ndarray, clips: Clips, names: Sequence[str], trial: Trial, settings: Ensemble) -> Stack:
+    """The stack to ship: weights and calibration of all clips, the band of the cross-fitted p."""
+    has_face = np.isfinite(logits).all(axis=1)
+    stack = fit_stack(logits[has_face], clips.labels[has_face], names, settings)
+    return replace(stack, band=inconclusive_band(trial.p[has_face], clips.labels[has_face], settings.error_rate))

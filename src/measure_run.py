@@ -1,0 +1,58 @@
+"""Measure networks on labelled clips they never learnt from: one line of submissions/ablations.md for each way.
+
+--run NAME or NAME/STEP (a snapshot) of src/train_detector.py, several times for an ensemble too. AUC is of the
+logits; log loss, ECE and the inconclusive share of probabilities fitted on the other half of the people.
+"""
+
+import argparse
+from pathlib import Path
+
+from deepfake.cli import guarded
+from deepfake.config import PROJECT_ROOT, load_config
+
+POOLINGS = {
+    "half mean, half top quarter": {},
+    "mean": {"top_weight": 0.0},
+    "top quarter": {"top_weight": 1.0},
+    "worst frame": {"top_weight": 1.0, "top_ratio": 1e-6},
+}
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings: extraction and ensemble")
+    parser.add_argument("--run", action="append", required=True, metavar="NAME[/STEP]", help="may be given repeatedly")
+    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
+    parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
+    parser.add_argument("--frames", type=int, nargs="+", default=[32], metavar="N", help="frames a track (32)")
+    parser.add_argument("--pooling", choices=["all"], help="a line for every way to pool frames")
+    parser.add_argument("--flip", action="store_true", help="mean with the mirrored crops")
+    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    config = load_config(args.config)
+    from deepfake import trials
+    from deepfake.training import run_network
+
+    folders = {name: run_network(config.run_dir.parent, name) for name in args.run}
+    clips = trials.read_clips(args.clips, args.labels, config.extract, args.cache)
+    print(trials.HEADER)
+    for n in args.frames:
+        scores = {name: trials.frame_scores(path, clips, config, n, args.flip) for name, path in folders.items()}
+        sets = [{name: scores[name]} for name in scores] + ([scores] if len(scores) > 1 else [])
+        for pooling, change in POOLINGS.items() if args.pooling else [("", {})]:
+            settings = config.ensemble.model_copy(update=change)
+            for members in sets:
+                logits = trials.member_logits(members, clips, settings)
+                notes = [" + ".join(members), f"{n} frames", pooling, "flip" if args.flip else ""]
+                minutes = "+".join(trials.minutes_of(folders[name]) for name in members)
+                print(
+                    trials.measure(logits, clips, list(members), settings).row(", ".join(filter(None, notes)), minutes)
+                )
+
+
+if __name__ == "__main__":
+    guarded(main)
