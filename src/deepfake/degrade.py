@@ -73,9 +73,8 @@ class Levels:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:
         """Drawn from what faces in photos and videos have."""
-        return cls(
-            float(rng.uniform(80, 165)), float(rng.uniform(32, 68)), float(rng.uniform(0, 24)), float(rng.uniform(-22, 2))
-        )  # fmt: skip
+        mean, spread, red, blue = rng.uniform([80, 32, 0, -22], [165, 68, 24, 2]).tolist()
+        return cls(mean, spread, red, blue)
 
     def __call__(self, picture_HWC: np.ndarray) -> np.ndarray:
         """The picture (uint8 RGB) with these levels, measured on its middle."""
