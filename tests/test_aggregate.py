@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake.aggregate import credible, track_logit, track_logits, video_logits
+from deepfake.aggregate import credible, draw_to_prior, track_logit, track_logits, trust, video_logits
 from deepfake.config import Ensemble
 
 SETTINGS = Ensemble()
@@ -64,3 +64,20 @@ def test_short_tracks_count_where_there_is_no_longer_one() -> None:
 def test_the_order_of_faces_does_not_matter_and_ties_go_to_the_lower_track() -> None:
     rows = pd.DataFrame({"model": "m", "video_id": "v", "track": [1, 0], "n_frames": [32, 32], "logit": [1.0, 1.0]})
     assert video_logits(rows, SETTINGS)["track"].tolist() == [0]
+
+
+def test_a_small_or_blurred_face_is_drawn_towards_the_prior_in_proportion() -> None:
+    small, blurred = SETTINGS.small_face_px, SETTINGS.blurred_sharpness
+    assert trust(np.full(3, 2 * small), np.full(3, 2 * blurred), SETTINGS) == 1.0
+    assert trust(np.full(3, small / 2), np.full(3, 2 * blurred), SETTINGS) == pytest.approx(0.5)
+    assert trust(np.full(3, small / 2), np.full(3, blurred / 4), SETTINGS) == pytest.approx(0.125)
+
+
+def test_only_the_track_of_the_small_face_is_drawn_to_the_prior() -> None:
+    side = SETTINGS.small_face_px / 2
+    faces = pd.DataFrame({
+        "video_id": ["a"] * 4, "track": [0, 0, 1, 1], "x0_px": 0.0, "y0_px": 0.0, "x1_px": [side, side, 200.0, 200.0],
+        "y1_px": [side, side, 100.0, 100.0], "sharpness": 100.0,
+    })  # fmt: skip
+    tracks = pd.DataFrame({"model": "frames", "video_id": "a", "track": [1, 0], "n_frames": 2, "logit": [3.0, 3.0]})
+    assert draw_to_prior(tracks, faces, SETTINGS)["logit"].tolist() == [3.0, 1.5]

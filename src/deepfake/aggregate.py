@@ -33,6 +33,21 @@ def track_logits(frame_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame
     return pd.DataFrame(rows, columns=["model", "video_id", "track", "n_frames", "logit"])
 
 
+def trust(side_px: np.ndarray, sharpness: np.ndarray, settings: Ensemble) -> float:
+    """How far the logit of a track with these boxes and crops (n,) counts: 1, or less for a small or blurred face."""
+    shares = (np.median(side_px) / settings.small_face_px, np.median(sharpness) / settings.blurred_sharpness)
+    return float(np.prod(np.clip(shares, 0, 1)))
+
+
+def draw_to_prior(track_scores: pd.DataFrame, faces: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:
+    """Rows of track_scores with the logits of small and blurred faces drawn towards 0; `faces` has all their tracks."""
+    side = np.maximum(faces["x1_px"] - faces["x0_px"], faces["y1_px"] - faces["y0_px"])
+    by_track = faces.assign(side=side).groupby(["video_id", "track"])[["side", "sharpness"]]
+    known = {key: trust(part["side"].to_numpy(), part["sharpness"].to_numpy(), settings) for key, part in by_track}
+    shares = [known[key] for key in zip(track_scores["video_id"], track_scores["track"], strict=True)]
+    return track_scores.assign(logit=track_scores["logit"] * np.array(shares, np.float64))
+
+
 def credible(n_frames: np.ndarray, min_frames: int) -> np.ndarray:
     """Which tracks (n,) count: those of `min_frames` or more, or all where there is none."""
     long = np.asarray(n_frames) >= min_frames

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake import tables
-from deepfake.aggregate import track_logits
+from deepfake.aggregate import draw_to_prior, track_logits
 from deepfake.calibration import inconclusive_band
 from deepfake.config import Config, UserError
 from deepfake.ensemble import ENSEMBLE, Stack, fallback_reasons, fit_stack, member_table, out_of_fold, score_rows
@@ -68,7 +68,9 @@ def member_tracks(config: Config, name: str) -> pd.DataFrame:
     """Track logits of all members, out of fold (`oof`) or of the test videos (`test`)."""
     frames = tables.read(tables.FRAME_SCORES, config.run_dir / f"frames_{name}.parquet")
     sequences = tables.read(tables.TRACK_SCORES, config.run_dir / f"sequences_{name}.parquet")
-    return pd.concat([track_logits(frames, config.ensemble), sequences], ignore_index=True)
+    both = pd.concat([track_logits(frames, config.ensemble), sequences], ignore_index=True)
+    faces = tables.read(tables.FACES, config.work_dir / "faces.parquet")
+    return draw_to_prior(both, faces[faces["video_id"].isin(set(both["video_id"]))], config.ensemble)
 
 
 def decide(config: Config) -> Decision:

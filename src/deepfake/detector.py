@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from deepfake.aggregate import credible, track_logit
+from deepfake.aggregate import credible, track_logit, trust
 from deepfake.bundle import Detector
 from deepfake.config import Predict, UserError, digest
 from deepfake.datasets import pad_tracks
@@ -85,16 +85,20 @@ class VideoScorer:
         whole = {name: track_logit(logits_T, self.detector.ensemble) for name, logits_T in means.items()}
         if of_tracks:
             whole["sequences"] = float(np.mean(of_tracks))
+        boxes = np.array([[row[n] for n in ("x0_px", "y0_px", "x1_px", "y1_px")] for row in rows])
+        sharpness = np.array([row["sharpness"] for row in rows])
+        sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+        counts = trust(sides, sharpness, self.detector.ensemble)
         stack = self.detector.stack
         weights = dict(zip(stack.members, stack.weights, strict=True))
         return TrackVerdict(
             track=rows[0]["track"],
             shot=rows[0]["shot"],
-            logit=sum(weight * whole[name] for name, weight in weights.items()),
+            logit=counts * sum(weight * whole[name] for name, weight in weights.items()),
             frame_logits=np.sum([weight * means[name] for name, weight in weights.items()], axis=0),
             times_s=np.array([row["time_s"] for row in rows]),
             frame_indices=np.array([row["frame_index"] for row in rows]),
-            boxes=np.array([[row[n] for n in ("x0_px", "y0_px", "x1_px", "y1_px")] for row in rows]),
+            boxes=boxes,
         )
 
     def video_logit(self, verdicts: list[TrackVerdict]) -> float:

@@ -21,7 +21,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from deepfake import evaluation, tables
-from deepfake.aggregate import track_logits, video_logits
+from deepfake.aggregate import draw_to_prior, track_logits, video_logits
 from deepfake.calibration import inconclusive_band
 from deepfake.checkpoints import load_model, read_card
 from deepfake.config import Config, Ensemble, Extract, UserError, Validation, digest
@@ -117,7 +117,8 @@ def member_logits(members: Mapping[str, pd.DataFrame], clips: Clips, settings: E
     """Video logits (n, members) in the order of the clips; a clip without a face gets NaN."""
     columns = []
     for name in members:
-        videos = video_logits(track_logits(members[name], settings), settings).set_index("video_id")["logit"]
+        tracks = draw_to_prior(track_logits(members[name], settings), clips.faces, settings)
+        videos = video_logits(tracks, settings).set_index("video_id")["logit"]
         columns.append(videos.reindex(clips.video_ids).to_numpy(np.float64))
     return np.stack(columns, axis=1)
 
