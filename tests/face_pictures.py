@@ -58,9 +58,9 @@ def sources(
 ) -> Sources:  # fmt: skip
     """Material to learn from, written below `folder`; `generators` of the fake clips by their names."""
     real_rows, fake_rows = write_frames(folder, reals), write_frames(folder, fakes)
+    fake_groups = balanced_groups(fake_rows, generators or {})
     return Sources(
         Photos(write_photos(folder / "photos", photos)) if photos else None,
-        Frames(real_rows, folder), Frames(fake_rows, folder),
-        balanced_groups(real_rows, {}), balanced_groups(fake_rows, generators or {}),
-        [np.empty(0, int)] * len(fake_rows),
+        Frames(real_rows, folder), Frames(fake_rows, folder), balanced_groups(real_rows, {}), fake_groups,
+        [np.empty(0, int)] * len(fake_rows), np.full(len(fake_groups), 1 / max(len(fake_groups), 1)),
     )  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 
 from deepfake import tables
 from deepfake.augment import GRID
-from deepfake.config import Config, Selfblend, UserError
+from deepfake.config import Config, Frames, Selfblend, UserError
 from deepfake.mixture import Mixture, Photos, Sources, View, collate, gather, read_mixture, rebuilt_path
 from deepfake.shards import encode_crop
 from face_pictures import face, sources, write_frames, write_photos
@@ -109,7 +109,9 @@ def test_real_and_fake_of_one_picture_share_view_and_damage(material: Sources) -
 
 def test_without_photos_items_come_from_clips_and_without_fakes_none_is_forged(material: Sources) -> None:
     none = material.fakes.faces.iloc[:0]
-    clips_only = Sources(None, material.reals, type(material.fakes)(none, Path()), material.real_groups, [], [])
+    clips_only = Sources(
+        None, material.reals, type(material.fakes)(none, Path()), material.real_groups, [], [], np.empty(0)
+    )
     assert mixture(clips_only).kinds == ["clip"]
     assert mixture(clips_only)[0, 0][3].startswith("'real")
 
@@ -122,7 +124,7 @@ def test_nothing_to_learn_from_is_an_error_in_words(material: Sources) -> None:
 def test_fakes_alone_are_nothing_to_learn_from(material: Sources) -> None:
     nobody = type(material.reals)(material.reals.faces.iloc[:0], Path())
     with pytest.raises(UserError, match="nothing to learn from"):
-        mixture(Sources(None, nobody, material.fakes, [], material.fake_groups, material.kin))
+        mixture(Sources(None, nobody, material.fakes, [], material.fake_groups, material.kin, material.fake_shares))
 
 
 def test_a_picture_without_a_rebuilt_version_is_forged_by_other_looks(material: Sources) -> None:
@@ -304,3 +306,18 @@ def test_a_mixture_is_read_from_settings_and_tables_with_families_of_choice(tmp_
 def test_settings_that_do_not_learn_by_forging_have_no_mixture(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="selfblend is not set"):
         read_mixture(config(tmp_path), 0)
+
+
+@pytest.mark.parametrize(("balance", "expected"), [(1.0, [0.5, 0.5]), (0.0, [0.2, 0.8]), (0.5, [1 / 3, 2 / 3])])
+def test_generators_are_drawn_alike_or_as_often_as_they_have_clips(
+    tmp_path: Path, balance: float, expected: list[float]
+) -> None:
+    names = {"a": "One", "b": "Two (x)", "c": "Two (y)", "d": "Two (x)", "e": "Two"}
+    csv = tmp_path / "clips.csv"
+    rows = [f"{name}.mp4,{generator},p,s" for name, generator in names.items()]
+    csv.write_text("\n".join(["file,generator,identity,source", *rows, "r.mp4,,q,s"]) + "\n")
+    faces = write_frames(tmp_path, {f"{name}.mp4": [face(i, 64)] for i, name in enumerate([*names, "r"])})
+    videos = pd.DataFrame({"video_id": [*(f"{n}.mp4" for n in names), "r.mp4"], "label": [1] * 5 + [0]})
+    settings = Selfblend(groups_csv=csv, generator_balance=balance)
+    config = Config(data_dir=tmp_path, frames=Frames(selfblend=settings))
+    assert gather(videos, faces, config).fake_shares == pytest.approx(expected)

@@ -123,6 +123,9 @@ class Selfblend(Settings):
         0.5, ge=0, le=1, description="Share of these whose real picture is of the same source, where it has any."
     )
     forged_beside_photo: float = Field(0.3, ge=0, le=1, description="Share of the rest whose real picture is a photo.")
+    generator_balance: float = Field(
+        0.5, ge=0, le=1, description="1: all generators are drawn alike; 0: all forged clips; between: by a root."
+    )
     leave_out: tuple[str, ...] = Field((), description="Generators whose clips are not learnt from: for ablations.")
     families: dict[str, float] = Field(
         {
@@ -205,6 +208,10 @@ class Sequences(Settings):
         0.5, ge=0, lt=1, description="Share of tracks shown without frame logits, which training has made too good."
     )
     ema_decay: float = Field(0.99, ge=0, lt=1, description="The averaged weights are the ones that score.")
+    forged_clips: int = Field(
+        0, ge=0, le=100, description="Fakes made of each real track beside those there are; 0: none."
+    )
+    forged_span: float = Field(0.3, ge=0, le=1, description="Share of them that are forged for a part of their time.")
     checkpoint_steps: int = Field(200, ge=1, description="Training can be continued from every n-th step.")
     seed: int = Field(0, ge=0, description="Of weights and order.")
 

@@ -187,7 +187,8 @@ def _rebuilt(folder: Path | None, name: str, way: int) -> np.ndarray | None:
 class Sources:
     """Everything to learn from; `real_groups` and `fake_groups` are rows of a person or of a generator each.
 
-    `kin[i]` names, for the fake row i, the real groups of the same source; empty where there are none.
+    `fake_shares` is how often each generator is drawn. `kin[i]` names, for the fake row i, the real groups
+    of the same source; empty where there are none.
     """
 
     photos: Photos | None
@@ -196,6 +197,7 @@ class Sources:
     real_groups: list[np.ndarray]
     fake_groups: list[np.ndarray]
     kin: list[np.ndarray]
+    fake_shares: np.ndarray
 
     def describe(self) -> str:
         """One sentence of counts."""
@@ -230,10 +232,12 @@ def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources
     )
     rebuilt = config.work_dir / "rebuilt"
     photos = Photos(config.path(selfblend.photos_csv), rebuilt) if selfblend.photos_csv else None
-    real_groups = balanced_groups(real_rows, people)
+    real_groups, fake_groups = balanced_groups(real_rows, people), balanced_groups(fake_rows, generators)
+    n_videos = np.array([fake_rows["video_id"].iloc[rows].nunique() for rows in fake_groups], float)
+    shares = n_videos ** (1 - selfblend.generator_balance)
     return Sources(
         photos, Frames(real_rows, config.work_dir, rebuilt), Frames(fake_rows, config.work_dir), real_groups,
-        balanced_groups(fake_rows, generators), _kin(real_rows, real_groups, fake_rows, origins),
+        fake_groups, _kin(real_rows, real_groups, fake_rows, origins), shares / shares.sum() if len(shares) else shares,
     )  # fmt: skip
 
 
@@ -263,7 +267,10 @@ def _clip_groups(config: Config, selfblend: Selfblend) -> dict[str, dict[str, st
         raise UserError(f"groups {str(path)!r}: not a readable CSV with {wanted} ({error})") from None
     # The files are named from the CSV's folder, video_ids from the index's root: only the last part is alike.
     table.index = pd.Index([Path(name).name for name in table["file"].fillna("")])
-    return {column: table[column].dropna().to_dict() for column in GROUP_COLUMNS}
+    groups = {column: table[column].dropna().to_dict() for column in GROUP_COLUMNS}
+    # "DeepFaceLab (model of A)" and "DeepFaceLab (model of B)" are one generator.
+    groups["generator"] = {name: value.partition(" (")[0] for name, value in groups["generator"].items()}
+    return groups
 
 
 @dataclass(frozen=True)
@@ -353,7 +360,8 @@ class Mixture(Dataset[Item]):
 
     def _two_clips(self, rng: np.random.Generator) -> Made:
         sources = self.sources
-        i = _from_groups(sources.fake_groups, rng)
+        group = sources.fake_groups[int(rng.choice(len(sources.fake_groups), p=sources.fake_shares))]
+        i = int(group[int(rng.integers(len(group)))])
         reals: Pictures = sources.reals
         kin = sources.kin[i]
         if len(kin) and rng.random() < self.settings.forged_beside_kin:
