@@ -6,7 +6,7 @@ OUT ?= predictions.csv
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all predict check bench bench-tracks lint
+.PHONY: help setup demo test test-all predict check detector bench bench-tracks lint
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,11 @@ predict: $(VENV)/.made ## VIDEOS=<folder> [OUT=<csv>]: one row per video file
 check: $(VENV)/.made ## VIDEO=<file>: verdict on one video
 	@test -n "$(VIDEO)" || { echo 'make check: say which file: make check VIDEO=<file>' >&2; exit 2; }
 	@$(PY) src/check_video.py -- "$(VIDEO)"
+
+detector: $(VENV)/.made ## Train the shipped kind of detector on the data of configs/selfblend.yaml
+	$(PY) src/01_index_videos.py --config configs/selfblend.yaml
+	$(PY) src/02_extract_faces.py --config configs/selfblend.yaml
+	$(PY) src/train_detector.py --config configs/selfblend.yaml
 
 bench: $(VENV)/.made ## Seconds, ratios and memory of every step
 	$(PY) src/bench.py
