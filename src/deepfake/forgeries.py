@@ -405,14 +405,19 @@ FAMILIES: dict[str, Forge] = {
 }
 
 
-def forge(face: Face, shares: Mapping[str, float], material: Material, rng: np.random.Generator) -> Forged:
-    """The face's fake by a family drawn with the given shares (any positive numbers)."""
+def draw_family(shares: Mapping[str, float], rng: np.random.Generator) -> str:
+    """A family drawn with the given shares (any positive numbers)."""
     unknown = sorted(set(shares) - set(FAMILIES))
     if unknown or not sum(shares.values()) > 0:
         raise ValueError(f"families {unknown or dict(shares)}: wanted shares of {', '.join(FAMILIES)}, one above 0")
     names = sorted(shares)
     weights = np.array([shares[name] for name in names], float)
-    return FAMILIES[names[int(rng.choice(len(names), p=weights / weights.sum()))]](face, material, rng)
+    return names[int(rng.choice(len(names), p=weights / weights.sum()))]
+
+
+def forge(face: Face, shares: Mapping[str, float], material: Material, rng: np.random.Generator) -> Forged:
+    """The face's fake by a family drawn with the given shares."""
+    return FAMILIES[draw_family(shares, rng)](face, material, rng)
 
 
 def aligned_misfit(face: Face, other: Face) -> float:
