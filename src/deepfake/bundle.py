@@ -30,7 +30,7 @@ from deepfake.models.sequences import SequenceClassifier
 from deepfake.scoring import FrameScorer
 from deepfake.shards import read_crop
 
-FORMAT = 2
+FORMAT, FIRST_FORMAT = 2, 1
 HEADER = "detector"
 
 
@@ -127,8 +127,12 @@ def read_header(path: Path) -> dict[str, Any]:
         header: dict[str, Any] = json.loads(metadata[HEADER])
     except ValueError:
         raise UserError(f"weights {str(path)!r}: damaged header; fetch it again") from None
+    if header.get("format") == FIRST_FORMAT:  # all its frame networks count as one member
+        return {**header, "members": ["frames" for name in header.get("networks", ()) if name.startswith("frames.")]}
     if header.get("format") != FORMAT:
-        raise UserError(f"weights {str(path)!r}: format {header.get('format')!r}, this version reads {FORMAT}")
+        raise UserError(
+            f"weights {str(path)!r}: format {header.get('format')!r}, this version reads {FIRST_FORMAT} and {FORMAT}"
+        )
     return header
 
 
