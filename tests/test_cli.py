@@ -1,6 +1,7 @@
 """Commands: help at once, mistakes in a sentence, exit codes that mean something."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -72,6 +73,75 @@ def test_a_stage_runs_says_its_settings_and_is_up_to_date_the_second_time(tmp_pa
     assert "test_folders" in first.stdout and "done in" in first.stdout and "bad 1" in first.stdout
     assert second.returncode == 0 and "up to date" in second.stdout and "done in" not in second.stdout
     assert "done in" in forced.stdout
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, *arguments: object) -> str:
+    """What a command says before it ends with exit code 2; run here, because every process would load torch anew."""
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(SOURCES / name), run_name="__main__")
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["train_detector.py", "measure_run.py", "ship_detector.py"])
+def test_commands_of_the_detector_name_a_settings_file_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    more = () if name == "train_detector.py" else ("--run", "r", "--clips", tmp_path, "--labels", tmp_path / "l.csv")
+    more = (*more, "--name", "n") if name == "ship_detector.py" else more
+    said = ended(monkeypatch, capsys, name, "--config", tmp_path / "none.yaml", *more)
+    assert said.startswith("error: settings file") and "does not exist" in said
+
+
+def test_a_detector_is_not_trained_before_the_tables_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = ended(monkeypatch, capsys, "train_detector.py", "--config", settings(tmp_path))
+    assert said.startswith("error: train_detector:") and "run src/01_index_videos.py first" in said
+    (tmp_path / "data/work/mine").mkdir(parents=True)
+    (tmp_path / "data/work/mine/videos.parquet").touch()
+    said = ended(monkeypatch, capsys, "train_detector.py", "--config", settings(tmp_path))
+    assert "run src/02_extract_faces.py first" in said
+
+
+@pytest.mark.parametrize("name", ["measure_run.py", "ship_detector.py"])
+def test_networks_clips_and_labels_that_are_missing_are_told_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    clips, labels = tmp_path / "clips", tmp_path / "labels.csv"
+    given = ["--config", settings(tmp_path), "--clips", clips, "--labels", labels, "--cache", tmp_path / "cache"]
+    given += ["--name", "mine"] if name == "ship_detector.py" else []
+    said = ended(monkeypatch, capsys, name, *given, "--run", "first/500")
+    assert said.startswith("error: run 'first/500'") and "src/train_detector.py --run first" in said
+    network = tmp_path / "data/runs/first/frames/all/model.json"
+    network.parent.mkdir(parents=True)
+    network.touch()
+    said = ended(monkeypatch, capsys, name, *given, "--run", "first")
+    assert f"folder {str(clips)!r} does not exist" in said
+    clips.mkdir()
+    (clips / "a.mp4").touch()
+    assert str(labels) in ended(monkeypatch, capsys, name, *given, "--run", "first")
+    labels.write_text("file,label\nb.mp4,REAL\n")
+    assert "no score matches a label" in ended(monkeypatch, capsys, name, *given, "--run", "first")
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "value"),
+    [
+        ("measure_run.py", "--frames", "0"),
+        ("measure_run.py", "--frames", "many"),
+        ("measure_run.py", "--pooling", "some"),
+        ("ship_detector.py", "--name", "../elsewhere"),
+        ("ship_detector.py", "--name", ""),
+        ("train_detector.py", "--limit", "0"),
+    ],
+)
+def test_a_wrong_argument_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, flag: str, value: str
+) -> None:
+    said = ended(monkeypatch, capsys, name, "--config", "c.yaml", "--run", "r", f"{flag}={value}")
+    assert f"argument {flag}" in said and repr(value) in said
 
 
 def script(folder: Path, body: str) -> Path:

@@ -6,6 +6,7 @@ import argparse
 import errno
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from deepfake.config import Config, UserError, load_config, section_values
+from deepfake.config import NAME, Config, UserError, load_config, section_values
 from deepfake.stages import STAGES, Stage, alone, check_inputs, is_current, note_done
 
 EXIT_USER, EXIT_STOPPED = 2, 130
@@ -33,15 +34,23 @@ def stage_parser(description: str | None) -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="STAGE.KEY=VALUE", help="lay a value over the settings file"
     )
     parser.add_argument("--run", metavar="NAME", help="name of the run, instead of the settings file's")
-    parser.add_argument("--limit", type=_count, metavar="N", help="work on N videos only, spread over all")
+    parser.add_argument("--limit", type=whole_number, metavar="N", help="work on N videos only, spread over all")
     parser.add_argument("--force", action="store_true", help="do it again even if it is up to date")
     return parser
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+def whole_number(text: str) -> int:
+    """The type of an argument that counts something: 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number from 1")
     return int(text)
+
+
+def file_stem(text: str) -> str:
+    """The type of an argument that names a file to be made, without folder and ending."""
+    if not re.fullmatch(NAME, text):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted letters, digits, dots and dashes")
+    return text
 
 
 def guarded(main: Callable[[], int | None]) -> NoReturn:
