@@ -1,13 +1,18 @@
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from deepfake.config import Frames, UserError
+from deepfake.augment import see
+from deepfake.checkpoints import load_model, save_model
+from deepfake.config import Frames, Predict, UserError
 from deepfake.models import build
-from deepfake.models.frames import REGISTRY, FrameClassifier, registry_weights, timm_name
+from deepfake.models.frames import MAPS, REGISTRY, FrameClassifier, fold_norms, registry_weights, timm_name
 from deepfake.models.sequences import SequenceClassifier
+from deepfake.scoring import FrameScorer
 
 
 def small() -> FrameClassifier:
@@ -120,6 +125,108 @@ def test_registry_weights_fit_strictly_and_see_a_picture_as_timm_does() -> None:
 )
 def test_names_of_the_packages_become_those_of_timm(theirs: str, ours: str) -> None:
     assert timm_name(theirs, [(0, 0), (1, 0), (1, 1)]) == ours
+
+
+def random_crops(number: int = 3, side: int = 32) -> torch.Tensor:
+    return torch.randint(0, 256, (number, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+# --- Maps, views -----------------------------------------------------------------------------------
+
+
+def test_maps_lie_on_a_sixteenth_of_the_input_and_leave_the_features_as_they_are() -> None:
+    torch.manual_seed(0)
+    model = FrameClassifier("test_efficientnet", 64, maps=True).eval()
+    crops = random_crops(side=64)
+    features_BD, maps_BKHW = model.features_and_maps(crops)
+    assert maps_BKHW.shape == (3, len(MAPS), 4, 4)
+    assert (maps_BKHW == -2).all(), "before learning hardly any place is a border"
+    assert torch.allclose(features_BD, model.features_BD(crops), atol=1e-5)
+    logits_B, again = model(crops, with_maps=True)
+    assert torch.equal(again, maps_BKHW)
+    assert torch.allclose(logits_B, model(crops), atol=1e-5)
+
+
+def test_a_network_without_a_map_head_says_so() -> None:
+    with pytest.raises(ValueError, match="test_efficientnet: built without maps"):
+        small()(random_crops(), with_maps=True)
+
+
+def test_scoring_sees_the_middle_of_a_crop_alone() -> None:
+    rng = np.random.default_rng(0)
+    crop, other_edge, other_middle = (rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(3))
+    other_edge[16:48, 16:48] = crop[16:48, 16:48]
+    torch.manual_seed(0)
+    model = FrameClassifier("test_efficientnet", 32, view_ratio=0.5)
+    nn.init.normal_(model.head.weight)
+    first, same, different = FrameScorer(model, Predict(device="cpu")).crops([crop, other_edge, other_middle])[0]
+    assert first == pytest.approx(same, abs=1e-5)
+    assert first != pytest.approx(different, abs=1e-3)
+    assert (see(crop, 0.5, 32) == crop[16:48, 16:48]).all()
+
+
+# --- Folding ---------------------------------------------------------------------------------------
+
+
+def with_statistics(model: FrameClassifier) -> FrameClassifier:
+    """The model with statistics, gains and shifts as after learning."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2, generator=generator)
+            module.running_var.uniform_(0.5, 2.0, generator=generator)
+            nn.init.uniform_(module.weight, 0.6, 1.4, generator=generator)
+            nn.init.normal_(module.bias, 0, 0.2, generator=generator)
+    return model.eval()
+
+
+@pytest.mark.parametrize("backbone", ["test_efficientnet", "tf_efficientnet_lite0"])
+@torch.inference_mode()
+def test_folded_statistics_give_the_same_features_and_no_norm_is_left(backbone: str) -> None:
+    torch.manual_seed(0)
+    model = with_statistics(FrameClassifier(backbone, 64))
+    crops = random_crops(2, 64)
+    before_BD = model.features_BD(crops)
+    fold_norms(model.backbone)
+    assert not norms(model)
+    assert before_BD.std() > 0
+    assert (model.features_BD(crops) - before_BD).abs().max() < 1e-4 * before_BD.abs().max().clamp(min=1)
+
+
+def test_a_norm_that_does_not_follow_its_convolution_at_once_is_left_alone() -> None:
+    parts = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), *list(small().backbone.blocks[0][0].children())[1:2])
+    fold_norms(parts)
+    assert isinstance(parts[2], nn.BatchNorm2d)
+
+
+def test_a_folded_network_learns_is_saved_and_comes_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = FrameClassifier("test_efficientnet", 32, folded=True)
+    model.freeze(1, batchnorm=True)
+    frozen = {name for name, p in model.backbone.named_parameters() if not p.requires_grad}
+    assert {"conv_stem.weight", "conv_stem.bias"} <= frozen
+    model.train()(random_crops()).sum().backward()
+    assert model.backbone.conv_head.bias.grad is not None
+    save_model(tmp_path, "frames", model, fold=None, settings_digest="d", metrics={}, about={})
+    assert torch.equal(load_model(tmp_path)(random_crops()), model.eval()(random_crops()))
+
+
+def test_a_network_takes_over_the_weights_of_another_and_folds_them_if_need_be() -> None:
+    other = with_statistics(small())
+    expected = other(random_crops())
+    for folded in (False, True):  # folding is done in the other's place, so it comes last
+        torch.manual_seed(5)
+        model = FrameClassifier("test_efficientnet", 32, maps=True, folded=folded).eval()
+        model.take_over(other)
+        assert torch.allclose(model(random_crops()), expected, atol=1e-4)
+        assert (model.map_head.weight == 0).all(), "what the other lacks stays"
+
+
+def test_statistics_are_not_taken_over_from_a_folded_network_nor_from_another_backbone() -> None:
+    with pytest.raises(UserError, match="found test_efficientnet, folded True; wanted test_efficientnet, folded False"):
+        small().take_over(FrameClassifier("test_efficientnet", 32, folded=True))
+    with pytest.raises(UserError, match="found test_resnet, folded False; wanted test_efficientnet"):
+        small().take_over(FrameClassifier("test_resnet", 32))
 
 
 def tracks(lengths: list[int], total: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

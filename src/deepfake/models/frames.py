@@ -178,6 +178,8 @@ def fold_norms(network: nn.Module) -> None:
                 convolution.bias = nn.Parameter(child.bias + (before - child.running_mean) * gain)
                 setattr(parent, name, child.act)
                 convolution = None
+            else:
+                convolution = None  # what lies between them need not be linear
 
 
 def _create(backbone: str, input_px: int, pretrained: bool) -> Any:
