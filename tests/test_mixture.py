@@ -9,7 +9,17 @@ import torch
 from deepfake import tables
 from deepfake.augment import GRID
 from deepfake.config import Config, Frames, Selfblend, UserError
-from deepfake.mixture import Mixture, Photos, Sources, View, collate, gather, read_mixture, rebuilt_path
+from deepfake.mixture import (
+    Mixture,
+    Photos,
+    Sources,
+    View,
+    collate,
+    fill_padding,
+    gather,
+    read_mixture,
+    rebuilt_path,
+)
 from deepfake.shards import encode_crop
 from face_pictures import face, sources, write_frames, write_photos
 from learning_data import config, video_row
@@ -321,3 +331,62 @@ def test_generators_are_drawn_alike_or_as_often_as_they_have_clips(
     settings = Selfblend(groups_csv=csv, generator_balance=balance)
     config = Config(data_dir=tmp_path, frames=Frames(selfblend=settings))
     assert gather(videos, faces, config).fake_shares == pytest.approx(expected)
+
+
+# --- Padding and levels: what would tell the source ------------------------------------------------
+
+
+def noise(side_px: int = 60) -> np.ndarray:
+    return np.random.default_rng(0).integers(60, 200, (side_px, side_px, 3)).astype(np.uint8)
+
+
+def test_a_black_border_is_filled_with_the_nearest_pixels_and_nothing_else_changes() -> None:
+    padded = noise()
+    padded[:, :10] = 3
+    filled = fill_padding(padded)
+    assert (filled[:, :12] == padded[:, 12:13]).all(), "two pixels beside the border may be bled over"
+    assert (filled[:, 12:] == padded[:, 12:]).all()
+
+
+def test_a_turned_photo_s_black_corners_are_filled() -> None:
+    rows, columns = np.indices((60, 60))
+    padded = noise()
+    padded[rows + columns < 30] = 0
+    assert fill_padding(padded).min() >= 60
+
+
+def test_black_within_a_picture_and_a_picture_without_padding_stay() -> None:
+    whole = noise()
+    whole[20:40, 20:40] = 0
+    assert (fill_padding(whole) == whole).all()
+
+
+@pytest.mark.parametrize("step", [0, 3])
+def test_a_picture_with_hardly_anything_but_black_stays_as_it_is(step: int) -> None:
+    black = np.zeros((60, 60, 3), np.uint8)
+    if step:
+        black[1::step, 1::step] = 200  # specks too thin to fill anything from
+    assert (fill_padding(black) == black).all()
+
+
+def test_a_padded_photo_is_filled_when_it_is_read(tmp_path: Path) -> None:
+    one = face(0, 96)
+    one.picture[:, :12] = 0
+    assert Photos(write_photos(tmp_path, [one])).face(0).picture[:, :12].max(axis=2).min() > 14
+
+
+def test_with_equal_levels_brightness_does_not_tell_forged_clips(tmp_path: Path) -> None:
+    bright, dark = (face(0, 96, grain=2.0) for _ in range(2))
+    dark.picture[:] = dark.picture // 2
+    found = sources(tmp_path, [], {"real.mp4": [bright]}, {"fake.mp4": [dark]})
+
+    def darker(share: float) -> float:
+        items = mixture(
+            found, photo_share=0, clip_share=0, forged_share=1, h264=False, forged_degradation=0.0, equal_levels=share
+        )
+        seen = [items.make((0, number)).seen for number in range(80)]
+        middle = slice(INPUT_PX // 4, -INPUT_PX // 4)
+        return float(np.mean([real[middle, middle].mean() - fake[middle, middle].mean() for real, fake in seen]))
+
+    assert darker(0.0) > 40
+    assert abs(darker(1.0)) < 15  # each is drawn from 80 to 165

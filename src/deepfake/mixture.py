@@ -168,6 +168,8 @@ def fill_padding(picture_HWC: np.ndarray) -> np.ndarray:
     padding = cv2.dilate(padding, np.ones((5, 5), np.uint8))  # JPEG bleeds over the edge
     _, nearest = cv2.distanceTransformWithLabels(padding, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     known = padding == 0
+    if not known.any():
+        return picture_HWC
     colour = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
     colour[nearest[known]] = picture_HWC[known]
     return np.asarray(np.where(known[..., None], picture_HWC, colour[nearest]))
