@@ -1,19 +1,23 @@
 import json
 import logging
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from deepfake import training
+from deepfake import tables, training
 from deepfake.checkpoints import load_model, read_card
 from deepfake.config import Config, UserError
-from deepfake.datasets import Batch, PairDataset, Tables, TrackDataset, TrackFeatures
+from deepfake.datasets import Batch, PairDataset, Tables, TrackDataset, TrackFeatures, read_all
+from deepfake.forgeries import Face
+from deepfake.mixture import Mixture
 from deepfake.scoring import fold_features
 from deepfake.training import (
     Recipe,
@@ -22,12 +26,15 @@ from deepfake.training import (
     frames_recipe,
     losses,
     make_optimizer,
+    map_loss,
     rate_factor,
+    run_network,
     start_frames,
     train_frames_fold,
     train_sequences_fold,
 )
-from learning_data import config, invented, one_thread  # noqa: F401 - a fixture
+from face_pictures import face, write_frames
+from learning_data import config, invented, one_thread, video_row  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -238,3 +245,158 @@ def test_a_sequence_model_belongs_to_its_frame_model(tmp_path: Path) -> None:
     train_frames_fold(other, made, 0)
     second = read_card(train_sequences_fold(other, fold_features(other, made, 0, held_out=False), 0))
     assert second.settings_digest != first.settings_digest
+
+
+# --- The maps' loss ----------------------------------------------------------------------------------
+
+MASK_HW = torch.tensor([[0.0, 0.5], [1.0, 0.25]])
+WANTED_KHW = torch.tensor([[[0.0, 1.0], [0.0, 0.75]], [[0.0, 0.5], [1.0, 0.25]]])  # 4 m (1 - m) and m
+ENTROPY = (math.log(2) + 2 * (math.log(4) - 0.75 * math.log(3))) / 8  # of 0.5, 0.75 and 0.25 among eight values
+
+
+def test_perfect_maps_cost_no_more_than_the_masks_own_doubt() -> None:
+    perfect = WANTED_KHW.logit(eps=1e-7)[None]
+    assert map_loss(perfect, MASK_HW[None]).item() == pytest.approx(ENTROPY, abs=1e-4)
+    assert map_loss(perfect + 1, MASK_HW[None]).item() > ENTROPY + 0.02
+
+
+def test_masks_nobody_knows_do_not_count() -> None:
+    maps_BKHW = torch.stack([WANTED_KHW.logit(eps=1e-7), torch.full((2, 2, 2), 50.0)])
+    masks_BHW = torch.stack([MASK_HW, torch.full((2, 2), torch.nan)])
+    assert map_loss(maps_BKHW, masks_BHW).item() == pytest.approx(ENTROPY, abs=1e-4)
+
+
+def test_where_no_mask_is_known_the_maps_teach_nothing_and_may_still_be_derived() -> None:
+    maps_BKHW = torch.randn(2, 2, 3, 3, requires_grad=True)
+    loss = map_loss(maps_BKHW, torch.full((2, 5, 5), torch.nan))
+    loss.backward()
+    assert loss.item() == 0
+    assert maps_BKHW.grad is not None and not maps_BKHW.grad.any()
+
+
+def test_masks_are_brought_to_the_maps_grid() -> None:
+    even = map_loss(torch.zeros(1, 2, 3, 3), torch.full((1, 14, 14), 0.5))
+    assert even.item() == pytest.approx(math.log(2), abs=1e-6)
+
+
+# --- Snapshots, and runs that go on from others ----------------------------------------------------
+
+SNAPSHOTS = {"epochs": 2, "checkpoint_steps": 4, "snapshot_steps": 3, "validation_pairs": 0}
+
+
+@pytest.fixture(scope="module")
+def snapped(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Config:  # noqa: F811 - the fixture
+    """A finished training of eight steps on all videos, with a snapshot after every third."""
+    settings = config(tmp_path_factory.mktemp("snapped"), frames=SNAPSHOTS)
+    train_frames_fold(settings, invented(settings.work_dir), None)
+    return settings
+
+
+def snapshots(settings: Config) -> dict[str, dict[str, torch.Tensor]]:
+    return {path.parent.name: weights(path) for path in settings.run_dir.glob("frames/all/*/model.json")}
+
+
+def test_snapshots_are_networks_on_the_way_and_steps_carry_their_seconds(snapped: Config) -> None:
+    folder = snapped.run_dir / "frames" / "all"
+    found = snapshots(snapped)
+    assert sorted(found) == ["step000003", "step000006"]
+    assert read_card(folder / "step000003").metrics == {"n_steps": 3}
+    assert not equal(found["step000003"], found["step000006"])
+    assert not equal(found["step000006"], weights(folder))
+    noted = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert len(noted) == 8
+    assert all(0 <= line["seconds"] < 60 for line in noted)
+
+
+def test_snapshots_of_a_stopped_training_are_those_of_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapped: Config
+) -> None:
+    broken = config(tmp_path, frames=SNAPSHOTS)
+    made = invented(broken.work_dir)
+    with monkeypatch.context() as patch:
+        kill_at(patch, PairDataset, nth=26)  # in the seventh step; the last state is that after the fourth
+        with pytest.raises(Killed):
+            train_frames_fold(broken, made, None)
+    assert sorted(snapshots(broken)) == ["step000003", "step000006"]
+    shutil.rmtree(broken.run_dir / "frames/all/step000006")
+    path = train_frames_fold(broken, made, None)
+    assert equal(weights(path), weights(snapped.run_dir / "frames" / "all"))
+    for name, expected in snapshots(snapped).items():
+        assert equal(snapshots(broken)[name], expected)
+
+
+def test_forgotten_folds_have_no_snapshots_left(tmp_path: Path, snapped: Config) -> None:
+    shutil.copytree(snapped.run_dir, tmp_path / "runs" / snapped.run)
+    copied = config(tmp_path)
+    forget_folds(copied, "sequences")
+    assert len(snapshots(copied)) == 2
+    forget_folds(copied, "frames")
+    assert not snapshots(copied)
+    assert not list(copied.run_dir.rglob("model.json"))
+
+
+@pytest.mark.parametrize(("name", "folder"), [("demo", "all"), ("demo/3", "all/step000003")])
+def test_a_training_may_start_from_another_run_or_its_snapshot(snapped: Config, name: str, folder: str) -> None:
+    started = start_frames(config(snapped.path(snapped.data_dir), frames={"start_run": name}).frames, snapped)
+    assert equal(started.state_dict(), weights(snapped.run_dir / "frames" / folder))
+
+
+@pytest.mark.parametrize("name", ["demo/4", "demo/last", "demo/²"])
+def test_a_snapshot_that_is_not_there_is_answered_with_those_there_are(snapped: Config, name: str) -> None:
+    with pytest.raises(UserError, match="no finished network; snapshots there: step000003, step000006"):
+        run_network(snapped.run_dir.parent, name)
+
+
+def test_an_unknown_run_to_start_from_is_the_user_s_mistake(snapped: Config) -> None:
+    frames = config(snapped.path(snapped.data_dir), frames={"start_run": "nobody"}).frames
+    with pytest.raises(UserError, match=r"run 'nobody'.*snapshots there: none.*train_detector\.py --run nobody"):
+        start_frames(frames, snapped)
+    with pytest.raises(ValueError, match="wanted the settings that say where runs lie"):
+        start_frames(frames)
+
+
+def test_statistics_that_still_move_cannot_be_folded(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"fold_batchnorm: .* freeze them too"):
+        start_frames(config(tmp_path, frames={"fold_batchnorm": True}).frames)
+
+
+# --- Learning by forging -----------------------------------------------------------------------------
+
+
+def boarded(one: Face) -> Face:
+    """A forgery that can be seen: a board over the whole picture."""
+    board = (np.indices(one.picture.shape[:2]).sum(axis=0) // 4 % 2 * 80 - 40)[..., None]
+    return Face(np.clip(one.picture.astype(int) + board, 0, 255).astype(np.uint8), one.landmarks)
+
+
+def forging(folder: Path) -> Config:
+    """Two real clips and two forged ones in tables, and settings that learn from them by forging."""
+    selfblend = {
+        "photo_share": 0, "clip_share": 0.2, "forged_share": 0.8, "h264": False, "degradation": 0,
+        "forged_degradation": 0, "items_per_epoch": 16, "families": {"local_warp": 1.0},
+    }  # fmt: skip
+    frames = {"selfblend": selfblend, "epochs": 8, "checkpoint_steps": 10, "view_ratio": 0.9}
+    found = config(folder, frames=frames)
+    clips = {f"real{i}.mp4": [face(2 * i, 64, 2.0), face(2 * i + 1, 64, 2.0)] for i in range(2)}
+    clips |= {f"fake{i}.mp4": [boarded(face(10 + i, 64, 2.0))] for i in range(2)}
+    videos = pd.DataFrame([video_row(name, int(name.startswith("fake"))) for name in clips])
+    tables.write(tables.VIDEOS, videos, found.work_dir / "videos.parquet")
+    tables.write(tables.FACES, write_frames(found.work_dir, clips), found.work_dir / "faces.parquet")
+    return found
+
+
+def test_learning_by_forging_learns_and_goes_on_after_a_stop_with_the_very_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, broken = forging(tmp_path / "whole"), forging(tmp_path / "broken")
+    path = train_frames_fold(whole, read_all(whole.work_dir), None)
+    noted = [json.loads(line) for line in (path.parent / "log.jsonl").read_text().splitlines()]
+    assert len(noted) == 32
+    assert any("map_loss" in line for line in noted)
+    first, last = (sum(line["loss"] for line in part) / 8 for part in (noted[:8], noted[-8:]))
+    assert last < 0.8 * first
+    with monkeypatch.context() as patch:
+        kill_at(patch, Mixture, nth=15 * 4 + 2)
+        with pytest.raises(Killed):
+            train_frames_fold(broken, read_all(broken.work_dir), None)
+    assert equal(weights(train_frames_fold(broken, read_all(broken.work_dir), None)), weights(path))

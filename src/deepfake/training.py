@@ -388,7 +388,11 @@ def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
     about = {"margin_ratio": config.extract.margin_ratio, "crop_px": config.extract.crop_px}
 
     def keep(step: int, averaged: nn.Module) -> None:
-        _save(folder / f"{SNAPSHOT}{step:06d}", "frames", averaged, fold, settings_digest, {"n_steps": step}, about)
+        # Only the main process comes here: nothing may wait for the others.
+        save_model(
+            folder / f"{SNAPSHOT}{step:06d}", "frames", averaged, fold=fold, settings_digest=settings_digest,
+            metrics={"n_steps": step}, about=about,
+        )  # fmt: skip
 
     averaged, metrics = fit(model, dataset, collate, frames_recipe(frames), folder, settings_digest, keep)
     metrics |= notes
@@ -439,7 +443,7 @@ def run_network(runs_dir: Path, name: str) -> Path:
     run, _, step = name.partition("/")
     folder = fold_folder(runs_dir / run, "frames", None)
     if step:
-        folder /= f"{SNAPSHOT}{int(step) if step.isdigit() else -1:06d}"
+        folder /= f"{SNAPSHOT}{int(step) if step.isdecimal() else -1:06d}"
     if not (folder / CARD).is_file():
         have = sorted(path.parent.name for path in (runs_dir / run).glob(f"frames/all/*/{CARD}"))
         raise UserError(
