@@ -69,8 +69,11 @@ class Clips:
 def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path) -> Clips:
     """Find the faces of every video below a folder that has a label; crops found before are read back."""
     paths = {video_id_of(path, folder): path for path in find_videos(folder)}
-    matched = evaluation.match(dict.fromkeys(paths, 0.0), evaluation.read_labels(labels_csv))
-    base = {Path(video_id).name: video_id for video_id in paths}
+    video_ids = list(paths)
+    # Numbers in place of scores: they say which video a label was matched to.
+    matched = evaluation.match({v: float(i) for i, v in enumerate(video_ids)}, evaluation.read_labels(labels_csv))
+    video_ids = [video_ids[int(i)] for i in matched.p]
+    paths = {video_id: paths[video_id] for video_id in sorted(video_ids)}
     rows = {row["video_id"]: row for row in probe_videos(paths, cache_dir)}
     videos = [Video(v, paths[v], row["sha256"]) for v, row in sorted(rows.items()) if row["status"] == "ok"]
     found: list[dict[str, Any]] = []
@@ -80,7 +83,7 @@ def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path
         raise UserError(f"clips {str(folder)!r}: no face in any of {len(paths)} videos, so there is nothing to measure")
     table = pd.DataFrame(found, columns=tables.FACES.schema.names)
     table = table.sort_values(["video_id", "track", "frame_index"], kind="stable").reset_index(drop=True)
-    return Clips(table, matched.videos, [base[Path(video.name).name] for video in matched.videos], cache_dir)
+    return Clips(table, matched.videos, video_ids, cache_dir)
 
 
 def some_frames(faces: pd.DataFrame, n_frames: int) -> pd.DataFrame:
@@ -193,7 +196,7 @@ def measure(logits: np.ndarray, clips: Clips, names: Sequence[str], settings: En
     group_columns = [name for name in ("family",) if name in clips.labelled[0].columns]
     mean = np.nan_to_num(logits.mean(axis=1))
     p = cross_fitted(logits, clips, names, settings)
-    ranked_p = p if logits.shape[1] > 1 else np.asarray(expit(np.clip(mean, -30, 30)))
+    ranked_p = np.asarray(expit(np.clip(mean, -30, 30)))
     ranked, probable = (
         evaluation.evaluate(Matched(clips.labelled, q, [], []), group_columns, Validation(), settings.clip_p)
         for q in (ranked_p, p)
