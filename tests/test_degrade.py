@@ -1,7 +1,8 @@
+import cv2
 import numpy as np
 import pytest
 
-from deepfake.degrade import Degradation, h264_round_trip, jpeg_round_trip
+from deepfake.degrade import Degradation, Levels, h264_round_trip, jpeg_round_trip
 from face_pictures import face
 
 PICTURE = face(0, 96, grain=3.0).picture
@@ -103,3 +104,33 @@ def test_a_lone_picture_in_a_video_comes_back_in_its_place() -> None:
 def test_a_tiny_picture_survives_the_strongest_shrinking() -> None:
     tiny = PICTURE[:32, :32]
     assert Degradation(scale=0.4, crf=35, jpeg_quality=(35, 35))([tiny])[0].shape == (32, 32, 3)
+
+
+def middle_levels(picture: np.ndarray) -> tuple[float, float, float, float]:
+    """Mean and spread of the luma of the middle half, and its red and blue away from grey."""
+    middle = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)[24:72, 24:72].astype(float)
+    return middle[..., 0].mean(), middle[..., 0].std(), middle[..., 1].mean() - 128, middle[..., 2].mean() - 128
+
+
+@pytest.mark.parametrize("light", [0.4, 0.7, 1.0])
+def test_levels_come_out_as_drawn_whatever_the_picture_had(light: float) -> None:
+    given = np.clip(PICTURE * light, 0, 255).astype(np.uint8)
+    out = Levels(luma_mean=120, luma_std=40, red=10, blue=-8)(given)
+    assert out.shape == given.shape and out.dtype == np.uint8
+    spread = middle_levels(given)[1]
+    assert middle_levels(out) == pytest.approx((120, min(40, 2 * spread), 10, -8), abs=4)
+
+
+def test_a_flat_picture_is_stretched_no_more_than_twice() -> None:
+    rng = np.random.default_rng(0)
+    flat = rng.normal(100, 5, (96, 96, 1)).repeat(3, axis=2).clip(0, 255).astype(np.uint8)
+    assert middle_levels(Levels(128, 60, 0, 0)(flat))[1] == pytest.approx(10, abs=1)
+    even = np.full((96, 96, 3), 60, np.uint8)
+    assert middle_levels(Levels(128, 60, 0, 0)(even))[:2] == pytest.approx((128, 0), abs=1)
+
+
+def test_equal_seeds_draw_equal_levels_within_what_faces_have() -> None:
+    draws = [Levels.draw(np.random.default_rng(seed)) for seed in range(50)]
+    assert draws[3] == Levels.draw(np.random.default_rng(3)) != draws[4]
+    assert all(80 <= d.luma_mean <= 165 and 32 <= d.luma_std <= 68 for d in draws)
+    assert all(0 <= d.red <= 24 and -22 <= d.blue <= 2 for d in draws)
