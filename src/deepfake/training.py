@@ -42,7 +42,7 @@ from deepfake.datasets import (
     content_digest,
     plan_pairs,
 )
-from deepfake.files import write_whole
+from deepfake.files import sha256_of, write_whole
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.sequences import SequenceClassifier
 
@@ -378,7 +378,8 @@ def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
     faces = tables.faces_of(list(learn["video_id"]))
     data = content_digest(learn[["video_id", "label", "original"]], faces[FACE_COLUMNS])
     settings = {name: value for name, value in section_values(config, "frames").items() if name != "validation_pairs"}
-    settings_digest = digest({"settings": settings, "fold": fold, "data": data})
+    settings_digest = digest({"settings": settings, "fold": fold, "data": data, "start": _origins(config)})
+    _forget_snapshots(folder, settings_digest)
     if finished(folder, settings_digest):
         log.info("frames %s: already trained", folder.name)
         return folder / CARD
@@ -399,6 +400,23 @@ def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
     if fold is not None and frames.validation_pairs:
         metrics |= _held_out(config, tables, videos[videos["fold"] == fold], averaged)
     return _save(folder, "frames", averaged, fold, settings_digest, metrics, about)
+
+
+def _origins(config: Config) -> list[str]:
+    """Digests of what a training starts from beside the tables: another run's weights, lists of photos and clips."""
+    frames = config.frames
+    found = [read_card(run_network(config.run_dir.parent, frames.start_run)).weights_sha256] if frames.start_run else []
+    lists = (frames.selfblend.photos_csv, frames.selfblend.groups_csv) if frames.selfblend else ()
+    paths = [config.path(path) for path in lists if path is not None]
+    return [*found, *(sha256_of(path) for path in paths if path.is_file())]
+
+
+def _forget_snapshots(folder: Path, settings_digest: str) -> None:
+    """Take away snapshots of an earlier training with other settings: they would be taken for this one's."""
+    if PartialState().is_main_process:
+        for path in sorted(folder.glob(f"{SNAPSHOT}*/{CARD}")):
+            if read_card(path).settings_digest != settings_digest:
+                path.unlink()
 
 
 def _learn_from(config: Config, learn: Any, faces: Any) -> tuple[Dataset[Any], Collate, dict[str, Any]]:
