@@ -11,8 +11,9 @@ from deepfake.cli import guarded, whole_number
 from deepfake.config import PROJECT_ROOT, load_config
 
 POOLINGS = {
-    "half mean, half top quarter": {},
+    "as set": {},
     "mean": {"top_weight": 0.0},
+    "half mean, half top quarter": {"top_weight": 0.5},
     "top quarter": {"top_weight": 1.0},
     "worst frame": {"top_weight": 1.0, "top_ratio": 1e-6},
 }
