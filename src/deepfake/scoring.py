@@ -182,6 +182,13 @@ def _probe(faces: pd.DataFrame, work_dir: Path, model: FrameClassifier, n_crops:
     return [crops.crop(i) for i in range(len(crops))]
 
 
+def open_scorer(config: Config, checkpoint: Path, faces: pd.DataFrame) -> FrameScorer:
+    """A finished frame model, ready to score; some of the faces' crops decide about its precision."""
+    model = load_model(checkpoint, "frames")
+    assert isinstance(model, FrameClassifier)
+    return FrameScorer(model, config.predict, _probe(faces, config.work_dir, model))
+
+
 def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iterator[FrameOutputs]:
     """Score faces, sorted by the table's key, by a finished frame model; parts scored before are read back.
 
@@ -197,34 +204,35 @@ def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iter
         part = faces.iloc[start:end].reset_index(drop=True)
         key = digest([weights_sha256, content_digest(part[PLACES]), config.predict.precision, config.predict.device])
         stem = checkpoint / "scored" / key[:24]
-        outputs = _read_part(stem, part)
-        if outputs is None:
-            if scorer is None:
-                model = load_model(checkpoint, "frames")
-                assert isinstance(model, FrameClassifier)
-                scorer = FrameScorer(model, config.predict, _probe(faces, config.work_dir, model))
+        found = read_outputs(stem, len(part))
+        if found is None:
+            scorer = scorer or open_scorer(config, checkpoint, faces)
             outputs = score_faces(scorer, part, config.work_dir, config.frames.loader_workers)
-            _write_array(stem.with_suffix(".features.npy"), outputs.features_ND)
-            _write_array(stem.with_suffix(".logits.npy"), outputs.logits_N)
+            write_outputs(stem, outputs.logits_N, outputs.features_ND)
+        else:
+            outputs = FrameOutputs(part, *found)
         bar.update(len(part))
         yield outputs
     bar.close()
 
 
-def _write_array(path: Path, array: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    write_whole(path, buffer.getvalue())
+def write_outputs(stem: Path, logits_N: np.ndarray, features_ND: np.ndarray) -> None:
+    """Keep logits and features in two files that begin like `stem`."""
+    for name, array in (("features", features_ND), ("logits", logits_N)):
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        write_whole(stem.with_suffix(f".{name}.npy"), buffer.getvalue())
 
 
-def _read_part(stem: Path, faces: pd.DataFrame) -> FrameOutputs | None:
+def read_outputs(stem: Path, n_crops: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """logits_N and features_ND of so many crops; None: not there, or not whole."""
     try:
         logits_N = np.load(stem.with_suffix(".logits.npy"), allow_pickle=False)
         # Mapped, not read: the features of the whole of DFDC are 8 GB a model.
         features_ND = np.load(stem.with_suffix(".features.npy"), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return FrameOutputs(faces, logits_N, features_ND) if len(logits_N) == len(features_ND) == len(faces) else None
+    return (logits_N, features_ND) if len(logits_N) == len(features_ND) == n_crops else None
 
 
 def track_features(outputs: FrameOutputs, labels: Mapping[str, int] | None = None) -> list[TrackFeatures]:
