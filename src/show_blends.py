@@ -1,6 +1,7 @@
 """Draw what learning by forging shows: a PNG with a row for each family of fakes.
 
 A row: the real picture, its fake, the mask, their difference, and both as the network sees them after damage.
+With --clip a row is a forged clip: six of its frames, below them what was changed.
 The pictures are of real people: look at the sheet, do not publish it.
 """
 
@@ -17,6 +18,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings with frames.selfblend")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="where the sheet goes")
     parser.add_argument("--pairs", type=int, default=1, metavar="N", help="rows of each family (1)")
+    parser.add_argument("--clip", action="store_true", help="forged clips, as stage 05 learns from them")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other pictures (0)")
     return parser.parse_args()
 
@@ -28,16 +30,20 @@ def main() -> None:
         raise UserError("wanted --pairs from 1, --seed from 0 and --out with the ending .png")
     config = load_config(args.config)
     from deepfake.files import write_whole
+    from deepfake.forged_tracks import show_pairs
     from deepfake.forgeries import FAMILIES
     from deepfake.mixture import read_mixture
-    from deepfake.report.contact_sheet import png, sheet
+    from deepfake.report.contact_sheet import clip_sheet, png, sheet
 
-    items = []
-    for number, family in enumerate(FAMILIES):
-        mixture = read_mixture(config, args.seed, {family: 1.0})
-        items += [mixture.make((number, pair)) for pair in range(args.pairs)]
-    write_whole(args.out, png(sheet(items)))
-    print(f"{len(items)} pairs of {len(FAMILIES)} families\n  -> {args.out}")
+    if args.clip:
+        picture = clip_sheet(show_pairs(config, args.pairs, args.seed))
+    else:
+        mixtures = [read_mixture(config, args.seed, {family: 1.0}) for family in FAMILIES]
+        picture = sheet([one.make((i, pair)) for i, one in enumerate(mixtures) for pair in range(args.pairs)])
+    write_whole(args.out, png(picture))
+    print(
+        f"{args.pairs * len(FAMILIES)} {'clips' if args.clip else 'pairs'} of {len(FAMILIES)} families\n  -> {args.out}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""A picture of what learning by forging shows: one row a fake, with its mask, its difference and its damage."""
+"""Pictures of what learning by forging shows: one row a fake, with its mask, its difference and its damage.
+
+Of clips: one row a forged clip, frames spread over its time above what was changed in them.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,48 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from deepfake.forged_tracks import Pair
 from deepfake.mixture import Made
 
 CELL_PX, GAP_PX, LABEL_PX = 224, 6, 24
 DIFFERENCE_GAIN = 4
 HEADINGS = ("real", "fake", "mask", f"difference x{DIFFERENCE_GAIN}", "real, as seen", "fake, as seen")
+CLIP_CELLS = len(HEADINGS)
+SHEET_PX = CLIP_CELLS * (CELL_PX + GAP_PX) + GAP_PX
 PAPER, INK = 215, (30, 30, 30)  # grey, so that a white mask shows its size
 
 
 def sheet(items: Sequence[Made]) -> np.ndarray:
     """All items' rows below a line of headings (HWC uint8 RGB); items without a mask have that cell empty."""
-    width = len(HEADINGS) * (CELL_PX + GAP_PX) + GAP_PX
-    headings = np.full((LABEL_PX, width, 3), PAPER, np.uint8)
+    headings = np.full((LABEL_PX, SHEET_PX, 3), PAPER, np.uint8)
     for column, heading in enumerate(HEADINGS):
         _write(headings, heading, GAP_PX + column * (CELL_PX + GAP_PX))
-    return np.vstack([headings, *(_row(made, width) for made in items)])
+    return np.vstack([headings, *(_row(made) for made in items)])
 
 
-def _row(made: Made, width: int) -> np.ndarray:
+def clip_sheet(clips: Sequence[tuple[str, Pair]]) -> np.ndarray:
+    """A row for each named clip (HWC uint8 RGB): frames of the fake, below them their differences to the real ones."""
+    return np.vstack([_clip_row(name, pair) for name, pair in clips])
+
+
+def _clip_row(name: str, pair: Pair) -> np.ndarray:
+    row = np.full((LABEL_PX + 2 * (CELL_PX + GAP_PX), SHEET_PX, 3), PAPER, np.uint8)
+    n_frames = len(pair.real)
+    shown = np.linspace(0, n_frames - 1, min(CLIP_CELLS, n_frames)).round().astype(int).tolist()
+    forged = ", ".join(str(place) for place in shown if pair.fake.forged_T[place]) or "none"
+    _write(row, f"{name}: its {pair.fake.name}; frames {', '.join(map(str, shown))}, forged {forged}", GAP_PX)
+    for column, place in enumerate(shown):
+        left = GAP_PX + column * (CELL_PX + GAP_PX)
+        difference = cv2.convertScaleAbs(cv2.absdiff(pair.real[place], pair.fake.frames[place]), alpha=DIFFERENCE_GAIN)
+        for line, cell in enumerate((pair.fake.frames[place], difference)):
+            top = LABEL_PX + line * (CELL_PX + GAP_PX)
+            row[top : top + CELL_PX, left : left + CELL_PX] = _fitted(cell)
+    return row
+
+
+def _row(made: Made) -> np.ndarray:
     real, fake = made.stored
-    row = np.full((LABEL_PX + CELL_PX + GAP_PX, width, 3), PAPER, np.uint8)
+    row = np.full((LABEL_PX + CELL_PX + GAP_PX, SHEET_PX, 3), PAPER, np.uint8)
     _write(row, f"{made.names[0]}: {made.names[1]}", GAP_PX)
     cells: list[np.ndarray | None] = [real, fake, None, None, *made.seen]
     if made.mask is not None:
