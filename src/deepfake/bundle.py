@@ -32,6 +32,7 @@ from deepfake.shards import read_crop
 
 FORMAT, FIRST_FORMAT = 2, 1
 HEADER = "detector"
+MAX_HALF_DIFFERENCE = 0.01  # logits; where half precision moves one by more, a detector is shipped in full
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,13 @@ def run_parts(config: Config, folds: int | None = None) -> list[Part]:
     ]
 
 
-def save_detector(path: Path, name: str, parts: Sequence[Part], stack: Stack, config: Config) -> None:
-    """Write networks and their stack as one file; the settings give extraction and pooling."""
+def save_detector(
+    path: Path, name: str, parts: Sequence[Part], stack: Stack, config: Config, half: bool = True
+) -> None:
+    """Write networks and their stack as one file; the settings give extraction and pooling.
+
+    `half`: in half precision.
+    """
     tensors: dict[str, Tensor] = {}
     networks: dict[str, Any] = {}
     for number, part in enumerate(parts):
@@ -86,7 +92,10 @@ def save_detector(path: Path, name: str, parts: Sequence[Part], stack: Stack, co
                 continue
             model = load_model(folder, kind)
             networks[f"{kind}.{number}"] = dict(vars(model)["settings"])
-            tensors |= {f"{kind}.{number}.{key}": _half(value) for key, value in model.state_dict().items()}
+            tensors |= {
+                f"{kind}.{number}.{key}": _half(value) if half else value.contiguous()
+                for key, value in model.state_dict().items()
+            }
     header = {
         "format": FORMAT,
         "name": name,
