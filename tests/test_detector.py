@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit
 from torch import nn
 
@@ -17,7 +18,8 @@ from deepfake.detector import Scored, VideoScorer, check_text, refuse_equal_scor
 from deepfake.ensemble import Stack
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.sequences import SequenceClassifier
-from deepfake.shards import encode_crop, write_shard
+from deepfake.scoring import FrameScorer
+from deepfake.shards import encode_crop, read_crop, write_shard
 from deepfake.submission import count_reasons
 from learning_data import face_row, one_thread, picture  # noqa: F401 - a fixture
 
@@ -84,9 +86,9 @@ def always(logit: float) -> FrameClassifier:
     return model
 
 
-def scorer(members: list[Member], **weights: float) -> VideoScorer:
+def scorer(members: list[Member], mirror: bool = False, **weights: float) -> VideoScorer:
     stack = Stack(tuple(weights), tuple(weights.values()), Calibration("none"), 0.5)
-    pooling = Ensemble(prior_frames=1.0, min_track_frames=3, small_face_px=40)
+    pooling = Ensemble(prior_frames=1.0, min_track_frames=3, small_face_px=40, mirror=mirror)
     return VideoScorer(Detector("d", members, stack, Extract(), pooling, {}), Predict(device="cpu", precision="fp32"))
 
 
@@ -114,6 +116,19 @@ def test_a_member_s_sequences_are_weighed_as_one_more_name(tmp_path: Path) -> No
     (verdict,) = scorer([member], a=0.5, sequences=1.0).score(tmp_path, faces_of(tmp_path, 3))
     assert verdict.frame_logits == pytest.approx([3.0] * 3)
     assert verdict.logit == pytest.approx(0.5 * 2 * 3 / 4 + 2)
+
+
+def test_a_mirrored_look_is_averaged_with_the_plain_one(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = FrameClassifier("test_efficientnet", 32).eval()
+    nn.init.normal_(model.head.weight, std=1.0)
+    faces = faces_of(tmp_path, 3)
+    (both,) = scorer([Member("a", model, None)], mirror=True, a=1.0).score(tmp_path, faces)
+    plain = FrameScorer(model, Predict(device="cpu", precision="fp32"))
+    crops = [read_crop(tmp_path, face["shard"], face["offset"], face["size"]) for face in faces]
+    looks = [plain.crops([crop[:, ::step] for crop in crops])[0] for step in (1, -1)]
+    assert not np.allclose(*looks)
+    assert both.frame_logits == pytest.approx(np.mean(looks, axis=0), abs=1e-4)
 
 
 def test_a_video_is_as_fake_as_its_worst_credible_track(tmp_path: Path) -> None:

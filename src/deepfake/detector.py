@@ -75,6 +75,8 @@ class VideoScorer:
         of_tracks = []
         for name, scorer, sequences in self.members:
             logits_T, features_TD = scorer.crops(crops)
+            if self.detector.ensemble.mirror:
+                logits_T = (logits_T + scorer.mirrored().crops(crops)[0]) / 2
             per_frame.setdefault(name, []).append(logits_T.astype(np.float64))
             if sequences is not None:
                 inputs = [part.to(self.device) for part in pad_tracks([(features_TD, logits_T)])]
