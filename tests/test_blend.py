@@ -65,7 +65,7 @@ def test_outlines_are_symmetric_closed_and_hold_the_points_they_should() -> None
         for p in blend.CANONICAL_POINTS.tolist()
     ]
     assert min(inside) > 0
-    with pytest.raises(ValueError, match="face, inner, mouth"):
+    with pytest.raises(ValueError, match="face, inner, eyes, mouth"):
         blend.outline_points("ear")
 
 

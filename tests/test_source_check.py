@@ -67,7 +67,8 @@ def test_forged_clips_of_the_same_qualities_as_the_reals_are_not_told_apart_by_t
 def test_damage_hides_much_of_a_source_that_gives_itself_away_without_it(tmp_path: Path) -> None:
     """The control: reals all of some sources, fakes all of others."""
     only_forged = {"photo_share": 0.0, "clip_share": 0.0, "forged_share": 1.0}
-    plain = aucs(mixed(tmp_path / "plain", GOOD, BAD, degradation=0.0, **only_forged), 100)["forged"]
+    undamaged = {"forged_degradation": 0.0, "equal_levels": 0.0}
+    plain = aucs(mixed(tmp_path / "plain", GOOD, BAD, **undamaged, **only_forged), 100)["forged"]
     damaged = aucs(mixed(tmp_path / "damaged", GOOD, BAD, **only_forged), 100)["forged"]
     assert plain > 0.95
     assert damaged < 0.85
