@@ -5,10 +5,9 @@ logits; log loss, ECE and the inconclusive share of probabilities fitted on the 
 """
 
 import argparse
-from pathlib import Path
 
-from deepfake.cli import guarded, whole_number
-from deepfake.config import PROJECT_ROOT, load_config
+from deepfake.cli import guarded, trial_parser, whole_number
+from deepfake.config import load_config
 
 POOLINGS = {
     "as set": {},
@@ -20,15 +19,10 @@ POOLINGS = {
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings: extraction and ensemble")
-    parser.add_argument("--run", action="append", required=True, metavar="NAME[/STEP]", help="may be given repeatedly")
-    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
-    parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
+    parser = trial_parser(__doc__)
     parser.add_argument("--frames", type=whole_number, nargs="+", default=[32], metavar="N", help="a track's (32)")
     parser.add_argument("--pooling", choices=["all"], help="a line for every way to pool frames")
     parser.add_argument("--flip", action="store_true", help="mean with the mirrored crops")
-    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
     return parser.parse_args()
 
 

@@ -6,20 +6,14 @@ Write the model card data/weights/<name>.md beside it: sources, terms, recipe, f
 """
 
 import argparse
-from pathlib import Path
 
-from deepfake.cli import file_stem, guarded
+from deepfake.cli import file_stem, guarded, trial_parser
 from deepfake.config import PROJECT_ROOT, load_config
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings: extraction and ensemble")
-    parser.add_argument("--run", action="append", required=True, metavar="NAME[/STEP]", help="may be given repeatedly")
-    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
-    parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
+    parser = trial_parser(__doc__)
     parser.add_argument("--name", type=file_stem, required=True, help="name of the file in data/weights")
-    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
     return parser.parse_args()
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepfake import tables, trials
+from deepfake import detector, tables, trials
 from deepfake.checkpoints import save_model
 from deepfake.config import Config, Ensemble, Extract, UserError
 from deepfake.evaluation import Labelled
@@ -266,7 +266,7 @@ def test_clips_of_one_name_in_two_folders_keep_their_own_faces(tmp_path: Path, m
         for video in videos:
             yield {}, [face_row(video.video_id, 0, f, (0, 0, 9, 9)) for f in (1, 0)]
 
-    monkeypatch.setattr(trials, "probe_videos", probed)
+    monkeypatch.setattr(detector, "probe_videos", probed)
     monkeypatch.setattr(trials, "extract_videos", extracted)
     found = read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path)
     assert dict(zip(found.video_ids, found.labels.tolist(), strict=True)) == {"fake/x.mp4": 1, "real/x.mp4": 0}

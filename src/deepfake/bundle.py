@@ -68,12 +68,11 @@ class Detector:
     about: dict[str, Any]
 
 
-def run_parts(config: Config, folds: int | None = None) -> list[Part]:
-    """The networks of a run's first `folds` folds; None: of all."""
-    numbers = range(config.folds.n_folds if folds is None else folds)
+def run_parts(config: Config) -> list[Part]:
+    """The networks of all folds of a run."""
     return [
         Part("frames", config.run_dir / "frames" / f"fold{fold}", config.run_dir / "sequences" / f"fold{fold}")
-        for fold in numbers
+        for fold in range(config.folds.n_folds)
     ]
 
 

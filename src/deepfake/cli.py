@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from deepfake.config import NAME, Config, UserError, load_config, section_values
+from deepfake.config import NAME, PROJECT_ROOT, Config, UserError, load_config, section_values
 from deepfake.stages import STAGES, Stage, alone, check_inputs, is_current, note_done
 
 EXIT_USER, EXIT_STOPPED = 2, 130
@@ -36,6 +36,17 @@ def stage_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--run", metavar="NAME", help="name of the run, instead of the settings file's")
     parser.add_argument("--limit", type=whole_number, metavar="N", help="work on N videos only, spread over all")
     parser.add_argument("--force", action="store_true", help="do it again even if it is up to date")
+    return parser
+
+
+def trial_parser(description: str | None) -> argparse.ArgumentParser:
+    """The flags of commands that measure networks on labelled clips they never learnt from."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings: extraction and ensemble")
+    parser.add_argument("--run", action="append", required=True, metavar="NAME[/STEP]", help="may be given repeatedly")
+    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
+    parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
+    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
     return parser
 
 

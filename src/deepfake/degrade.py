@@ -20,6 +20,11 @@ from deepfake.clips import REPEATABLE
 WAYS = (cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
+def to_levels(values: np.ndarray) -> np.ndarray:
+    """Values of any size as uint8, rounded and cut to 0..255."""
+    return np.asarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
+
+
 def jpeg_round_trip(picture_HWC: np.ndarray, quality: int, full_colour: bool = False) -> np.ndarray:
     """The picture (uint8 RGB) written as JPEG and read again; `full_colour`: 4:4:4 instead of 4:2:0."""
     factor = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if full_colour else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
@@ -86,7 +91,7 @@ class Levels:
         ycc[..., 0] = (ycc[..., 0] - mean[0]) * gain + self.luma_mean
         ycc[..., 1] += 128 + self.red - mean[1]
         ycc[..., 2] += 128 + self.blue - mean[2]
-        return np.asarray(cv2.cvtColor(np.clip(ycc + 0.5, 0, 255).astype(np.uint8), cv2.COLOR_YCrCb2RGB))
+        return np.asarray(cv2.cvtColor(to_levels(ycc), cv2.COLOR_YCrCb2RGB))
 
 
 @dataclass(frozen=True)
@@ -158,12 +163,12 @@ class Degradation:
             frame_HWC = cv2.addWeighted(frame_HWC, 1 + self.sharpen, blurred, -self.sharpen, 0)
         if self.gain != (1.0, 1.0, 1.0) or self.gamma != 1.0:
             levels = 255 * (np.arange(256, dtype=np.float32) / 255) ** self.gamma
-            table = np.clip(levels[:, None] * np.array(self.gain, np.float32) + 0.5, 0, 255).astype(np.uint8)
+            table = to_levels(levels[:, None] * np.array(self.gain, np.float32))
             frame_HWC = cv2.LUT(frame_HWC, table[:, None, :])
         if self.saturation != 1.0:
             grey = cv2.cvtColor(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
             frame_HWC = cv2.addWeighted(frame_HWC, self.saturation, grey, 1 - self.saturation, 0)
         if self.noise_std is not None:
             noise = noises.standard_normal(frame_HWC.shape, np.float32)
-            frame_HWC = np.clip(frame_HWC + self.noise_std * noise + 0.5, 0, 255).astype(np.uint8)
+            frame_HWC = to_levels(frame_HWC + self.noise_std * noise)
         return np.asarray(frame_HWC)

@@ -143,6 +143,12 @@ def probe_videos(paths: dict[str, Path], cache_dir: Path) -> Iterator[dict[str, 
         yield row
 
 
+def readable_videos(paths: dict[str, Path], cache_dir: Path) -> tuple[dict[str, dict[str, Any]], list[Video]]:
+    """Probed rows of all files by video_id, and the videos that can be read, in their order."""
+    rows = {row["video_id"]: row for row in probe_videos(paths, cache_dir)}
+    return rows, [Video(v, paths[v], row["sha256"]) for v, row in sorted(rows.items()) if row["status"] == "ok"]
+
+
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         value = json.loads(path.read_text())
@@ -156,8 +162,7 @@ def score_videos(
 ) -> Iterator[Scored]:
     """Yield the result of each video as it is done; crops are kept below `cache_dir`, so a stopped run goes on."""
     settings = detector.extract.model_copy(update={"workers": workers})
-    rows = {row["video_id"]: row for row in probe_videos(paths, cache_dir)}
-    videos = [Video(v, paths[v], row["sha256"]) for v, row in sorted(rows.items()) if row["status"] == "ok"]
+    rows, videos = readable_videos(paths, cache_dir)
     scorer: VideoScorer | None = None
     for video_id, row in sorted(rows.items()):
         if row["status"] != "ok":

@@ -113,6 +113,14 @@ def match(scores: Mapping[str, float], labelled: Sequence[Labelled]) -> Matched:
     )
 
 
+def pair(names: Iterable[str], labelled: Sequence[Labelled]) -> tuple[list[tuple[Labelled, str]], list[str]]:
+    """Labelled videos with the one of `names` each belongs to, by the rules of `match`; and names without a label."""
+    known = list(names)
+    # Numbers in place of scores: they say which name a label was matched to.
+    found = match({name: float(number) for number, name in enumerate(known)}, labelled)
+    return [(video, known[int(number)]) for video, number in zip(found.videos, found.p, strict=True)], found.unlabelled
+
+
 def evaluate(matched: Matched, group_columns: Sequence[str], settings: Validation, clip_p: float) -> dict[str, Any]:
     """Every metric of the whole and of each value of each group column, as plain values for JSON.
 

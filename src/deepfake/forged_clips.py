@@ -15,6 +15,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from deepfake.blend import FaceClip, eye_distance_px, smooth_in_time
+from deepfake.degrade import to_levels
 from deepfake.forgeries import FAMILIES, Face, Forged, Material, draw_family
 
 SMOOTH_S = 0.05  # of the landmarks, as far as frames stand that close
@@ -61,10 +62,6 @@ def wander(rng: np.random.Generator, n_frames: int, *shape: int) -> np.ndarray:
     return np.asarray(gaussian_filter1d(noise, DRIFT_FRAMES, axis=0, mode="wrap") / spread)
 
 
-def _levels(values: np.ndarray) -> np.ndarray:
-    return np.asarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
-
-
 Unsteady = Callable[[Forged, float], np.ndarray]  # a forged frame and the face's eye distance: the frame anew
 
 
@@ -78,7 +75,7 @@ def _flicker(rng: np.random.Generator, n_frames: int) -> list[Unsteady]:
             del unit_px
             height, width = forged.mask.shape
             gain = cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-            return _levels(forged.picture * (1 + forged.mask[..., None] * gain))
+            return to_levels(forged.picture * (1 + forged.mask[..., None] * gain))
 
         return apply
 
@@ -98,7 +95,7 @@ def _shake(rng: np.random.Generator, n_frames: int) -> list[Unsteady]:
             )
             # All of a patch that is blended in by half moves, not half of it.
             inside = np.minimum(forged.mask / max(float(forged.mask.max()), 1e-3), 1)[..., None]
-            return _levels(forged.picture + inside * (moved.astype(np.float32) - forged.picture))
+            return to_levels(forged.picture + inside * (moved.astype(np.float32) - forged.picture))
 
         return apply
 

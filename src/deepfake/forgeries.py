@@ -29,7 +29,7 @@ from deepfake.blend import (
     sample_through,
     seamless,
 )
-from deepfake.degrade import jpeg_round_trip
+from deepfake.degrade import jpeg_round_trip, to_levels
 
 BLEND_RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 UNIT_PX = MASK_PX / CANONICAL_SPAN
@@ -143,7 +143,7 @@ def change_colour(picture_HWC: np.ndarray, rng: np.random.Generator, strength: f
     values = grey + saturation * (values - grey)
     mean = float(values.mean())
     contrast, brightness = 1 + strength * rng.uniform(-0.1, 0.1, 2)
-    return _levels((values - mean) * contrast + mean * brightness)
+    return to_levels((values - mean) * contrast + mean * brightness)
 
 
 def change_sharpness(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -189,7 +189,7 @@ def _guided(picture_HWC: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
     mean = cv2.blur(values, size)
     variance = cv2.blur(values * values, size) - mean * mean
     slope = variance / (variance + epsilon)
-    return _levels(255 * (cv2.blur(slope, size) * values + cv2.blur(mean * (1 - slope), size)))
+    return to_levels(255 * (cv2.blur(slope, size) * values + cv2.blur(mean * (1 - slope), size)))
 
 
 def coarse_grid(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -199,7 +199,7 @@ def coarse_grid(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray
     tile -= tile.mean((0, 1))
     height, width = picture_HWC.shape[:2]
     pattern = np.tile(tile, (height // period + 1, width // period + 1, 1))[:height, :width]
-    return _levels(picture_HWC + rng.uniform(0.8, 3.5) * pattern)
+    return to_levels(picture_HWC + rng.uniform(0.8, 3.5) * pattern)
 
 
 def rebuilt_look(face: Face, material: Material, rng: np.random.Generator) -> tuple[np.ndarray, str]:
@@ -223,10 +223,6 @@ def rebuilt_look(face: Face, material: Material, rng: np.random.Generator) -> tu
     return np.asarray(look), name
 
 
-def _levels(values: np.ndarray) -> np.ndarray:
-    return np.asarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
-
-
 # --- Putting together ----------------------------------------------------------------------------
 
 
@@ -239,7 +235,7 @@ def _mix(face: Face, patch: np.ndarray, mask: np.ndarray, region: Region, family
     """`patch` over `region` of the picture by `mask`, both of the region's size."""
     result = face.picture.copy()
     below = region.of(face.picture).astype(np.float32)
-    region.of(result)[:] = _levels(below + mask[..., None] * (patch.astype(np.float32) - below))
+    region.of(result)[:] = to_levels(below + mask[..., None] * (patch.astype(np.float32) - below))
     whole = np.zeros(face.picture.shape[:2], np.float32)
     region.of(whole)[:] = np.minimum(mask, 1)  # OpenCV interpolates to a little more
     return Forged(result, whole, family)
@@ -285,7 +281,7 @@ def _like_changed(picture: np.ndarray, inside: np.ndarray, changed: np.ndarray, 
     reach = max(min(height, width) // 10, 2)
     fade = np.clip(cv2.GaussianBlur(_distance(height, width), (0, 0), reach / 3) / reach, 0, 1)[..., None]
     result = picture.copy()
-    region.of(result)[:] = _levels(inside + fade * (changed.astype(np.float32) - inside))
+    region.of(result)[:] = to_levels(inside + fade * (changed.astype(np.float32) - inside))
     return result
 
 
@@ -343,7 +339,7 @@ def resynthesised_surroundings(face: Face, material: Material, rng: np.random.Ge
     region.of(whole)[:] = np.minimum(mask, 1)
     picture = face.picture.astype(np.float32)
     mixed = look + whole[..., None] * (picture - look)
-    return Forged(_levels(mixed), 1 - whole, f"surroundings/{name}")
+    return Forged(to_levels(mixed), 1 - whole, f"surroundings/{name}")
 
 
 def lip_sync(face: Face, material: Material, rng: np.random.Generator) -> Forged:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from deepfake.clips import write_clip
 from deepfake.config import Robustness, UserError, digest, result_values
 from deepfake.distortions import Distortion
-from deepfake.evaluation import Labelled, match
+from deepfake.evaluation import Labelled, pair
 from deepfake.files import sha256_of, write_whole
 from deepfake.index import find_videos, video_id_of
 from deepfake.video import sample
@@ -80,14 +80,11 @@ def gather(folder: Path, labelled: Sequence[Labelled], limit: int | None) -> Mat
     if limit is not None and limit < 2:
         raise UserError(f"--limit {limit}: wanted at least 2, a real and a fake")
     by_id = {video_id_of(path, folder): path for path in find_videos(folder)}
-    ids = list(by_id)
-    joined = match({video_id: float(number) for number, video_id in enumerate(ids)}, labelled)
-    id_of = {video.name: ids[int(number)] for video, number in zip(joined.videos, joined.p, strict=True)}
-    if joined.unlabelled:
-        log.warning(
-            "%d videos have no label and are left out, the first %r", len(joined.unlabelled), joined.unlabelled[0]
-        )
-    videos = spread(joined.videos, limit)
+    pairs, unlabelled = pair(by_id, labelled)
+    id_of = {video.name: video_id for video, video_id in pairs}
+    if unlabelled:
+        log.warning("%d videos have no label and are left out, the first %r", len(unlabelled), unlabelled[0])
+    videos = spread([video for video, _ in pairs], limit)
     paths = {video.name: by_id[id_of[video.name]] for video in videos}
     return Material(videos, paths, {name: sha256_of(path) for name, path in paths.items()})
 

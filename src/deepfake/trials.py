@@ -26,10 +26,10 @@ from deepfake.calibration import inconclusive_band
 from deepfake.checkpoints import load_model, read_card
 from deepfake.config import Config, Ensemble, Extract, UserError, Validation, digest
 from deepfake.datasets import content_digest
-from deepfake.detector import probe_videos
+from deepfake.detector import readable_videos
 from deepfake.ensemble import Stack, fit_stack
 from deepfake.evaluation import Labelled, Matched
-from deepfake.extraction import Video, extract_videos
+from deepfake.extraction import extract_videos
 from deepfake.files import write_whole
 from deepfake.index import find_videos, video_id_of
 from deepfake.models.frames import FrameClassifier
@@ -69,13 +69,9 @@ class Clips:
 def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path) -> Clips:
     """Find the faces of every video below a folder that has a label; crops found before are read back."""
     paths = {video_id_of(path, folder): path for path in find_videos(folder)}
-    video_ids = list(paths)
-    # Numbers in place of scores: they say which video a label was matched to.
-    matched = evaluation.match({v: float(i) for i, v in enumerate(video_ids)}, evaluation.read_labels(labels_csv))
-    video_ids = [video_ids[int(i)] for i in matched.p]
-    paths = {video_id: paths[video_id] for video_id in sorted(video_ids)}
-    rows = {row["video_id"]: row for row in probe_videos(paths, cache_dir)}
-    videos = [Video(v, paths[v], row["sha256"]) for v, row in sorted(rows.items()) if row["status"] == "ok"]
+    pairs, _ = evaluation.pair(paths, evaluation.read_labels(labels_csv))
+    paths = {video_id: paths[video_id] for video_id in sorted(video_id for _, video_id in pairs)}
+    _, videos = readable_videos(paths, cache_dir)
     found: list[dict[str, Any]] = []
     for _, faces in tqdm(extract_videos(videos, cache_dir, extract), total=len(videos), desc="faces", disable=None):
         found += faces
@@ -83,7 +79,7 @@ def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path
         raise UserError(f"clips {str(folder)!r}: no face in any of {len(paths)} videos, so there is nothing to measure")
     table = pd.DataFrame(found, columns=tables.FACES.schema.names)
     table = table.sort_values(["video_id", "track", "frame_index"], kind="stable").reset_index(drop=True)
-    return Clips(table, matched.videos, video_ids, cache_dir)
+    return Clips(table, [video for video, _ in pairs], [video_id for _, video_id in pairs], cache_dir)
 
 
 def some_frames(faces: pd.DataFrame, n_frames: int) -> pd.DataFrame:
