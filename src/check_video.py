@@ -43,8 +43,8 @@ def main() -> None:
     if args.probe:
         return describe(args.video)
     from deepfake.bundle import find_weights, load_detector
-    from deepfake.detector import check_text, check_video
     from deepfake.files import sha256_of, write_whole
+    from deepfake.verdict import check_text, check_video
 
     weights = args.weights or find_weights(PROJECT_ROOT / "data/weights")
     found = check_video(args.video, load_detector(weights), sha256_of(weights), args.cache)

@@ -34,6 +34,7 @@ LAYERS = (
     {"evaluation"},
     {"report", "report.plots", "report.validation", "report.contact_sheet", "submission", "bundle"},
     {"decision", "detector"},
+    {"verdict"},
     {"trials"},
     {"robustness"},
     {"report.robustness"},
