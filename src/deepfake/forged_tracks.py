@@ -222,7 +222,7 @@ class _Work:
         return list(self._split(tracks, version, notes, outputs))
 
     def _make(self, tracks: Sequence[RealTrack], version: int, bar: tqdm[Any]) -> tuple[list[Note], Outputs]:
-        self.scorer = self.scorer or open_scorer(self.config, self.checkpoint, self.faces)
+        self.scorer = self.scorer or open_scorer(self.checkpoint, self.config.predict, self.faces, self.config.work_dir)
         notes: list[Note] = []
         outputs: list[Outputs] = []
         for track in tracks:

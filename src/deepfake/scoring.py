@@ -182,11 +182,11 @@ def _probe(faces: pd.DataFrame, work_dir: Path, model: FrameClassifier, n_crops:
     return [crops.crop(i) for i in range(len(crops))]
 
 
-def open_scorer(config: Config, checkpoint: Path, faces: pd.DataFrame) -> FrameScorer:
+def open_scorer(checkpoint: Path, predict: Predict, faces: pd.DataFrame, work_dir: Path) -> FrameScorer:
     """A finished frame model, ready to score; some of the faces' crops decide about its precision."""
     model = load_model(checkpoint, "frames")
     assert isinstance(model, FrameClassifier)
-    return FrameScorer(model, config.predict, _probe(faces, config.work_dir, model))
+    return FrameScorer(model, predict, _probe(faces, work_dir, model))
 
 
 def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iterator[FrameOutputs]:
@@ -206,7 +206,7 @@ def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iter
         stem = checkpoint / "scored" / key[:24]
         found = read_outputs(stem, len(part))
         if found is None:
-            scorer = scorer or open_scorer(config, checkpoint, faces)
+            scorer = scorer or open_scorer(checkpoint, config.predict, faces, config.work_dir)
             outputs = score_faces(scorer, part, config.work_dir, config.frames.loader_workers)
             write_outputs(stem, outputs.logits_N, outputs.features_ND)
         else:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from deepfake import evaluation, tables
 from deepfake.aggregate import draw_to_prior, track_logits, video_logits
 from deepfake.calibration import inconclusive_band
-from deepfake.checkpoints import load_model, read_card
+from deepfake.checkpoints import read_card
 from deepfake.config import Config, Ensemble, Extract, UserError, Validation, digest
 from deepfake.datasets import content_digest
 from deepfake.detector import readable_videos
@@ -32,8 +32,7 @@ from deepfake.evaluation import Labelled, Matched
 from deepfake.extraction import extract_videos
 from deepfake.files import write_whole
 from deepfake.index import find_videos, video_id_of
-from deepfake.models.frames import FrameClassifier
-from deepfake.scoring import PLACES, FrameScorer, score_faces
+from deepfake.scoring import PLACES, open_scorer, score_faces
 from deepfake.training import LOG, SNAPSHOT
 
 log = logging.getLogger(__name__)
@@ -101,9 +100,7 @@ def frame_scores(checkpoint: Path, clips: Clips, config: Config, n_frames: int, 
     try:
         return scores.assign(logit=np.load(path, allow_pickle=False))
     except (OSError, ValueError):
-        model = load_model(checkpoint, "frames")
-    assert isinstance(model, FrameClassifier)
-    scorer = FrameScorer(model, config.predict)
+        scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir)
     passes = [scorer, scorer.mirrored()] if mirror else [scorer]
     logits = np.mean([score_faces(one, faces, clips.cache_dir).logits_N for one in passes], axis=0)
     buffer = io.BytesIO()
