@@ -6,7 +6,7 @@ OUT ?= predictions.csv
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all predict check detector bench bench-tracks lint
+.PHONY: help setup demo test test-all predict check detector bench bench-tracks lint chromium
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,11 +23,15 @@ demo: $(VENV)/.made ## Real clips -> demo data -> eight stages -> submissions/de
 	$(PY) src/build_demo_data.py
 	$(PY) src/run_stages.py --config configs/demo.yaml
 
-test: lint ## Lint, types and tests (CI=1 adds the slow ones)
-	$(PY) -m pytest $(if $(CI),,-m "not slow")
+test: lint $(if $(CI),chromium) ## Lint, types and tests (CI=1 adds the slow ones)
+	$(PY) -m pytest -rs $(if $(CI),,-m "not slow")
 
 test-all: lint ## All tests
-	$(PY) -m pytest
+	$(PY) -m pytest -rs
+
+# A machine of CI has no browser. Where none can be had, the tests of pages are skipped and say why.
+chromium:
+	@command -v chromium || command -v google-chrome || ( test "$$(id -u)" = 0 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium ) || echo 'no Chromium: the tests of pages will be skipped' >&2
 
 predict: $(VENV)/.made ## VIDEOS=<folder> [OUT=<csv>]: one row per video file
 	@test -n "$(VIDEOS)" || { echo 'make predict: say which folder: make predict VIDEOS=<folder> [OUT=<csv>]' >&2; exit 2; }
