@@ -1,4 +1,4 @@
-"""Chromium through playwright, for tests of pages: it notes every fault and every request, and lets none leave the disk.
+"""Chromium through playwright for tests of pages: notes every fault and every request, and lets none leave the disk.
 
 `CHROMIUM` is None where there is no browser; mark tests with `needs_browser`.
 """
