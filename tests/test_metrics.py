@@ -214,3 +214,25 @@ def test_roc_curve_runs_from_corner_to_corner() -> None:
 def test_wrong_arrays_are_told_in_words(labels: list[int], p: list[float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         metrics.log_loss(np.array(labels), np.array(p))
+
+
+def test_a_difference_of_two_detectors_is_paired_by_group() -> None:
+    labels, p = scores(200)
+    groups = np.arange(200) // 2
+    better = np.clip(p + np.where(labels == 1, 0.05, -0.05), 0.01, 0.99)
+    found = metrics.measure_difference(labels, better, p, groups, SETTINGS, 0.01)["brier"]
+    alone = metrics.measure(labels, p, groups, SETTINGS, 0.01)["brier"]
+    assert found.value == pytest.approx(metrics.brier(labels, better) - metrics.brier(labels, p))
+    assert found.low is not None and found.high is not None and found.low < found.value < found.high < 0
+    assert alone.low is not None and alone.high is not None
+    assert found.high - found.low < alone.high - alone.low
+
+
+def test_a_difference_from_oneself_is_nothing_and_one_from_an_infinite_loss_is_told() -> None:
+    labels, p = scores(40)
+    same = metrics.measure_difference(labels, p, p, np.arange(40), SETTINGS, 0.01)["roc_auc"]
+    assert (same.value, same.low) == (0, None)
+    sure = np.where(np.arange(40) == int(np.flatnonzero(labels)[0]), 0.0, np.clip(p, 0.1, 0.9))
+    other = metrics.measure_difference(labels, sure, np.clip(p, 0.1, 0.9), np.arange(40), SETTINGS, 0.01)
+    assert other["log_loss"].value is None and "infinite" in str(other["log_loss"].reason)
+    assert other["log_loss_clipped"].value is not None
