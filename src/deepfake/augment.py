@@ -10,27 +10,37 @@ import os
 import random
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-# Set before the import below: albumentations asks the network for newer versions while it is imported.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
-import albumentations as A
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    import albumentations as A
 
 GRID = 14  # rows and columns on which masks are learnt: a sixteenth of 224 px
 
 
+def _library() -> Any:
+    """albumentations, when it is first needed: scoring does without it, and without the second it takes to import."""
+    # It asks the network for newer versions while it is imported.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    return albumentations
+
+
 def strict(transform: str, **arguments: object) -> A.BasicTransform:
     """An albumentations transform by name; unknown arguments, a mere warning over there, are errors."""
-    if not hasattr(A, transform):
-        raise ValueError(f"albumentations {A.__version__} has no transform {transform!r}")
+    library = _library()
+    if not hasattr(library, transform):
+        raise ValueError(f"albumentations {library.__version__} has no transform {transform!r}")
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*not valid for transform.*")
         try:
-            return getattr(A, transform)(**arguments)
+            return getattr(library, transform)(**arguments)
         except UserWarning as warning:
-            raise ValueError(f"albumentations {A.__version__}: {warning}; the defaults would be used") from None
+            raise ValueError(f"albumentations {library.__version__}: {warning}; the defaults would be used") from None
 
 
 def _changes() -> list[A.BasicTransform]:
@@ -44,7 +54,7 @@ def _changes() -> list[A.BasicTransform]:
         strict(
             "ColorJitter", brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=(-0.03, 0.03), p=0.5,
         ),
-        A.OneOf(
+        _library().OneOf(
             [
                 strict("Downscale", scale_range=(0.5, 0.9), interpolation_pair=steps),
                 strict("GaussianBlur", blur_limit=0, sigma_limit=(0.3, 1.2)),
@@ -85,7 +95,7 @@ class TrainTransform:
 
     def __init__(self, input_px: int) -> None:
         self.input_px = input_px
-        self.changes = A.Compose(_changes())
+        self.changes: A.Compose = _library().Compose(_changes())
 
     def __call__(self, crops: Sequence[np.ndarray], seed: Sequence[int]) -> list[np.ndarray]:
         """Change all crops (HWC uint8 RGB) by one draw; equal seeds give equal pictures."""
