@@ -32,6 +32,7 @@ LAYERS = (
     {"aggregate", "calibration"},
     {"ensemble"},
     {"evaluation"},
+    {"ensemble_table"},
     {"report", "report.plots", "report.validation", "report.contact_sheet", "submission", "bundle"},
     {"decision", "detector"},
     {"verdict"},

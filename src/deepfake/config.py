@@ -253,6 +253,13 @@ class Ensemble(Settings):
         "videos without a score. null: as among the training videos.",
     )
     stack_l2: float = Field(1.0, gt=0, le=1e6, description="Pull of the stack's weights towards equal ones.")
+    drop_margin: float | None = Field(
+        0.002,
+        ge=0,
+        le=1,
+        description="A member stays only if the out-of-fold log loss is higher by more than this without it; null: all "
+        "stay.",
+    )
     calibration: Literal["none", "temperature", "platt"] = Field("platt", description="Fitted out of fold.")
     error_rate: float = Field(
         0.1, gt=0, lt=1, description="Share of wrong verdicts the inconclusive band allows, for reals and for fakes."

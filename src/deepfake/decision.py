@@ -14,6 +14,7 @@ from deepfake.aggregate import draw_to_prior, track_logits
 from deepfake.calibration import inconclusive_band
 from deepfake.config import Config, UserError
 from deepfake.ensemble import ENSEMBLE, Stack, fallback_reasons, fit_stack, member_table, out_of_fold, score_rows
+from deepfake.ensemble_table import Evidence
 from deepfake.files import current_commit, sha256_of, write_whole
 from deepfake.submission import Submission, count_reasons, make_submission, read_sample, write_submission
 
@@ -57,20 +58,37 @@ class Decision:
     def summary(self) -> dict[str, Any]:
         """Counts for the stage's last line."""
         weights = zip(self.stack.members, self.stack.weights, strict=True)
+        dropped = {name for name, _ in self.stack.dropped}
         return {
             "rows": len(self.submission.names),
             "fallbacks": count_reasons(self.submission.fallbacks) or 0,
-            "weights": " ".join(f"{name} {weight:.2f}" for name, weight in weights),
+            "weights": " ".join(f"{name} {weight:.2f}" for name, weight in weights if name not in dropped),
+            **({"dropped": " ".join(sorted(dropped))} if dropped else {}),
         }
 
 
 def member_tracks(config: Config, name: str) -> pd.DataFrame:
     """Track logits of all members, out of fold (`oof`) or of the test videos (`test`)."""
     frames = tables.read(tables.FRAME_SCORES, config.run_dir / f"frames_{name}.parquet")
-    sequences = tables.read(tables.TRACK_SCORES, config.run_dir / f"sequences_{name}.parquet")
-    both = pd.concat([track_logits(frames, config.ensemble), sequences], ignore_index=True)
+    heads = [tables.read(tables.TRACK_SCORES, config.run_dir / f"{h}_{name}.parquet") for h in config.sequences.heads]
+    every = pd.concat([track_logits(frames, config.ensemble), *heads], ignore_index=True)
     faces = tables.read(tables.FACES, config.work_dir / "faces.parquet")
-    return draw_to_prior(both, faces[faces["video_id"].isin(set(both["video_id"]))], config.ensemble)
+    return draw_to_prior(every, faces[faces["video_id"].isin(set(every["video_id"]))], config.ensemble)
+
+
+def out_of_fold_table(config: Config) -> tuple[pd.DataFrame, Evidence]:
+    """The members' table of the training videos (`ensemble.member_table`), and the same as evidence about members."""
+    videos = tables.read(tables.VIDEOS, config.work_dir / "videos.parquet")
+    folds = tables.read(tables.FOLDS, config.work_dir / "folds.parquet")
+    known = folds.merge(videos[["video_id", "label"]], on="video_id").set_index("video_id")
+    table = member_table(member_tracks(config, "oof"), config.ensemble)
+    if not len(table):
+        raise UserError("no training video has a face, so nothing can be fitted; look at extractions.parquet")
+    truth = known.loc[table.index]
+    members = tuple(name for name in table.columns if name not in ("n_faces", "n_tracks"))
+    logits = table[list(members)].to_numpy(float)
+    labels, fold_of = truth["label"].to_numpy(int), truth["fold"].to_numpy(int)
+    return table, Evidence(members, logits, labels, fold_of, truth["group"].tolist())
 
 
 def decide(config: Config) -> Decision:
@@ -78,18 +96,13 @@ def decide(config: Config) -> Decision:
     videos = tables.read(tables.VIDEOS, config.work_dir / "videos.parquet")
     extractions = tables.read(tables.EXTRACTIONS, config.work_dir / "extractions.parquet")
     folds = tables.read(tables.FOLDS, config.work_dir / "folds.parquet")
-    known = folds.merge(videos[["video_id", "label"]], on="video_id").set_index("video_id")
-    table = member_table(member_tracks(config, "oof"), config.ensemble)
-    members = [name for name in table.columns if name not in ("n_faces", "n_tracks")]
-    if not len(table):
-        raise UserError("no training video has a face, so nothing can be fitted; look at extractions.parquet")
-    truth = known.loc[table.index]
-    labels = truth["label"].to_numpy(int)
-    stack = fit_stack(table[members].to_numpy(float), labels, members, config.ensemble)
-    scored = out_of_fold(table, labels, truth["fold"].to_numpy(int), members, config.ensemble)
+    table, found = out_of_fold_table(config)
+    labels, members = found.labels, found.members
+    stack = fit_stack(found.logits_NM, labels, members, config.ensemble, found.folds)
+    scored = out_of_fold(table, labels, found.folds, members, config.ensemble)
     band = inconclusive_band(scored[ENSEMBLE], labels, config.ensemble.error_rate)
     stack = replace(stack, band=band)
-    reasons = fallback_reasons(known.index.tolist(), extractions, set(table.index))
+    reasons = fallback_reasons(folds["video_id"].tolist(), extractions, set(table.index))
     oof = [score_rows(name, pd.Series(p, index=table.index), table, reasons, stack.prior) for name, p in scored.items()]
     test = score_test(config, stack, videos[videos["split"] == "test"], extractions)
     return Decision(stack, pd.concat(oof, ignore_index=True), test, lay_out(config, stack, test))

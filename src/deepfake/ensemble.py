@@ -1,7 +1,7 @@
 """Stack the members' video logits and calibrate: one p_fake a video, fitted out of fold.
 
 A member's weight cannot be negative and is pulled towards an equal share, so that few videos do
-not turn a worse member into a correction of a better one.
+not turn a worse member into a correction of a better one. A member that does not pay gets none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ ENSEMBLE = "ensemble"
 class Stack:
     """p_fake = calibration(sum of weight * member logit); `prior` is for videos without a score.
 
-    Inside `band` (low, high) a p_fake says too little for a verdict.
+    Inside `band` (low, high) a p_fake says too little for a verdict. `dropped` names the members
+    that got weight 0 because they do not pay, each with the reason.
     """
 
     members: tuple[str, ...]
@@ -34,6 +35,7 @@ class Stack:
     calibration: Calibration
     prior: float
     band: tuple[float, float] = (0.0, 1.0)
+    dropped: tuple[tuple[str, str], ...] = ()
 
     def logits(self, member_logits: np.ndarray) -> np.ndarray:
         """Stacked logits (n,) of member logits (n, members)."""
@@ -46,7 +48,7 @@ class Stack:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a manifest."""
         lists = {name: list(getattr(self, name)) for name in ("members", "weights", "band")}
-        return {**asdict(self), **lists}
+        return {**asdict(self), **lists, "dropped": dict(self.dropped)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Stack:
@@ -59,7 +61,8 @@ class Stack:
         if not 0 <= low <= high <= 1:
             raise ValueError(f"stack with an inconclusive band from {low} to {high}: wanted 0 <= low <= high <= 1")
         calibration = Calibration.from_dict(values["calibration"])
-        return cls(members, weights, calibration, float(values["prior"]), (low, high))
+        dropped = tuple((str(name), str(why)) for name, why in dict(values.get("dropped", {})).items())
+        return cls(members, weights, calibration, float(values["prior"]), (low, high), dropped)
 
 
 def class_weights(labels: np.ndarray, fake_share: float | None) -> np.ndarray:
@@ -71,14 +74,55 @@ def class_weights(labels: np.ndarray, fake_share: float | None) -> np.ndarray:
     return np.asarray(np.where(labels == 1, fake_share / share, (1 - fake_share) / (1 - share)), np.float64)
 
 
-def fit_stack(member_logits: np.ndarray, labels: np.ndarray, members: Sequence[str], settings: Ensemble) -> Stack:
-    """Fit weights, then calibration, on member logits (n, members) that no member was trained on."""
+def fit_stack(
+    member_logits: np.ndarray,
+    labels: np.ndarray,
+    members: Sequence[str],
+    settings: Ensemble,
+    folds: np.ndarray | None = None,
+) -> Stack:
+    """Fit weights, then calibration, on member logits (n, members) that no member was trained on.
+
+    Two or more `folds` (n,) let members that do not pay drop out, see `Ensemble.drop_margin`.
+    """
     weights = class_weights(labels, settings.fake_share)
-    equal = np.full(len(members), 1 / len(members))
-    stacked = _weights(member_logits, labels, weights, equal, settings.stack_l2) if len(members) > 1 else equal
+    kept, dropped = _paying(member_logits, labels, members, settings, folds)
+    equal = np.full(len(kept), 1 / len(kept))
+    chosen = member_logits[:, kept]
+    stacked = np.zeros(len(members))
+    stacked[kept] = _weights(chosen, labels, weights, equal, settings.stack_l2) if len(kept) > 1 else equal
     calibration = fit(member_logits @ stacked, labels, settings.calibration, weights)
     prior = settings.fake_share if settings.fake_share is not None else float(np.mean(labels))
-    return Stack(tuple(members), tuple(float(w) for w in stacked), calibration, prior)
+    return Stack(tuple(members), tuple(float(w) for w in stacked), calibration, prior, dropped=dropped)
+
+
+def _paying(
+    logits: np.ndarray, labels: np.ndarray, members: Sequence[str], settings: Ensemble, folds: np.ndarray | None
+) -> tuple[list[int], tuple[tuple[str, str], ...]]:
+    """Which members stay, and the others with the reason: the cheapest to lose goes first; of equals the last."""
+    kept, dropped = list(range(len(members))), []
+    margin = settings.drop_margin
+    if folds is None or margin is None or len(np.unique(folds)) < 2:
+        return kept, ()
+    loss = _held_out_loss(logits, labels, settings, folds)
+    while len(kept) > 1:
+        rests = [[i for i in kept if i != one] for one in kept]
+        losses = [_held_out_loss(logits[:, rest], labels, settings, folds) for rest in rests]
+        least = min(range(len(kept)), key=lambda i: (round(losses[i], 6), -i))
+        if losses[least] - loss > margin:
+            break
+        why = f"out-of-fold log loss {losses[least]:.4f} without it, {loss:.4f} with it; to stay, {margin:g} is wanted"
+        dropped.append((members[kept[least]], why))
+        kept, loss = rests[least], losses[least]
+    return kept, tuple(dropped)
+
+
+def _held_out_loss(logits: np.ndarray, labels: np.ndarray, settings: Ensemble, folds: np.ndarray) -> float:
+    """Log loss, fakes weighed to their expected share, with each fold stacked and calibrated on the others."""
+    p = held_out(logits, labels, folds, [""] * logits.shape[1], settings)
+    kept = np.clip(p, settings.clip_p, 1 - settings.clip_p)
+    losses = np.where(labels == 1, -np.log(kept), -np.log1p(-kept))
+    return float(np.average(losses, weights=class_weights(labels, settings.fake_share)))
 
 
 def _weights(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, equal: np.ndarray, l2: float) -> np.ndarray:
@@ -114,20 +158,33 @@ def member_table(track_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame
     return wide.join(counts)
 
 
+def held_out(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    members: Sequence[str],
+    settings: Ensemble,
+    may_drop: bool = False,
+) -> np.ndarray:
+    """p_fake (n,) of member logits (n, members), each fold stacked and calibrated on the others.
+
+    `may_drop`: members that do not pay in these others drop out, where they are two folds or more.
+    """
+    p = np.empty(len(logits))
+    for fold in np.unique(folds):
+        held = folds == fold
+        inner = folds[~held] if may_drop else None
+        p[held] = fit_stack(logits[~held], labels[~held], members, settings, inner).p_fake(logits[held])
+    return p
+
+
 def out_of_fold(
     table: pd.DataFrame, labels: np.ndarray, folds: np.ndarray, members: Sequence[str], settings: Ensemble
 ) -> dict[str, np.ndarray]:
     """p_fake (n,) of the ensemble and of each member alone, each fold stacked and calibrated on the others."""
     logits = table[list(members)].to_numpy(float)
-    chosen = {ENSEMBLE: list(range(len(members))), **{name: [i] for i, name in enumerate(members)}}
-    p = {name: np.empty(len(table)) for name in chosen}
-    for fold in np.unique(folds):
-        held = folds == fold
-        for name, columns in chosen.items():
-            names = [members[i] for i in columns]
-            stack = fit_stack(logits[~held][:, columns], labels[~held], names, settings)
-            p[name][held] = stack.p_fake(logits[held][:, columns])
-    return p
+    alone = {name: held_out(logits[:, [i]], labels, folds, [name], settings) for i, name in enumerate(members)}
+    return {ENSEMBLE: held_out(logits, labels, folds, members, settings, may_drop=True), **alone}
 
 
 def score_rows(
