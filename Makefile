@@ -6,7 +6,7 @@ OUT ?= predictions.csv
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all predict check detector bench bench-tracks lint chromium
+.PHONY: help setup demo test test-all predict check detector bench bench-tracks pictures lint chromium
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ bench: $(VENV)/.made ## Seconds, ratios and memory of every step
 
 bench-tracks: .venv-bench/.made ## Our linker beside SORT, ByteTrack and OC-SORT, in .venv-bench
 	$(PY) src/bench_tracks.py
+
+pictures: $(VENV)/.made ## Draw the README's pictures again
+	$(PY) src/draw_pictures.py
 
 lint: $(VENV)/.made ## ruff and mypy
 	$(PY) -m ruff format --check -q src tests

@@ -42,6 +42,7 @@ LAYERS = (
     {"benchmark_clips", "benchmark_extraction", "benchmark_tracks"},
     {"benchmark_learning"},
     {"stages"},
+    {"report.stage_diagram"},
     {"benchmark"},
     {"cli"},
 )
