@@ -1,8 +1,8 @@
-"""Train the LRCN heads: features of every track -> one network a fold, out-of-fold track logits.
+"""Train the networks over tracks (sequences.heads): features, landmarks and crops of every track -> one a fold and head.
 
-Each fold's image classifier turns a track's crops into features; a bidirectional LSTM with attention
-reads them in order. Same folds as stage 04, same rules for stopping and going on. With sequences.forged_clips it
-learns from fakes made of the real tracks, too.
+The LRCN head reads each fold's image classifier's features of a track in order by a bidirectional LSTM with
+attention; others look at landmarks, optical flow or the face's tube. Same folds as stage 04, same rules for
+stopping and going on. With sequences.forged_clips they learn from fakes made of the real tracks, too.
 """
 
 import argparse
@@ -16,18 +16,22 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
     from deepfake.datasets import read_tables
     from deepfake.forged_tracks import forged_features
-    from deepfake.scoring import fold_features, oof_sequences
-    from deepfake.training import forget_folds, train_sequences_fold
+    from deepfake.scoring import fold_features
+    from deepfake.track_scoring import oof_heads
+    from deepfake.training import forget_folds, train_head_fold
 
     data = read_tables(config.work_dir, args.limit)
-    if args.force:
-        forget_folds(config, "sequences")
+    heads = config.sequences.heads
+    for head in heads if args.force else ():
+        forget_folds(config, head)
     for fold in range(config.folds.n_folds):
         tracks = fold_features(config, data, fold, held_out=False) + forged_features(config, data, fold)
-        train_sequences_fold(config, tracks, fold)
-    scores = oof_sequences(config, data)
-    tables.write(tables.TRACK_SCORES, scores, config.run_dir / "sequences_oof.parquet")
-    return {"folds": config.folds.n_folds, "videos": scores["video_id"].nunique(), "track logits": len(scores)}
+        for head in heads:
+            train_head_fold(config, head, tracks, fold)
+    scores = oof_heads(config, data)
+    for head, rows in scores.items():
+        tables.write(tables.TRACK_SCORES, rows, config.run_dir / f"{head}_oof.parquet")
+    return {"folds": config.folds.n_folds, "heads": " ".join(heads), "track logits": sum(map(len, scores.values()))}
 
 
 if __name__ == "__main__":

@@ -14,15 +14,17 @@ from deepfake.config import Config
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
     from deepfake.datasets import read_tables
-    from deepfake.scoring import predict_frames, predict_sequences
+    from deepfake.scoring import predict_frames
+    from deepfake.track_scoring import predict_heads
 
     data = read_tables(config.work_dir, None)
     videos = tables.spread(data.videos[data.videos["split"] == "test"], args.limit)
     faces = data.faces_of(list(videos["video_id"]))
     folds = range(config.folds.n_folds)
-    frames, sequences = predict_frames(config, faces, folds), predict_sequences(config, faces, folds)
+    frames = predict_frames(config, faces, folds)
     tables.write(tables.FRAME_SCORES, frames, config.run_dir / "frames_test.parquet")
-    tables.write(tables.TRACK_SCORES, sequences, config.run_dir / "sequences_test.parquet")
+    for head, rows in predict_heads(config, faces, folds).items():
+        tables.write(tables.TRACK_SCORES, rows, config.run_dir / f"{head}_test.parquet")
     return {"videos": len(videos), "with a face": frames["video_id"].nunique(), "frame logits": len(frames)}
 
 

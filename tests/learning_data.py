@@ -12,6 +12,7 @@ from deepfake import tables
 from deepfake.config import Config, parse_config
 from deepfake.datasets import Tables
 from deepfake.shards import encode_crop, write_shard
+from deepfake.track_inputs import TrackFeatures
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,18 @@ def invented(work_dir: Path, n_originals: int = 4, n_frames: int = 4, n_tests: i
         for t, rows in ((tables.VIDEOS, videos), (tables.FACES, faces), (tables.FOLDS, folds))
     )
     return Tables(*made)
+
+
+def track_of(
+    video_id: str, label: int | None, features_TD: np.ndarray, logits_T: np.ndarray, **changes: object
+) -> TrackFeatures:
+    """A track at 25 frames a second; of a real one no frame is forged, of others no one knows."""
+    n = len(logits_T)
+    values: dict[str, object] = {
+        "times_T": np.arange(n) / 25, "landmarks_T52": np.full((n, 5, 2), np.nan), "boxes_T4": np.zeros((n, 4)),
+        "forged_T": np.full(n, 0.0 if label == 0 else np.nan, np.float32),
+    }  # fmt: skip
+    return TrackFeatures(video_id, 0, label, np.arange(n), features_TD, logits_T, **(values | changes))  # type: ignore[arg-type]
 
 
 def config(data_dir: Path, **sections: dict[str, object]) -> Config:

@@ -11,11 +11,12 @@ from safetensors.torch import load, save_file
 from torch import nn
 
 from deepfake import tables
-from deepfake.bundle import Part, half_precision_error, load_detector, read_header, save_detector
+from deepfake.bundle import Part, half_precision_error, load_detector, read_header, save_detector, unpack_frames
 from deepfake.calibration import Calibration
 from deepfake.checkpoints import load_model, save_model
-from deepfake.config import PROJECT_ROOT, Config, UserError
+from deepfake.config import PROJECT_ROOT, Config, Sequences, UserError
 from deepfake.ensemble import Stack
+from deepfake.models import new_head
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.sequences import SequenceClassifier
 from learning_data import config, invented, one_thread  # noqa: F401 - a fixture
@@ -68,7 +69,7 @@ def test_two_frame_members_without_sequences_come_back_under_their_names(tmp_pat
     path, parts = two_members(tmp_path)
     found = load_detector(path)
     assert [member.name for member in found.members] == ["wide", "near-250"]
-    assert all(member.sequences is None for member in found.members)
+    assert all(not member.heads for member in found.members)
     assert found.members[0].frames.view_ratio == 0.7
     assert (found.name, found.stack) == ("two", stack("wide", "near-250"))
     assert found.extract == settings(tmp_path).extract
@@ -81,12 +82,12 @@ def test_frames_with_their_sequences_come_back(tmp_path: Path) -> None:
     parts = []
     for number in range(2):
         folder = frames(tmp_path / f"frames{number}", number)
-        parts.append(Part("frames", folder, sequences(tmp_path / f"sequences{number}", folder)))
+        parts.append(Part("frames", folder, {"sequences": sequences(tmp_path / f"sequences{number}", folder)}))
     path = tmp_path / "d.safetensors"
     save_detector(path, "d", parts, stack("frames", "sequences"), settings(tmp_path))
     found = load_detector(path)
     assert [member.name for member in found.members] == ["frames", "frames"]
-    assert all(isinstance(member.sequences, SequenceClassifier) for member in found.members)
+    assert all(isinstance(member.heads["sequences"], SequenceClassifier) for member in found.members)
     assert read_header(path)["members"] == ["frames", "frames"]
 
 
@@ -110,7 +111,7 @@ def rewrite(path: Path, **changes: object) -> None:
 def test_a_file_of_the_first_format_is_read_with_all_its_networks_as_one_member(tmp_path: Path) -> None:
     folder = frames(tmp_path / "frames", 0)
     path = tmp_path / "old.safetensors"
-    part = Part("frames", folder, sequences(tmp_path / "sequences", folder))
+    part = Part("frames", folder, {"sequences": sequences(tmp_path / "sequences", folder)})
     save_detector(path, "old", [part], stack("frames", "sequences"), settings(tmp_path))
     rewrite(path, format=1, members=None, n_members=1)
     assert [member.name for member in load_detector(path).members] == ["frames"]
@@ -145,3 +146,31 @@ def test_half_precision_moves_logits_little_but_not_by_nothing(tmp_path: Path) -
     assert 0 < moved < 0.02
     with pytest.raises(UserError, match=r"faces\.parquet does not exist"):
         half_precision_error(parts, path, tmp_path, found.predict)
+
+
+def test_several_heads_beside_one_frame_network_come_back_and_each_is_a_name_of_the_stack(tmp_path: Path) -> None:
+    folder = frames(tmp_path / "frames", 0)
+    n_features = load_model(folder, "frames").n_features
+    heads = {}
+    for name in ("motion", "two_stream", "slowfast"):
+        torch.manual_seed(len(name))
+        heads[name] = saved(tmp_path / name, name, new_head(name, n_features, Sequences(hidden=4)))
+    path = tmp_path / "d.safetensors"
+    save_detector(path, "d", [Part("frames", folder, heads)], stack("frames", *heads), settings(tmp_path))
+    (member,) = load_detector(path).members
+    assert list(member.heads) == ["motion", "two_stream", "slowfast"]
+    for name, head in member.heads.items():
+        whole = load_model(heads[name], name).state_dict()
+        assert all(torch.allclose(value.float(), whole[k].float(), atol=0.01) for k, value in head.state_dict().items())
+
+
+def test_a_detectors_frame_network_becomes_a_network_of_a_run(tmp_path: Path) -> None:
+    path, parts = two_members(tmp_path)
+    unpack_frames(path, tmp_path / "run/frames/all")
+    taken = load_model(tmp_path / "run/frames/all", "frames")
+    assert torch.allclose(taken(CROPS), load_model(parts[0].frames)(CROPS), atol=0.02)
+    stamp = (tmp_path / "run/frames/all/model.json").stat().st_mtime_ns
+    unpack_frames(path, tmp_path / "run/frames/all")
+    assert (tmp_path / "run/frames/all/model.json").stat().st_mtime_ns == stamp
+    with pytest.raises(UserError, match="do not exist"):
+        unpack_frames(tmp_path / "absent.safetensors", tmp_path / "run/frames/all")

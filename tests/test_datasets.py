@@ -10,15 +10,11 @@ from deepfake.datasets import (
     PairDataset,
     StepBatches,
     Track,
-    TrackDataset,
-    TrackFeatures,
     collate_pairs,
-    collate_tracks,
     content_digest,
     counterpart,
     nearest,
     overlap,
-    pad_tracks,
     plan_pairs,
     read_tables,
     tracks_of,
@@ -173,34 +169,6 @@ def test_processes_share_each_batch_without_overlap() -> None:
     assert sorted(parts[0] + parts[1]) == sorted(whole)
     with pytest.raises(UserError, match="do not reach for 2 processes"):
         StepBatches(1, 4, 1, 0, 0, 0, 2)
-
-
-def features(video_id: str, label: int | None, n_frames: int) -> TrackFeatures:
-    array = np.arange(n_frames, dtype=np.float16)
-    return TrackFeatures(video_id, 0, label, np.arange(n_frames), np.tile(array[:, None], (1, 5)), array)
-
-
-def test_clips_come_in_pairs_of_a_real_and_a_fake_track_of_successive_frames() -> None:
-    data = TrackDataset([features("r", 0, 9), features("f", 1, 2), features("g", 1, 9), features("u", None, 3)], 4, 0)
-    assert len(data) == 2
-    batch = collate_tracks([data[0, 0], data[0, 1]])
-    assert sorted(batch.labels_B.tolist()) == [0, 0, 1, 1]
-    assert batch.inputs[0].shape == (4, 4, 5)
-    for logits_T, mask_T in zip(batch.inputs[2], batch.inputs[1], strict=True):
-        assert set(np.diff(logits_T[mask_T].numpy())) == {1.0}
-    assert batch.inputs[1].sum(dim=1).min() == 2
-
-
-def test_padding_stands_behind_the_frames_and_is_marked() -> None:
-    features_BTD, mask_BT, logits_BT = pad_tracks([(np.ones((1, 2)), np.array([3.0])), (np.ones((2, 2)), np.ones(2))])
-    assert mask_BT.tolist() == [[True, False], [True, True]]
-    assert logits_BT.tolist() == [[3, 0], [1, 1]]
-    assert features_BTD[0].tolist() == [[1, 1], [0, 0]]
-
-
-def test_tracks_of_one_class_alone_are_refused() -> None:
-    with pytest.raises(UserError, match="1 real and 0 fake tracks"):
-        TrackDataset([features("r", 0, 3)], 4, 0)
 
 
 def test_the_digest_of_tables_sees_values_and_names() -> None:

@@ -13,9 +13,10 @@ from torch import nn
 
 from deepfake.bundle import Detector, Member, find_weights
 from deepfake.calibration import Calibration
-from deepfake.config import Ensemble, Extract, Predict, UserError
+from deepfake.config import Ensemble, Extract, Predict, Sequences, UserError
 from deepfake.detector import Scored, VideoScorer, refuse_equal_scores
 from deepfake.ensemble import Stack
+from deepfake.models import new_head
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.sequences import SequenceClassifier
 from deepfake.scoring import FrameScorer
@@ -85,15 +86,29 @@ def faces_of(folder: Path, *lengths: int, side_px: float = 40) -> list[dict[str,
 
 
 def test_networks_of_one_name_are_averaged_and_names_weighed(tmp_path: Path) -> None:
-    members = [Member("a", always(2.0), None), Member("b", always(-1.0), None), Member("a", always(4.0), None)]
+    members = [Member("a", always(2.0)), Member("b", always(-1.0)), Member("a", always(4.0))]
     (verdict,) = scorer(members, a=0.5, b=0.25).score(tmp_path, faces_of(tmp_path, 3))
     assert verdict.frame_logits == pytest.approx([0.5 * 3 + 0.25 * -1] * 3)
     assert verdict.logit == pytest.approx(0.5 * 3 * 3 / 4 + 0.25 * -1 * 3 / 4), "three frames of four are trusted"
 
 
+def test_every_head_of_a_file_is_scored_and_one_that_abstains_says_nothing(tmp_path: Path) -> None:
+    frames = always(2.0)
+    heads = {name: new_head(name, frames.n_features, Sequences(hidden=4)).eval() for name in ("motion", "two_stream")}
+    made = scorer([Member("a", frames, heads)], a=0.5, motion=1.0, two_stream=1.0)
+    long, single = made.score(tmp_path, faces_of(tmp_path, 3, 1))
+    nn.init.constant_(heads["motion"].head.bias, 3.0)
+    with_motion, still_single = made.score(tmp_path, faces_of(tmp_path, 3, 1))
+    assert single.frame_logits.shape == (1,)
+    assert np.isfinite([long.logit, single.logit]).all()
+    assert still_single.logit == single.logit, "one frame does not move"
+    assert with_motion.logit == long.logit, "the faces' landmarks all lie in one place"
+
+
 def test_a_member_s_sequences_are_weighed_as_one_more_name(tmp_path: Path) -> None:
     frames = always(2.0)
-    member = Member("a", frames, SequenceClassifier(frames.n_features, 4).eval())  # gives the mean before it learns
+    before_it_learns = SequenceClassifier(frames.n_features, 4).eval()  # gives the mean
+    member = Member("a", frames, {"sequences": before_it_learns})
     (verdict,) = scorer([member], a=0.5, sequences=1.0).score(tmp_path, faces_of(tmp_path, 3))
     assert verdict.frame_logits == pytest.approx([3.0] * 3)
     assert verdict.logit == pytest.approx(0.5 * 2 * 3 / 4 + 2)
@@ -104,7 +119,7 @@ def test_a_mirrored_look_is_averaged_with_the_plain_one(tmp_path: Path) -> None:
     model = FrameClassifier("test_efficientnet", 32).eval()
     nn.init.normal_(model.head.weight, std=1.0)
     faces = faces_of(tmp_path, 3)
-    (both,) = scorer([Member("a", model, None)], mirror=True, a=1.0).score(tmp_path, faces)
+    (both,) = scorer([Member("a", model)], mirror=True, a=1.0).score(tmp_path, faces)
     plain = FrameScorer(model, Predict(device="cpu", precision="fp32"))
     crops = [read_crop(tmp_path, face["shard"], face["offset"], face["size"]) for face in faces]
     looks = [plain.crops([crop[:, ::step] for crop in crops])[0] for step in (1, -1)]
@@ -113,7 +128,7 @@ def test_a_mirrored_look_is_averaged_with_the_plain_one(tmp_path: Path) -> None:
 
 
 def test_a_video_is_as_fake_as_its_worst_credible_track(tmp_path: Path) -> None:
-    made = scorer([Member("a", always(-2.0), None)], a=1.0)
+    made = scorer([Member("a", always(-2.0))], a=1.0)
     verdicts = made.score(tmp_path, faces_of(tmp_path, 4, 1, 9))
     assert [v.logit for v in verdicts] == pytest.approx([-2 * 4 / 5, -2 * 1 / 2, -2 * 9 / 10])
     assert made.video_logit(verdicts) == pytest.approx(-1.6), "one frame is too short a track to count"
@@ -122,6 +137,6 @@ def test_a_video_is_as_fake_as_its_worst_credible_track(tmp_path: Path) -> None:
 
 
 def test_a_small_face_counts_as_much_as_it_shows(tmp_path: Path) -> None:
-    made = scorer([Member("a", always(2.0), None)], a=1.0)
+    made = scorer([Member("a", always(2.0))], a=1.0)
     (verdict,) = made.score(tmp_path, faces_of(tmp_path, 3, side_px=32))
     assert verdict.logit == pytest.approx(2 * 3 / 4 * 32 / 40)

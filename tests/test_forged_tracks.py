@@ -7,10 +7,11 @@ import torch
 from deepfake import forged_tracks
 from deepfake.checkpoints import load_model
 from deepfake.config import Config
-from deepfake.datasets import Tables, TrackFeatures
+from deepfake.datasets import Tables
 from deepfake.forged_tracks import ClipForger, forged_features, real_tracks
 from deepfake.scoring import fold_features
-from deepfake.training import train_frames_fold, train_sequences_fold
+from deepfake.track_inputs import TrackFeatures
+from deepfake.training import train_frames_fold, train_head_fold
 from face_pictures import face, write_frames
 from learning_data import config, invented, one_thread  # noqa: F401 - a fixture
 
@@ -93,7 +94,7 @@ def test_a_sequence_model_learns_from_forged_clips_and_resumes_to_the_same_weigh
 
     def trained() -> dict[str, torch.Tensor]:
         tracks = fold_features(chosen, made, 0, held_out=False) + forged_features(chosen, made, 0)
-        return load_model(train_sequences_fold(chosen, tracks, 0)).state_dict()
+        return load_model(train_head_fold(chosen, "sequences", tracks, 0)).state_dict()
 
     first = trained()
     folder = settings.run_dir / "sequences" / "fold0"
@@ -129,3 +130,38 @@ def test_other_people_lend_their_faces_and_damage_is_the_same_for_real_and_fake(
     # Far from what is forged both look the same after damage: nothing but the forgery tells them apart.
     corner = np.abs(np.stack(pair.real_seen)[:, :4, :4].astype(int) - np.stack(pair.fake_seen)[:, :4, :4])
     assert corner.mean() < 6
+
+
+def test_forged_tracks_know_their_forged_frames_and_have_no_landmarks_of_their_own(run: tuple[Config, Tables]) -> None:
+    settings, made = run
+    for track in forged_features(with_forged(settings, 2, forged_span=1.0), made, 0):
+        assert set(track.forged_T.tolist()) <= {0.0, 1.0}
+        assert track.forged_T.any() == bool(track.label)
+        assert np.isnan(track.landmarks_T52).all()
+        assert track.tube is None
+        assert len(track.times_T) == len(track)
+
+
+def test_heads_that_look_at_pictures_get_the_forged_ones(run: tuple[Config, Tables]) -> None:
+    settings, made = run
+    chosen = with_forged(settings, 1, heads=("two_stream",), seed=3)
+    tracks = forged_features(chosen, made, 0)
+    pictures = [track.pictures() for track in tracks]
+    assert all(one.shape[0] == len(track) for one, track in zip(pictures, tracks, strict=True))
+    assert not np.array_equal(pictures[0], pictures[1]), "the fake is not the damaged real"
+    again = forged_features(chosen, made, 0)
+    assert all(np.array_equal(a.pictures(), b) for a, b in zip(again, pictures, strict=True))
+    for path in (settings.run_dir / "frames/fold0/scored").glob("*.tube.npy"):
+        path.unlink()
+    assert forged_features(chosen, made, 0)[0].tube is not None, "made again"
+
+
+def test_a_span_that_is_asked_for_is_forged_and_the_rest_stays_real(tmp_path: Path) -> None:
+    faces = write_frames(tmp_path, {"a.mp4": [face(i, 64) for i in range(4)]})
+    tracks = real_tracks(faces, tmp_path)
+    settings = config(tmp_path, frames={"selfblend": {"degradation": 0, "h264": False}})
+    span_T = np.array([False, True, True, False])
+    pair = ClipForger(settings, tracks, {"local_warp": 1.0}).make(tracks[0], 0, span_T)
+    same = [np.array_equal(real, fake) for real, fake in zip(pair.real, pair.fake.frames, strict=True)]
+    assert same == [True, False, False, True]
+    assert pair.fake.forged_T.tolist() == span_T.tolist()

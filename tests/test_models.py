@@ -1,5 +1,6 @@
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ from torch import nn
 
 from deepfake.augment import see
 from deepfake.checkpoints import load_model, save_model
-from deepfake.config import Frames, Predict, UserError
-from deepfake.models import build
+from deepfake.config import Frames, HeadName, Predict, Sequences, UserError
+from deepfake.models import HEADS, build, new_head
 from deepfake.models.frames import MAPS, REGISTRY, FrameClassifier, fold_norms, registry_weights, timm_name
+from deepfake.models.heads import TrackHead
 from deepfake.models.sequences import SequenceClassifier
+from deepfake.motion import N_MOTION
 from deepfake.scoring import FrameScorer
 
 
@@ -275,7 +278,84 @@ def test_padding_has_no_frame_logit() -> None:
 
 def test_families_are_built_by_name() -> None:
     assert isinstance(build("sequences", {"n_features": 3, "hidden": 4}), SequenceClassifier)
-    with pytest.raises(UserError, match="there is no 'frame'; known: frames, sequences"):
+    with pytest.raises(UserError, match="there is no 'frame'; known: frames, mc3_18, motion"):
         build("frame", {})
     with pytest.raises(UserError, match="cannot be built"):
         build("sequences", {"n_features": 3, "depth": 4})
+
+
+# --- Networks over tracks ----------------------------------------------------------------------------
+
+CLIP_PX = 32
+
+
+def inputs_of(head: TrackHead, lengths: list[int], n_frames: int) -> list[torch.Tensor]:
+    """Random inputs of a head for padded tracks; the padding is random, too."""
+    made = {
+        "features": torch.randn(len(lengths), n_frames, 6),
+        "motion": torch.cat(
+            [torch.randn(len(lengths), n_frames, N_MOTION - 1), torch.ones(len(lengths), n_frames, 1)], 2
+        ),
+        "flow": torch.randn(len(lengths), n_frames, 2, CLIP_PX, CLIP_PX),
+        "tube": torch.randint(0, 256, (len(lengths), n_frames, 3, CLIP_PX, CLIP_PX), dtype=torch.uint8),
+    }
+    mask_BT = torch.arange(n_frames)[None] < torch.tensor(lengths)[:, None]
+    return [*(made[name] for name in head.inputs), mask_BT, torch.randn(len(lengths), n_frames)]
+
+
+def head_of(name: str) -> TrackHead:
+    """A head that says something: what is zero before learning is not."""
+    torch.manual_seed(2)
+    head = new_head(name, 6, Sequences(hidden=4))
+    for module in head.modules():
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.normal_(module.weight)
+    return head.eval()
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_looks_at_no_padding_and_gives_a_logit_a_frame(name: str) -> None:
+    head = head_of(name)
+    inputs = inputs_of(head, [8, 5], 8)
+    with torch.inference_mode():
+        logits_B, logits_BT = head.frame_logits(*inputs)
+        spoilt = [part.clone() for part in inputs]
+        for part in spoilt[:-2]:
+            part[1, 5:] = 77
+        again_B, again_BT = head.frame_logits(*spoilt)
+    assert logits_B.shape == (2,)
+    assert logits_BT.shape == (2, 8)
+    assert not logits_BT[1, 5:].any()
+    assert torch.allclose(again_B, logits_B, atol=1e-5)
+    assert torch.allclose(again_BT, logits_BT, atol=1e-5)
+    assert torch.equal(head(*inputs), logits_B)
+    assert torch.equal(head(*inputs, with_frames=True)[1], logits_BT)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_weight_of_a_head_learns(name: str) -> None:
+    head = head_of(name).train()
+    logits_B, logits_BT = head.frame_logits(*inputs_of(head, [8, 6], 8))
+    (logits_B.square().sum() + logits_BT.square().sum()).backward()
+    for what, parameter in head.named_parameters():
+        assert parameter.grad is not None, what
+
+
+@pytest.mark.parametrize("name", ["motion", "slowfast"])
+def test_heads_that_look_at_movement_say_nothing_of_a_single_frame(name: str) -> None:
+    head = head_of(name)
+    logits_B, logits_BT = head.frame_logits(*inputs_of(head, [1, 2], 2))
+    assert (logits_B[0], logits_BT[0, 0]) == (0, 0)
+    assert logits_B[1] != 0
+
+
+def test_a_head_is_built_again_from_what_its_checkpoint_keeps() -> None:
+    for name in HEADS:
+        head = head_of(name)
+        again = build(name, head.settings)
+        again.load_state_dict(head.state_dict(), strict=True)
+        assert type(again) is type(head)
+
+
+def test_the_settings_know_every_head_by_its_name() -> None:
+    assert set(get_args(HeadName)) == set(HEADS)

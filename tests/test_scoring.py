@@ -6,22 +6,18 @@ import torch
 from deepfake import scoring, tables
 from deepfake.checkpoints import load_model
 from deepfake.config import Config, Predict, UserError
-from deepfake.datasets import Tables, TrackFeatures
+from deepfake.datasets import Tables
 from deepfake.models.frames import FrameClassifier
-from deepfake.models.sequences import SequenceClassifier
 from deepfake.scoring import (
     FrameScorer,
     choose_device,
     fold_features,
     frame_outputs,
     oof_frames,
-    oof_sequences,
     predict_frames,
-    predict_sequences,
     refuse_constant,
-    score_tracks,
 )
-from deepfake.training import train_frames_fold, train_sequences_fold
+from deepfake.training import train_frames_fold
 from learning_data import config, invented, one_thread, picture  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,7 +30,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Tables]:
     made = invented(settings.work_dir)
     for fold in (0, 1):
         train_frames_fold(settings, made, fold)
-        train_sequences_fold(settings, fold_features(settings, made, fold, held_out=False), fold)
     return settings, made
 
 
@@ -61,14 +56,6 @@ def test_every_labelled_video_is_scored_by_the_model_that_has_not_seen_it(run: t
     assert found == pytest.approx(expected, abs=scoring.MAX_BF16_DIFFERENCE)
 
 
-def test_tracks_are_scored_out_of_fold(run: tuple[Config, Tables]) -> None:
-    settings, made = run
-    scores = oof_sequences(settings, made)
-    tables.check(tables.TRACK_SCORES, scores)
-    assert scores["video_id"].tolist() == sorted(made.labelled()["video_id"])
-    assert set(scores["n_frames"]) == {4}
-
-
 def test_a_fold_learns_from_the_videos_it_does_not_hold_out(run: tuple[Config, Tables]) -> None:
     settings, made = run
     learnt = {t.video_id: t.label for t in fold_features(settings, made, 0, held_out=False)}
@@ -84,16 +71,12 @@ def test_videos_to_predict_get_the_mean_logit_of_the_folds(run: tuple[Config, Ta
     tables.check(tables.FRAME_SCORES, both)
     single = [predict_frames(settings, faces, [fold])["logit"].to_numpy() for fold in (0, 1)]
     assert both["logit"].to_numpy() == pytest.approx((single[0] + single[1]) / 2)
-    tracks = predict_sequences(settings, faces, [0, 1])
-    tables.check(tables.TRACK_SCORES, tracks)
-    assert len(tracks) == 4
 
 
 def test_no_faces_give_no_rows(run: tuple[Config, Tables]) -> None:
     settings, made = run
     none = made.faces.iloc[:0]
     assert len(tables.check(tables.FRAME_SCORES, predict_frames(settings, none, [0, 1]))) == 0
-    assert len(tables.check(tables.TRACK_SCORES, predict_sequences(settings, none, [0, 1]))) == 0
 
 
 def test_crops_scored_before_are_not_scored_again(run: tuple[Config, Tables], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,24 +150,6 @@ def test_bf16_is_used_only_where_the_logits_agree(monkeypatch: pytest.MonkeyPatc
     assert far.bf16_difference is not None
     assert far.bf16_difference > scoring.MAX_BF16_DIFFERENCE
     assert not FrameScorer(small(), auto).bf16
-
-
-def track(n_frames: int, seed: int, video_id: str = "v") -> TrackFeatures:
-    rng = np.random.default_rng(seed)
-    features_TD = rng.normal(size=(n_frames, 5)).astype(np.float16)
-    return TrackFeatures(video_id, seed, None, np.arange(n_frames), features_TD, rng.normal(size=n_frames))
-
-
-def test_tracks_of_all_lengths_are_scored_alike_alone_or_together() -> None:
-    torch.manual_seed(0)
-    model = SequenceClassifier(5, 4)
-    torch.nn.init.normal_(model.head.weight)
-    tracks = [track(n, seed) for seed, n in enumerate([7, 1, 3, 20, 2])]
-    together = score_tracks(model, tracks, Predict(device="cpu", batch_size=2))
-    assert together["n_frames"].tolist() == [7, 1, 3, 20, 2]
-    alone = [score_tracks(model, [t], FP32)["logit"][0] for t in tracks]
-    assert together["logit"].to_numpy() == pytest.approx(alone, abs=1e-5)
-    assert len(tables.check(tables.TRACK_SCORES, score_tracks(model, [], FP32))) == 0
 
 
 def scores(logits: list[float]) -> pd.DataFrame:

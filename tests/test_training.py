@@ -2,6 +2,7 @@ import json
 import logging
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,21 @@ import torch
 from torch import nn
 
 from deepfake import tables, training
-from deepfake.checkpoints import load_model, read_card
+from deepfake.checkpoints import load_model, read_card, save_model
 from deepfake.config import Config, UserError
-from deepfake.datasets import Batch, PairDataset, Tables, TrackDataset, TrackFeatures, read_all
+from deepfake.datasets import Batch, PairDataset, Tables, read_all
 from deepfake.forgeries import Face
 from deepfake.mixture import Mixture
+from deepfake.models.frames import FrameClassifier
+from deepfake.models.heads import TrackHead
 from deepfake.scoring import fold_features
+from deepfake.track_inputs import TrackDataset, TrackFeatures
+from deepfake.track_scoring import head_logits
 from deepfake.training import (
     Recipe,
     fit,
     forget_folds,
+    frame_loss,
     frames_recipe,
     losses,
     make_optimizer,
@@ -31,10 +37,10 @@ from deepfake.training import (
     run_network,
     start_frames,
     train_frames_fold,
-    train_sequences_fold,
+    train_head_fold,
 )
 from face_pictures import face, write_frames
-from learning_data import config, invented, one_thread, video_row  # noqa: F401 - a fixture
+from learning_data import config, invented, one_thread, track_of, video_row  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -229,22 +235,89 @@ def test_a_sequence_model_killed_and_started_again_equals_an_uninterrupted_one(
     with monkeypatch.context() as patch:
         kill_at(patch, TrackDataset, nth=4)
         with pytest.raises(Killed):
-            train_sequences_fold(settings, tracks, 0)
-    resumed = weights(train_sequences_fold(settings, tracks, 0))
+            train_head_fold(settings, "sequences", tracks, 0)
+    resumed = weights(train_head_fold(settings, "sequences", tracks, 0))
     folder = settings.run_dir / "sequences" / "fold0"
     for name in ("model.json", "state.pt"):
         (folder / name).unlink()
-    assert equal(weights(train_sequences_fold(settings, tracks, 0)), resumed)
+    assert equal(weights(train_head_fold(settings, "sequences", tracks, 0)), resumed)
 
 
 def test_a_sequence_model_belongs_to_its_frame_model(tmp_path: Path) -> None:
     settings, made, tracks = trained_frames(tmp_path)
-    first = read_card(train_sequences_fold(settings, tracks, 0))
+    first = read_card(train_head_fold(settings, "sequences", tracks, 0))
     assert first.about["frames_weights_sha256"] == read_card(settings.run_dir / "frames" / "fold0").weights_sha256
     other = config(tmp_path, frames={"seed": 1})
     train_frames_fold(other, made, 0)
-    second = read_card(train_sequences_fold(other, fold_features(other, made, 0, held_out=False), 0))
+    second = read_card(train_head_fold(other, "sequences", fold_features(other, made, 0, held_out=False), 0))
     assert second.settings_digest != first.settings_digest
+
+
+@pytest.mark.parametrize("head", ["motion", "two_stream"])
+def test_other_heads_learn_in_the_same_loop_and_know_their_frame_model(tmp_path: Path, head: str) -> None:
+    settings, _, tracks = trained_frames(tmp_path)
+    moving = np.random.default_rng(0).normal(50, 10, (4, 5, 2))
+    tracks = [replace(track, landmarks_T52=moving + 3 * track.label) for track in tracks]
+    card = read_card(train_head_fold(settings, head, tracks, 0))
+    assert card.kind == head
+    assert card.about["frames_weights_sha256"] == read_card(settings.run_dir / "frames" / "fold0").weights_sha256
+    assert card.metrics["n_items"] == 2
+
+
+def test_another_head_in_the_settings_does_not_train_the_first_again(tmp_path: Path) -> None:
+    settings, _, tracks = trained_frames(tmp_path)
+    first = train_head_fold(settings, "sequences", tracks, 0)
+    stamp = first.stat().st_mtime_ns
+    sequences = settings.sequences.model_copy(update={"heads": ("sequences", "motion")})
+    more = settings.model_copy(update={"sequences": sequences})
+    assert train_head_fold(more, "sequences", tracks, 0).stat().st_mtime_ns == stamp
+
+
+# --- The loss of single frames -----------------------------------------------------------------------
+
+
+def test_frames_that_are_known_cost_their_log_loss_real_and_forged_alike() -> None:
+    logits_BT = torch.tensor([[0.0, 2.0, 9.0], [-1.0, 0.0, 9.0]])
+    forged_BT = torch.tensor([[0.0, 1.0, torch.nan], [0.0, 0.0, torch.nan]])
+    reals = (math.log(2) + math.log1p(math.exp(-1)) + math.log(2)) / 3
+    fakes = math.log1p(math.exp(-2))
+    assert frame_loss(logits_BT, forged_BT).item() == pytest.approx((reals + fakes) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, torch.nan])
+def test_frames_of_one_kind_or_unknown_ones_teach_nothing_and_may_still_be_derived(value: float) -> None:
+    logits_BT = torch.randn(2, 3, requires_grad=True)
+    loss = frame_loss(logits_BT, torch.full((2, 3), value))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits_BT.grad is not None and not logits_BT.grad.any()
+
+
+def test_a_head_told_which_frames_are_forged_points_at_them(tmp_path: Path) -> None:
+    """All frames look alike to the frame model; a feature is on in the forged frames and in frames of no meaning."""
+    rng = np.random.default_rng(0)
+
+    def made(number: int, label: int) -> TrackFeatures:
+        forged_T = np.zeros(12, np.float32)
+        if label:
+            start = int(rng.integers(0, 9))
+            forged_T[start : start + 3] = 1
+        features_TD = rng.normal(0, 0.3, (12, 8)) + 2 * forged_T[:, None] * np.eye(8)[0]
+        return track_of(f"{label}{number}", label, features_TD, np.zeros(12), forged_T=forged_T)
+
+    tracks = [made(n, label) for n in range(24) for label in (0, 1)]
+    sequences = {"clip_frames": 12, "epochs": 40, "tracks_per_batch": 12, "learning_rate": 0.01, "frame_weight": 1.0}
+    settings = config(tmp_path, sequences=sequences)
+    save_model(
+        settings.run_dir / "frames/all", "frames", FrameClassifier("test_efficientnet", 32), fold=None,
+        settings_digest="d", metrics={}, about={},
+    )  # fmt: skip
+    head = load_model(train_head_fold(settings, "sequences", tracks, None))
+    assert isinstance(head, TrackHead)
+    unseen = [made(100 + n, 1) for n in range(20)]
+    found = head_logits(head, unseen, settings.predict)
+    hits = [bool(t.forged_T[int(one.frame_logits_T.argmax())]) for t, one in zip(unseen, found, strict=True)]
+    assert np.mean(hits) >= 0.9
 
 
 # --- The maps' loss ----------------------------------------------------------------------------------

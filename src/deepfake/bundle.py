@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from deepfake import tables
-from deepfake.checkpoints import load_model
+from deepfake.checkpoints import finished, fold_folder, load_model, save_model
 from deepfake.config import Config, Ensemble, Extract, Predict, UserError
 from deepfake.ensemble import Stack
-from deepfake.files import current_commit, write_whole
-from deepfake.models import build
+from deepfake.files import current_commit, sha256_of, write_whole
+from deepfake.models import BUILDERS, build
 from deepfake.models.frames import FrameClassifier
-from deepfake.models.sequences import SequenceClassifier
+from deepfake.models.heads import TrackHead
 from deepfake.scoring import FrameScorer
 from deepfake.shards import read_crop
 
@@ -41,19 +41,19 @@ class Part:
 
     name: str
     frames: Path
-    sequences: Path | None = None
+    heads: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Member:
-    """A frame network and the LRCN head, if any, that was trained on its features.
+    """A frame network and the networks over tracks, by family, that were trained beside it.
 
-    Members of one `name` count as one for the stack: the mean of their logits.
+    Members of one `name`, and heads of one family, count as one for the stack: the mean of their logits.
     """
 
     name: str
     frames: FrameClassifier
-    sequences: SequenceClassifier | None
+    heads: Mapping[str, TrackHead] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,9 @@ class Detector:
 
 def run_parts(config: Config) -> list[Part]:
     """The networks of all folds of a run."""
-    return [
-        Part("frames", config.run_dir / "frames" / f"fold{fold}", config.run_dir / "sequences" / f"fold{fold}")
-        for fold in range(config.folds.n_folds)
-    ]
+    names = ("frames", *config.sequences.heads)
+    folders = [{name: fold_folder(config.run_dir, name, k) for name in names} for k in range(config.folds.n_folds)]
+    return [Part("frames", found.pop("frames"), found) for found in folders]
 
 
 def save_detector(
@@ -86,9 +85,7 @@ def save_detector(
     tensors: dict[str, Tensor] = {}
     networks: dict[str, Any] = {}
     for number, part in enumerate(parts):
-        for kind, folder in (("frames", part.frames), ("sequences", part.sequences)):
-            if folder is None:
-                continue
+        for kind, folder in {"frames": part.frames, **part.heads}.items():
             model = load_model(folder, kind)
             networks[f"{kind}.{number}"] = dict(vars(model)["settings"])
             tensors |= {
@@ -151,18 +148,17 @@ def load_detector(path: Path) -> Detector:
         tensors = safetensors.torch.load_file(path)
         members = []
         for number, name in enumerate(header["members"]):
-            frames, sequences = (
-                _rebuild(kind, header["networks"][f"{kind}.{number}"], _below(tensors, f"{kind}.{number}."))
-                if f"{kind}.{number}" in header["networks"]
-                else None
-                for kind in ("frames", "sequences")
-            )
+            kinds = [k for k in BUILDERS if f"{k}.{number}" in header["networks"]]
+            networks = {
+                k: _rebuild(k, header["networks"][f"{k}.{number}"], _below(tensors, f"{k}.{number}.")) for k in kinds
+            }
+            frames = networks.pop("frames", None)
             if not isinstance(frames, FrameClassifier):
                 raise ValueError(f"member {number} has no frame network")
-            assert sequences is None or isinstance(sequences, SequenceClassifier)
-            members.append(Member(str(name), frames, sequences))
+            heads = {kind: head for kind, head in networks.items() if isinstance(head, TrackHead)}
+            members.append(Member(str(name), frames, heads))
         stack = Stack.from_dict(header["stack"])
-        have = {m.name for m in members} | {"sequences" for m in members if m.sequences}
+        have = {m.name for m in members} | {kind for m in members for kind in m.heads}
         if not members or set(stack.members) != have:
             raise ValueError(f"the stack weighs {', '.join(stack.members)}, the networks are {', '.join(sorted(have))}")
         return Detector(
@@ -190,6 +186,20 @@ def _rebuild(kind: str, settings: Mapping[str, Any], state: Mapping[str, Tensor]
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ValueError(f"{kind}: tensor {name} holds values that are no numbers")
     return model.eval()
+
+
+def unpack_frames(weights: Path, folder: Path) -> None:
+    """Make a detector's first frame network a finished network of a run, for others to be trained beside it.
+
+    At once if it lies there already.
+    """
+    origin = sha256_of(weights) if weights.is_file() else ""
+    detector = load_detector(weights)
+    if not finished(folder, origin):
+        about = {"margin_ratio": detector.extract.margin_ratio, "crop_px": detector.extract.crop_px}
+        save_model(
+            folder, "frames", detector.members[0].frames, fold=None, settings_digest=origin, metrics={}, about=about
+        )
 
 
 def find_weights(folder: Path) -> Path:

@@ -118,6 +118,11 @@ def finished(folder: Path, settings_digest: str) -> bool:
     return same and card.settings_digest == settings_digest
 
 
+def fold_folder(run_dir: Path, kind: str, fold: int | None) -> Path:
+    """Where a fold's model lies; None: the model that learns from all folds."""
+    return run_dir / kind / ("all" if fold is None else f"fold{fold}")
+
+
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write a training's state (plain tensors and values), whole or not at all."""
     buffer = io.BytesIO()

@@ -192,10 +192,20 @@ class Frames(Settings):
     seed: int = Field(0, ge=0, description="Of weights, order and augmentation.")
 
 
+HeadName = Literal["sequences", "motion", "two_stream", "r2plus1d_18", "mc3_18", "slowfast"]
+
+
 class Sequences(Settings):
     """Stage 05: the LRCN head over a track."""
 
-    hidden: int = Field(64, ge=4, le=2048, description="Units of the LSTM in each direction.")
+    heads: tuple[HeadName, ...] = Field(
+        ("sequences",),
+        description="sequences: LSTM on the frame network's features (LRCN); motion: GRU on landmarks; two_stream: "
+        "features and optical flow; r2plus1d_18, mc3_18, slowfast: 3-D convolutions on a tube of the face.",
+    )
+    hidden: int = Field(
+        64, ge=4, le=2048, description="Units of the LSTM or GRU in each direction; motion takes 64 at most."
+    )
     clip_frames: int = Field(16, ge=2, le=4096, description="Frames of a track seen at once in training.")
     epochs: int = Field(30, ge=1, le=10000, description="Passes over the tracks.")
     tracks_per_batch: int = Field(16, ge=1, le=4096, description="Half of them real.")
@@ -212,6 +222,12 @@ class Sequences(Settings):
         0, ge=0, le=100, description="Fakes made of each real track beside those there are; 0: none."
     )
     forged_span: float = Field(0.3, ge=0, le=1, description="Share of them that are forged for a part of their time.")
+    time_changes: float = Field(
+        0.5, ge=0, le=1, description="Share of the clips that are played backwards, and of those that are thinned out."
+    )
+    frame_weight: float = Field(
+        0.5, ge=0, le=10, description="Of the loss of single frames, where it is known which of them are forged."
+    )
     checkpoint_steps: int = Field(200, ge=1, description="Training can be continued from every n-th step.")
     seed: int = Field(0, ge=0, description="Of weights and order.")
 

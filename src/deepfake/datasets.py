@@ -1,4 +1,4 @@
-"""What the networks are shown: pairs of a real crop and its fake, and the features of tracks.
+"""What the networks are shown: pairs of a real crop and its fake; in which order, whatever they are shown.
 
 Everything drawn depends on (seed, epoch, index) alone, so a continued training sees what an
 uninterrupted one would have seen. Letters: B batch, C channels, H rows, W columns, T frames, D features.
@@ -36,6 +36,7 @@ class Batch(NamedTuple):
     labels_B: Tensor
     names: list[str]
     masks_BHW: Tensor | None = None  # what was forged, 0..1 on a grid; NaN: not known
+    forged_BT: Tensor | None = None  # which frames are forged, 0 or 1; NaN: not known
 
 
 @dataclass(frozen=True)
@@ -237,71 +238,6 @@ def collate_pairs(items: Sequence[tuple[Tensor, Tensor, str]]) -> Batch:
     reals, fakes, names = zip(*items, strict=True)
     labels_B = torch.cat([torch.zeros(len(reals)), torch.ones(len(fakes))])
     return Batch((torch.stack((*reals, *fakes)),), labels_B, [*names, *names])
-
-
-@dataclass(frozen=True)
-class TrackFeatures:
-    """What the frame model makes of a track: features and logits of its frames; label None: unknown."""
-
-    video_id: str
-    track: int
-    label: int | None
-    frame_index_T: np.ndarray
-    features_TD: np.ndarray
-    logits_T: np.ndarray
-
-
-Clip = tuple[np.ndarray, np.ndarray, int, str]
-
-
-class TrackDataset(Dataset[list[Clip]]):
-    """Item (epoch, index): clips of a real and of a fake track, each `clip_frames` successive frames at most.
-
-    An epoch shows every track of the more frequent class once, each with a random one of the other.
-    """
-
-    def __init__(self, tracks: Sequence[TrackFeatures], clip_frames: int, seed: int) -> None:
-        self.clip_frames, self.seed = clip_frames, seed
-        by_label = [[t for t in tracks if t.label == label] for label in (0, 1)]
-        if not all(by_label):
-            counts = f"{len(by_label[0])} real and {len(by_label[1])} fake"
-            raise UserError(f"training: {counts} tracks with features; both kinds are wanted")
-        self.many, self.few = sorted(by_label, key=len, reverse=True)
-
-    def __len__(self) -> int:
-        return len(self.many)
-
-    def __getitem__(self, index: Index) -> list[Clip]:
-        rng = np.random.default_rng((self.seed, *index))
-        return [self._clip(t, rng) for t in (self.many[index[1]], self.few[int(rng.integers(len(self.few)))])]
-
-    def _clip(self, track: TrackFeatures, rng: np.random.Generator) -> Clip:
-        spare = max(len(track.logits_T) - self.clip_frames, 0)
-        start = int(rng.integers(spare + 1))
-        part = slice(start, start + self.clip_frames)
-        name = f"{track.video_id!r} track {track.track}"
-        return track.features_TD[part], track.logits_T[part], int(track.label or 0), name
-
-
-def pad_tracks(clips: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor, Tensor]:
-    """features_BTD, mask_BT and logits_BT of (features_TD, logits_T) of different lengths, padded with zeros."""
-    longest = max(len(logits_T) for _, logits_T in clips)
-    features_BTD = torch.zeros(len(clips), longest, clips[0][0].shape[1])
-    mask_BT = torch.zeros(len(clips), longest, dtype=torch.bool)
-    logits_BT = torch.zeros(len(clips), longest)
-    for i, (features_TD, logits_T) in enumerate(clips):
-        n = len(logits_T)
-        features_BTD[i, :n] = torch.from_numpy(np.asarray(features_TD, np.float32))
-        logits_BT[i, :n] = torch.from_numpy(np.asarray(logits_T, np.float32))
-        mask_BT[i, :n] = True
-    return features_BTD, mask_BT, logits_BT
-
-
-def collate_tracks(items: Sequence[list[Clip]]) -> Batch:
-    """Both clips of all items, padded to the longest."""
-    clips = [clip for item in items for clip in item]
-    labels_B = torch.tensor([float(label) for _, _, label, _ in clips])
-    return Batch(pad_tracks([(f, z) for f, z, _, _ in clips]), labels_B, [name for *_, name in clips])
 
 
 class StepBatches(Sampler[list[Index]]):

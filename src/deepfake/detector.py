@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from tqdm import tqdm
 
 from deepfake.aggregate import credible, track_logit, trust
 from deepfake.bundle import Detector
 from deepfake.config import Predict, UserError, digest
-from deepfake.datasets import pad_tracks
 from deepfake.extraction import Video, extract_videos, failed_row
 from deepfake.files import write_whole
 from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
 from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, choose_device
 from deepfake.shards import read_crop
 from deepfake.submission import count_reasons, csv_bytes, rounded
+from deepfake.track_inputs import split_tracks
+from deepfake.track_scoring import head_logits
 from deepfake.workers import Limits
 
 FORMAT = 2  # raise it when the same weights and crops give other scores
@@ -53,12 +55,9 @@ class VideoScorer:
     """A detector on a device."""
 
     def __init__(self, detector: Detector, predict: Predict) -> None:
-        self.detector = detector
+        self.detector, self.predict = detector, predict
         self.device = choose_device(predict.device)
-        self.members = [
-            (m.name, FrameScorer(m.frames, predict, _gate_crops()), m.sequences and m.sequences.to(self.device).eval())
-            for m in detector.members
-        ]
+        self.members = [(m.name, FrameScorer(m.frames, predict, _gate_crops()), m.heads) for m in detector.members]
 
     def score(self, work_dir: Path, faces: list[dict[str, Any]]) -> list[TrackVerdict]:
         """Verdicts of a video's tracks; `faces` are rows of the faces table of one video, sorted by its key."""
@@ -66,27 +65,26 @@ class VideoScorer:
         for number in sorted({face["track"] for face in faces}):
             rows = [face for face in faces if face["track"] == number]
             crops = [read_crop(work_dir, row["shard"], row["offset"], row["size"]) for row in rows]
-            verdicts.append(self._score_track(rows, crops))
+            verdicts.append(self._score_track(rows, crops, work_dir))
         return verdicts
 
     @torch.inference_mode()
-    def _score_track(self, rows: list[dict[str, Any]], crops: list[np.ndarray]) -> TrackVerdict:
+    def _score_track(self, rows: list[dict[str, Any]], crops: list[np.ndarray], work_dir: Path) -> TrackVerdict:
         per_frame: dict[str, list[np.ndarray]] = {}
-        of_tracks = []
-        for name, scorer, sequences in self.members:
+        of_tracks: dict[str, list[float]] = {}
+        for name, scorer, heads in self.members:
             logits_T, features_TD = scorer.crops(crops)
             if self.detector.ensemble.mirror:
                 logits_T = (logits_T + scorer.mirrored().crops(crops)[0]) / 2
             per_frame.setdefault(name, []).append(logits_T.astype(np.float64))
-            if sequences is not None:
-                inputs = [part.to(self.device) for part in pad_tracks([(features_TD, logits_T)])]
-                track_B, corrected_BT = sequences.frame_logits(*inputs)
-                per_frame.setdefault("sequences", []).append(corrected_BT[0].double().cpu().numpy())
-                of_tracks.append(float(track_B[0]))
+            tracks = split_tracks(pd.DataFrame(rows), features_TD, logits_T, {}, work_dir) if heads else []
+            for kind, head in heads.items():
+                (found,) = head_logits(head, tracks, self.predict)
+                per_frame.setdefault(kind, []).append(found.frame_logits_T.astype(np.float64))
+                of_tracks.setdefault(kind, []).append(found.logit)
         means = {name: np.mean(values, axis=0) for name, values in per_frame.items()}
         whole = {name: track_logit(logits_T, self.detector.ensemble) for name, logits_T in means.items()}
-        if of_tracks:
-            whole["sequences"] = float(np.mean(of_tracks))
+        whole |= {kind: float(np.mean(logits)) for kind, logits in of_tracks.items()}
         boxes = np.array([[row[n] for n in ("x0_px", "y0_px", "x1_px", "y1_px")] for row in rows])
         sharpness = np.array([row["sharpness"] for row in rows])
         sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)

@@ -19,22 +19,24 @@ import pandas as pd
 from tqdm import tqdm
 
 from deepfake.blend import FaceClip, eye_distance_px
-from deepfake.checkpoints import read_card
+from deepfake.checkpoints import fold_folder, read_card
 from deepfake.config import Config, Selfblend, UserError, digest
-from deepfake.datasets import Tables, TrackFeatures, content_digest, read_all
+from deepfake.datasets import Tables, content_digest, read_all
 from deepfake.degrade import Degradation
 from deepfake.files import write_whole
 from deepfake.forged_clips import MIN_EYE_PX, ClipMaterial, ForgedClip, forge_clip, shown_part
 from deepfake.forgeries import FAMILIES, Face, aligned_misfit
 from deepfake.mixture import DONORS_TRIED, LANDMARKS, Frames
-from deepfake.scoring import FrameScorer, open_scorer, read_outputs, write_outputs
-from deepfake.training import fold_folder
+from deepfake.models import HEADS
+from deepfake.scoring import FrameScorer, map_array, open_scorer, read_outputs, write_array, write_outputs
+from deepfake.track_inputs import TrackFeatures
+from deepfake.tubes import face_tube, steady
 
 TRACKS_PER_PART = 32  # a killed stage makes so many again at most
 MADE_FROM = ["video_id", "track", "frame_index", "time_s", "shard", "offset", "size", *LANDMARKS]
 DAMAGED = "damaged"
 Note = tuple[str, list[int]]  # how a fake was made, and which of its frames are forged
-Outputs = tuple[np.ndarray, np.ndarray]  # logits_N and features_ND
+Outputs = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # logits_N, features_ND and, if asked for, tube_NHWC
 log = logging.getLogger(__name__)
 
 
@@ -45,9 +47,18 @@ class RealTrack:
     video_id: str
     track: int
     frame_index_T: np.ndarray
-    step_s: float
+    times_T: np.ndarray
     pictures: Frames
     rows: range
+
+    @property
+    def step_s(self) -> float:
+        """The usual time between two frames."""
+        return float(np.median(np.diff(self.times_T))) if len(self.times_T) > 1 else 1.0
+
+    def landmarks(self) -> np.ndarray:
+        """Of all frames (T, 5, 2), as shares of the crop's side."""
+        return np.stack([self.pictures.landmarks(row) for row in self.rows])
 
     def clip(self) -> FaceClip:
         """The crops with their landmarks in pixels."""
@@ -71,9 +82,8 @@ class RealTrack:
 
     def has_face(self) -> bool:
         """Whether the landmarks of all frames are known."""
-        points = [self.pictures.landmarks(row) for row in self.rows]
         # Their unit is the crop's side, some hundred pixels.
-        return all(np.isfinite(p).all() and eye_distance_px(p) > MIN_EYE_PX / 300 for p in points)
+        return all(np.isfinite(p).all() and eye_distance_px(p) > MIN_EYE_PX / 300 for p in self.landmarks())
 
 
 def real_tracks(faces: pd.DataFrame, work_dir: Path) -> list[RealTrack]:
@@ -81,9 +91,8 @@ def real_tracks(faces: pd.DataFrame, work_dir: Path) -> list[RealTrack]:
     pictures = Frames(faces, work_dir, work_dir / "rebuilt")
     tracks, start = [], 0
     for (video_id, track), rows in faces.groupby(["video_id", "track"], sort=False):
-        step_s = float(rows["time_s"].diff().median()) if len(rows) > 1 else 1.0
-        indices = rows["frame_index"].to_numpy()
-        tracks.append(RealTrack(str(video_id), int(track), indices, step_s, pictures, range(start, start + len(rows))))
+        indices, times = rows["frame_index"].to_numpy(), rows["time_s"].to_numpy()
+        tracks.append(RealTrack(str(video_id), int(track), indices, times, pictures, range(start, start + len(rows))))
         start += len(rows)
     return tracks
 
@@ -117,14 +126,19 @@ class ClipForger:
         values = {name: getattr(self.selfblend, name) for name in ("ways", "h264", "degradation")}
         return values | {"families": self.families, "span": self.span_share, "seed": self.seed}
 
-    def make(self, track: RealTrack, version: int) -> Pair:
-        """The track's fake number `version`."""
+    def make(self, track: RealTrack, version: int, span_T: np.ndarray | None = None) -> Pair:
+        """The track's fake number `version`; `span_T`: forged in these frames (T, bool), not by the draw."""
         rng = np.random.default_rng((self.seed, version, zlib.crc32(f"{track.video_id} {track.track}".encode())))
         span = bool(rng.random() < self.span_share)
         damage = Degradation.draw(rng, self.selfblend.h264, self.selfblend.degradation)
         clip = track.clip()
         material = ClipMaterial(self._donor(track, rng), track.rebuilt(int(rng.integers(self.selfblend.ways))))
-        fake = forge_clip(clip, self.families, material, rng, span, track.step_s)
+        fake = forge_clip(clip, self.families, material, rng, span and span_T is None, track.step_s)
+        if span_T is not None:
+            frames = [
+                made if inside else real for made, real, inside in zip(fake.frames, clip.frames, span_T, strict=True)
+            ]
+            fake = ForgedClip(frames, fake.forged_T & span_T, fake.name + "+span")
         return Pair(clip.frames, fake, damage(clip.frames), damage(fake.frames))
 
     def _donor(self, track: RealTrack, rng: np.random.Generator) -> Callable[[int], Face] | None:
@@ -166,10 +180,11 @@ def _points(track: RealTrack) -> Face:
     return Face(np.empty((0, 0, 3), np.uint8), track.pictures.landmarks(track.middle))
 
 
-def forged_features(config: Config, data: Tables, fold: int) -> list[TrackFeatures]:
+def forged_features(config: Config, data: Tables, fold: int | None) -> list[TrackFeatures]:
     """Tracks, by the fold's frame model, of fakes made of the reals it learns from, and of those reals damaged alike.
 
-    `sequences.forged_clips` fakes and one damaged real of each real track; parts made before are read back.
+    `sequences.forged_clips` fakes and one damaged real of each real track; parts made before are read back. They have
+    no landmarks of their own: a forgery drawn over a real face moves as that face did.
     """
     videos = data.labelled()
     learnt = videos.loc[(videos["fold"] != fold) & (videos["label"] == 0), "video_id"]
@@ -199,6 +214,7 @@ class _Work:
     def __init__(self, config: Config, checkpoint: Path, faces: pd.DataFrame, forger: ClipForger) -> None:
         self.config, self.checkpoint, self.faces, self.forger = config, checkpoint, faces, forger
         self.scorer: FrameScorer | None = None
+        self.with_tubes = any({"tube", "flow"} & set(HEADS[head].inputs) for head in config.sequences.heads)
         predict = config.predict
         # All faces, for any of them may lend another its face.
         self.key = [
@@ -212,42 +228,62 @@ class _Work:
         key = digest([*self.key, version, [[track.video_id, track.track] for track in tracks]])
         stem = self.checkpoint / "scored" / f"forged_{key[:24]}"
         notes = _read_notes(stem, len(tracks))
-        outputs = read_outputs(stem, n_frames * (1 if version else 2)) if notes else None
+        outputs = self._read(stem, n_frames * (1 if version else 2)) if notes else None
         if notes is None or outputs is None:
             notes, outputs = self._make(tracks, version, bar)
-            write_outputs(stem, *outputs)
+            if outputs[2] is not None:
+                write_array(_tube_path(stem), outputs[2])
+            write_outputs(stem, *outputs[:2])
             write_whole(stem.with_suffix(".json"), json.dumps(notes).encode())
         else:
             bar.update(n_frames)
         return list(self._split(tracks, version, notes, outputs))
 
+    def _read(self, stem: Path, n_crops: int) -> Outputs | None:
+        found = read_outputs(stem, n_crops)
+        tube = map_array(_tube_path(stem), n_crops) if self.with_tubes else None
+        return (*found, tube) if found and (tube is not None or not self.with_tubes) else None
+
     def _make(self, tracks: Sequence[RealTrack], version: int, bar: tqdm[Any]) -> tuple[list[Note], Outputs]:
         self.scorer = self.scorer or open_scorer(self.checkpoint, self.config.predict, self.faces, self.config.work_dir)
         notes: list[Note] = []
-        outputs: list[Outputs] = []
+        logits, features, tubes = [], [], []
         for track in tracks:
             pair = self.forger.make(track, version)
-            outputs.append(self.scorer.crops(pair.fake_seen if version else [*pair.fake_seen, *pair.real_seen]))
+            for seen in [pair.fake_seen] if version else [pair.fake_seen, pair.real_seen]:
+                logits_T, features_TD = self.scorer.crops(seen)
+                logits.append(logits_T)
+                features.append(features_TD)
+                if self.with_tubes:
+                    tubes.append(face_tube(seen, steady(track.landmarks())))
             notes.append((pair.fake.name, pair.fake.forged_T.astype(int).tolist()))
             bar.update(len(track.rows))
-        return notes, (np.concatenate([z for z, _ in outputs]), np.concatenate([f for _, f in outputs]))
+        return notes, (np.concatenate(logits), np.concatenate(features), np.concatenate(tubes) if tubes else None)
 
     def _split(
         self, tracks: Sequence[RealTrack], version: int, notes: Sequence[Note], outputs: Outputs
     ) -> Iterator[TrackFeatures]:
-        logits_N, features_ND = outputs
+        logits_N, features_ND, tube_NHWC = outputs
         start = 0
         for track, (name, forged) in zip(tracks, notes, strict=True):
             n_frames = len(track.rows)
-            kinds = [(1, name, shown_part(np.array(forged, bool), self.config.sequences.clip_frames))]
-            kinds += [] if version else [(0, DAMAGED, slice(None))]
-            for label, kind, part in kinds:
+            kinds = [(1, name, np.array(forged, np.float32))]
+            kinds += [] if version else [(0, DAMAGED, np.zeros(n_frames, np.float32))]
+            for label, kind, forged_T in kinds:
                 rows = slice(start, start + n_frames)
-                yield TrackFeatures(
-                    f"{track.video_id}#{kind}", track.track, label, track.frame_index_T[part],
-                    features_ND[rows][part], logits_N[rows][part],
+                whole = TrackFeatures(
+                    f"{track.video_id}#{kind}", track.track, label, track.frame_index_T, features_ND[rows],
+                    logits_N[rows], track.times_T, np.full((n_frames, 5, 2), np.nan), np.full((n_frames, 4), np.nan),
+                    forged_T, None if tube_NHWC is None else tube_NHWC[rows].__getitem__,
                 )  # fmt: skip
+                clip_frames = self.config.sequences.clip_frames
+                shown = shown_part(forged_T > 0, clip_frames) if label else slice(None)
+                yield whole.take(np.arange(n_frames)[shown])
                 start += n_frames
+
+
+def _tube_path(stem: Path) -> Path:
+    return stem.with_suffix(".tube.npy")
 
 
 def _read_notes(stem: Path, n_tracks: int) -> list[Note] | None:

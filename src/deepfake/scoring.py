@@ -1,4 +1,4 @@
-"""Logits of frames and tracks by finished models, out of fold and for videos to predict.
+"""Logits and features of frames by finished models, out of fold and for videos to predict.
 
 What a frame model makes of a video's crops is kept beside the model, so stages 04, 05 and 06 compute
 it once. Letters: N crops, D features, T frames of a track.
@@ -21,13 +21,13 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from deepfake.augment import before_workers, see
-from deepfake.checkpoints import load_model, read_card
+from deepfake.checkpoints import fold_folder, load_model, read_card
 from deepfake.config import Config, Predict, UserError, digest
-from deepfake.datasets import Tables, TrackFeatures, content_digest, pad_tracks
+from deepfake.datasets import Tables, content_digest
 from deepfake.files import write_whole
 from deepfake.models.frames import FrameClassifier
-from deepfake.models.sequences import SequenceClassifier
 from deepfake.shards import read_crop
+from deepfake.track_inputs import TrackFeatures, split_tracks
 
 MAX_BF16_DIFFERENCE = 0.1  # logits; calibration and thresholds do not see less
 VIDEOS_PER_PART = 500  # a killed stage scores at most so many videos again
@@ -147,6 +147,11 @@ class FrameOutputs:
     faces: pd.DataFrame
     logits_N: np.ndarray
     features_ND: np.ndarray
+    work_dir: Path
+
+    def tracks(self, labels: Mapping[str, int] | None = None) -> list[TrackFeatures]:
+        """The tracks in them, with labels by video_id; a video without one gets None."""
+        return split_tracks(self.faces, self.features_ND, self.logits_N, labels or {}, self.work_dir)
 
     def scores(self, model_name: str) -> pd.DataFrame:
         """The rows of FRAME_SCORES."""
@@ -173,7 +178,7 @@ def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader
         rows = slice(start, start + len(batch_NCHW))
         logits_N[rows], features_ND[rows] = scorer.batch(batch_NCHW, names[rows])
         start += len(batch_NCHW)
-    return FrameOutputs(faces, logits_N, features_ND)
+    return FrameOutputs(faces, logits_N, features_ND, work_dir)
 
 
 def _probe(faces: pd.DataFrame, work_dir: Path, model: FrameClassifier, n_crops: int = 8) -> list[np.ndarray]:
@@ -210,73 +215,48 @@ def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iter
             outputs = score_faces(scorer, part, config.work_dir, config.frames.loader_workers)
             write_outputs(stem, outputs.logits_N, outputs.features_ND)
         else:
-            outputs = FrameOutputs(part, *found)
+            outputs = FrameOutputs(part, *found, config.work_dir)
         bar.update(len(part))
         yield outputs
     bar.close()
 
 
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Keep an array in a file, whole or not at all."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_whole(path, buffer.getvalue())
+
+
+def map_array(path: Path, n_rows: int) -> np.ndarray | None:
+    """An array of so many rows as it lies on the disk, mapped, not read; None: not there, or not whole."""
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array if len(array) == n_rows else None
+
+
 def write_outputs(stem: Path, logits_N: np.ndarray, features_ND: np.ndarray) -> None:
     """Keep logits and features in two files that begin like `stem`."""
-    for name, array in (("features", features_ND), ("logits", logits_N)):
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        write_whole(stem.with_suffix(f".{name}.npy"), buffer.getvalue())
+    write_array(stem.with_suffix(".features.npy"), features_ND)
+    write_array(stem.with_suffix(".logits.npy"), logits_N)
 
 
 def read_outputs(stem: Path, n_crops: int) -> tuple[np.ndarray, np.ndarray] | None:
     """logits_N and features_ND of so many crops; None: not there, or not whole."""
-    try:
-        logits_N = np.load(stem.with_suffix(".logits.npy"), allow_pickle=False)
-        # Mapped, not read: the features of the whole of DFDC are 8 GB a model.
-        features_ND = np.load(stem.with_suffix(".features.npy"), mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return (logits_N, features_ND) if len(logits_N) == len(features_ND) == n_crops else None
-
-
-def track_features(outputs: FrameOutputs, labels: Mapping[str, int] | None = None) -> list[TrackFeatures]:
-    """Split scored rows, sorted by the table's key, into tracks; videos without a label get None."""
-    known = labels or {}
-    ids, tracks = outputs.faces["video_id"].to_numpy(object), outputs.faces["track"].to_numpy()
-    frames = outputs.faces["frame_index"].to_numpy()
-    if not len(ids):
-        return []
-    starts = np.flatnonzero(np.r_[True, (ids[1:] != ids[:-1]) | (tracks[1:] != tracks[:-1])])
-    features, logits = outputs.features_ND, outputs.logits_N
-    return [
-        TrackFeatures(str(ids[a]), int(tracks[a]), known.get(ids[a]), frames[a:b], features[a:b], logits[a:b])
-        for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)
-    ]
-
-
-@torch.inference_mode()
-def score_tracks(
-    model: SequenceClassifier, tracks: Sequence[TrackFeatures], predict: Predict, model_name: str = "sequences"
-) -> pd.DataFrame:
-    """The rows of TRACK_SCORES; tracks of about the same length go through the model together."""
-    device = choose_device(predict.device)
-    model = model.to(device).eval()
-    order = sorted(range(len(tracks)), key=lambda i: (len(tracks[i].logits_T), i))
-    logits_N = np.empty(len(tracks), np.float32)
-    for start in range(0, len(order), predict.batch_size):
-        rows = order[start : start + predict.batch_size]
-        inputs = pad_tracks([(tracks[i].features_TD, tracks[i].logits_T) for i in rows])
-        logits_N[rows] = model(*(part.to(device) for part in inputs)).float().cpu().numpy()
-    for track, logit in zip(tracks, logits_N, strict=True):
-        if not np.isfinite(logit):
-            raise UserError(f"scoring: the logit of {track.video_id!r} track {track.track} is no number")
-    return pd.DataFrame({
-        "model": [model_name] * len(tracks),
-        "video_id": [t.video_id for t in tracks],
-        "track": [t.track for t in tracks],
-        "n_frames": [len(t.logits_T) for t in tracks],
-        "logit": logits_N,
-    })  # fmt: skip
+    # Mapped: the features of the whole of DFDC are 8 GB a model.
+    logits_N, features_ND = (map_array(stem.with_suffix(f".{name}.npy"), n_crops) for name in ("logits", "features"))
+    return None if logits_N is None or features_ND is None else (np.array(logits_N), features_ND)
 
 
 def refuse_constant(scores: pd.DataFrame, what: str) -> None:
-    """Raise UserError where more than ten videos all have the very same scores (columns video_id and logit)."""
+    """Raise UserError where more than ten videos all have the very same scores (columns video_id and logit).
+
+    Rows with n_frames 0 do not count: whoever says nothing says the same of all.
+    """
+    if "n_frames" in scores:
+        scores = scores[scores["n_frames"] > 0]
     if scores["video_id"].nunique() >= MIN_VIDEOS_TO_DIFFER and np.ptp(scores["logit"].to_numpy()) == 0:
         raise UserError(
             f"{what}: {scores['video_id'].nunique()} videos all got the logit {scores['logit'].iloc[0]:.6g}; the model "
@@ -290,10 +270,10 @@ def fold_numbers(tables: Tables) -> list[int]:
 
 
 FRAME_KEY = ["model", "video_id", "track", "frame_index"]
-TRACK_KEY = ["model", "video_id", "track", "n_frames"]
 
 
-def _mean_logits(parts: Sequence[pd.DataFrame], key: list[str], what: str) -> pd.DataFrame:
+def mean_logits(parts: Sequence[pd.DataFrame], key: list[str], what: str) -> pd.DataFrame:
+    """The mean logit of rows of equal key, sorted by it; `what` is how errors call the scores."""
     if not parts:
         return pd.DataFrame({name: [] for name in (*key, "logit")})
     scores = pd.concat(parts).groupby(key, as_index=False, sort=True)["logit"].mean()
@@ -306,26 +286,22 @@ def oof_frames(config: Config, tables: Tables) -> pd.DataFrame:
     videos, parts = tables.labelled(), []
     for fold in fold_numbers(tables):
         faces = tables.faces_of(list(videos.loc[videos["fold"] == fold, "video_id"]))
-        parts += [outputs.scores("frames") for outputs in frame_outputs(config, _folder(config, "frames", fold), faces)]
-    return _mean_logits(parts, FRAME_KEY, "frames, out of fold")
+        parts += [
+            outputs.scores("frames")
+            for outputs in frame_outputs(config, fold_folder(config.run_dir, "frames", fold), faces)
+        ]
+    return mean_logits(parts, FRAME_KEY, "frames, out of fold")
 
 
-def fold_features(config: Config, tables: Tables, fold: int, held_out: bool) -> list[TrackFeatures]:
-    """Tracks, by the fold's frame model, of the videos the fold holds out, or of those it learns from."""
+def fold_features(config: Config, tables: Tables, fold: int | None, held_out: bool) -> list[TrackFeatures]:
+    """Tracks, by the fold's frame model, of the videos the fold holds out, or of those it learns from (None: all)."""
     videos = tables.labelled()
     chosen = videos[(videos["fold"] == fold) == held_out]
     labels = dict(zip(chosen["video_id"], chosen["label"].astype(int), strict=True))
-    parts = frame_outputs(config, _folder(config, "frames", fold), tables.faces_of(list(chosen["video_id"])))
-    return [track for outputs in parts for track in track_features(outputs, labels)]
-
-
-def oof_sequences(config: Config, tables: Tables) -> pd.DataFrame:
-    """TRACK_SCORES of all labelled videos, each by the models that have not seen it."""
-    parts = [
-        score_tracks(_sequence_model(config, fold), fold_features(config, tables, fold, held_out=True), config.predict)
-        for fold in fold_numbers(tables)
-    ]
-    return _mean_logits(parts, TRACK_KEY, "sequences, out of fold")
+    parts = frame_outputs(
+        config, fold_folder(config.run_dir, "frames", fold), tables.faces_of(list(chosen["video_id"]))
+    )
+    return [track for outputs in parts for track in outputs.tracks(labels)]
 
 
 def predict_frames(config: Config, faces: pd.DataFrame, folds: Sequence[int]) -> pd.DataFrame:
@@ -333,26 +309,6 @@ def predict_frames(config: Config, faces: pd.DataFrame, folds: Sequence[int]) ->
     parts = [
         outputs.scores("frames")
         for fold in folds
-        for outputs in frame_outputs(config, _folder(config, "frames", fold), faces)
+        for outputs in frame_outputs(config, fold_folder(config.run_dir, "frames", fold), faces)
     ]
-    return _mean_logits(parts, FRAME_KEY, "frames, videos to predict")
-
-
-def predict_sequences(config: Config, faces: pd.DataFrame, folds: Sequence[int]) -> pd.DataFrame:
-    """TRACK_SCORES of videos no model has seen: the mean logit of the folds' models."""
-    parts = [
-        score_tracks(_sequence_model(config, fold), track_features(outputs), config.predict)
-        for fold in folds
-        for outputs in frame_outputs(config, _folder(config, "frames", fold), faces)
-    ]
-    return _mean_logits(parts, TRACK_KEY, "sequences, videos to predict")
-
-
-def _folder(config: Config, kind: str, fold: int) -> Path:
-    return config.run_dir / kind / f"fold{fold}"
-
-
-def _sequence_model(config: Config, fold: int) -> SequenceClassifier:
-    model = load_model(_folder(config, "sequences", fold), "sequences")
-    assert isinstance(model, SequenceClassifier)
-    return model
+    return mean_logits(parts, FRAME_KEY, "frames, videos to predict")

@@ -45,6 +45,16 @@ def submission_files(*names: str) -> Callable[[Config], list[Path]]:
 
 @dataclass(frozen=True)
 class Stage:
+def head_models(config: Config) -> list[Path]:
+    """Paths of the networks over tracks, one a head and fold."""
+    return [path for head in config.sequences.heads for path in model_files(head)(config)]
+
+
+def head_scores(name: str) -> Callable[[Config], list[Path]]:
+    """Paths of the tables of the networks over tracks, one a head."""
+    return lambda config: [config.run_dir / f"{head}_{name}.parquet" for head in config.sequences.heads]
+
+
     """One numbered script: the settings it obeys, the files it reads, the files it makes."""
 
     name: str
@@ -104,17 +114,17 @@ STAGES = {
         ),
         Stage(
             "05_train_sequences",
-            "LRCN heads over tracks and their out-of-fold logits",
+            "networks over tracks and their out-of-fold logits",
             ("sequences",),
             (work_tables("videos", "faces", "folds"), model_files("frames")),
-            (model_files("sequences"), run_files("sequences_oof.parquet")),
+            (head_models, head_scores("oof")),
         ),
         Stage(
             "06_predict_videos",
             "logits of every model for every track of the test videos",
             ("predict",),
-            (work_tables("videos", "faces"), model_files("frames"), model_files("sequences")),
-            (run_files("frames_test.parquet", "sequences_test.parquet"),),
+            (work_tables("videos", "faces"), model_files("frames"), head_models),
+            (run_files("frames_test.parquet"), head_scores("test")),
         ),
         Stage(
             "07_ensemble",
@@ -122,10 +132,11 @@ STAGES = {
             ("ensemble", "extract", "index"),
             (
                 work_tables("videos", "extractions", "faces", "folds"),
-                run_files("frames_oof.parquet", "sequences_oof.parquet"),
-                run_files("frames_test.parquet", "sequences_test.parquet"),
+                run_files("frames_oof.parquet", "frames_test.parquet"),
+                head_scores("oof"),
+                head_scores("test"),
                 model_files("frames"),
-                model_files("sequences"),
+                head_models,
             ),
             (
                 run_files("oof_video_scores.parquet", "test_video_scores.parquet"),

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from deepfake import mixture
 from deepfake.augment import before_workers
-from deepfake.checkpoints import CARD, finished, load_model, load_state, read_card, save_model, save_state
+from deepfake.checkpoints import CARD, finished, fold_folder, load_model, load_state, read_card, save_model, save_state
 from deepfake.config import Config, Frames, Sequences, UserError, digest, section_values
 from deepfake.datasets import (
     Batch,
@@ -35,16 +35,14 @@ from deepfake.datasets import (
     PairDataset,
     StepBatches,
     Tables,
-    TrackDataset,
-    TrackFeatures,
     collate_pairs,
-    collate_tracks,
     content_digest,
     plan_pairs,
 )
 from deepfake.files import sha256_of, write_whole
+from deepfake.models import new_head
 from deepfake.models.frames import FrameClassifier
-from deepfake.models.sequences import SequenceClassifier
+from deepfake.track_inputs import TrackDataset, TrackFeatures, collate_tracks
 
 STATE, LOG, SNAPSHOT = "state.pt", "log.jsonl", "step"
 MAX_GRADIENT_NORM = 5.0
@@ -70,6 +68,7 @@ class Recipe:
     seed: int
     map_weight: float = 0.0
     snapshot_steps: int = 0
+    frame_weight: float = 0.0
 
 
 def frames_recipe(frames: Frames) -> Recipe:
@@ -83,11 +82,11 @@ def frames_recipe(frames: Frames) -> Recipe:
 
 
 def sequences_recipe(sequences: Sequences) -> Recipe:
-    """The loop's settings for the LRCN head; an item is a real and a fake clip."""
+    """The loop's settings for networks over tracks; an item is a real and a fake clip."""
     return Recipe(
         sequences.epochs, max(1, sequences.tracks_per_batch // 2), sequences.learning_rate, 1.0, sequences.weight_decay,
         sequences.warmup_ratio, sequences.label_smoothing, sequences.ema_decay, "no", 0,
-        sequences.checkpoint_steps, sequences.seed,
+        sequences.checkpoint_steps, sequences.seed, frame_weight=sequences.frame_weight,
     )  # fmt: skip
 
 
@@ -118,6 +117,17 @@ def map_loss(maps_BKHW: Tensor, masks_BHW: Tensor) -> Tensor:
     if not len(wanted_BKHW):
         return maps_BKHW.sum() * 0
     return binary_cross_entropy_with_logits(maps_BKHW[known_B].float(), wanted_BKHW)
+
+
+def frame_loss(logits_BT: Tensor, forged_BT: Tensor) -> Tensor:
+    """Log loss of single frames, real and forged ones weighing the same; frames no one knows of (NaN) do not count."""
+    known_BT = forged_BT.isfinite()
+    logits_N, forged_N = logits_BT[known_BT].float(), forged_BT[known_BT]
+    n_forged = forged_N.sum()
+    if not 0 < n_forged < len(forged_N):  # frames of one kind would only move the threshold
+        return logits_BT.sum() * 0
+    shares_N = torch.where(forged_N > 0.5, 0.5 / n_forged, 0.5 / (len(forged_N) - n_forged))
+    return (shares_N * binary_cross_entropy_with_logits(logits_N, forged_N, reduction="none")).sum()
 
 
 def resize_maps(masks_BHW: Tensor, size: torch.Size) -> Tensor:
@@ -227,18 +237,12 @@ class Loop:
         device = self.accelerator.device
         self.model.train()
         inputs = [part.to(device, non_blocking=True) for part in batch.inputs]
-        notes: dict[str, float] = {}
-        if batch.masks_BHW is not None and self.recipe.map_weight:
-            logits_B, maps_BKHW = self.model(*inputs, with_maps=True)
-            maps = map_loss(maps_BKHW, batch.masks_BHW.to(device, non_blocking=True))
-            notes["map_loss"] = maps.item()
-        else:
-            logits_B, maps = self.model(*inputs), torch.zeros((), device=device)
+        logits_B, further, notes = self._forward(inputs, batch)
         loss = losses(logits_B, batch.labels_B.to(device, non_blocking=True), self.recipe.label_smoothing)
         value = loss.both.item()
         if not math.isfinite(value):
             _explain_bad_loss(step, logits_B, batch)
-        self.accelerator.backward(loss.both + self.recipe.map_weight * maps)
+        self.accelerator.backward(loss.both + further)
         self.accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -247,6 +251,19 @@ class Loop:
         return {
             "loss": value, "real_loss": loss.real.item(), "fake_loss": loss.fake.item(), "learning_rate": rate, **notes,
         }  # fmt: skip
+
+    def _forward(self, inputs: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """Logits of the rows, what else is to be learnt from them as a weighted loss, and what to note of it."""
+        device = self.accelerator.device
+        if batch.masks_BHW is not None and self.recipe.map_weight:
+            logits_B, maps_BKHW = self.model(*inputs, with_maps=True)
+            loss = map_loss(maps_BKHW, batch.masks_BHW.to(device, non_blocking=True))
+            return logits_B, self.recipe.map_weight * loss, {"map_loss": loss.item()}
+        if batch.forged_BT is not None and self.recipe.frame_weight:
+            logits_B, logits_BT = self.model(*inputs, with_frames=True)
+            loss = frame_loss(logits_BT, batch.forged_BT.to(device, non_blocking=True))
+            return logits_B, self.recipe.frame_weight * loss, {"frame_loss": loss.item()}
+        return self.model(*inputs), torch.zeros((), device=device), {}
 
 
 def _explain_bad_loss(step: int, logits_B: Tensor, batch: Batch) -> None:
@@ -338,11 +355,6 @@ def _steps(
 
 def _numbered(loader: DataLoader[Any], start_step: int) -> Iterator[tuple[int, Batch]]:
     yield from enumerate(loader, start_step)
-
-
-def fold_folder(run_dir: Path, kind: str, fold: int | None) -> Path:
-    """Where a fold's model lies; None: the model that learns from all folds."""
-    return run_dir / kind / ("all" if fold is None else f"fold{fold}")
 
 
 def forget_folds(config: Config, kind: str) -> None:
@@ -499,26 +511,24 @@ def _held_out(config: Config, tables: Tables, videos: Any, model: nn.Module) -> 
     return {"held_out_loss": losses(logits_N, labels_N).both.item(), "held_out_accuracy": right}
 
 
-def train_sequences_fold(config: Config, tracks: list[TrackFeatures], fold: int | None) -> Path:
-    """Train the LRCN head on features of the fold's frame model; return the card's path, at once if it is there.
+def train_head_fold(config: Config, head: str, tracks: list[TrackFeatures], fold: int | None) -> Path:
+    """Train a network over tracks beside the fold's frame model; return the card's path, at once if it is there.
 
     `tracks` are those of the videos the fold learns from; the frame model's checkpoint lies in the run's folder.
     """
     sequences = config.sequences
-    folder = fold_folder(config.run_dir, "sequences", fold)
+    folder = fold_folder(config.run_dir, head, fold)
     frames_sha256 = read_card(fold_folder(config.run_dir, "frames", fold)).weights_sha256
-    data = [(t.video_id, t.track, t.label, len(t.logits_T), float(t.logits_T.sum())) for t in tracks]
+    data = [(t.video_id, t.track, t.label, len(t), float(t.logits_T.sum())) for t in tracks]
+    settings = {name: value for name, value in section_values(config, "sequences").items() if name != "heads"}
     settings_digest = digest({
-        "settings": section_values(config, "sequences"), "fold": fold, "frames": frames_sha256, "data": data,
+        "head": head, "settings": settings, "fold": fold, "frames": frames_sha256, "data": data,
     })  # fmt: skip
     if finished(folder, settings_digest):
-        log.info("sequences %s: already trained", folder.name)
+        log.info("%s %s: already trained", head, folder.name)
         return folder / CARD
-    dataset = TrackDataset(tracks, sequences.clip_frames, sequences.seed)
     torch.manual_seed(sequences.seed)
-    model = SequenceClassifier(
-        dataset.many[0].features_TD.shape[1], sequences.hidden, sequences.dropout, sequences.logit_dropout
-    )
+    model = new_head(head, tracks[0].features_TD.shape[1] if tracks else 1, sequences)
+    dataset = TrackDataset(tracks, sequences.clip_frames, sequences.seed, model.inputs, sequences.time_changes)
     averaged, metrics = fit(model, dataset, collate_tracks, sequences_recipe(sequences), folder, settings_digest)
-    about = {"frames_weights_sha256": frames_sha256}
-    return _save(folder, "sequences", averaged, fold, settings_digest, metrics, about)
+    return _save(folder, head, averaged, fold, settings_digest, metrics, {"frames_weights_sha256": frames_sha256})

@@ -1,6 +1,7 @@
 """Networks, one file a family; a short word in checkpoints names the family.
 
-To add one, write `models/<name>.py` and give its builder a line in `BUILDERS`.
+To add one, write `models/<name>.py` and give its builder a line in `BUILDERS`, or in `HEADS` if it looks at tracks;
+such a network is a choice of the settings (sequences.heads), too, and `new_head` says what it is built with.
 """
 
 from __future__ import annotations
@@ -10,11 +11,24 @@ from typing import Any
 
 from torch import nn
 
-from deepfake.config import UserError
+from deepfake.config import Sequences, UserError
+from deepfake.models.clips import Mc3, R2Plus1d, SlowFast
 from deepfake.models.frames import FrameClassifier
+from deepfake.models.heads import TrackHead
+from deepfake.models.motion import MotionClassifier
 from deepfake.models.sequences import SequenceClassifier
+from deepfake.models.two_stream import TwoStreamClassifier
+from deepfake.motion import N_MOTION
 
-BUILDERS: dict[str, Callable[..., nn.Module]] = {"frames": FrameClassifier, "sequences": SequenceClassifier}
+HEADS: dict[str, type[TrackHead]] = {
+    "sequences": SequenceClassifier,
+    "motion": MotionClassifier,
+    "two_stream": TwoStreamClassifier,
+    "r2plus1d_18": R2Plus1d,
+    "mc3_18": Mc3,
+    "slowfast": SlowFast,
+}
+BUILDERS: dict[str, Callable[..., nn.Module]] = {"frames": FrameClassifier, **HEADS}
 
 
 def build(kind: str, settings: Mapping[str, Any]) -> nn.Module:
@@ -25,3 +39,15 @@ def build(kind: str, settings: Mapping[str, Any]) -> nn.Module:
         return BUILDERS[kind](**settings)
     except TypeError as error:
         raise UserError(f"models: {kind} cannot be built from {dict(settings)}: {error}") from None
+
+
+def new_head(kind: str, n_features: int, sequences: Sequences) -> TrackHead:
+    """A network over tracks before its first step; `n_features` are those of the frame network beside it."""
+    dropout, logit_dropout = sequences.dropout, sequences.logit_dropout
+    settings: dict[str, dict[str, Any]] = {
+        "sequences": {"n_features": n_features, "hidden": sequences.hidden, "logit_dropout": logit_dropout},
+        # Some hundred tracks of thirty quantities: more states learn them by heart.
+        "motion": {"n_features": N_MOTION, "hidden": min(sequences.hidden, 64)},
+        "two_stream": {"n_features": n_features, "logit_dropout": logit_dropout},
+    }
+    return HEADS[kind](dropout=dropout, **settings.get(kind, {}))

@@ -1,0 +1,50 @@
+"""Networks over tracks measured on labelled clips they never learnt from, beside their frame network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepfake.aggregate import draw_to_prior, track_logits, video_logits
+from deepfake.checkpoints import fold_folder, read_card
+from deepfake.config import Config, digest
+from deepfake.datasets import content_digest
+from deepfake.ensemble_table import Evidence
+from deepfake.scoring import PLACES, FrameOutputs, open_scorer, read_outputs, score_faces, write_outputs
+from deepfake.track_scoring import load_head, score_tracks
+from deepfake.trials import Clips
+
+
+def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
+    """Logits and features of the clips' crops by the run's frame network that learnt from all; kept beside it."""
+    checkpoint = fold_folder(config.run_dir, "frames", None)
+    faces = clips.faces
+    key = digest([read_card(checkpoint).weights_sha256, content_digest(faces[PLACES]), config.predict.precision])
+    stem = checkpoint / "scored" / f"clips_{key[:24]}"
+    found = read_outputs(stem, len(faces))
+    if found is None:
+        scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir)
+        outputs = score_faces(scorer, faces, clips.cache_dir, config.frames.loader_workers)
+        write_outputs(stem, outputs.logits_N, outputs.features_ND)
+        found = outputs.logits_N, outputs.features_ND
+    return FrameOutputs(faces, *found, clips.cache_dir)
+
+
+def evidence(config: Config, clips: Clips) -> Evidence:
+    """Video logits of the frame network and of every head, for `ensemble_table.compare`; clips without a face are out.
+
+    Fits are told of the other half of the people.
+    """
+    outputs = clip_outputs(config, clips)
+    tracks = outputs.tracks()
+    scores = [track_logits(outputs.scores("frames"), config.ensemble)]
+    scores += [score_tracks(load_head(config, n, None), tracks, config.predict, n) for n in config.sequences.heads]
+    columns = {}
+    for name, rows in zip(("frames", *config.sequences.heads), scores, strict=True):
+        videos = video_logits(draw_to_prior(rows, clips.faces, config.ensemble), config.ensemble)
+        columns[name] = videos.set_index("video_id")["logit"]
+    has_face = [i for i, video_id in enumerate(clips.video_ids) if video_id in columns["frames"].index]
+    ids = [clips.video_ids[i] for i in has_face]
+    videos = [clips.labelled[i] for i in has_face]
+    people = [video.columns.get("identity", "").strip() or video.name for video in videos]
+    logits_NM = np.stack([column.loc[ids].to_numpy(float) for column in columns.values()], axis=1)
+    return Evidence(tuple(columns), logits_NM, clips.labels[has_face], clips.halves[has_face], people)

@@ -1,0 +1,43 @@
+"""Train networks over tracks (sequences.heads) beside one frame network, on all labelled clips of a settings file.
+
+Needs the tables of stages 01 and 02. The frame network is that of --weights, a detector's file, or the run's own
+by train_detector.py. Writes data/runs/<run>/<head>/all; measure them by measure_heads.py and measure_spans.py.
+"""
+
+import argparse
+from pathlib import Path
+
+from deepfake.cli import guarded, stage_parser
+from deepfake.config import load_config
+
+
+def parse() -> argparse.Namespace:
+    parser: argparse.ArgumentParser = stage_parser(__doc__)
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="a detector whose first frame network is taken")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    config = load_config(args.config, args.set, args.run)
+    from deepfake.bundle import unpack_frames
+    from deepfake.checkpoints import fold_folder
+    from deepfake.datasets import read_all
+    from deepfake.forged_tracks import forged_features
+    from deepfake.scoring import fold_features
+    from deepfake.stages import alone
+    from deepfake.training import forget_folds, train_head_fold
+
+    with alone(config.run_dir):
+        if args.weights is not None:
+            unpack_frames(args.weights, fold_folder(config.run_dir, "frames", None))
+        data = read_all(config.work_dir, args.limit)
+        tracks = fold_features(config, data, None, held_out=False) + forged_features(config, data, None)
+        for head in config.sequences.heads:
+            if args.force:
+                forget_folds(config, head)
+            print(f"train_heads: {head} -> {train_head_fold(config, head, tracks, None).parent}")
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,60 @@
+"""Networks over tracks beside their frame network on labelled clips."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepfake import head_trials
+from deepfake.checkpoints import save_model
+from deepfake.config import Config
+from deepfake.evaluation import Labelled
+from deepfake.head_trials import clip_outputs, evidence
+from deepfake.models import new_head
+from deepfake.models.frames import FrameClassifier
+from deepfake.trials import Clips
+from learning_data import config, invented, one_thread  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def run(folder: Path) -> tuple[Config, Clips]:
+    """A run of a frame network and two heads that have learnt nothing, and clips, one of them without a face."""
+    settings = config(folder, sequences={"heads": ("sequences", "motion")}, frames={"input_px": 32})
+    torch.manual_seed(0)
+    model = FrameClassifier("test_efficientnet", 32)
+    torch.nn.init.normal_(model.head.weight, std=0.5)
+    networks = {
+        "frames": model,
+        **{n: new_head(n, model.n_features, settings.sequences) for n in ("sequences", "motion")},
+    }
+    for kind, network in networks.items():
+        save_model(
+            settings.run_dir / kind / "all", kind, network, fold=None, settings_digest="d", metrics={}, about={}
+        )  # fmt: skip
+    faces = invented(folder / "cache").faces.sort_values(["video_id", "frame_index"], ignore_index=True)
+    ids = [*sorted(faces["video_id"].unique()), "empty.mp4"]
+    labelled = [Labelled(v, int(v.startswith("fake")), {"identity": v[4:5]}) for v in ids]
+    return settings, Clips(
+        faces.sort_values(["video_id", "frame_index"], ignore_index=True), labelled, ids, folder / "cache"
+    )
+
+
+def test_every_network_gives_a_logit_of_each_clip_with_a_face(tmp_path: Path) -> None:
+    settings, clips = run(tmp_path)
+    found = evidence(settings, clips)
+    assert found.members == ("frames", "sequences", "motion")
+    assert found.logits_NM.shape == (12, 3)
+    assert found.labels.sum() == 6
+    assert len(found.groups) == len(found.folds) == 12
+    assert set(found.groups) == set("012345")
+    assert np.ptp(found.logits_NM[:, 0]) > 0
+    assert not found.logits_NM[:, 2].any(), "landmarks in one place do not move: the head abstains"
+
+
+def test_crops_scored_before_are_not_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, clips = run(tmp_path)
+    first = clip_outputs(settings, clips)
+    monkeypatch.setattr(head_trials, "score_faces", lambda *_: pytest.fail("it was scored again"))
+    assert np.array_equal(clip_outputs(settings, clips).features_ND, first.features_ND)
