@@ -6,7 +6,7 @@ OUT ?= predictions.csv
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all predict check detector bench bench-tracks pictures lint chromium
+.PHONY: help setup demo test test-all predict check kaggle detector bench bench-tracks pictures lint chromium
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ predict: $(VENV)/.made ## VIDEOS=<folder> [OUT=<csv>]: one row per video file
 check: $(VENV)/.made ## VIDEO=<file>: verdict on one video
 	@test -n "$(VIDEO)" || { echo 'make check: say which file: make check VIDEO=<file>' >&2; exit 2; }
 	@$(PY) src/check_video.py -- "$(VIDEO)"
+
+kaggle: $(VENV)/.made ## Bundle for an offline Kaggle notebook -> submissions/kaggle_bundle
+	$(PY) src/build_kaggle.py
 
 detector: $(VENV)/.made ## Train the shipped kind of detector on the data of configs/selfblend.yaml
 	$(PY) src/01_index_videos.py --config configs/selfblend.yaml

@@ -196,7 +196,7 @@ HeadName = Literal["sequences", "motion", "two_stream", "r2plus1d_18", "mc3_18",
 
 
 class Sequences(Settings):
-    """Stage 05: the LRCN head over a track."""
+    """Stage 05: networks over a track."""
 
     heads: tuple[HeadName, ...] = Field(
         ("sequences",),
@@ -288,7 +288,12 @@ class Validation(Settings):
 
     bootstrap: int = Field(1000, ge=10, le=100000, description="Resamples of whole groups for the intervals.")
     ece_bins: int = Field(10, ge=2, le=100, description="Bins of equal count.")
-    worst_videos: int = Field(12, ge=0, le=500, description="Shown with a strip of frames.")
+    worst_videos: int = Field(
+        12, ge=0, le=500, description="So many reals and so many fakes are shown with a strip of frames."
+    )
+    against: str | None = Field(
+        None, pattern=NAME, description="Another run on the same videos to be compared with; None: none."
+    )
     seed: int = Field(0, ge=0, description="Of the bootstrap.")
 
 
@@ -303,6 +308,24 @@ class Robustness(Settings):
     workers: int = Field(2, ge=1, le=256, description="Processes that write clips, and then that find faces.")
     deadline_s: float = Field(180, gt=0, description="Seconds after which writing one clip is given up.")
     memory_mb: int = Field(1500, ge=300, description="Resident memory above which a writing process is killed.")
+
+
+class Kaggle(Settings):
+    """build_kaggle and the notebook: what the bundle holds, and how long the notebook may take."""
+
+    wheels: tuple[str, ...] = Field((), description="Packages of requirements.txt that Kaggle's image lacks.")
+    image_has: tuple[str, ...] = Field((), description="Packages the image is taken to have, in whatever version.")
+    python_versions: tuple[str, ...] = Field(("3.11", "3.12", "3.13"), description="Of the image; wheels fit them all.")
+    glibc: str = Field("2.35", pattern=r"^2\.\d+$", description="Of the image; wheels ask for no later one.")
+    max_bundle_mb: int = Field(1000, ge=1, description="A larger bundle is refused.")
+    budget_hours: float = Field(9.0, gt=0, le=1000, description="What Kaggle gives a notebook.")
+    reserve_s: float = Field(900, ge=0, description="Kept back for the last videos and the summary.")
+    min_frames: int = Field(4, ge=1, le=4096, description="Frames a video never fall below it.")
+    video_deadline_s: float = Field(120, gt=0, description="Seconds after which a video is given up.")
+    batch_s: float = Field(180, gt=0, description="The number of frames is chosen anew about so often.")
+    first_videos: int = Field(16, ge=1, description="The first batch, before the pace is known.")
+    write_every_s: float = Field(60, ge=0, description="submission.csv is at most so much behind the scores.")
+    workers: int | None = Field(None, ge=1, le=256, description="Processes that read videos; null: one a core.")
 
 
 class Config(Settings):
@@ -321,6 +344,7 @@ class Config(Settings):
     ensemble: Ensemble = Ensemble()
     validation: Validation = Validation()
     robustness: Robustness = Robustness()
+    kaggle: Kaggle = Kaggle()
 
     def path(self, path: Path) -> Path:
         """A path of the settings as an absolute one; relative ones start at the project's folder."""
@@ -340,6 +364,12 @@ class Config(Settings):
     def run_dir(self) -> Path:
         """Checkpoints and scores of one run."""
         return self.path(self.data_dir) / "runs" / self.run
+
+    @property
+    def against_scores(self) -> Path | None:
+        """Out-of-fold video scores of the run that the report compares with; None where it compares with none."""
+        other = self.validation.against
+        return None if other is None else self.run_dir.with_name(other) / "oof_video_scores.parquet"
 
     @property
     def submission_dir(self) -> Path:
