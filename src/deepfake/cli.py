@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
@@ -88,11 +89,24 @@ def guarded(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(EXIT_USER)
 
 
-def run_stage(name: str, description: str | None, work: Callable[[Config, argparse.Namespace], dict[str, Any]]) -> None:
-    """Run one stage: settings, inputs, up to date or not, the work, manifest, summary."""
+def run_stage(
+    name: str,
+    description: str | None,
+    work: Callable[[Config, argparse.Namespace], dict[str, Any]],
+    shortcuts: Mapping[str, str] | None = None,
+) -> None:
+    """Run one stage: settings, inputs, up to date or not, the work, manifest, summary.
+
+    `shortcuts` are flags of this stage alone that stand for a setting, such as `--against: validation.against`.
+    """
 
     def main() -> None:
-        args = stage_parser(description).parse_args()
+        parser = stage_parser(description)
+        for flag, setting in (shortcuts or {}).items():
+            parser.add_argument(
+                flag, dest="set", action="append", type=_laid_over(setting), metavar="NAME", help=f"sets {setting}"
+            )
+        args = parser.parse_args()
         config = load_config(args.config, args.set, args.run)
         stage = STAGES[name]
         check_inputs(stage, config)
@@ -111,6 +125,11 @@ def run_stage(name: str, description: str | None, work: Callable[[Config, argpar
         print(f"{name}: done in {seconds:.1f} s: {told}\n  -> {_places(stage, config)}")
 
     guarded(main)
+
+
+def _laid_over(setting: str) -> Callable[[str], str]:
+    """Text as a value for --set that YAML reads as text again."""
+    return lambda text: f"{setting}={json.dumps(text)}"
 
 
 def _shown(stage: Stage, config: Config) -> str:

@@ -181,6 +181,15 @@ def roc_curve(labels: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.concatenate([[0.0], alarms / alarms[-1]]), np.concatenate([[0.0], found / found[-1]])
 
 
+def pr_curve(labels: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and precision at every distinct threshold, in rising recall."""
+    labels, p = _checked(labels, p, "fake")
+    order = np.argsort(-p, kind="stable")
+    ends = _block_ends(p[order])
+    found = np.cumsum(labels[order])[ends]
+    return found / found[-1], found / (ends + 1)
+
+
 def measure(
     labels: np.ndarray, p: np.ndarray, groups: Sequence[str] | np.ndarray, settings: Validation, clip_p: float
 ) -> dict[str, Measure]:

@@ -21,6 +21,13 @@ from deepfake.files import current_commit, sha256_of, visible_files, write_whole
 FORMAT = 3  # raise it when the same settings give other tables, as when video_faces.FORMAT is raised
 
 
+# Written by `report.csv_tables`, which is too heavy to be imported here.
+REPORT_TABLES = (
+    *("videos", "metrics", "groups", "bands", "risk_coverage", "frames", "members", "member_sets"),
+    *("leakage", "metadata", "changes", "failures"),
+)
+
+
 def work_tables(*names: str) -> Callable[[Config], list[Path]]:
     """Paths of tables of the data set."""
     return lambda config: [config.work_dir / f"{name}.parquet" for name in names]
@@ -38,13 +45,6 @@ def model_files(family: str) -> Callable[[Config], list[Path]]:
     ]
 
 
-def submission_files(*names: str) -> Callable[[Config], list[Path]]:
-    """Paths of files beside the submission."""
-    return lambda config: [config.submission_dir / name for name in names]
-
-
-@dataclass(frozen=True)
-class Stage:
 def head_models(config: Config) -> list[Path]:
     """Paths of the networks over tracks, one a head and fold."""
     return [path for head in config.sequences.heads for path in model_files(head)(config)]
@@ -55,6 +55,18 @@ def head_scores(name: str) -> Callable[[Config], list[Path]]:
     return lambda config: [config.run_dir / f"{head}_{name}.parquet" for head in config.sequences.heads]
 
 
+def submission_files(*names: str) -> Callable[[Config], list[Path]]:
+    """Paths of files beside the submission."""
+    return lambda config: [config.submission_dir / name for name in names]
+
+
+def against_files(config: Config) -> list[Path]:
+    """Scores of the run that the report compares with, where it does."""
+    return [] if config.against_scores is None else [config.against_scores]
+
+
+@dataclass(frozen=True)
+class Stage:
     """One numbered script: the settings it obeys, the files it reads, the files it makes."""
 
     name: str
@@ -151,8 +163,13 @@ STAGES = {
             (
                 work_tables("videos", "extractions", "faces", "folds", "failures"),
                 run_files("oof_video_scores.parquet", "test_video_scores.parquet", "frames_oof.parquet"),
+                head_scores("oof"),
+                against_files,
             ),
-            (submission_files("report.html", "report.json"),),
+            (
+                submission_files("report.html", "report.json"),
+                submission_files(*(f"tables/{name}.csv" for name in REPORT_TABLES)),
+            ),
         ),
     )
 }  # fmt: skip
@@ -197,6 +214,9 @@ def check_inputs(stage: Stage, config: Config) -> None:
     for path in stage.input_paths(config):
         if not path.is_file():
             makers = [s.name for s in STAGES.values() if path in s.output_paths(config)]
+            if not makers:
+                how = f"run src/07_ensemble.py with --run {config.validation.against}, or name another run"
+                raise UserError(f"{stage.name}: {path} does not exist; to compare with it, {how}")
             raise UserError(f"{stage.name}: {path} does not exist; run src/{makers[0]}.py first with the same --config")
 
 

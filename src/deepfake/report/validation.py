@@ -1,152 +1,113 @@
-"""The validation report: tables of a run in, one HTML page and its numbers as plain values out.
+"""The validation report: tables of a run in; one HTML page, its numbers as plain values, and CSV tables out.
 
-`build_report` reads no files but the crops it is given a reader for. Every number of the page is in the
-dictionary; the page is `validation.html.jinja` beside this module. A new table by group is a line in `_group_tables`.
+`build_report` reads no files but the crops it is given a reader for. Every number of the page is in the dictionary.
+Its parts are the modules beside this one; the page is `validation.html.jinja`, with its style and script.
 """
 
 from __future__ import annotations
 
-import base64
-import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import jinja2
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
-from deepfake import calibration, evaluation, metrics
-from deepfake.config import Config, UserError
+from deepfake import metrics
+from deepfake.config import Config
 from deepfake.ensemble import ENSEMBLE
-from deepfake.report import plots
-from deepfake.shards import encode_crop
+from deepfake.ensemble_table import compare
+from deepfake.files import write_whole
+from deepfake.report import page
+from deepfake.report.abstaining import bands, risk_coverage
+from deepfake.report.against import compare_runs
+from deepfake.report.csv_tables import csv_tables
+from deepfake.report.frames_needed import frames_against_accuracy
+from deepfake.report.groups import group_tables
+from deepfake.report.inputs import ReportInputs, count, scored_videos
+from deepfake.report.leakage import leakage
+from deepfake.report.plain import plain_rows
+from deepfake.report.worst import strip, worst_videos
 
-STRIP_FRAMES = 8
-STRIP_PX = 112
-STRIP_QUALITY = 85
-MAX_ROWS = 40  # of a table on the page; the JSON holds them all
-FACE_SIZES_PX = (64, 128, 256)
-BAND_ERROR_RATES = (0.01, 0.05, 0.1, 0.2)
-NO_VALUE = "not given"
-WORST_COLUMNS = (
-    *("video_id", "label", "p_fake", "fallback", "part", "manipulation", "identity", "group", "fold"),
-    *("n_faces", "n_tracks", "duration_s", "codec"),
-)
+__all__ = ["Report", "ReportInputs", "build_report"]
 
 
 @dataclass(frozen=True)
-class ReportInputs:
-    """What the report is made from: tables as `deepfake.tables` has them, facts, and a reader of crops.
+class Report:
+    """The page, everything on it but pictures as plain values, and CSV files by name."""
 
-    `read_crop(shard, offset, size)` returns HWC uint8 RGB. `frame_scores` and `test_scores` may be None.
-    """
+    html: str
+    result: Mapping[str, Any]
+    tables: Mapping[str, bytes]
 
-    config: Config
-    videos: pd.DataFrame
-    extractions: pd.DataFrame
-    faces: pd.DataFrame
-    folds: pd.DataFrame
-    failures: pd.DataFrame
-    scores: pd.DataFrame
-    read_crop: Callable[[str, int, int], np.ndarray]
-    frame_scores: pd.DataFrame | None = None
-    test_scores: pd.DataFrame | None = None
-    facts: Mapping[str, str] | None = None
+    def write(self, folder: Path) -> None:
+        """Write report.html, report.json and tables/*.csv, each whole or not at all; the page last."""
+        for name, data in self.tables.items():
+            write_whole(folder / "tables" / name, data)
+        text = json.dumps(self.result, indent=1, allow_nan=False)
+        write_whole(folder / "report.json", text.encode())
+        write_whole(folder / "report.html", self.html.encode())
+
+    def summary(self) -> dict[str, Any]:
+        """Counts and the main numbers for the stage's last line."""
+        found = self.result["models"][0]["metrics"]
+        shown = {name: found[name]["value"] for name in ("log_loss_clipped", "roc_auc", "false_alarm_rate")}
+        rounded = {name: value if value is None else round(value, 4) for name, value in shown.items()}
+        return {"videos": self.result["counts"]["scored"], **rounded}
 
 
-def build_report(inputs: ReportInputs) -> tuple[str, dict[str, Any]]:
-    """The page as HTML and everything on it but pictures as plain values."""
+def build_report(inputs: ReportInputs) -> Report:
+    """Measure everything and lay it out."""
     scored = scored_videos(inputs)
-    settings, clip_p = inputs.config.validation, inputs.config.ensemble.clip_p
+    config = inputs.config
     labels, p = scored["label"].to_numpy(), scored["p_fake"].to_numpy()
-    bins = metrics.reliability(labels, p, settings.ece_bins)
-    worst = _worst(scored, settings.worst_videos)
+    worst = worst_videos(scored, config)
     result: dict[str, Any] = {
-        "run": inputs.config.run,
-        "dataset": inputs.config.dataset,
+        "run": config.run,
+        "dataset": config.dataset,
         "facts": dict(inputs.facts or {}),
-        "settings": inputs.config.model_dump(mode="json"),
-        "counts": _counts(inputs, scored),
-        "clip_p": clip_p,
-        "n_resamples": settings.bootstrap,
+        "settings": config.model_dump(mode="json"),
+        "counts": count(inputs, scored),
+        "clip_p": config.ensemble.clip_p,
+        "n_resamples": config.validation.bootstrap,
         "few_groups": metrics.FEW_GROUPS,
-        "baselines": _baselines(labels, clip_p),
+        "baselines": _baselines(scored, config),
         "models": _models(inputs, scored),
-        "reliability": [asdict(b) for b in bins],
-        "groups": _group_tables(inputs, scored),
-        "bands": _bands(scored[scored["fallback"].isna()]),
+        "member_sets": _member_sets(inputs),
+        "reliability": [asdict(b) for b in metrics.reliability(labels, p, config.validation.ece_bins)],
+        "groups": group_tables(scored, config),
+        "bands": bands(scored),
+        "risk_coverage": risk_coverage(scored),
+        "frames_needed": frames_against_accuracy(inputs.frame_scores, inputs.faces, scored, config),
+        "against": compare_runs(scored, inputs.other_scores, config),
+        "leakage": leakage(inputs, scored),
         "worst": worst,
-        "fallbacks": _fallbacks(scored),
+        "fallbacks": plain_rows(scored.loc[scored["fallback"].notna(), ["video_id", "label", "p_fake", "fallback"]]),
         "test": _test_counts(inputs.test_scores),
-        "failures": _rows(inputs.failures[["stage", "video_id", "reason"]]),
+        "failures": plain_rows(inputs.failures[["stage", "video_id", "reason"]]),
     }
-    drawings = _drawings(labels, p, bins, result["models"][0]["metrics"])
-    strips = {row["video_id"]: _strip(inputs, row["video_id"]) for row in worst}
-    return _render(result, drawings, strips), result
+    strips = {row["video_id"]: strip(inputs, row["video_id"]) for rows in worst.values() for row in rows}
+    tables = csv_tables(result, scored)
+    return Report(page.render(result, labels, p, strips, tables), result, tables)
 
 
-def scored_videos(inputs: ReportInputs) -> pd.DataFrame:
-    """Labelled videos with the ensemble's out-of-fold p_fake and everything the tables group by."""
-    models = sorted(inputs.scores["model"].unique())
-    if ENSEMBLE not in models:
-        raise UserError(f"video scores hold the models {models}, wanted {ENSEMBLE!r} among them; run 07_ensemble again")
-    scored = inputs.scores[inputs.scores["model"] == ENSEMBLE].drop(columns="model")
-    columns = ["video_id", "part", "label", "identity", "manipulation", "duration_s", "codec"]
-    scored = scored.merge(inputs.videos[columns], on="video_id").merge(inputs.folds, on="video_id", how="left")
-    scored = scored[scored["label"].notna()].copy()
-    if scored.empty:
-        raise UserError("no video has both a label and an out-of-fold score; nothing can be validated")
-    scored["label"] = scored["label"].astype(int)
-    scored["group"] = scored["group"].fillna(scored["video_id"])
-    scored = scored.merge(_face_facts(inputs.faces), on="video_id", how="left")
-    scored["faces_at_once"] = scored["faces_at_once"].fillna(0).astype(int)
-    return scored.sort_values("video_id").reset_index(drop=True)
-
-
-def _face_facts(faces: pd.DataFrame) -> pd.DataFrame:
-    """Per video: the most faces in one frame, and the median longer side of a face's box."""
-    side = np.maximum(faces["x1_px"] - faces["x0_px"], faces["y1_px"] - faces["y0_px"])
-    at_once = faces.groupby(["video_id", "frame_index"]).size().groupby("video_id").max()
-    return pd.DataFrame({"faces_at_once": at_once, "face_px": side.groupby(faces["video_id"]).median()}).reset_index()
-
-
-def _counts(inputs: ReportInputs, scored: pd.DataFrame) -> dict[str, int]:
-    videos = inputs.videos
-    labelled = videos[videos["label"].notna() & (videos["split"] == "train")]
-    return {
-        "videos": len(videos),
-        "labelled": len(labelled),
-        "scored": len(scored),
-        "without_score": int((~labelled["video_id"].isin(scored["video_id"])).sum()),
-        "real": int((scored["label"] == 0).sum()),
-        "fake": int((scored["label"] == 1).sum()),
-        "groups": int(scored["group"].nunique()),
-        "folds": int(scored["fold"].nunique()),
-        "faces": len(inputs.faces),
-        "without_face": int((inputs.extractions["status"] == "no_face").sum()),
-        "fallbacks": int(scored["fallback"].notna().sum()),
-        "failures": len(inputs.failures),
-    }
-
-
-def _baselines(labels: np.ndarray, clip_p: float) -> list[dict[str, Any]]:
+def _baselines(scored: pd.DataFrame, config: Config) -> list[dict[str, Any]]:
+    """Saying the same of every video: 0.5, and the share of fakes; `gain` is how much lower the ensemble's loss is."""
+    labels, p, groups = scored["label"].to_numpy(), scored["p_fake"].to_numpy(), scored["group"].tolist()
+    limits = config.validation, config.ensemble.clip_p
     share = float(labels.mean())
     rows = []
-    for name, p in (("always 0.5", 0.5), (f"always {share:.3f}, the share of fakes", share)):
-        constant = np.full(len(labels), p)
-        values = {
-            "log_loss": metrics.log_loss(labels, constant),
-            "log_loss_clipped": metrics.log_loss(labels, constant, clip_p),
-            "brier": metrics.brier(labels, constant),
-        }
-        if 0 < share < 1:
-            values["balanced_log_loss"] = metrics.balanced_log_loss(labels, constant, clip_p)
-        rows.append({"name": name, "p_fake": p, "metrics": values})
+    for name, title, value in (
+        ("constant", "Always 0.5", 0.5),
+        ("prior", f"Always {share:.3f}, the share of fakes", share),
+    ):
+        same = np.full(len(labels), value)
+        found = metrics.measure(labels, same, groups, *limits)
+        gain = metrics.measure_difference(labels, same, p, groups, *limits)["log_loss_clipped"]
+        measures = {key: measure.to_dict() for key, measure in found.items()}
+        rows.append({"name": name, "title": title, "p_fake": value, "metrics": measures, "gain": gain.to_dict()})
     return rows
 
 
@@ -175,70 +136,12 @@ def _models(inputs: ReportInputs, scored: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def _group_tables(inputs: ReportInputs, scored: pd.DataFrame) -> list[dict[str, Any]]:
-    texts = {name: scored[name].fillna(NO_VALUE).astype(str).tolist() for name in ("part", "manipulation", "identity")}
-    fold = ["none" if math.isnan(value) else str(int(value)) for value in scored["fold"].astype(float)]
-    reals_are_one = [
-        text if label or text != NO_VALUE else "real"
-        for text, label in zip(texts["manipulation"], scored["label"], strict=True)
-    ]
-    choices = (
-        ("Part", "folder of the data set", texts["part"], False),
-        ("Manipulation", "the fakes of each kind against all reals", reals_are_one, True),
-        ("Faces at once", "most faces in one sampled frame", _few_or_many(scored["faces_at_once"]), False),
-        ("Face size", "median longer side of the boxes, full-frame pixels", _sizes(scored["face_px"]), False),
-        ("Identity", "person, where the labels name one", texts["identity"], False),
-        ("Fold", "held out together", fold, False),
-    )
-    tables = []
-    for title, meaning, values, against_all_reals in choices:
-        rows = evaluation.measure_groups(
-            scored["label"].to_numpy(),
-            scored["p_fake"].to_numpy(),
-            scored["group"].tolist(),
-            values,
-            inputs.config.validation,
-            inputs.config.ensemble.clip_p,
-            against_all_reals,
-        )
-        is_empty = {row["value"] for row in rows} <= {NO_VALUE}
-        tables.append({"title": title, "meaning": meaning, "rows": [] if is_empty else rows})
-    return tables
-
-
-def _few_or_many(counts: pd.Series) -> list[str]:
-    return [str(n) if n < 4 else "4 or more" for n in counts]
-
-
-def _sizes(sides_px: pd.Series) -> list[str]:
-    edges = (0, *FACE_SIZES_PX, math.inf)
-    names = [
-        f"{low} px and more" if high == math.inf else f"{low} to {high} px" for low, high in itertools.pairwise(edges)
-    ]
-    return [
-        "no face" if math.isnan(side) else names[int(np.searchsorted(edges, side, "right")) - 1] for side in sides_px
-    ]
-
-
-def _bands(with_score: pd.DataFrame) -> list[dict[str, Any]]:
-    """Bands of the videos with a score of their own; the others are inconclusive anyway."""
-    labels, p = with_score["label"].to_numpy(), with_score["p_fake"].to_numpy()
-    rows = []
-    for rate in BAND_ERROR_RATES:
-        low, high = calibration.inconclusive_band(p, labels, rate)
-        share = float(((p >= low) & (p <= high)).mean()) if len(p) else 1.0
-        rows.append({"error_rate": rate, "low": low, "high": high, "inconclusive": share})
-    return rows
-
-
-def _worst(scored: pd.DataFrame, n: int) -> list[dict[str, Any]]:
-    error = (scored["p_fake"] - scored["label"]).abs()
-    chosen = scored.assign(error=error).sort_values(["error", "video_id"], ascending=[False, True]).head(n)
-    return _rows(chosen[list(WORST_COLUMNS)])
-
-
-def _fallbacks(scored: pd.DataFrame) -> list[dict[str, Any]]:
-    return _rows(scored.loc[scored["fallback"].notna(), ["video_id", "label", "p_fake", "fallback"]])
+def _member_sets(inputs: ReportInputs) -> list[dict[str, Any]]:
+    """Members alone, in pairs, together and each left out; nothing to compare where there is one member."""
+    found = inputs.evidence
+    if found is None or len(found.members) < 2 or len(np.unique(found.folds)) < 2:
+        return []
+    return [row.to_dict() for row in compare(found, inputs.config.ensemble, inputs.config.validation)]
 
 
 def _test_counts(scores: pd.DataFrame | None) -> dict[str, Any] | None:
@@ -251,124 +154,3 @@ def _test_counts(scores: pd.DataFrame | None) -> dict[str, Any] | None:
         "called_fake": int((own["p_fake"] > metrics.THRESHOLD).sum()),
         "fallbacks": {str(reason): int(n) for reason, n in sorted(counts.items())},
     }
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain values; what is missing is None."""
-    return [{str(key): _plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
-        return None
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _drawings(
-    labels: np.ndarray, p: np.ndarray, bins: Sequence[metrics.ReliabilityBin], found: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, str]]:
-    drawings = [
-        {"title": "Scores by label", "svg": Markup(plots.score_histogram(labels, p))},  # noqa: S704 - our own numbers
-        {"title": "Reliability", "svg": Markup(plots.reliability_plot(bins))},  # noqa: S704 - our own numbers
-    ]
-    if found["eer"]["value"] is not None:
-        roc = plots.roc_plot(labels, p, found["eer"]["value"])
-        drawings.insert(1, {"title": "ROC", "svg": Markup(roc)})  # noqa: S704 - our own numbers
-    return drawings
-
-
-def _strip(inputs: ReportInputs, video_id: str) -> dict[str, Any]:
-    """Up to eight crops of the track that looks most fake, as data URLs with their times and scores."""
-    faces = inputs.faces[inputs.faces["video_id"] == video_id]
-    if faces.empty:
-        return {"frames": [], "note": "no face was found"}
-    faces = faces.merge(_frame_logits(inputs.frame_scores, video_id), on=["track", "frame_index"], how="left")
-    track = _shown_track(faces)
-    chosen = faces[faces["track"] == track].sort_values("frame_index").reset_index(drop=True)
-    picks = np.unique(np.linspace(0, len(chosen) - 1, min(STRIP_FRAMES, len(chosen))).round().astype(int))
-    frames = []
-    try:
-        for row in chosen.loc[picks].to_dict("records"):
-            crop = inputs.read_crop(row["shard"], int(row["offset"]), int(row["size"]))
-            logit = float(row["logit"])
-            p = None if math.isnan(logit) else 1 / (1 + math.exp(-max(-500.0, logit)))
-            frames.append({"url": _data_url(crop), "time_s": float(row["time_s"]), "p_fake": p})
-    except (UserError, OSError) as error:
-        return {"frames": [], "note": f"the crops cannot be read: {error}"}
-    return {"frames": frames, "note": f"track {track} of {faces['track'].nunique()}, {len(chosen)} crops"}
-
-
-def _frame_logits(frame_scores: pd.DataFrame | None, video_id: str) -> pd.DataFrame:
-    if frame_scores is None:
-        return pd.DataFrame({"track": [], "frame_index": [], "logit": []}).astype({"track": int, "frame_index": int})
-    own = frame_scores[frame_scores["video_id"] == video_id]
-    return own.groupby(["track", "frame_index"], as_index=False)["logit"].mean()
-
-
-def _shown_track(faces: pd.DataFrame) -> int:
-    """The track of highest mean logit; without logits, the one with most crops; ties go to the lower number."""
-    facts = faces.groupby("track").agg(logit=("logit", "mean"), n=("logit", "size")).sort_index()
-    column = facts["logit"].fillna(-math.inf) if facts["logit"].notna().any() else facts["n"]
-    return int(column.idxmax())
-
-
-def _data_url(crop_HWC: np.ndarray) -> str:
-    small = cv2.resize(crop_HWC, (STRIP_PX, STRIP_PX), interpolation=cv2.INTER_AREA)
-    return "data:image/jpeg;base64," + base64.b64encode(encode_crop(small, "jpeg", STRIP_QUALITY)).decode()
-
-
-def _visible(text: Any) -> str:
-    """A name on one line: what does not print is shown by its escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for key, value in values.items():
-        found += _flat(value, f"{above}{key}.") if isinstance(value, dict) else [(above + key, str(value))]
-    return found
-
-
-def _render(result: Mapping[str, Any], drawings: Sequence[Mapping[str, str]], strips: Mapping[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["visible"] = _visible
-    environment.globals.update(titles=metrics.BY_NAME, threshold=metrics.THRESHOLD, max_rows=MAX_ROWS)
-    template = environment.get_template("validation.html.jinja")
-    return template.render(
-        r=result,
-        best=result["models"][0],
-        drawings=drawings,
-        strips=strips,
-        warnings=_warnings(result),
-        settings=_flat(result["settings"]),
-    )
-
-
-def _warnings(result: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before believing a number."""
-    found, counts = result["models"][0]["metrics"], result["counts"]
-    told = []
-    if counts["groups"] < metrics.FEW_GROUPS:
-        told.append(
-            f"Only {counts['groups']} independent groups stand behind the intervals (an original and everything made "
-            f"of it is one group). Below {metrics.FEW_GROUPS} they are rough guesses and too narrow."
-        )
-    loss, constant = found["log_loss_clipped"], result["baselines"][1]["metrics"]["log_loss_clipped"]
-    if loss["value"] is not None and loss["value"] >= constant:
-        told.append("The log loss is no better than that of a constant score.")
-    elif loss["high"] is not None and loss["high"] >= constant:
-        told.append("The interval of the log loss reaches that of a constant score: it may be no better than that.")
-    if found["log_loss"]["value"] is None and found["log_loss"]["reason"]:
-        told.append(f"The log loss without clipping is {found['log_loss']['reason']}.")
-    missing, priors = counts["without_score"], counts["fallbacks"]
-    if missing:
-        told.append(f"{missing} of {counts['labelled']} labelled videos lack an out-of-fold score: in no number here.")
-    if priors:
-        told.append(f"{priors} of {counts['scored']} videos carry the prior, not a score; they count in every number.")
-    return told
