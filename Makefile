@@ -37,9 +37,9 @@ predict: $(VENV)/.made ## VIDEOS=<folder> [OUT=<csv>]: one row per video file
 	@test -n "$(VIDEOS)" || { echo 'make predict: say which folder: make predict VIDEOS=<folder> [OUT=<csv>]' >&2; exit 2; }
 	@$(PY) src/predict_folder.py --out "$(OUT)" -- "$(VIDEOS)"
 
-check: $(VENV)/.made ## VIDEO=<file>: verdict on one video
+check: $(VENV)/.made ## VIDEO=<file> [OPEN=1]: verdict on one video, as a page; any verdict is a success
 	@test -n "$(VIDEO)" || { echo 'make check: say which file: make check VIDEO=<file>' >&2; exit 2; }
-	@$(PY) src/check_video.py -- "$(VIDEO)"
+	@$(PY) src/check_video.py $(if $(OPEN),--open) -- "$(VIDEO)" || case $$? in 3|4|5) ;; *) exit 2 ;; esac
 
 kaggle: $(VENV)/.made ## Bundle for an offline Kaggle notebook -> submissions/kaggle_bundle
 	$(PY) src/build_kaggle.py

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -147,12 +148,18 @@ def test_the_folder_command_agrees_with_the_stages(project: Path) -> None:
 def test_one_video_gets_a_verdict_by_face_and_second(project: Path) -> None:
     weights = project / "data/runs/tiny/detector.safetensors"
     video = project / "raw/test_videos/two faces.mp4"
-    done = run("check_video.py", video, "--weights", weights, "--cache", project / "cache", "--json", "-")
-    assert done.returncode == 0, done.stderr
+    page = project / "page.html"
+    flags = ["--weights", weights, "--cache", project / "cache", "--json", "-", "--html", page]
+    done = run("check_video.py", video, *flags)
     found = json.loads(done.stdout)
-    assert found["verdict"] in ("likely forged", "inconclusive", "no sign of forgery found")
-    assert [len(face["seconds"]) for face in found["faces"]] == [1, 1]
-    assert found["p_fake"] == max(face["p_fake"] for face in found["faces"])
+    assert found["verdict"] in ("likely forged", "inconclusive", "likely real"), done.stderr
+    assert done.returncode == found["exit_code"], done.stderr
+    tracks = [track for shot in found["shots"] for track in shot["tracks"]]
+    assert [len(track["seconds"]) for track in tracks] == [1, 1]
+    assert found["p_fake"] == max(track["p_fake"] for track in tracks)
+    assert [track["decides"] for track in tracks].count(True) == 1
+    jsonschema.validate(found, json.loads(run("check_video.py", "--schema").stdout))
+    assert "two faces.mp4" in page.read_text() and 'src="raw/test_videos/two%20faces.mp4"' in page.read_text()
 
 
 def spoil(kind: str, weights: Path, bad: Path) -> None:

@@ -187,6 +187,26 @@ def coded_packets(container: Any, stream: Any) -> Iterator[Any]:
             yield packet
 
 
+def read_tags(path: Path) -> dict[str, str]:
+    """What a file says of its making: container and stream tags, and the settings x264 and x265 leave in the stream.
+
+    Anybody can write these. Values are cut to 1000 characters.
+    """
+    with open_video(path) as container:
+        stream = video_stream(container, path)
+        found = {**stream.metadata, **container.metadata}
+        try:
+            first = bytes(next(coded_packets(container, stream), b""))
+        except av.error.FFmpegError:
+            first = b""
+        data = bytes(stream.codec_context.extradata or b"") + first
+        for name in (b"x264 - core", b"x265 (build"):
+            if name in data:
+                text = data[data.index(name) :].partition(b"\0")[0]
+                found["encoder_settings"] = text.decode("ascii", "replace")
+        return {str(key): str(value)[:1000] for key, value in sorted(found.items())}
+
+
 def scan(path: Path) -> tuple[VideoProbe, Packets]:
     """Demux a whole file: what it holds, and its playable packets in display order."""
     with open_video(path) as container:

@@ -55,10 +55,15 @@ class Found:
     faces: list[dict[str, Any]] = field(default_factory=list)
     pictures: list[bytes] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
-    n_sampled: int = 0
+    sampled_s: list[float] = field(default_factory=list)
     n_damaged: int = 0
     n_shots: int = 0
     n_looks: dict[int, int] = field(default_factory=dict)  # of the detector in each shot
+
+    @property
+    def n_sampled(self) -> int:
+        """Frames looked at."""
+        return len(self.sampled_s)
 
 
 class Extractor:
@@ -83,7 +88,7 @@ class Extractor:
                 continue
             if self.found.n_sampled % self.hash_every == 0 and len(self.found.hashes) < HASHED_FRAMES:
                 self.found.hashes.append(perceptual_hash(frame.luma_thumb()))
-            self.found.n_sampled += 1
+            self.found.sampled_s.append(frame.time_s)
             new_shot = not held or held[-1].frame.shot != frame.shot
             if new_shot and held:
                 self._look(held[-1])
@@ -295,7 +300,10 @@ def extract(job: Job) -> str | None:
         "decoder": frames.decoder,
         "decoder_reason": f"{frames.decoder_reason}{left_out}",
         "n_sampled": found.n_sampled,
+        "sampled_s": [round(time_s, 4) for time_s in found.sampled_s],
+        "n_damaged": found.n_damaged,
         "n_shots": found.n_shots,
+        "cuts_s": [round(cut.time_s, 4) for cut in frames.cuts],
         "frame_hashes": found.hashes,
         "faces": found.faces,
     }

@@ -1,0 +1,102 @@
+"""Pictures that show why: the crops of a video that look most forged, and where the network sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from deepfake.augment import see
+from deepfake.bundle import Detector
+from deepfake.models.frames import MAPS, FrameClassifier
+from deepfake.shards import read_crop, read_rows
+from deepfake.verdict import tracks_of
+from deepfake.video_faces import shard_name
+
+MAX_TRACKS = 4
+MAX_CROPS = 8
+MIN_CROPS_OF_TRACK = 2
+SPREAD_RATIO = 0.1  # two crops of a track are at least such a share of its length apart
+PICTURE_PX = 192
+
+
+@dataclass(frozen=True)
+class Telling:
+    """A crop as its frame network sees it, and the share of forgery found at each place.
+
+    `picture_HWC` is uint8 RGB; `heat_HW` in 0..1 covers the same square, None where no network draws maps.
+    """
+
+    track: int
+    frame: int
+    time_s: float
+    score: float
+    picture_HWC: np.ndarray
+    heat_HW: np.ndarray | None
+
+
+def telling_crops(found: Mapping[str, Any], detector: Detector, cache_dir: Path) -> list[Telling]:
+    """Up to MAX_CROPS crops of the worst tracks of a video's plain values, by track and time."""
+    if not any(shot["tracks"] for shot in found["shots"]):
+        return []
+    shard = shard_name(found["file"]["sha256"], detector.extract)
+    places = {
+        (face["track"], face["frame_index"]): (face["offset"], face["size"])
+        for face in read_rows(cache_dir / shard)["faces"]
+    }
+    chosen = choose(tracks_of(found))
+    crops = [read_crop(cache_dir, shard, *places[track, frame["frame"]]) for track, frame in chosen]
+    first = detector.members[0].frames
+    pictures = [see(crop, first.view_ratio, PICTURE_PX) for crop in crops]
+    heats = heat_maps([member.frames for member in detector.members], crops)
+    return [
+        Telling(track, frame["frame"], frame["time_s"], frame["score"], picture, heat)
+        for (track, frame), picture, heat in zip(chosen, pictures, heats, strict=True)
+    ]
+
+
+def choose(tracks: Sequence[Mapping[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    """(track, frame) of the frames to show: the highest scores of the worst tracks, spread in time."""
+    worst = sorted(tracks, key=lambda track: (not track["counts"], -track["p_fake"], track["track"]))[:MAX_TRACKS]
+    share = max(MAX_CROPS // max(len(worst), 1), MIN_CROPS_OF_TRACK)
+    return [
+        (int(track["track"]), frame)
+        for track in sorted(worst, key=lambda track: int(track["track"]))
+        for frame in _spread(track, share)
+    ]
+
+
+def _spread(track: Mapping[str, Any], most: int) -> list[dict[str, Any]]:
+    apart_s = SPREAD_RATIO * (track["to_s"] - track["from_s"])
+    kept: list[dict[str, Any]] = []
+    for frame in sorted(track["frames"], key=lambda frame: (-frame["score"], frame["frame"])):
+        if len(kept) < most and all(abs(frame["time_s"] - other["time_s"]) >= apart_s for other in kept):
+            kept.append(frame)
+    return sorted(kept, key=lambda frame: int(frame["frame"]))
+
+
+@torch.inference_mode()
+def heat_maps(models: Sequence[FrameClassifier], crops: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+    """Mean map of forged places, in 0..1, of crops (HWC uint8 RGB) as the first model that draws maps sees them.
+
+    None for each crop where no model was built with maps.
+    """
+    able = [model for model in models if model.map_head is not None]
+    if not able or not crops:
+        return [None] * len(crops)
+    alike = [model for model in able if model.view_ratio == able[0].view_ratio]
+    maps = np.mean([_forged(model, crops) for model in alike], axis=0)
+    return [cv2.resize(heat_HW, (PICTURE_PX, PICTURE_PX), interpolation=cv2.INTER_LINEAR) for heat_HW in maps]
+
+
+def _forged(model: FrameClassifier, crops: Sequence[np.ndarray]) -> np.ndarray:
+    """Shares of forgery (B, H, W), at one size for all models."""
+    seen = np.stack([see(crop, model.view_ratio, model.input_px) for crop in crops]).transpose(0, 3, 1, 2)
+    _, maps_BKHW = model.features_and_maps(torch.from_numpy(seen).to(model.mean_C.device))
+    forged_BHW = torch.sigmoid(maps_BKHW[:, MAPS.index("forged")].float()).cpu().numpy()
+    return np.stack([cv2.resize(heat_HW, (PICTURE_PX, PICTURE_PX)) for heat_HW in forged_BHW])
