@@ -154,7 +154,7 @@ def member_table(track_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame
             f"member {wide.columns[column]!r} has no score of video {wide.index[row]!r}, others have: "
             "run the training and prediction stages again"
         )
-    counts = videos.drop_duplicates("video_id").set_index("video_id")[["n_faces", "n_tracks"]]
+    counts = videos.groupby("video_id")[["n_faces", "n_tracks"]].max()  # a member may say nothing of some tracks
     return wide.join(counts)
 
 
