@@ -74,10 +74,11 @@ class Opened:
         for _ in range(most):
             self.page.keyboard.press("Tab")
             now = self.page.evaluate(FOCUSED)
-            if now is None or now["number"] in numbers:
+            if now is None or (now["number"] in numbers and now["number"] != found[-1]["number"]):
                 break
+            if now["number"] not in numbers:  # else another control inside the video
+                found.append(now)
             numbers.add(now["number"])
-            found.append(now)
         return found
 
     def usable(self) -> list[int]:
