@@ -42,7 +42,7 @@ from deepfake.submission import (
 from deepfake.video_faces import shard_name
 
 FORMAT = 1  # raise it when records of an older version no longer hold
-NOT_YET = "not scored yet"
+NOT_YET, ERROR = "not scored yet", "error: "
 MAX_ERRORS_IN_ROW = 5  # so many videos that fail one after the other have a common cause
 SLOW_BATCH = 2.0  # a batch that takes so many times its seconds is broken off and the frames are chosen anew
 log = logging.getLogger(__name__)
@@ -113,19 +113,19 @@ class Job:
 
 
 def prepare(places: Places, scorer: Scorer) -> Job:
-    """List the videos and write the first submission: what an earlier run left, and the prior for the rest."""
+    """List the videos that the sample submission names; where there is none, every row will have the prior."""
     detector, settings = scorer.detector, scorer.config.kaggle
     names = read_sample(places.competition / SAMPLE)
     folder = places.competition / TEST_VIDEOS
     try:
         paths = {video_id_of(path, folder): path for path in find_videos(folder)}
     except UserError as error:
-        log.warning("%s; every row gets the prior", error)
+        log.warning("%s", error)
         paths = {}
     wanted = set(names)
     paths = {v: paths[v] for name, v in short_names(list(paths)).items() if name in wanted or v in wanted}
     kind = [FORMAT, scorer.weights_sha256, {**result_values(detector.extract, "extract"), "frames_per_video": 0}]
-    job = Job(
+    return Job(
         names=names,
         paths=dict(sorted(paths.items())),
         keys={v: _key(path, kind) for v, path in paths.items()},
@@ -135,8 +135,6 @@ def prepare(places: Places, scorer: Scorer) -> Job:
         settings=settings,
         places=places,
     )
-    publish(job, load_records(job))
-    return job
 
 
 def _key(path: Path, kind: Sequence[Any]) -> str:
@@ -145,7 +143,7 @@ def _key(path: Path, kind: Sequence[Any]) -> str:
 
 
 def load_records(job: Job) -> dict[str, Record]:
-    """What an earlier run of the same detector left of videos that are still the same."""
+    """What an earlier run of the same detector left of videos that are still the same, except where it failed."""
     try:
         kept = {v: Record(**values) for v, values in json.loads(job.progress_path.read_text()).items()}
     except FileNotFoundError:
@@ -153,7 +151,8 @@ def load_records(job: Job) -> dict[str, Record]:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         log.warning("%s cannot be read (%s): all videos are scored again", job.progress_path, error)
         return {}
-    return {v: record for v, record in kept.items() if record.key == job.keys.get(v)}
+    same = {v: record for v, record in kept.items() if record.key == job.keys.get(v)}
+    return {v: record for v, record in same.items() if not (record.fallback or "").startswith(ERROR)}
 
 
 def publish(job: Job, records: Mapping[str, Record]) -> Submission:
@@ -209,6 +208,7 @@ def run(
     records = load_records(job)
     if records:
         tell(f"{len(records)} videos were scored before")
+    publish(job, records)
     paces: list[Pace] = []
     published_s = clock()
     while True:
@@ -278,7 +278,7 @@ def _one_by_one(
             n_errors += 1
             if n_errors == MAX_ERRORS_IN_ROW:
                 raise
-            yield Scored(video_id, prior, 0, 0, f"error: {' '.join(str(error).split())}", {}, [])
+            yield Scored(video_id, prior, 0, 0, ERROR + " ".join(str(error).split()), {}, [])
 
 
 def summary(job: Job, records: Mapping[str, Record], seconds: float) -> str:
