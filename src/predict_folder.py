@@ -6,6 +6,7 @@ prior instead of a score). Stopped and started again it goes on where it was.
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from deepfake.cli import guarded
@@ -18,6 +19,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="CSV to write (predictions.csv)")
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
     parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument("--early-exit", choices=["off", "on", "forced"], help="stop once the verdict is settled")
     parser.add_argument("--workers", type=int, default=max((os.cpu_count() or 2), 1), help="processes that read videos")
     return parser.parse_args()
 
@@ -32,6 +34,9 @@ def main() -> None:
     find_videos(args.videos)  # the likeliest mistake first
     weights = args.weights or find_weights(PROJECT_ROOT / "data/weights")
     detector = load_detector(weights)
+    if args.early_exit:
+        changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})
+        detector = replace(detector, ensemble=changed)
     predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers)
 
 

@@ -69,8 +69,12 @@ def always(logit: float) -> FrameClassifier:
 
 
 def scorer(members: list[Member], mirror: bool = False, **weights: float) -> VideoScorer:
-    stack = Stack(tuple(weights), tuple(weights.values()), Calibration("none"), 0.5)
     pooling = Ensemble(prior_frames=1.0, min_track_frames=3, small_face_px=40, mirror=mirror)
+    return scorer_with(pooling, members, **weights)
+
+
+def scorer_with(pooling: Ensemble, members: list[Member], **weights: float) -> VideoScorer:
+    stack = Stack(tuple(weights), tuple(weights.values()), Calibration("none"), 0.5, (0.3, 0.7))
     return VideoScorer(Detector("d", members, stack, Extract(), pooling, {}), Predict(device="cpu", precision="fp32"))
 
 
@@ -140,3 +144,135 @@ def test_a_small_face_counts_as_much_as_it_shows(tmp_path: Path) -> None:
     made = scorer([Member("a", always(2.0))], a=1.0)
     (verdict,) = made.score(tmp_path, faces_of(tmp_path, 3, side_px=32))
     assert verdict.logit == pytest.approx(2 * 3 / 4 * 32 / 40)
+
+
+# --- Not every frame is looked at --------------------------------------------------------------------
+
+
+class Watched:
+    """Counts the crops the networks of a scorer are shown, and the most at once."""
+
+    def __init__(self, made: VideoScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.n_shown = self.most = 0
+        plain = made.frame_outputs
+
+        def counting(crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+            self.n_shown += len(crops)
+            self.most = max(self.most, len(crops))
+            return plain(crops)
+
+        monkeypatch.setattr(made, "frame_outputs", counting)
+
+
+def some_network() -> FrameClassifier:
+    torch.manual_seed(1)
+    model = FrameClassifier("test_efficientnet", 32).eval()
+    nn.init.normal_(model.head.weight, std=1.0)
+    return model
+
+
+def still(folder: Path, n_frames: int, fps: float = 25.0) -> list[dict[str, Any]]:
+    """Rows of a video that shows one picture all the time."""
+    ((offset, size),) = write_shard(
+        folder / "v.tar", [("a.png", encode_crop(picture(0, False), "png", 95))], {"faces": [{}]}
+    )
+    place = {"shard": "v.tar", "offset": offset, "size": size, "sharpness": 1000.0}
+    return [face_row("v.mp4", 0, i, (0, 0, 64, 64), **place) | {"time_s": i / fps} for i in range(n_frames)]
+
+
+@pytest.mark.parametrize(
+    ("logit", "mode", "n_seen"), [(9, "on", 4), (-9, "on", 16), (-9, "off", 32), (0, "on", 16), (0, "forced", 4)]
+)
+def test_looking_stops_as_soon_as_the_verdict_is_settled(
+    logit: float, mode: Any, n_seen: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = scorer_with(Ensemble(early_exit=mode), [Member("a", always(logit), {})], a=1.0)
+    watched = Watched(made, monkeypatch)
+    (verdict,) = made.score(tmp_path, still(tmp_path, 32))
+    assert watched.n_shown == len(verdict.frame_logits) == n_seen
+    assert verdict.logit == pytest.approx(logit * 32 / 33), "trusted by the frames it has, not by those seen"
+    assert (np.diff(verdict.times_s) > 0).all() and len(verdict.boxes) == n_seen
+    assert made.video_logit([verdict]) == verdict.logit
+
+
+def test_no_frame_is_shown_twice_and_rounds_add_up_to_looking_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faces, members = faces_of(tmp_path, 13, 6), [Member("a", some_network(), {})]
+    plain = scorer_with(Ensemble(), members, a=1.0).score(tmp_path, faces)
+    never = Ensemble(early_exit="on", exit_margin=100)
+    made = scorer_with(never, members, a=1.0)
+    watched = Watched(made, monkeypatch)
+    by_rounds = made.score(tmp_path, faces)
+    assert watched.n_shown == 19
+    for one, other in zip(plain, by_rounds, strict=True):
+        assert other.frame_logits == pytest.approx(one.frame_logits, abs=1e-4)
+        assert other.logit == pytest.approx(one.logit, abs=1e-4)
+
+
+def test_stopping_early_moves_the_score_within_its_interval_and_margin(tmp_path: Path) -> None:
+    faces, members = faces_of(tmp_path, 32), [Member("a", some_network(), {})]
+    logit = {
+        mode: scorer_with(Ensemble(early_exit=mode), members, a=1.0).score(tmp_path, faces)[0].logit
+        for mode in ("off", "on", "forced")
+    }
+    frames = scorer_with(Ensemble(), members, a=1.0).score(tmp_path, faces)[0].frame_logits
+    assert abs(logit["on"] - logit["off"]) <= 2 * frames.std() / 4
+    assert abs(logit["forced"] - logit["off"]) <= 2 * frames.std() / 2
+
+
+@pytest.mark.parametrize("mode", ["off", "on", "forced"])
+@pytest.mark.parametrize("n_frames", [1, 2, 300])
+@pytest.mark.parametrize("fps", [5.0, 120.0])
+def test_a_picture_as_a_video_of_any_length_and_rate_has_a_score(
+    mode: Any, n_frames: int, fps: float, tmp_path: Path
+) -> None:
+    made = scorer_with(Ensemble(early_exit=mode, skip_difference=1.0), [Member("a", some_network(), {})], a=1.0)
+    verdicts = made.score(tmp_path, still(tmp_path, n_frames, fps))
+    assert 0 < made.p_fake(np.array([made.video_logit(verdicts)]))[0] < 1
+
+
+def test_frames_may_be_missing(tmp_path: Path) -> None:
+    faces = [face for face in faces_of(tmp_path, 20) if face["frame_index"] % 7 != 3]
+    made = scorer_with(Ensemble(early_exit="on"), [Member("a", some_network(), {})], a=1.0)
+    assert np.isfinite(made.video_logit(made.score(tmp_path, faces)))
+
+
+def test_ten_thousand_frames_are_held_a_batch_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = scorer_with(Ensemble(), [Member("a", always(1.0), {})], a=1.0)
+    monkeypatch.setattr(
+        made.members[0][1],
+        "crops",
+        lambda crops: (np.ones(len(crops), np.float32), np.ones((len(crops), 4), np.float16)),
+    )
+    watched = Watched(made, monkeypatch)
+    (verdict,) = made.score(tmp_path, still(tmp_path, 10_000))
+    assert watched.n_shown == 10_000 and watched.most == made.predict.batch_size
+    assert verdict.logit == pytest.approx(10_000 / 10_001)
+
+
+def test_a_picture_that_does_not_change_is_looked_at_once_with_the_same_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members, faces = [Member("a", some_network(), {})], still(tmp_path, 40)
+    (plain,) = scorer_with(Ensemble(), members, a=1.0).score(tmp_path, faces)
+    made = scorer_with(Ensemble(skip_difference=0.5), members, a=1.0)
+    watched = Watched(made, monkeypatch)
+    (skipped,) = made.score(tmp_path, faces)
+    assert watched.n_shown == 1
+    assert skipped.frame_logits == pytest.approx(plain.frame_logits, abs=1e-4)
+    assert skipped.logit == pytest.approx(plain.logit, abs=1e-4)
+
+
+def test_skipping_moves_a_score_by_no_more_than_the_frames_it_skips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faces, members = faces_of(tmp_path, 12), [Member("a", some_network(), {})]
+    (plain,) = scorer_with(Ensemble(), members, a=1.0).score(tmp_path, faces)
+    for difference, n_shown in ((1e-6, 12), (255.0, 1)):
+        made = scorer_with(Ensemble(skip_difference=difference), members, a=1.0)
+        watched = Watched(made, monkeypatch)
+        (skipped,) = made.score(tmp_path, faces)
+        assert watched.n_shown == n_shown, "unlike pictures are all looked at; forced, only one is"
+        most = np.abs(skipped.frame_logits - plain.frame_logits).max()
+        assert abs(skipped.logit - plain.logit) <= most + 1e-6

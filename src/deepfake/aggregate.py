@@ -13,14 +13,18 @@ import pandas as pd
 from deepfake.config import Ensemble
 
 
-def track_logit(logits: np.ndarray, settings: Ensemble) -> float:
-    """One logit for a track's frame logits (n,), n >= 1; short tracks are drawn towards 0."""
+def track_logit(logits: np.ndarray, settings: Ensemble, n_frames: int | None = None) -> float:
+    """One logit for a track's frame logits (n,), n >= 1; short tracks are drawn towards 0.
+
+    `n_frames`: how many the track has, where not all were looked at.
+    """
     if not len(logits):
         raise ValueError("a track without frames has no logit")
     values = np.sort(np.asarray(logits, np.float64))[::-1]
     worst = values[: max(int(np.ceil(settings.top_ratio * len(values))), 1)].mean()
     value = settings.top_weight * worst + (1 - settings.top_weight) * values.mean()
-    return float(value * len(values) / (len(values) + settings.prior_frames))
+    trusted = n_frames or len(values)
+    return float(value * trusted / (trusted + settings.prior_frames))
 
 
 def track_logits(frame_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:

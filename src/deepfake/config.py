@@ -252,6 +252,24 @@ class Ensemble(Settings):
     mirror: bool = Field(
         False, description="A shipped detector looks at every crop mirrored, too: a little better at twice the cost."
     )
+    early_exit: Literal["off", "on", "forced"] = Field(
+        "off",
+        description="on: a shipped detector stops looking at a video's frames once more are unlikely to change the "
+        "verdict; forced: after the first four, for tests.",
+    )
+    exit_margin: float = Field(
+        0.0, ge=0, le=100, description="Logits added to the standard error on either side before it stops."
+    )
+    exit_ratio: float = Field(
+        0.5, ge=0, le=1, description="Share of a track's frames seen at least before it stops for other than 'forged'."
+    )
+    skip_difference: float = Field(
+        0.0,
+        ge=0,
+        le=255,
+        description="A crop that differs less from the last one looked at (grey levels, 32 px) gets that one's logit; "
+        "0: every crop is looked at.",
+    )
     small_face_px: float = Field(
         64.0,
         gt=0,

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from deepfake.aggregate import credible, track_logit, trust
 from deepfake.bundle import Detector
 from deepfake.config import Predict, UserError, digest
+from deepfake.early_exit import Look, SkipGate, look_until_settled, standard_error
 from deepfake.extraction import Video, extract_videos, failed_row
 from deepfake.files import write_whole
 from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
@@ -29,11 +30,15 @@ from deepfake.workers import Limits
 FORMAT = 2  # raise it when the same weights and crops give other scores
 PROBE_LIMITS = Limits(workers=2, deadline_s=60)
 GATE_CROPS = 8
+EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_ratio", "skip_difference"}
 
 
 @dataclass(frozen=True)
 class TrackVerdict:
-    """One person in one shot: a logit a frame and one for the whole, both stacked and not yet calibrated."""
+    """One person in one shot: a logit a frame and one for the whole, both stacked and not yet calibrated.
+
+    `n_frames` is how many frames the track has, where not all were looked at.
+    """
 
     track: int
     shot: int
@@ -42,6 +47,11 @@ class TrackVerdict:
     times_s: np.ndarray
     frame_indices: np.ndarray
     boxes: np.ndarray
+    n_frames: int | None = None
+
+
+def _boxes(rows: list[dict[str, Any]]) -> np.ndarray:
+    return np.array([[row[n] for n in ("x0_px", "y0_px", "x1_px", "y1_px")] for row in rows])
 
 
 def _gate_crops() -> list[np.ndarray]:
@@ -60,22 +70,46 @@ class VideoScorer:
         self.members = [(m.name, FrameScorer(m.frames, predict, _gate_crops()), m.heads) for m in detector.members]
 
     def score(self, work_dir: Path, faces: list[dict[str, Any]]) -> list[TrackVerdict]:
-        """Verdicts of a video's tracks; `faces` are rows of the faces table of one video, sorted by its key."""
-        verdicts = []
-        for number in sorted({face["track"] for face in faces}):
-            rows = [face for face in faces if face["track"] == number]
-            crops = [read_crop(work_dir, row["shard"], row["offset"], row["size"]) for row in rows]
-            verdicts.append(self._score_track(rows, crops, work_dir))
-        return verdicts
+        """Verdicts of a video's tracks; `faces` are rows of the faces table of one video, sorted by its key.
+
+        With early exit not all frames are looked at.
+        """
+        numbers = sorted({face["track"] for face in faces})
+        tracks = [_Track(self, work_dir, [face for face in faces if face["track"] == number]) for number in numbers]
+        look_until_settled(
+            [len(track.rows) for track in tracks],
+            lambda number, positions: tracks[number].look(positions),
+            self.detector.stack.band_logits,
+            self.detector.ensemble,
+        )
+        return [track.verdict for track in tracks]
+
+    def frame_outputs(self, crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each frame network the logits_N and features_ND of crops."""
+        found = []
+        for _, scorer, _ in self.members:
+            logits_N, features_ND = scorer.crops(crops)
+            if self.detector.ensemble.mirror:
+                logits_N = (logits_N + scorer.mirrored().crops(crops)[0]) / 2
+            found.append((logits_N, features_ND))
+        return found
 
     @torch.inference_mode()
-    def _score_track(self, rows: list[dict[str, Any]], crops: list[np.ndarray], work_dir: Path) -> TrackVerdict:
+    def verdict(
+        self,
+        rows: list[dict[str, Any]],
+        outputs: list[tuple[np.ndarray, np.ndarray]],
+        work_dir: Path,
+        counts: float,
+        n_frames: int,
+    ) -> TrackVerdict:
+        """What is made of a track by the outputs of its frame networks at these rows, of `n_frames` that it has.
+
+        `counts` is how far the track is trusted, see `aggregate.trust`.
+        """
         per_frame: dict[str, list[np.ndarray]] = {}
         of_tracks: dict[str, list[float]] = {}
-        for name, scorer, heads in self.members:
-            logits_T, features_TD = scorer.crops(crops)
-            if self.detector.ensemble.mirror:
-                logits_T = (logits_T + scorer.mirrored().crops(crops)[0]) / 2
+        for (name, _, heads), (logits_T, features_TD) in zip(self.members, outputs, strict=True):
             per_frame.setdefault(name, []).append(logits_T.astype(np.float64))
             tracks = split_tracks(pd.DataFrame(rows), features_TD, logits_T, {}, work_dir) if heads else []
             for kind, head in heads.items():
@@ -83,12 +117,8 @@ class VideoScorer:
                 per_frame.setdefault(kind, []).append(found.frame_logits_T.astype(np.float64))
                 of_tracks.setdefault(kind, []).append(found.logit)
         means = {name: np.mean(values, axis=0) for name, values in per_frame.items()}
-        whole = {name: track_logit(logits_T, self.detector.ensemble) for name, logits_T in means.items()}
+        whole = {name: track_logit(logits_T, self.detector.ensemble, n_frames) for name, logits_T in means.items()}
         whole |= {kind: float(np.mean(logits)) for kind, logits in of_tracks.items()}
-        boxes = np.array([[row[n] for n in ("x0_px", "y0_px", "x1_px", "y1_px")] for row in rows])
-        sharpness = np.array([row["sharpness"] for row in rows])
-        sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
-        counts = trust(sides, sharpness, self.detector.ensemble)
         stack = self.detector.stack
         weights = dict(zip(stack.members, stack.weights, strict=True))
         return TrackVerdict(
@@ -98,18 +128,65 @@ class VideoScorer:
             frame_logits=np.sum([weight * means[name] for name, weight in weights.items()], axis=0),
             times_s=np.array([row["time_s"] for row in rows]),
             frame_indices=np.array([row["frame_index"] for row in rows]),
-            boxes=boxes,
+            boxes=_boxes(rows),
+            n_frames=n_frames,
         )
 
     def video_logit(self, verdicts: list[TrackVerdict]) -> float:
         """Stacked logit of the worst credible track."""
-        n_frames = np.array([len(v.frame_logits) for v in verdicts])
+        n_frames = np.array([v.n_frames or len(v.frame_logits) for v in verdicts])
         kept = credible(n_frames, self.detector.ensemble.min_track_frames)
         return max(v.logit for v, keep in zip(verdicts, kept, strict=True) if keep)
 
     def p_fake(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of stacked logits."""
         return np.asarray(self.detector.stack.calibration.apply(logits), np.float64)
+
+
+class _Track:
+    """A track's frames as they are looked at by and by; no frame is shown to a network twice."""
+
+    def __init__(self, scorer: VideoScorer, work_dir: Path, rows: list[dict[str, Any]]) -> None:
+        self.scorer, self.work_dir, self.rows = scorer, work_dir, rows
+        self.n_frames = len(rows)
+        settings = scorer.detector.ensemble
+        boxes, sharpness = _boxes(rows), np.array([row["sharpness"] for row in rows])
+        self.counts = trust((boxes[:, 2:] - boxes[:, :2]).max(axis=1), sharpness, settings)
+        self.gate = SkipGate(settings.skip_difference)
+        self.is_seen = np.zeros(len(rows), bool)
+        self.outputs: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def look(self, positions: np.ndarray) -> Look:
+        """What is made of the track once these frames are seen."""
+        new = positions[~self.is_seen[positions]]
+        size = self.scorer.predict.batch_size
+        for start in range(0, len(new), size):  # so that memory does not grow with the track
+            self._see(new[start : start + size])
+        rows = [self.rows[i] for i in positions]
+        outputs = [(logits[positions], features[positions]) for logits, features in self.outputs]
+        self.verdict = self.scorer.verdict(rows, outputs, self.work_dir, self.counts, self.n_frames)
+        error = self.counts * standard_error(self.verdict.frame_logits, self.n_frames)
+        return Look(self.verdict.logit, error, len(positions), self.n_frames)
+
+    def _see(self, positions: np.ndarray) -> None:
+        places = [self.rows[i] for i in positions]
+        crops = [read_crop(self.work_dir, row["shard"], row["offset"], row["size"]) for row in places]
+        sources = np.array([self.gate.source(int(i), crop) for i, crop in zip(positions, crops, strict=True)])
+        own = np.flatnonzero(sources == positions)
+        found = self.scorer.frame_outputs([crops[i] for i in own]) if len(own) else []
+        if not self.outputs:
+            self.outputs = [_room(len(self.rows), logits, features) for logits, features in found]
+        for kept, made in zip(self.outputs, found, strict=False):
+            for into, values in zip(kept, made, strict=True):
+                into[positions[own]] = values
+        for kept in self.outputs:
+            for into in kept:
+                into[positions] = into[sources]
+        self.is_seen[positions] = True
+
+
+def _room(n_frames: int, logits_N: np.ndarray, features_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.empty(n_frames, logits_N.dtype), np.empty((n_frames, features_ND.shape[1]), features_ND.dtype)
 
 
 @dataclass(frozen=True)
@@ -137,7 +214,8 @@ def probe_videos(paths: dict[str, Path], cache_dir: Path) -> Iterator[dict[str, 
         else:
             yield {**row, "video_id": video_id}
     for row in probe_files(jobs, PROBE_LIMITS):
-        write_whole(notes[row["video_id"]], json.dumps(row).encode())
+        if "sha256" in row:  # not where its process was stopped: the machine may have been busy
+            write_whole(notes[row["video_id"]], json.dumps(row).encode())
         yield row
 
 
@@ -181,7 +259,8 @@ def _without_score(summary: dict[str, Any], prior: float) -> Scored:
 def _score(
     scorer: VideoScorer, summary: dict[str, Any], faces: list[dict[str, Any]], cache_dir: Path, weights_sha256: str
 ) -> Scored:
-    key = digest([weights_sha256, faces[0]["shard"], scorer.device.type, FORMAT])[:32]
+    changed = scorer.detector.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
+    key = digest([weights_sha256, faces[0]["shard"], scorer.device.type, FORMAT, *([changed] if changed else [])])[:32]
     path = cache_dir / "scores" / key[:2] / f"{key}.json"
     known = _read_json(path)
     verdicts = _from_plain(known) if known else scorer.score(cache_dir, faces)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
-from scipy.special import expit, log_expit
+from scipy.special import expit, log_expit, logit
 
 from deepfake.aggregate import video_logits
 from deepfake.calibration import Calibration, fit
@@ -44,6 +44,12 @@ class Stack:
     def p_fake(self, member_logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities (n,) of member logits (n, members)."""
         return np.asarray(self.calibration.apply(self.logits(member_logits)))
+
+    @property
+    def band_logits(self) -> tuple[float, float]:
+        """The band's bounds as stacked logits; infinite where a side cannot be reached."""
+        low, high = (logit(np.array(self.band)) - self.calibration.intercept) / self.calibration.slope
+        return float(low), float(high)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a manifest."""
