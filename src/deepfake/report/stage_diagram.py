@@ -33,7 +33,7 @@ line { stroke: var(--own); stroke-width: 1.6; opacity: .55 } .made { fill: var(-
 
 @dataclass(frozen=True)
 class File:
-    """A file, or a network's files of all folds, with the rows of the stages that make and read it."""
+    """A file, a network's files of all folds or the tables, with the rows of the stages that make and read it."""
 
     folder: str
     name: str
@@ -56,7 +56,8 @@ def _names(paths: list[Path], config: Config) -> Iterator[tuple[str, str]]:
     places = {"work": config.work_dir, "run": config.run_dir, "submission": config.submission_dir}
     for path in paths:
         folder = next(name for name, place in places.items() if path.is_relative_to(place))
-        yield folder, re.sub(r"fold\d+", "fold*", path.relative_to(places[folder]).as_posix())
+        name = re.sub(r"fold\d+", "fold*", path.relative_to(places[folder]).as_posix())
+        yield folder, re.sub(r"^tables/\w+", "tables/*", name)
 
 
 def stage_diagram(config: Config) -> str:
