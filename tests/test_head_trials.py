@@ -51,6 +51,10 @@ def test_every_network_gives_a_logit_of_each_clip_with_a_face(tmp_path: Path) ->
     assert set(found.groups) == set("012345")
     assert np.ptp(found.logits_NM[:, 0]) > 0
     assert not found.logits_NM[:, 2].any(), "landmarks in one place do not move: the head abstains"
+    assert {name: sorted(parts) for name, parts in found.costs_ms.items()} == {
+        "frames": ["frames"], "sequences": ["frames", "sequences"], "motion": ["motion"],
+    }  # fmt: skip
+    assert found.cost_ms(["frames", "sequences"]) == found.cost_ms(["sequences"]) > 0
 
 
 def test_crops_scored_before_are_not_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

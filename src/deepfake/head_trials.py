@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import numpy as np
 
 from deepfake.aggregate import draw_to_prior, track_logits, video_logits
@@ -29,22 +32,38 @@ def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
     return FrameOutputs(faces, *found, clips.cache_dir)
 
 
+def frames_ms(config: Config, clips: Clips, n_videos: int = 8) -> float:
+    """Milliseconds the frame network needs for the crops of a video, on average over the first few."""
+    some = sorted(clips.faces["video_id"].unique())[:n_videos]
+    faces = clips.faces[clips.faces["video_id"].isin(some)].reset_index(drop=True)
+    scorer = open_scorer(fold_folder(config.run_dir, "frames", None), config.predict, faces, clips.cache_dir)
+    start = time.perf_counter()
+    score_faces(scorer, faces, clips.cache_dir)
+    return 1000 * (time.perf_counter() - start) / max(len(some), 1)
+
+
 def evidence(config: Config, clips: Clips) -> Evidence:
     """Video logits of the frame network and of every head, for `ensemble_table.compare`; clips without a face are out.
 
-    Fits are told of the other half of the people.
+    The halves of the people are the folds. The costs are measured: a head's beside that of the frame network.
     """
     outputs = clip_outputs(config, clips)
     tracks = outputs.tracks()
-    scores = [track_logits(outputs.scores("frames"), config.ensemble)]
-    scores += [score_tracks(load_head(config, n, None), tracks, config.predict, n) for n in config.sequences.heads]
-    columns = {}
-    for name, rows in zip(("frames", *config.sequences.heads), scores, strict=True):
+    scores = {"frames": track_logits(outputs.scores("frames"), config.ensemble)}
+    costs = {"frames": {"frames": frames_ms(config, clips)}}
+    for name in config.sequences.heads:
+        head = load_head(config, name, None)
+        start = time.perf_counter()
+        scores[name] = score_tracks(head, tracks, config.predict, name)
+        took_ms = 1000 * (time.perf_counter() - start) / clips.faces["video_id"].nunique()
+        costs[name] = {name: took_ms} if "features" not in head.inputs else costs["frames"] | {name: took_ms}
+    columns: dict[str, Any] = {}
+    for member, rows in scores.items():
         videos = video_logits(draw_to_prior(rows, clips.faces, config.ensemble), config.ensemble)
-        columns[name] = videos.set_index("video_id")["logit"]
+        columns[member] = videos.set_index("video_id")["logit"]
     has_face = [i for i, video_id in enumerate(clips.video_ids) if video_id in columns["frames"].index]
     ids = [clips.video_ids[i] for i in has_face]
-    videos = [clips.labelled[i] for i in has_face]
-    people = [video.columns.get("identity", "").strip() or video.name for video in videos]
+    shown = [clips.labelled[i] for i in has_face]
+    people = [video.columns.get("identity", "").strip() or video.name for video in shown]
     logits_NM = np.stack([column.loc[ids].to_numpy(float) for column in columns.values()], axis=1)
-    return Evidence(tuple(columns), logits_NM, clips.labels[has_face], clips.halves[has_face], people)
+    return Evidence(tuple(columns), logits_NM, clips.labels[has_face], clips.halves[has_face], people, costs)
