@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -48,13 +49,14 @@ def read_material(config: Config) -> Material:
 def overview(material: Material) -> str:
     """Counts of the data set."""
     videos, faces = material.videos, material.faces
-    labels = videos["label"].map(LABELS).fillna("without a label").value_counts()
+    labels = videos["label"].map(LABELS).fillna("without a label")
     n_tracks = len(faces[["video_id", "track"]].drop_duplicates())
     readable = videos.loc[videos["status"] == "ok", "video_id"]
     return facts_html(
         {
             "Data set": material.config.dataset,
-            "Videos": f"{len(videos):,}: " + ", ".join(f"{count:,} {name}" for name, count in labels.items()),
+            "Videos": f"{len(videos):,}: "
+            + ", ".join(f"{count:,} {name}" for name, count in sorted(Counter(labels).items())),
             "Unreadable": f"{len(videos) - len(readable):,}",
             "Without a face": f"{(~readable.isin(set(faces['video_id']))).sum():,}",
             "Tracks": f"{n_tracks:,}",
