@@ -162,7 +162,8 @@ def _tracks(verdicts: Sequence[TrackVerdict], rows: Mapping[str, Any], detector:
     if not verdicts:
         return []
     settings = detector.ensemble
-    counts = credible(np.array([len(v.frame_logits) for v in verdicts]), settings.min_track_frames)
+    lengths = np.array([v.n_frames or len(v.frame_logits) for v in verdicts])
+    counts = credible(lengths, settings.min_track_frames)
     logits = np.where(counts, [v.logit for v in verdicts], -np.inf)
     found = []
     for number, verdict in enumerate(verdicts):

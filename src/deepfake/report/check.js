@@ -84,13 +84,20 @@
     show(t);
   }
 
+  function step(track, by) {
+    const there = now + by;
+    const ahead = track.frames.map((frame) => frame[0]).filter((t) => (by > 0 ? t > now + 0.01 : t < now - 0.01));
+    if (nearest(track, there) || !ahead.length) seek(there);
+    else seek(by > 0 ? ahead[0] : ahead[ahead.length - 1]);
+  }
+
   function jump(track, forward) {
     const marks = track.marks.filter((t) => (forward ? t > now + 0.05 : t < now - 0.05));
     if (marks.length) seek(forward ? marks[0] : marks[marks.length - 1]);
   }
 
   for (const lane of lanes) {
-    const track = data.tracks.find((one) => String(one.track) === lane.dataset.face) || { marks: [] };
+    const track = data.tracks.find((one) => String(one.track) === lane.dataset.face) || { marks: [], frames: [] };
     const at = (event) => {
       const box = lane.getBoundingClientRect();
       seek((data.duration * (event.clientX - box.left)) / box.width);
@@ -100,7 +107,7 @@
     lane.addEventListener("keydown", (event) => {
       const steps = { ArrowRight: data.step, ArrowUp: data.step, ArrowLeft: -data.step, ArrowDown: -data.step };
       if (event.altKey || event.ctrlKey || event.metaKey) return;
-      if (event.key in steps) seek(now + steps[event.key] * (event.shiftKey ? 5 : 1));
+      if (event.key in steps) step(track, steps[event.key] * (event.shiftKey ? 5 : 1));
       else if (event.key === "Home") seek(0);
       else if (event.key === "End") seek(data.duration);
       else if (event.key === "PageDown" || event.key === "PageUp") jump(track, event.key === "PageDown");
