@@ -1,6 +1,7 @@
 """Parts of the validation report by hand-worked numbers: groups, abstaining, frames needed, leakage, two runs."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,12 +9,14 @@ import pytest
 
 from deepfake import aggregate, cli, stages
 from deepfake.config import Ensemble, UserError, parse_config
+from deepfake.ensemble_table import Evidence
 from deepfake.metrics import Measure
 from deepfake.report.abstaining import bands, risk_coverage
 from deepfake.report.against import compare_runs, verdict
 from deepfake.report.frames_needed import _Tracks, frames_against_accuracy
 from deepfake.report.groups import MAX_GROUPS, NO_VALUE, binned, group_tables
 from deepfake.report.leakage import metadata_classifier
+from deepfake.report.page import number, story
 from deepfake.report.plain import as_csv
 from deepfake.report.validation import build_report
 from test_report_validation import inputs, report  # noqa: F401 - fixtures
@@ -170,8 +173,6 @@ def test_files_all_alike_and_too_few_groups_are_told() -> None:
 
 
 def test_people_copies_and_looks_that_cross_folds_are_found(inputs) -> None:  # noqa: F811
-    from dataclasses import replace
-
     found = inputs.videos.copy()
     first, second = "part_0/real00.mp4", "part_1/real01.mp4"  # folds 0 and 1
     found.loc[found["video_id"].isin([first, second]), ["identity", "sha256"]] = ["ann", "f" * 64]
@@ -263,3 +264,47 @@ def test_a_csv_table_has_a_row_a_video_and_empty_cells_for_what_is_unknown(repor
     assert report.tables["videos.csv"].count(b".mp4") == 2 * report.result["counts"]["scored"]
     assert as_csv(["a", "b"], [{"a": 0.123456789, "b": None}, {"b": "x,y"}]) == b'a,b\n0.123457,\n,"x,y"\n'
     assert report.tables["changes.csv"].count(b"\n") == 1
+
+
+@pytest.mark.parametrize(("value", "text"), [(-0.0001, "0.000"), (-0.5, "−0.500"), (0.12345, "0.123")])
+def test_a_number_has_a_true_minus_and_none_before_zero(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_the_headline_says_in_words_what_a_constant_would_have_done(report) -> None:  # noqa: F811
+    told = story(report.result)
+    gain = report.result["baselines"][0]["gain"]
+    assert gain["value"] > 0 and f"this run's is {gain['value']:.3f} lower" in told[2]
+    assert told[2].startswith("Always 0.5: log loss 0.693")
+    assert "no better or no worse" not in told[2]
+
+
+def test_members_are_weighed_alone_and_together(inputs) -> None:  # noqa: F811
+    generator = np.random.default_rng(0)
+    labels, folds = np.tile([0, 1], 30), np.repeat([0, 1, 2], 20)
+    logits = generator.normal(2.0 * labels[:, None] - 1, 1.0, (60, 2))
+    evidence = Evidence(("frames", "sequences"), logits, labels, folds, [str(i // 2) for i in range(60)])
+    found = build_report(replace(inputs, evidence=evidence))
+    sets = found.result["member_sets"]
+    assert [row["what"] for row in sets] == ["frames", "sequences", "frames + sequences", "ensemble"]
+    assert 'id="member-sets"' in found.html and "ms a video" not in found.html
+    assert found.tables["member_sets.csv"].startswith(b"what,members,cost_ms,roc_auc,")
+    priced = replace(evidence, costs_ms={"frames": {"frames": 40.0}, "sequences": {"frames": 40.0, "head": 2.0}})
+    dear = build_report(replace(inputs, evidence=priced))
+    assert [row["cost_ms"] for row in dear.result["member_sets"]] == [40.0, 42.0, 42.0, None]
+    assert "ms a video" in dear.html
+
+
+def test_a_compared_run_has_a_section_with_the_videos_that_changed(inputs) -> None:  # noqa: F811
+    other = inputs.scores.assign(p_fake=lambda f: (f["p_fake"] + 0.01).clip(0, 1))
+    config = inputs.config.model_copy(
+        update={"validation": inputs.config.validation.model_copy(update={"against": "older"})}
+    )
+    found = build_report(replace(inputs, config=config, other_scores=other))
+    assert 'id="against"' in found.html and "Against older" in found.html
+    assert found.tables["changes.csv"].count(b"\n") > found.result["counts"]["scored"]
+
+
+def test_test_videos_that_all_have_a_score_carry_no_prior(inputs) -> None:  # noqa: F811
+    found = build_report(replace(inputs, test_scores=inputs.test_scores.assign(fallback=None)))
+    assert found.result["test"]["fallbacks"] == {} and "and none carries the prior" in found.html

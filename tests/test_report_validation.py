@@ -8,7 +8,6 @@ import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -129,9 +128,8 @@ def frame_scores(found: pd.DataFrame) -> pd.DataFrame:
     return round_trip(tables.FRAME_SCORES, rows.to_dict("records"))
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
-    work_dir = tmp_path_factory.mktemp("work")
+def invented_inputs(work_dir: Path) -> ReportInputs:
+    """All tables of an invented run; its crops are written below `work_dir`."""
     found = faces(work_dir)
     failures = [{"stage": "02_extract_faces", "video_id": "part_0/<i>bad.mp4", "reason": "decoded 0 of 300 <frames>"}]
     return ReportInputs(
@@ -147,6 +145,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
         scores(),
         facts={"commit": "abc123", "python": "3.11"},
     )
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
+    return invented_inputs(tmp_path_factory.mktemp("work"))
 
 
 @pytest.fixture(scope="module")
@@ -293,14 +296,20 @@ def test_the_worst_video_comes_first_with_crops_of_its_most_fake_track(inputs, r
 
 def test_a_worst_video_links_to_its_page_or_tells_the_command_that_makes_it(inputs, tmp_path) -> None:
     config = inputs.config.model_copy(update={"submissions_dir": tmp_path})
-    page = tmp_path / "invented/checks" / f"{NASTY}.html"
-    without = worst_videos(scored_videos(inputs), config)["false_alarms"][0]
+    found = scored_videos(inputs).assign(sha256="0123456789abcdef")
+    pages = tmp_path / "invented/checks"
+    without = worst_videos(found, config)["false_alarms"][0]
     assert without["page"] is None
-    assert shlex.split(without["command"])[-3:] == [str(page), "--", f"data/raw/demo/{NASTY}"]
-    page.parent.mkdir(parents=True)
-    page.write_text("its page")
-    link = worst_videos(scored_videos(inputs), config)["false_alarms"][0]["page"]
-    assert unquote(link) == f"checks/{NASTY}.html" and not set(link) & set("<>\"' ")
+    assert shlex.split(without["command"])[-3:] == [
+        str(pages / "check-01234567.html"),
+        "--",
+        f"data/raw/demo/{NASTY}",
+    ]
+    pages.mkdir(parents=True)
+    (pages / "my <clip>-01234567-2.html").write_text("its page")
+    (pages / "other-76543210.html").write_text("another's page")
+    assert worst_videos(found, config)["false_alarms"][0]["page"] == "checks/my%20%3Cclip%3E-01234567-2.html"
+    assert worst_videos(scored_videos(inputs), config)["misses"][0]["page"] is None
 
 
 def test_fallbacks_and_failures_are_counted_and_listed(report) -> None:

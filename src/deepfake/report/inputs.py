@@ -50,7 +50,7 @@ def ensemble_scores(scores: pd.DataFrame, whose: str = "video scores") -> pd.Dat
 
 def scored_videos(inputs: ReportInputs) -> pd.DataFrame:
     """Labelled videos with the ensemble's out-of-fold p_fake and everything the tables group by."""
-    columns = ["video_id", "part", "label", "original", "identity", "manipulation", "duration_s", "codec"]
+    columns = ["video_id", "sha256", "part", "label", "original", "identity", "manipulation", "duration_s", "codec"]
     scored = ensemble_scores(inputs.scores).merge(inputs.videos[columns], on="video_id")
     scored = scored.merge(inputs.folds, on="video_id", how="left")
     scored = scored[scored["label"].notna()].copy()

@@ -32,7 +32,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["visible"] = visible
+    environment.filters.update(visible=visible, number=number)
     environment.globals.update(titles=metrics.BY_NAME, threshold=metrics.THRESHOLD, max_rows=MAX_ROWS)
     return environment.get_template("validation.html.jinja").render(
         r=result,
@@ -54,6 +54,17 @@ def render(
 def visible(text: Any) -> str:
     """A name on one line: what does not print is shown by its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with a true minus, and none before zero."""
+    text = f"{value:.{digits}f}"
+    return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share as whole percents."""
+    return f"{100 * share:.0f}\u00a0%"
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
@@ -95,9 +106,7 @@ def _coverage_plot(result: Mapping[str, Any]) -> dict[str, str] | None:
     if not points:
         return None
     last = points[-1]
-    told = (
-        f"With a verdict on {last['coverage']:.0%} of the videos, {last['error_rate']:.0%} of the verdicts are wrong."
-    )
+    told = f"With a verdict on {percent(last['coverage'])} of the videos, {percent(last['error_rate'])} are wrong."
     svg = plots.risk_coverage_plot([x["coverage"] for x in points], [x["error_rate"] for x in points])
     return _figure("Risk and coverage", told, svg)
 
@@ -138,7 +147,7 @@ def _against_baseline(row: Mapping[str, Any]) -> str:
     if gain["low"] is None:
         return f"{text}."
     clear = "" if gain["low"] > 0 or gain["high"] < 0 else ", so it may be no better or no worse"
-    return f"{text} (gain {signed(gain['low'])} to {signed(gain['high'])}, 95 %){clear}."
+    return f"{text} (gain {signed(gain['low'])} to {signed(gain['high'])}, 95\u00a0%){clear}."
 
 
 def signed(value: float) -> str:

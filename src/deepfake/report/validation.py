@@ -7,6 +7,7 @@ Its parts are the modules beside this one; the page is `validation.html.jinja`, 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from deepfake.report.groups import group_tables
 from deepfake.report.inputs import ReportInputs, count, scored_videos
 from deepfake.report.leakage import leakage
 from deepfake.report.plain import plain_rows
-from deepfake.report.worst import strip, worst_videos
+from deepfake.report.worst import check_command, strip, worst_videos
 
 __all__ = ["Report", "ReportInputs", "build_report"]
 
@@ -84,6 +85,7 @@ def build_report(inputs: ReportInputs) -> Report:
         "against": compare_runs(scored, inputs.other_scores, config),
         "leakage": leakage(inputs, scored),
         "worst": worst,
+        "check_command": check_command(config, [row["video_id"] for rows in worst.values() for row in rows]),
         "fallbacks": plain_rows(scored.loc[scored["fallback"].notna(), ["video_id", "label", "p_fake", "fallback"]]),
         "test": _test_counts(inputs.test_scores),
         "failures": plain_rows(inputs.failures[["stage", "video_id", "reason"]]),
@@ -148,9 +150,9 @@ def _test_counts(scores: pd.DataFrame | None) -> dict[str, Any] | None:
     if scores is None:
         return None
     own = scores[scores["model"] == ENSEMBLE]
-    counts = own["fallback"].dropna().str.partition(":")[0].value_counts()
+    counts = Counter(reason.partition(":")[0] for reason in own["fallback"].dropna())
     return {
         "videos": len(own),
         "called_fake": int((own["p_fake"] > metrics.THRESHOLD).sum()),
-        "fallbacks": {str(reason): int(n) for reason, n in sorted(counts.items())},
+        "fallbacks": dict(sorted(counts.items())),
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +25,7 @@ STRIP_FRAMES = 8
 STRIP_PX = 112
 STRIP_QUALITY = 80
 CHECKS = "checks"  # folder of check pages beside the report
+MARK = 8  # hex digits of the video's SHA-256 in the name of its page
 COLUMNS = (
     *("video_id", "label", "p_fake", "fallback", "part", "manipulation", "identity", "group", "fold"),
     *("n_faces", "n_tracks", "faces_at_once", "face_px", "brightness", "duration_s", "codec"),
@@ -36,31 +39,43 @@ def worst_videos(scored: pd.DataFrame, config: Config) -> dict[str, list[dict[st
     """
     error = (scored["p_fake"] - scored["label"]).abs()
     ordered = scored.assign(error=error).sort_values(["error", "video_id"], ascending=[False, True])
+    pages = pages_by_mark(config.submission_dir / CHECKS)
+    n, columns = config.validation.worst_videos, [*COLUMNS, "sha256"]
     return {
-        name: [_row(row, config) for row in plain_rows(ordered[ordered["label"] == label].head(n)[list(COLUMNS)])]
-        for name, label, n in (
-            ("false_alarms", 0, config.validation.worst_videos),
-            ("misses", 1, config.validation.worst_videos),
-        )
+        name: [_row(row, pages, config) for row in plain_rows(ordered[ordered["label"] == label].head(n)[columns])]
+        for name, label in (("false_alarms", 0), ("misses", 1))
     }
 
 
-def _row(row: dict[str, Any], config: Config) -> dict[str, Any]:
-    video_id = row["video_id"]
-    page = config.submission_dir / CHECKS / f"{video_id}.html"
-    has_page = ".." not in Path(video_id).parts and page.is_file()
-    is_wrong = (row["p_fake"] > THRESHOLD) != bool(row["label"])
+def pages_by_mark(folder: Path) -> dict[str, str]:
+    """Names of the check pages in a folder by the beginning of their video's SHA-256, which their names hold."""
+    found = {}
+    for path in sorted(folder.glob("*.html"), reverse=True):
+        marks = re.findall(rf"-([0-9a-f]{{{MARK}}})(?=[-.])", path.name)
+        found.update(dict.fromkeys(marks, path.name))
+    return found
+
+
+def _row(row: dict[str, Any], pages: Mapping[str, str], config: Config) -> dict[str, Any]:
+    mark = (row.pop("sha256") or "")[:MARK]
+    page = pages.get(mark)
     return row | {
-        "is_wrong": is_wrong,
-        "page": quote(f"{CHECKS}/{video_id}.html") if has_page else None,
-        "command": _command(config, video_id, page),
+        "is_wrong": (row["p_fake"] > THRESHOLD) != bool(row["label"]),
+        "page": quote(f"{CHECKS}/{page}") if page else None,
+        "command": check_command(config, [row["video_id"]], f"{CHECKS}/check-{mark}.html" if mark else CHECKS),
     }
 
 
-def _command(config: Config, video_id: str, page: Path) -> str:
-    """The command that makes the video's own page where this report looks for it."""
-    weights, video = config.run_dir / "detector.safetensors", config.path(config.index.root) / video_id
-    words = ["--weights", _short(weights), "--html", _short(page), "--", _short(video)]
+def check_command(config: Config, video_ids: Sequence[str], out: str = CHECKS) -> str:
+    """The command that makes the own pages of videos where the report looks for them."""
+    root = config.path(config.index.root)
+    words = [
+        "--weights",
+        _short(config.run_dir / "detector.safetensors"),
+        "--html",
+        _short(config.submission_dir / out),
+    ]
+    words += ["--", *(_short(root / video_id) for video_id in video_ids)]
     return f".venv/bin/python src/check_video.py {shlex.join(words)}"
 
 
