@@ -7,6 +7,8 @@ import zipfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from deepfake import kaggle, kaggle_run, kaggle_setup
-from deepfake.config import PROJECT_ROOT, Kaggle, UserError, load_config
+from deepfake.config import PROJECT_ROOT, Extract, Kaggle, UserError, load_config
 from deepfake.detector import Scored
 from deepfake.kaggle_run import Job, Record
 from deepfake.kaggle_setup import Places
@@ -235,6 +237,46 @@ def test_none_or_several_competitions_are_refused_with_what_is_attached(tmp_path
         kaggle_setup.find_places(tmp_path, {"DEEPFAKE_COMPETITION": str(tmp_path / "input/one")}, tmp_path)
 
 
+@dataclass
+class Header:
+    """As much of a scorer as listing the videos needs."""
+
+    detector: SimpleNamespace
+    config: SimpleNamespace
+    weights_sha256: str = "w"
+
+
+def header() -> Any:
+    stack, extract = SimpleNamespace(prior=0.45), Extract(frames_per_video=32)
+    detector = SimpleNamespace(stack=stack, extract=extract, ensemble=SimpleNamespace(clip_p=0.01))
+    return Header(detector, SimpleNamespace(kaggle=Kaggle(min_frames=8)))
+
+
+def places(folder: Path) -> Places:
+    return Places(folder / "bundle", folder / "competition", folder / "work", folder / "out")
+
+
+def test_the_videos_are_those_the_sample_names_whatever_their_state(tmp_path: Path) -> None:
+    videos = attach(tmp_path / "competition", {"a.mp4": 0, "gone.mp4": 0, "absent.mp4": 0}) / "test_videos"
+    for name in ("a.mp4", "not wanted.mp4", "notes.txt"):
+        (videos / name).write_bytes(b"x")
+    (videos / "gone.mp4").symlink_to(tmp_path / "nowhere")
+    task = kaggle_run.prepare(places(tmp_path), header())
+    assert list(task.paths) == ["a.mp4", "gone.mp4"] and task.names == ["a.mp4", "gone.mp4", "absent.mp4"]
+    assert task.levels == (32, 16, 8)
+    before = dict(task.keys)
+    (videos / "a.mp4").write_bytes(b"another")
+    after = kaggle_run.prepare(places(tmp_path), header()).keys
+    assert after["gone.mp4"] == before["gone.mp4"] and after["a.mp4"] != before["a.mp4"]
+
+
+def test_a_folder_without_videos_gives_the_prior_everywhere(tmp_path: Path) -> None:
+    attach(tmp_path / "competition", {"a.mp4": 0, "b.mp4": 0})
+    task = kaggle_run.prepare(places(tmp_path), header())
+    assert work(task, Machine()) == {}
+    assert (submitted(task) == 0.45).all()
+
+
 # --- Scoring in time ---------------------------------------------------------------------------------
 
 
@@ -278,7 +320,7 @@ def job(folder: Path, n_videos: int, **settings: float) -> Job:
         clip_p=0.01,
         levels=(32, 16, 8, 4),
         settings=Kaggle(**{**SMALL, **settings}),
-        places=Places(folder / "bundle", folder / "competition", folder / "work", folder / "out"),
+        places=places(folder),
     )
 
 

@@ -138,8 +138,11 @@ def prepare(places: Places, scorer: Scorer) -> Job:
 
 
 def _key(path: Path, kind: Sequence[Any]) -> str:
-    state = path.stat()
-    return digest([str(path), state.st_size, state.st_mtime_ns, *kind])[:32]
+    try:
+        state: list[Any] = [path.stat().st_size, path.stat().st_mtime_ns]
+    except OSError:  # scoring it will tell why
+        state = []
+    return digest([str(path), *state, *kind])[:32]
 
 
 def load_records(job: Job) -> dict[str, Record]:
