@@ -75,6 +75,8 @@ def video_table(material: Material) -> pd.DataFrame:
     table = material.videos[columns].merge(of_faces, left_on="video_id", right_index=True, how="left")
     counts = ["n_tracks", "n_faces"]
     table[counts] = table[counts].fillna(0).astype(int)
+    table["label"] = table["label"].map(LABELS).fillna("")
+    table[["width_px", "height_px"]] = table[["width_px", "height_px"]].astype("Int64")
     return table.set_index("video_id").round({"duration_s": 2, "mean_p_fake": 3})
 
 
