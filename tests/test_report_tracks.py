@@ -48,6 +48,7 @@ def test_scores_of_several_networks_are_averaged(settings: Config) -> None:
     faces = tracks.read_material(settings).faces.set_index(["video_id", "track", "frame_index"])["p_fake"]
     assert faces["real0.mp4", 0, 9] == pytest.approx(1 / (1 + np.exp(-1.0)))
     assert faces.notna().sum() == 1
+    assert ">frames</text>" in tracks.frame_scores(tracks.read_material(settings))
 
 
 def test_an_unknown_video_and_one_without_a_face_are_refused(settings: Config) -> None:

@@ -24,7 +24,7 @@ from deepfake.metrics import ReliabilityBin
 REAL, FAKE, INK, PALE, GRID = "#2b6c8f", "#c4502f", "#2a2e33", "#c9cdd2", "#eceef0"
 VARIABLES = {REAL: "real", FAKE: "fake", INK: "ink", PALE: "pale", GRID: "grid"}
 SIDE_IN = (3.7, 3.35)  # width, height
-WIDE_IN = (5.4, 2.9)
+WIDE_IN = (4.4, 2.9)
 STYLE = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and the page's font sets it
     "svg.hashsalt": "deepfake",
@@ -121,7 +121,7 @@ def frames_plot(lines: Mapping[str, Sequence[tuple[int, float, float | None, flo
 
 
 def score_histogram(labels: np.ndarray, p: np.ndarray, unit: str = "videos") -> str:
-    """How many reals and fakes got which p_fake."""
+    """How many reals and fakes got which p_fake; `unit` is what is counted."""
 
     def draw(axes: Any) -> None:
         edges = np.linspace(0, 1, 21)
@@ -130,7 +130,7 @@ def score_histogram(labels: np.ndarray, p: np.ndarray, unit: str = "videos") -> 
             axes.stairs(counts, edges, fill=True, color=color, alpha=0.28)
             axes.stairs(counts, edges, color=color, linewidth=1.6, label=f"{name} ({int(chosen.sum())})")
         axes.axvline(metrics.THRESHOLD, color=PALE, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.set(xlabel="p_fake", ylabel="videos", xlim=(0, 1))
+        axes.set(xlabel="p_fake", ylabel=unit, xlim=(0, 1))
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.13), handlelength=1.2)
 

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from deepfake.shards import encode_crop
 
-CROP_PX, JPEG_QUALITY = 112, 80
+CROP_PX, JPEG_QUALITY = 104, 80
 MOST_CROPS = 8
 
 
