@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from deepfake.config import Predict, UserError, digest
 from deepfake.early_exit import Look, SkipGate, look_until_settled, standard_error
 from deepfake.extraction import Video, extract_videos, failed_row
 from deepfake.files import write_whole
-from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
+from deepfake.index import ProbeJob, find_videos, probe_files, probe_note, video_id_of
 from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, choose_device
 from deepfake.shards import read_crop
 from deepfake.submission import count_reasons, csv_bytes, rounded
@@ -69,13 +70,25 @@ class VideoScorer:
         self.device = choose_device(predict.device)
         self.members = [(m.name, FrameScorer(m.frames, predict, _gate_crops()), m.heads) for m in detector.members]
 
+    def with_settings(self, **changes: Any) -> Self:
+        """The same networks under other settings of `Ensemble`."""
+        other = copy.copy(self)
+        ensemble = self.detector.ensemble.model_copy(update=changes)
+        other.detector = replace(self.detector, ensemble=ensemble)
+        return other
+
     def score(self, work_dir: Path, faces: list[dict[str, Any]]) -> list[TrackVerdict]:
         """Verdicts of a video's tracks; `faces` are rows of the faces table of one video, sorted by its key.
 
         With early exit not all frames are looked at.
         """
         numbers = sorted({face["track"] for face in faces})
-        tracks = [_Track(self, work_dir, [face for face in faces if face["track"] == number]) for number in numbers]
+        return self.settle(
+            [Track(self, work_dir, [face for face in faces if face["track"] == number]) for number in numbers]
+        )
+
+    def settle(self, tracks: list[Track]) -> list[TrackVerdict]:
+        """Look at a video's tracks until its verdict is settled; what is made of each by then."""
         look_until_settled(
             [len(track.rows) for track in tracks],
             lambda number, positions: tracks[number].look(positions),
@@ -143,18 +156,27 @@ class VideoScorer:
         return np.asarray(self.detector.stack.calibration.apply(logits), np.float64)
 
 
-class _Track:
-    """A track's frames as they are looked at by and by; no frame is shown to a network twice."""
+class Track:
+    """A track's frames as they are looked at by and by; no frame is shown to a network twice.
 
-    def __init__(self, scorer: VideoScorer, work_dir: Path, rows: list[dict[str, Any]]) -> None:
+    `outputs` are what the frame networks say of all of them, where that is known.
+    """
+
+    def __init__(
+        self,
+        scorer: VideoScorer,
+        work_dir: Path,
+        rows: list[dict[str, Any]],
+        outputs: list[tuple[np.ndarray, np.ndarray]] | None = None,
+    ) -> None:
         self.scorer, self.work_dir, self.rows = scorer, work_dir, rows
         self.n_frames = len(rows)
         settings = scorer.detector.ensemble
         boxes, sharpness = _boxes(rows), np.array([row["sharpness"] for row in rows])
         self.counts = trust((boxes[:, 2:] - boxes[:, :2]).max(axis=1), sharpness, settings)
         self.gate = SkipGate(settings.skip_difference)
-        self.is_seen = np.zeros(len(rows), bool)
-        self.outputs: list[tuple[np.ndarray, np.ndarray]] = []
+        self.is_seen = np.full(len(rows), outputs is not None)
+        self.outputs = outputs or []
 
     def look(self, positions: np.ndarray) -> Look:
         """What is made of the track once these frames are seen."""
@@ -206,8 +228,7 @@ def probe_videos(paths: dict[str, Path], cache_dir: Path) -> Iterator[dict[str, 
     """Probed rows of all files; what was probed before is read back by name, size and time."""
     jobs, notes = [], {}
     for video_id, path in paths.items():
-        state = path.stat()
-        notes[video_id] = cache_dir / "probes" / f"{digest([str(path), state.st_size, state.st_mtime_ns])[:32]}.json"
+        notes[video_id] = probe_note(path, cache_dir)
         row = _read_json(notes[video_id])
         if row is None:
             jobs.append(ProbeJob(path, video_id))

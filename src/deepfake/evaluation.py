@@ -133,7 +133,7 @@ def evaluate(matched: Matched, group_columns: Sequence[str], settings: Validatio
             hint = f"did you mean {near[0]!r}?" if near else f"columns: {', '.join(columns)}"
             raise UserError(f"--group {column}: the labels have no such column; {hint}")
     labels, p = matched.labels, matched.p
-    resampled_by, groups = _bootstrap_groups(matched.videos)
+    resampled_by, groups = bootstrap_groups(matched.videos)
     values = {column: [video.columns[column].strip() for video in matched.videos] for column in group_columns}
     overall = metrics.measure(labels, p, groups, settings, clip_p)
     return {
@@ -263,7 +263,7 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-def _bootstrap_groups(videos: Sequence[Labelled]) -> tuple[str, list[str]]:
+def bootstrap_groups(videos: Sequence[Labelled]) -> tuple[str, list[str]]:
     """What is drawn together: videos of one identity where the column is filled, else each by itself."""
     if not any(video.columns.get("identity", "").strip() for video in videos):
         return "video", [video.name for video in videos]

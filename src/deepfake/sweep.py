@@ -1,0 +1,285 @@
+"""How many frames a detector needs: accuracy and cost against frames, sampling mode and early exit.
+
+Of each sampling mode every clip is extracted and shown to the networks once, at the most frames; fewer frames are
+chosen from those. Costs are seconds of one processor, measured apart on a few of the clips. Letters: V clips.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from tqdm import tqdm
+
+from deepfake import metrics
+from deepfake.config import Config, Extract, UserError, digest, result_values
+from deepfake.detector import Track, VideoScorer
+from deepfake.evaluation import bootstrap_groups
+from deepfake.files import write_whole
+from deepfake.metrics import Measure
+from deepfake.scoring import read_outputs, write_outputs
+from deepfake.shards import read_crop, read_rows
+from deepfake.trials import HALVES, Clips, cross_fitted
+from deepfake.video_faces import Job, extract
+
+Outputs = list[tuple[np.ndarray, np.ndarray]]
+MARGINS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # logits, of which early exit gets one
+MAX_AUC_LOST = 0.005  # by the clips a margin is chosen on
+TIMED_CLIPS, TIMED_CROPS = 3, 32
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place of the curve: what was looked at, what it cost, how good the scores are.
+
+    Log loss is of probabilities calibrated on the other half of the people. What is lost or gained is against all
+    frames of the same sampling mode, over shared resamples.
+    """
+
+    sampling: str
+    early_exit: str
+    n_frames: int
+    frames_seen: float
+    share_saved: float
+    extraction_cpu_s: float
+    network_cpu_s: float
+    roc_auc: Measure
+    log_loss: Measure
+    roc_auc_difference: Measure
+    log_loss_difference: Measure
+    note: str = ""
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of one processor for a clip."""
+        return self.extraction_cpu_s + self.network_cpu_s
+
+
+@dataclass(frozen=True)
+class Looked:
+    """Scores of all clips: logit_V (NaN without a face), and how many crops were seen for it."""
+
+    logit_V: np.ndarray
+    seen_V: np.ndarray
+
+
+class Sweep:
+    """One sampling mode at its most frames, with what the frame networks say of every crop."""
+
+    def __init__(self, scorer: VideoScorer, clips: Clips, extract: Extract, folder: Path, key: str) -> None:
+        self.scorer, self.clips, self.extract = scorer, clips, extract
+        self.rows = {str(v): part.to_dict("records") for v, part in clips.faces.groupby("video_id", sort=True)}
+        self.n_sampled = {video_id: self._n_sampled(rows) for video_id, rows in self.rows.items()}
+        self.outputs: dict[str, Outputs] = {}
+        for video_id in tqdm(self.rows, desc=f"networks, {extract.sampling}", unit="video", disable=None):
+            self.outputs[video_id] = self._outputs(self.rows[video_id], folder, key)
+
+    def _n_sampled(self, rows: list[dict[str, Any]]) -> int:
+        """Frames sampled of a clip at the most; of sampling = fps, which counts seconds, as many as of any."""
+        most = self.extract.frames_per_video
+        if self.extract.sampling == "fps":
+            return most
+        return int(read_rows(self.clips.cache_dir / rows[0]["shard"]).get("n_sampled", most))
+
+    def _outputs(self, rows: list[dict[str, Any]], folder: Path, key: str) -> Outputs:
+        stem = folder / digest([key, rows[0]["shard"]])[:32]
+        members = [stem.with_name(f"{stem.name}-{number}") for number in range(len(self.scorer.members))]
+        known = [found for member in members if (found := read_outputs(member, len(rows))) is not None]
+        if len(known) == len(members):
+            return known
+        size = self.scorer.predict.batch_size
+        parts = [
+            self.scorer.frame_outputs(_crops(self.clips, rows[start : start + size]))
+            for start in range(0, len(rows), size)
+        ]
+        outputs = []
+        for number, (member, (_, _, heads)) in enumerate(zip(members, self.scorer.members, strict=True)):
+            logits, features = (np.concatenate([part[number][i] for part in parts]) for i in (0, 1))
+            outputs.append((logits, features if heads else features[:, :0]))
+            write_outputs(member, *outputs[-1])
+        return outputs
+
+    def at(self, n_frames: int) -> Looked:
+        """Scores as if only `n_frames` frames of each clip had been looked at, spread over it."""
+        scorer = self.scorer.with_settings(early_exit="off", skip_difference=0.0)
+        return self._looked(scorer, lambda rows: chosen(rows, n_frames, self.n_sampled[rows[0]["video_id"]]))
+
+    def stopped(self, mode: Literal["off", "on", "forced"], margin: float) -> Looked:
+        """Scores with early exit."""
+        scorer = self.scorer.with_settings(early_exit=mode, exit_margin=margin, skip_difference=0.0)
+        return self._looked(scorer, lambda rows: np.ones(len(rows), bool))
+
+    def _looked(self, scorer: VideoScorer, choose: Callable[[list[dict[str, Any]]], np.ndarray]) -> Looked:
+        logit_V, seen_V = np.full(len(self.clips.video_ids), np.nan), np.zeros(len(self.clips.video_ids))
+        for i, video_id in enumerate(self.clips.video_ids):
+            if video_id not in self.rows:
+                continue
+            rows = self.rows[video_id]
+            verdicts = scorer.settle(list(self._tracks(scorer, rows, self.outputs[video_id], choose(rows))))
+            logit_V[i] = scorer.video_logit(verdicts)
+            seen_V[i] = sum(len(verdict.frame_logits) for verdict in verdicts)
+        return Looked(logit_V, seen_V)
+
+    def _tracks(
+        self, scorer: VideoScorer, rows: list[dict[str, Any]], outputs: Outputs, keep: np.ndarray
+    ) -> Iterator[Track]:
+        numbers = np.array([row["track"] for row in rows])
+        for number in np.unique(numbers[keep]):
+            places = np.flatnonzero(keep & (numbers == number))
+            own = [(logits[places], features[places]) for logits, features in outputs]
+            yield Track(scorer, self.clips.cache_dir, [rows[i] for i in places], own)
+
+
+def chosen(rows: Sequence[dict[str, Any]], n_frames: int, n_sampled: int) -> np.ndarray:
+    """Which rows would be there had `n_frames` been sampled: as large a share of those with a face as of all."""
+    frames = np.array([row["frame_index"] for row in rows])
+    with_face = np.unique(frames)
+    share = n_frames / max(n_sampled, len(with_face))
+    n = min(max(round(share * len(with_face)), 1), len(with_face))
+    middles = ((np.arange(n) + 0.5) * len(with_face) / n).astype(int)
+    return np.isin(frames, with_face[middles])
+
+
+def _crops(clips: Clips, rows: Sequence[dict[str, Any]]) -> list[np.ndarray]:
+    return [read_crop(clips.cache_dir, row["shard"], row["offset"], row["size"]) for row in rows]
+
+
+def cross_chosen(sweep: Sweep) -> tuple[Looked, list[float]]:
+    """Early exit with, for each half of the people, the margin chosen on the other half; and these margins.
+
+    Chosen is the one that saves most frames at `MAX_AUC_LOST` or less; where none does, the widest.
+    """
+    full = sweep.stopped("off", 0.0)
+    tried = [sweep.stopped("on", margin) for margin in MARGINS]
+    logit_V, seen_V, margins = full.logit_V.copy(), full.seen_V.copy(), []
+    for half in range(HALVES):
+        others = sweep.clips.halves != half
+        labels, start = sweep.clips.labels[others], _auc(sweep.clips.labels[others], full.logit_V[others])
+        lost = [start - _auc(labels, looked.logit_V[others]) for looked in tried]
+        good = [i for i, value in enumerate(lost) if value <= MAX_AUC_LOST] or [len(MARGINS) - 1]
+        best = min(good, key=lambda i: tried[i].seen_V[others].sum())
+        logit_V[~others], seen_V[~others] = tried[best].logit_V[~others], tried[best].seen_V[~others]
+        margins.append(MARGINS[best])
+    return Looked(logit_V, seen_V), margins
+
+
+def _p(logit_V: np.ndarray) -> np.ndarray:
+    return np.asarray(expit(np.clip(np.nan_to_num(logit_V), -30, 30)))
+
+
+def _auc(labels: np.ndarray, logit_V: np.ndarray) -> float:
+    if len(np.unique(labels)) < 2:
+        raise UserError(
+            "clips: each half of the people must have reals and fakes; give more clips or an identity column"
+        )
+    return metrics.roc_auc(labels, _p(logit_V))
+
+
+def curve(sweep: Sweep, frames: Sequence[int], costs: Costs, config: Config) -> list[Point]:
+    """Points for every number of frames, then those of early exit off, on and forced at the most."""
+    full = sweep.stopped("off", 0.0)
+    measured = _Measured(sweep, full, config)
+    most, points = sweep.extract.frames_per_video, []
+    for n in frames:
+        looked = full if n == most else sweep.at(n)
+        points.append(measured.point("-", n, looked, costs.extraction(n), costs.network_s))
+    chosen, margins = cross_chosen(sweep)
+    note = "margin " + " and ".join(f"{margin:g}" for margin in margins)
+    for mode, looked in (("off", full), ("on", chosen), ("forced", sweep.stopped("forced", 0.0))):
+        told = note if mode == "on" else ""
+        points.append(measured.point(mode, most, looked, costs.extraction(most), costs.network_s, told))
+    return points
+
+
+class _Measured:
+    """Measures scores of clips beside those of all frames."""
+
+    def __init__(self, sweep: Sweep, full: Looked, config: Config) -> None:
+        self.sweep, self.full, self.config = sweep, full, config
+        self.groups = bootstrap_groups(sweep.clips.labelled)[1]
+
+    def _calibrated(self, looked: Looked) -> np.ndarray:
+        return cross_fitted(
+            looked.logit_V[:, None], self.sweep.clips, ["detector"], self.sweep.scorer.detector.ensemble
+        )
+
+    def point(
+        self, mode: str, n_frames: int, looked: Looked, extraction_s: float, network_s: float, note: str = ""
+    ) -> Point:
+        labels = self.sweep.clips.labels
+        fixed = (self.groups, self.config.validation, self.sweep.scorer.detector.ensemble.clip_p)
+        ranked, probable = _p(looked.logit_V), self._calibrated(looked)
+        seen = float(looked.seen_V.mean())
+        return Point(
+            self.sweep.extract.sampling,
+            mode,
+            n_frames,
+            seen,
+            1 - seen / float(self.full.seen_V.mean()),
+            extraction_s,
+            seen * network_s,
+            metrics.measure(labels, ranked, *fixed)["roc_auc"],
+            metrics.measure(labels, probable, *fixed)["log_loss_clipped"],
+            metrics.measure_difference(labels, ranked, _p(self.full.logit_V), *fixed)["roc_auc"],
+            metrics.measure_difference(labels, probable, self._calibrated(self.full), *fixed)["log_loss_clipped"],
+            note,
+        )
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of one processor: of the networks for a crop, of extraction for a clip by the number of frames."""
+
+    network_s: float
+    extraction: Callable[[int], float]
+
+
+def network_cpu_s(scorer: VideoScorer, clips: Clips) -> float:
+    """Processor seconds the frame networks take for a crop: the better of two turns over some."""
+    rows = clips.faces.iloc[:TIMED_CROPS].to_dict("records")
+    crops = _crops(clips, rows)
+    turns = []
+    for _ in range(2):
+        start = time.process_time()
+        scorer.frame_outputs(crops)
+        turns.append(time.process_time() - start)
+    return min(turns) / len(crops)
+
+
+def extraction_cpu_s(paths: Sequence[Path], settings: Extract, note: Path) -> float:
+    """Processor seconds of a clip's extraction, the mean of a few clips spread over `paths`; kept in `note`."""
+    chosen = [paths[i] for i in sorted({len(paths) * (2 * k + 1) // (2 * TIMED_CLIPS) for k in range(TIMED_CLIPS)})]
+    key = digest([[path.name for path in chosen], result_values(settings, "extract")])
+    known: dict[str, float] = json.loads(note.read_text()) if note.is_file() else {}
+    if key not in known:
+        with TemporaryDirectory() as folder:
+            jobs = [Job(path.name, path, Path(folder) / f"{i}.tar", settings) for i, path in enumerate(chosen)]
+            extract(jobs[0])  # loads MTCNN
+            start = time.process_time()
+            for job in jobs:
+                extract(job)
+            known[key] = (time.process_time() - start) / len(jobs)
+        write_whole(note, json.dumps(known, indent=1).encode())
+    return known[key]
+
+
+def table(points: Sequence[Point]) -> pd.DataFrame:
+    """The points as rows of plain numbers."""
+    rows = []
+    for point in points:
+        row: dict[str, Any] = {}
+        for name, value in vars(point).items():
+            if isinstance(value, Measure):
+                row |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+            else:
+                row[name] = value
+        rows.append(row | {"cpu_s": point.cpu_s})
+    return pd.DataFrame(rows)

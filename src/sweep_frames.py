@@ -1,0 +1,50 @@
+"""Measure how many frames a detector needs on labelled clips -> frames.csv, .png and .svg, and a table.
+
+AUC, log loss (calibrated on the other half of the people) and processor seconds for 1 to 64 frames of every sampling
+mode, and with early exit off, on and forced; its margin is chosen on the other half of the people, too. Each mode
+is extracted and shown to the networks once, at the most frames. Stopped and started again it goes on where it was.
+"""
+
+import argparse
+from pathlib import Path
+
+from deepfake.cli import guarded, whole_number
+from deepfake.config import PROJECT_ROOT, default_config
+
+MODES = ("reference", "uniform", "keyframe", "adaptive", "shot_aware", "fps")
+FRAMES = [1, 2, 4, 8, 16, 32, 64]
+
+
+def counts(text: str) -> list[int]:
+    return sorted({whole_number(part) for part in text.split(",")})
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
+    parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where curve and notes go")
+    parser.add_argument("--frames", type=counts, default=FRAMES, metavar="N,N", help=f"({FRAMES})")
+    parser.add_argument("--sampling", default=",".join(MODES), metavar="MODE,MODE", help=f"({','.join(MODES)})")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
+    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument("--workers", type=whole_number, default=2, help="processes that find faces (2)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="predict.*, validation.*")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    config = default_config(args.set)
+    from deepfake.bundle import find_weights
+    from deepfake.report.frames_curve import Wanted, run
+    from deepfake.stages import alone
+
+    samplings = args.sampling.split(",")
+    wanted = Wanted(args.clips, args.labels, samplings, args.frames, args.cache, args.workers, args.out)
+    with alone(args.out):
+        print(run(args.weights or find_weights(PROJECT_ROOT / "data/weights"), wanted, config))
+
+
+if __name__ == "__main__":
+    guarded(main)
