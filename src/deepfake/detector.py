@@ -20,7 +20,7 @@ from deepfake.config import Predict, UserError, digest
 from deepfake.early_exit import Look, SkipGate, look_until_settled, standard_error
 from deepfake.extraction import Video, extract_videos, failed_row
 from deepfake.files import write_whole
-from deepfake.index import ProbeJob, find_videos, probe_files, probe_note, video_id_of
+from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
 from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, choose_device
 from deepfake.shards import read_crop
 from deepfake.submission import count_reasons, csv_bytes, rounded
@@ -228,7 +228,8 @@ def probe_videos(paths: dict[str, Path], cache_dir: Path) -> Iterator[dict[str, 
     """Probed rows of all files; what was probed before is read back by name, size and time."""
     jobs, notes = [], {}
     for video_id, path in paths.items():
-        notes[video_id] = probe_note(path, cache_dir)
+        state = path.stat()
+        notes[video_id] = cache_dir / "probes" / f"{digest([str(path), state.st_size, state.st_mtime_ns])[:32]}.json"
         row = _read_json(notes[video_id])
         if row is None:
             jobs.append(ProbeJob(path, video_id))
