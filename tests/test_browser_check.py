@@ -147,6 +147,14 @@ def test_a_click_on_a_timeline_and_arrow_keys_seek_and_the_boxes_follow(browser,
         found.page.wait_for_function(HAS_TIME, arg=2.0)
 
 
+def test_the_words_over_a_box_stay_in_a_narrow_picture(browser, files) -> None:
+    with opened(browser, files.page, NARROW_PX) as found:
+        found.page.locator(".crops button").first.click()
+        text = found.page.locator("#boxes g[data-face='1'] text")
+        assert text.inner_html() == "face 1: 0.90"
+        assert text.bounding_box()["x"] + text.bounding_box()["width"] <= NARROW_PX - 14
+
+
 def test_a_playing_video_takes_the_boxes_along(browser, files) -> None:
     with opened(browser, files.page) as found:
         found.page.evaluate("() => { const v = document.getElementById('player'); v.muted = true; return v.play(); }")

@@ -43,13 +43,14 @@
       group.dataset.face = track.track;
       for (const [key, value] of Object.entries({ x: x0, y: y0, width: x1 - x0, height: y1 - y0 })) rect.setAttribute(key, value);
       const unit = Math.max(wide / Math.max(boxes.clientWidth, 1), high / Math.max(boxes.clientHeight, 1));
-      text.setAttribute("x", x0);
       text.setAttribute("y", Math.max(y0 - 7 * unit, 16 * unit));
       text.style.fontSize = `${15 * unit}px`;
       text.style.strokeWidth = `${4 * unit}px`;
-      text.textContent = frame ? `face ${track.track}: ${frame[5].toFixed(2)}, ${words[level(frame[5])]}` : `face ${track.track}`;
+      const told = boxes.clientWidth < 560 ? "" : frame && `, ${words[level(frame[5])]}`;
+      text.textContent = frame ? `face ${track.track}: ${frame[5].toFixed(2)}${told}` : `face ${track.track}`;
       group.append(rect, text);
       boxes.append(group);
+      text.setAttribute("x", Math.max(0, Math.min(x0, wide - 4 * unit - text.getComputedTextLength())));
     }
   }
 
