@@ -5,8 +5,9 @@ other half of the people, and what it gains over the best single member.
 """
 
 import argparse
+from dataclasses import replace
 
-from deepfake.cli import guarded, trial_parser
+from deepfake.cli import guarded, trial_parser, whole_number
 from deepfake.config import load_config
 
 
@@ -15,6 +16,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", default=[], metavar="STAGE.KEY=VALUE", help="such as sequences.heads=[motion]"
     )
+    parser.add_argument("--frames", type=whole_number, default=32, metavar="N", help="a track's (32)")
     return parser.parse_args()
 
 
@@ -27,6 +29,7 @@ def main() -> None:
     for run in args.run:
         config = load_config(args.config, args.set, run)
         clips = trials.read_clips(args.clips, args.labels, config.extract, args.cache)
+        clips = replace(clips, faces=trials.some_frames(clips.faces, args.frames))
         print(f"{run}\n{as_markdown(compare(evidence(config, clips), config.ensemble, config.validation))}")
 
 

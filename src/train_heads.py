@@ -5,15 +5,19 @@ by train_detector.py. Writes data/runs/<run>/<head>/all; measure them by measure
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from deepfake.cli import guarded, stage_parser
+from deepfake.cli import guarded, stage_parser, whole_number
 from deepfake.config import load_config
 
 
 def parse() -> argparse.Namespace:
     parser: argparse.ArgumentParser = stage_parser(__doc__)
     parser.add_argument("--weights", type=Path, metavar="FILE", help="a detector whose first frame network is taken")
+    parser.add_argument(
+        "--frames", type=whole_number, metavar="N", help="so many of each track alone, for a quick trial"
+    )
     return parser.parse_args()
 
 
@@ -27,11 +31,13 @@ def main() -> None:
     from deepfake.scoring import fold_features
     from deepfake.stages import alone
     from deepfake.training import forget_folds, train_head_fold
+    from deepfake.trials import some_frames
 
     with alone(config.run_dir):
         if args.weights is not None:
             unpack_frames(args.weights, fold_folder(config.run_dir, "frames", None))
         data = read_all(config.work_dir, args.limit)
+        data = replace(data, faces=some_frames(data.faces, args.frames)) if args.frames else data
         tracks = fold_features(config, data, None, held_out=False) + forged_features(config, data, None)
         for head in config.sequences.heads:
             if args.force:
