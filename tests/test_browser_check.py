@@ -189,3 +189,4 @@ def test_a_check_prints_on_white_without_what_only_a_screen_can_use(browser, fil
         assert found.overflow_px() <= 0
         assert found.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not found.page.locator("#timeline .screen").first.is_visible()
+        assert not found.page.locator("#video-title").is_visible()
