@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "deepfake"
 LAYERS = (
     {"config"},
-    {"files", "clips", "hashes", "duplicates", "workers", "bitstream", "sampling", "pixels", "shots"},
+    {"files", "clips", "hashes", "duplicates", "workers", "bitstream", "sampling", "pixels", "shots", "detector_file"},
     {"tables"},
     {"demux"},
     {"decode"},
@@ -17,6 +17,7 @@ LAYERS = (
     {"faces", "crops"},
     {"tracks", "track_scenes", "library_trackers"},
     {"video_faces"},
+    {"read_ahead"},
     {"extraction"},
     {"blend", "augment", "degrade", "motion"},
     {"tubes"},
@@ -34,6 +35,7 @@ LAYERS = (
         "models.motion",
         "models.two_stream",
         "models.clips",
+        "models.no_compiler",
     },
     {"checkpoints"},
     {"training", "scoring"},

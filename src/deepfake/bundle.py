@@ -16,12 +16,15 @@ import numpy as np
 import safetensors.torch
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from deepfake import tables
 from deepfake.checkpoints import finished, fold_folder, load_model, save_model
 from deepfake.config import Config, Ensemble, Extract, Predict, UserError
+from deepfake.detector_file import FORMAT, HEADER
+from deepfake.detector_file import find_weights as find_weights
+from deepfake.detector_file import read_header as read_header
 from deepfake.ensemble import Stack
 from deepfake.files import current_commit, sha256_of, write_whole
 from deepfake.models import BUILDERS, build
@@ -30,8 +33,6 @@ from deepfake.models.heads import TrackHead
 from deepfake.scoring import FrameScorer
 from deepfake.shards import read_crop
 
-FORMAT, FIRST_FORMAT = 2, 1
-HEADER = "detector"
 MAX_HALF_DIFFERENCE = 0.01  # logits; where half precision moves one by more, a detector is shipped in full
 
 
@@ -110,37 +111,6 @@ def _half(value: Tensor) -> Tensor:
     return (value.half() if value.is_floating_point() else value).contiguous()
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """The plain values of a detector file."""
-    try:
-        with safe_open(path, "pt") as stored:
-            metadata = stored.metadata() or {}
-    except FileNotFoundError:
-        have = ", ".join(sorted(p.name for p in path.parent.glob("*.safetensors"))) or "none"
-        raise UserError(f"weights {str(path)!r} do not exist; {path.parent} has: {have}") from None
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"weights {str(path)!r}: not a whole safetensors file ({error}); "
-            "fetch it again, or make it with 07_ensemble"
-        ) from None
-    if HEADER not in metadata:
-        raise UserError(
-            f"weights {str(path)!r}: a safetensors file of another kind (its header names "
-            f"{sorted(metadata) or 'nothing'}); wanted a detector written by 07_ensemble"
-        )
-    try:
-        header: dict[str, Any] = json.loads(metadata[HEADER])
-    except ValueError:
-        raise UserError(f"weights {str(path)!r}: damaged header; fetch it again") from None
-    if header.get("format") == FIRST_FORMAT:  # all its frame networks count as one member
-        return {**header, "members": ["frames" for name in header.get("networks", ()) if name.startswith("frames.")]}
-    if header.get("format") != FORMAT:
-        raise UserError(
-            f"weights {str(path)!r}: format {header.get('format')!r}, this version reads {FIRST_FORMAT} and {FORMAT}"
-        )
-    return header
-
-
 def load_detector(path: Path) -> Detector:
     """Rebuild a detector from its file alone, in full precision."""
     header = read_header(path)
@@ -200,15 +170,6 @@ def unpack_frames(weights: Path, folder: Path) -> None:
         save_model(
             folder, "frames", detector.members[0].frames, fold=None, settings_digest=origin, metrics={}, about=about
         )
-
-
-def find_weights(folder: Path) -> Path:
-    """The shipped detector: the only safetensors file of the folder."""
-    paths = sorted(folder.glob("*.safetensors"))
-    if len(paths) != 1:
-        have = ", ".join(path.name for path in paths) or "none"
-        raise UserError(f"{folder}: {len(paths)} detectors ({have}); say which one with --weights")
-    return paths[0]
 
 
 def half_precision_error(parts: Sequence[Part], path: Path, work_dir: Path, predict: Predict) -> float:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from deepfake.config import PROJECT_ROOT, UserError
+from deepfake.detector_file import find_weights
 from deepfake.files import sha256_of, write_whole
+from deepfake.read_ahead import reading_ahead
 from deepfake.report.check import index_page, page
 from deepfake.verdict import SCHEMA_PATH, check_videos, exit_code, face_lines, verdict_line
 from deepfake.video import VideoError, probe
@@ -51,13 +53,15 @@ class Places:
 
 def check(videos: Sequence[Path], places: Places, weights: Path | None, cache_dir: Path, show: bool) -> int:
     """Check videos, write what was found, say it, and return the exit code."""
-    from deepfake.bundle import find_weights, load_detector
-    from deepfake.evidence import telling_crops
-
     path = weights or find_weights(PROJECT_ROOT / "data/weights")
-    detector = load_detector(path)
+    workers = min(len(videos), 2)
+    with reading_ahead(videos[:workers], path, cache_dir):
+        from deepfake.bundle import load_detector
+        from deepfake.evidence import telling_crops
+
+        detector = load_detector(path)
     done: dict[int, tuple[dict[str, Any], Path]] = {}
-    for number, found in check_videos(videos, detector, sha256_of(path), cache_dir, workers=min(len(videos), 2)):
+    for number, found in check_videos(videos, detector, sha256_of(path), cache_dir, workers):
         page_path = places.page(number, found)
         write_whole(page_path, page(found, telling_crops(found, detector, cache_dir), page_path))
         done[number] = found, page_path

@@ -97,6 +97,6 @@ def heat_maps(models: Sequence[FrameClassifier], crops: Sequence[np.ndarray]) ->
 def _forged(model: FrameClassifier, crops: Sequence[np.ndarray]) -> np.ndarray:
     """Shares of forgery (B, H, W), at one size for all models."""
     seen = np.stack([see(crop, model.view_ratio, model.input_px) for crop in crops]).transpose(0, 3, 1, 2)
-    _, maps_BKHW = model.features_and_maps(torch.from_numpy(seen).to(model.mean_C.device))
+    _, maps_BKHW = model.features_and_maps(torch.from_numpy(seen).to(model.head.weight.device))
     forged_BHW = torch.sigmoid(maps_BKHW[:, MAPS.index("forged")].float()).cpu().numpy()
     return np.stack([cv2.resize(heat_HW, (PICTURE_PX, PICTURE_PX)) for heat_HW in forged_BHW])

@@ -74,7 +74,7 @@ def plain_values(
     facts = None if verdict == UNREADABLE else describe(path)
     shard = cache_dir / shard_name(sha256, detector.extract)
     rows = read_rows(shard) if facts is not None else {}
-    duration_s = facts["duration_s"] if facts else None
+    duration_s = float(facts["duration_s"]) if facts else 0.0
     return {
         "schema_version": SCHEMA_VERSION,
         "file": {"path": str(path), "name": path.name, "sha256": sha256, "size_bytes": path.stat().st_size},
@@ -179,10 +179,12 @@ def _track(verdict: TrackVerdict, detector: Detector, standing: Mapping[str, Any
     apply = detector.stack.calibration.apply
     p_frames = apply(verdict.frame_logits)
     seconds = np.floor(verdict.times_s).astype(int)
-    p_seconds = {int(s): float(apply(verdict.frame_logits[seconds == s].mean())) for s in np.unique(seconds)}
+    p_seconds = {
+        int(s): float(apply(verdict.frame_logits[seconds == s].mean(keepdims=True))[0]) for s in np.unique(seconds)
+    }
     return {
         "track": verdict.track,
-        "p_fake": _rounded(float(apply(verdict.logit))),
+        "p_fake": _rounded(float(apply(np.array([verdict.logit]))[0])),
         **standing,
         "from_s": round(float(verdict.times_s[0]), 3),
         "to_s": round(float(verdict.times_s[-1]), 3),

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+import deepfake.models.no_compiler  # noqa: F401 - first: it decides how timm is imported
 from deepfake.config import Sequences, UserError
 from deepfake.models.clips import Mc3, R2Plus1d, SlowFast
 from deepfake.models.frames import FrameClassifier

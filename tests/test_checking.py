@@ -1,0 +1,70 @@
+"""Where `check_video` writes, and reading ahead."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clip_factory import pictures
+from deepfake import read_ahead
+from deepfake.checking import Places, print_probes, print_schema
+from deepfake.clips import write_clip
+from deepfake.config import Extract, UserError
+from deepfake.index import probe_note
+from deepfake.read_ahead import Ahead, read, reading_ahead
+from deepfake.video_faces import shard_name
+
+FOUND = {"file": {"name": "a <b> ../c.mp4", "sha256": "0123456789" * 6 + "abcd"}}
+
+
+def test_one_video_s_page_goes_where_it_is_asked_for() -> None:
+    places = Places(None, Path("out/p.html"), Path("checks"), 1)
+    assert places.page(0, FOUND) == Path("out/p.html")
+    assert places.json_path(places.page(0, FOUND)) == Path("out/p.json")
+
+
+def test_a_page_is_named_after_its_video_and_stays_in_its_folder() -> None:
+    places = Places(None, None, Path("checks"), 1)
+    assert places.page(0, FOUND) == Path("checks/c-01234567.html")
+    odd = {"file": {"name": "ä/..", "sha256": "f" * 64}}
+    assert places.page(0, odd).parent == Path("checks")
+
+
+def test_several_videos_get_pages_of_their_own_in_one_folder() -> None:
+    places = Places(None, Path("out"), Path("checks"), 2)
+    pages = [places.page(n, FOUND) for n in (0, 1)]
+    assert pages == [Path("out/c-01234567-1.html"), Path("out/c-01234567-2.html")], "also of equal files"
+    assert places.json_path(Path("out/index.html")) == Path("out/index.json")
+    assert Places("x.json", None, Path("checks"), 2).json_path(Path("i.html")) == Path("x.json")
+
+
+def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert print_schema() == 0
+    assert json.loads(capsys.readouterr().out)["properties"]["schema_version"] == {"const": 1}
+
+
+def test_a_file_that_is_no_video_cannot_be_described(tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").write_text("text\n")
+    with pytest.raises(UserError, match="found text"):
+        print_probes([tmp_path / "v.mp4"])
+
+
+def test_what_is_read_ahead_lies_where_the_detector_looks_for_it(tmp_path: Path) -> None:
+    path, settings = tmp_path / "v.mp4", Extract(frames_per_video=2)
+    write_clip(path, pictures(10), 10)
+    read(Ahead(path, tmp_path / "cache", settings))
+    row = json.loads(probe_note(path, tmp_path / "cache").read_text())
+    assert row["status"] == "ok" and row["n_frames"] == 10
+    assert (tmp_path / "cache" / shard_name(row["sha256"], settings)).is_file()
+
+
+def test_reading_ahead_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(read_ahead, "run_each", broken)
+    monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": {}})
+    with reading_ahead([tmp_path / "v.mp4"], tmp_path, tmp_path):
+        pass
