@@ -15,8 +15,9 @@ from deepfake.report.abstaining import bands, risk_coverage
 from deepfake.report.against import compare_runs, verdict
 from deepfake.report.frames_needed import _Tracks, frames_against_accuracy
 from deepfake.report.groups import MAX_GROUPS, NO_VALUE, binned, group_tables
+from deepfake.report.inputs import brightness
 from deepfake.report.leakage import metadata_classifier
-from deepfake.report.page import number, story
+from deepfake.report.page import MAX_ROWS, hardest, number, story
 from deepfake.report.plain import as_csv
 from deepfake.report.validation import build_report
 from test_report_validation import inputs, report  # noqa: F401 - fixtures
@@ -308,3 +309,34 @@ def test_a_compared_run_has_a_section_with_the_videos_that_changed(inputs) -> No
 def test_test_videos_that_all_have_a_score_carry_no_prior(inputs) -> None:  # noqa: F811
     found = build_report(replace(inputs, test_scores=inputs.test_scores.assign(fallback=None)))
     assert found.result["test"]["fallbacks"] == {} and "and none carries the prior" in found.html
+
+
+def test_the_weakest_group_is_told_only_where_enough_stands_behind_it(report) -> None:  # noqa: F811
+    def row(value: str, auc: float, high: float, n_groups: int) -> dict[str, object]:
+        return {"value": value, "metrics": {"roc_auc": {"value": auc, "low": 0.4, "high": high, "n_groups": n_groups}}}
+
+    all_auc = report.result["models"][0]["metrics"]["roc_auc"]["value"]
+    rows = [row("sw\nap", 0.5, all_auc - 0.1, 40), row("few", 0.4, all_auc - 0.1, 5), row("wide", 0.3, all_auc, 40)]
+    told = story({**report.result, "groups": [{"title": "Manipulation", "rows": rows}]})
+    assert told[-1].startswith("Weakest by manipulation: sw\\nap, ROC AUC 0.500 [0.400, ")
+    assert not any(line.startswith("Weakest") for line in story({**report.result, "groups": []}))
+
+
+def test_brightness_is_the_median_luma_of_a_few_crops_and_unknown_where_none_can_be_read() -> None:
+    faces = faces_of(frame_rows(9, {("a", 0): 0.0, ("b", 0): 0.0})).assign(shard="s", size=1)
+    faces["offset"] = np.where(faces["video_id"] == "a", faces["frame_index"], -1)
+
+    def read(shard: str, offset: int, size: int) -> np.ndarray:
+        if offset < 0:
+            raise UserError("gone")
+        return np.full((8, 8, 3), {3: 10, 12: 200, 21: 90}[offset], np.uint8)  # frames 1, 4 and 7 of 0 to 8
+
+    assert brightness(read, faces) == {"a": 90.0}
+    assert brightness(read, faces[:0]) == {}
+
+
+def test_of_too_many_groups_the_page_shows_those_it_gets_wrong_most() -> None:
+    rows = [{"value": str(i), "metrics": {"accuracy": {"value": 0.5 if i % 2 else 0.9}}} for i in range(2 * MAX_ROWS)]
+    shown = [int(row["value"]) for row in hardest(rows)]
+    assert shown == list(range(1, 2 * MAX_ROWS, 2))
+    assert hardest(rows[:3]) == rows[:3]

@@ -9,6 +9,7 @@ import pytest
 
 from deepfake import tables
 from deepfake.config import parse_config
+from deepfake.ensemble_table import Evidence
 from deepfake.report.inputs import ReportInputs
 from deepfake.report.validation import Report, build_report
 from deepfake.shards import encode_crop, read_crop, write_shard
@@ -50,6 +51,7 @@ def many_videos(work_dir: Path, n: int = N_VIDEOS) -> ReportInputs:
     faces |= {"size": [places[k][1] for k in picture], "x1_px": 150.0, "y1_px": 180.0, "sharpness": 90.0}
     faces |= {"time_s": frame["frame_index"] / 30, "is_detected": True}
     logits = np.log(p / (1 - p))[rows] + generator.normal(0, 1, len(rows))
+    members = np.stack([np.log(p / (1 - p)), generator.normal(2.0 * label - 1, 1.5)], axis=1)
     return ReportInputs(
         parse_config({"run": "many"}),
         filled(tables.VIDEOS, n, **video),
@@ -61,6 +63,7 @@ def many_videos(work_dir: Path, n: int = N_VIDEOS) -> ReportInputs:
         lambda shard, offset, size: read_crop(work_dir, shard, offset, size),
         filled(tables.FRAME_SCORES, len(rows), model="frames", logit=logits, **frame),
         scores[0],
+        evidence=Evidence(("frames", "sequences"), members, label, (number // 5) % 5, group.tolist()),
         facts={"commit": "abc123"},
     )
 

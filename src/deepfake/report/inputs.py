@@ -15,6 +15,7 @@ from deepfake.ensemble_table import Evidence
 
 BRIGHTNESS_CROPS = 3  # of a video; one where there are more videos than below
 MANY_VIDEOS = 2000
+ReadCrop = Callable[[str, int, int], np.ndarray]  # shard, offset, size -> HWC uint8 RGB
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ReportInputs:
     folds: pd.DataFrame
     failures: pd.DataFrame
     scores: pd.DataFrame
-    read_crop: Callable[[str, int, int], np.ndarray]
+    read_crop: ReadCrop
     frame_scores: pd.DataFrame | None = None
     test_scores: pd.DataFrame | None = None
     other_scores: pd.DataFrame | None = None
@@ -60,7 +61,7 @@ def scored_videos(inputs: ReportInputs) -> pd.DataFrame:
     scored["group"] = scored["group"].fillna(scored["video_id"])
     faces = inputs.faces[inputs.faces["video_id"].isin(set(scored["video_id"]))]
     scored = scored.merge(_face_facts(faces), on="video_id", how="left")
-    scored["brightness"] = scored["video_id"].map(_brightness(inputs, faces))
+    scored["brightness"] = scored["video_id"].map(brightness(inputs.read_crop, faces))
     scored["faces_at_once"] = scored["faces_at_once"].fillna(0).astype(int)
     return scored.sort_values("video_id").reset_index(drop=True)
 
@@ -72,23 +73,32 @@ def _face_facts(faces: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"faces_at_once": at_once, "face_px": side.groupby(faces["video_id"]).median()}).reset_index()
 
 
-def _brightness(inputs: ReportInputs, faces: pd.DataFrame) -> dict[str, float]:
+def brightness(read_crop: ReadCrop, faces: pd.DataFrame) -> dict[str, float]:
     """Median luma (0..255) of a few crops of each video; a video whose crops cannot be read has none."""
+    if faces.empty:
+        return {}
     wanted = BRIGHTNESS_CROPS if faces["video_id"].nunique() <= MANY_VIDEOS else 1
+    places = faces.sort_values(["video_id", "frame_index", "track"])
+    video_ids, shards = places["video_id"].to_numpy(), places["shard"].to_numpy()
+    offsets, sizes = places["offset"].to_numpy(), places["size"].to_numpy()
+    starts = np.flatnonzero(np.append(True, video_ids[1:] != video_ids[:-1]))
     found: dict[str, float] = {}
-    places = faces.sort_values(["video_id", "frame_index", "track"])[["video_id", "shard", "offset", "size"]]
-    for video_id, own in places.groupby("video_id", sort=False):
-        picks = np.unique(((np.arange(wanted) + 0.5) * len(own) / wanted).astype(int))
-        values = []
-        for shard, offset, size in own.iloc[picks][["shard", "offset", "size"]].itertuples(index=False):
-            try:
-                crop = inputs.read_crop(shard, int(offset), int(size))
-            except (UserError, OSError):
-                continue  # the strips of the worst videos tell why
-            values.append(float(np.median(cv2.cvtColor(np.ascontiguousarray(crop[::4, ::4]), cv2.COLOR_RGB2GRAY))))
-        if values:
-            found[str(video_id)] = float(np.median(values))
+    for start, end in zip(starts, np.append(starts[1:], len(places)), strict=True):
+        picks = np.unique(start + ((np.arange(wanted) + 0.5) * (end - start) / wanted).astype(int))
+        values = [_luma(read_crop, shards[pick], int(offsets[pick]), int(sizes[pick])) for pick in picks]
+        known = [value for value in values if value is not None]
+        if known:
+            found[str(video_ids[start])] = float(np.median(known))
     return found
+
+
+def _luma(read_crop: ReadCrop, shard: str, offset: int, size: int) -> float | None:
+    """Median luma of a crop, every fourth pixel in both directions; None where it cannot be read."""
+    try:
+        crop = read_crop(shard, offset, size)
+    except (UserError, OSError):
+        return None  # the strips of the worst videos tell why
+    return float(np.median(cv2.cvtColor(np.ascontiguousarray(crop[::4, ::4]), cv2.COLOR_RGB2GRAY)))
 
 
 def count(inputs: ReportInputs, scored: pd.DataFrame) -> dict[str, int]:

@@ -32,7 +32,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(visible=visible, number=number)
+    environment.filters.update(visible=visible, number=number, hardest=hardest)
     environment.globals.update(titles=metrics.BY_NAME, threshold=metrics.THRESHOLD, max_rows=MAX_ROWS)
     return environment.get_template("validation.html.jinja").render(
         r=result,
@@ -54,6 +54,14 @@ def render(
 def visible(text: Any) -> str:
     """A name on one line: what does not print is shown by its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def hardest(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows of a group table that the page shows: of too many, those of lowest accuracy, in their old order."""
+    if len(rows) <= MAX_ROWS:
+        return list(rows)
+    chosen = sorted(range(len(rows)), key=lambda i: (rows[i]["metrics"]["accuracy"]["value"], i))[:MAX_ROWS]
+    return [rows[i] for i in sorted(chosen)]
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -136,7 +144,19 @@ def story(result: Mapping[str, Any]) -> list[str]:
     if auc is not None:
         told.append(f"Of a fake and a real drawn at random, the fake scores higher {100 * auc:.0f} times in 100.")
     told += [_against_baseline(row) for row in result["baselines"] if row["gain"]["value"] is not None]
-    return told
+    return told + _weakest(result["groups"], auc)
+
+
+def _weakest(groups: Sequence[Mapping[str, Any]], auc: float | None) -> list[str]:
+    """The group of lowest ROC AUC among those whose whole interval lies below the AUC of all videos."""
+    rows = [(row["metrics"]["roc_auc"], table["title"], row["value"]) for table in groups for row in table["rows"]]
+    sure = [row for row in rows if row[0]["high"] is not None and row[0]["n_groups"] >= metrics.FEW_GROUPS]
+    below = [row for row in sure if auc is not None and row[0]["high"] < auc]
+    if not below or auc is None:
+        return []
+    found, title, value = min(below, key=lambda row: float(row[0]["value"]))
+    between = f"[{number(found['low'])}, {number(found['high'])}]"
+    return [f"Weakest by {title.lower()}: {visible(value)}, ROC AUC {number(found['value'])} {between}."]
 
 
 def _against_baseline(row: Mapping[str, Any]) -> str:
