@@ -58,7 +58,7 @@ def invented_check(video: Path) -> dict[str, Any]:
         "inconclusive_band": {"low": 0.3, "high": 0.7},
         "detector": {
             "name": "invented", "weights_sha256": "1" * 64, "about": {"data": "none"}, "calibration": "platt",
-            "n_calibration_videos": 100, "error_rate": 0.1, "fake_share": 0.5, "min_track_frames": 4,
+            "n_calibration_videos": 100, "error_rate": 0.1, "fake_share": 0.5, "min_track_frames": 4, "max_tracks": 8,
         },
         "video": describe(video),
         "looked_at": {

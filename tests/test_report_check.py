@@ -51,6 +51,7 @@ def found(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any) -
     about = {
         "name": "d", "weights_sha256": "cd" * 32, "about": {"commit": "0123"}, "calibration": "platt",
         "n_calibration_videos": 321, "error_rate": 0.07, "fake_share": 0.5, "min_track_frames": 3,
+        "max_tracks": 8,
     }  # fmt: skip
     shots = [{"shot": 0, "from_s": 0.0, "to_s": 10.0, "tracks": tracks}]
     return {
@@ -148,6 +149,16 @@ def test_figures_are_those_of_the_detector_s_file() -> None:
 def test_each_verdict_says_what_it_does_not_mean(verdict: str, words: str) -> None:
     text = " ".join(made(found([track(0, 0, [0.5])], verdict=verdict)).split())
     assert words in text and f'data-verdict="{verdict}"' in text
+
+
+def test_a_page_says_where_it_may_have_left_faces_out() -> None:
+    full, roomy = (made(found([track(n, 0, [0.5]) for n in range(n_tracks)])) for n_tracks in (8, 7))
+    assert "Only the 8 longest" in full and "Only the 8 longest" not in roomy
+    sparse = found([track(0, 0, [0.5])])
+    sparse["video"]["duration_s"] = 600.0
+    assert "one every 150 s" in made(sparse)
+    sparse["video"]["duration_s"] = 8.0
+    assert "one every" not in made(sparse)
 
 
 def test_without_a_face_there_is_a_video_and_no_timeline() -> None:

@@ -107,6 +107,7 @@ def _about(detector: Detector, weights_sha256: str) -> dict[str, Any]:
         "error_rate": detector.ensemble.error_rate,
         "fake_share": detector.ensemble.fake_share,
         "min_track_frames": detector.ensemble.min_track_frames,
+        "max_tracks": detector.extract.max_tracks,
     }
 
 
