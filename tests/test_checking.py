@@ -40,6 +40,14 @@ def test_several_videos_get_pages_of_their_own_in_one_folder() -> None:
     assert Places("x.json", None, Path("checks"), 2).json_path(Path("i.html")) == Path("x.json")
 
 
+def test_a_place_that_cannot_be_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="name a folder"):
+        Places(None, tmp_path / "one.html", Path("checks"), 2)
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        Places(str(tmp_path), None, Path("checks"), 1)
+    assert Places("-", tmp_path, Path("checks"), 1).page(0, FOUND) == tmp_path / "c-01234567.html"
+
+
 def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_schema() == 0
     assert json.loads(capsys.readouterr().out)["properties"]["schema_version"] == {"const": 1}

@@ -24,16 +24,25 @@ SCREEN = "-"
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where the outputs of `n_videos` go: `json` a file, - or None; `html` a page, or a folder for several, or None."""
+    """Where the outputs of `n_videos` go: `json` a file, - or None; `html` a page or a folder, or None.
+
+    Several videos need a folder.
+    """
 
     json: str | None
     html: Path | None
     default_dir: Path
     n_videos: int
 
+    def __post_init__(self) -> None:
+        if self.html is not None and self.n_videos > 1 and (self.html.is_file() or self.html.suffix == ".html"):
+            raise UserError(f"--html {self.html}: names one page; {self.n_videos} videos get one each: name a folder")
+        if self.json not in (None, SCREEN) and Path(str(self.json)).is_dir():
+            raise UserError(f"--json {self.json}: is a folder; name a file, or - for the screen")
+
     def page(self, number: int, found: Mapping[str, Any]) -> Path:
         """The page of the video of this number."""
-        if self.html is not None and self.n_videos == 1:
+        if self.html is not None and self.n_videos == 1 and not self.html.is_dir():
             return self.html
         stem = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(found["file"]["name"]).stem)[:60].strip(".-_") or "video"
         again = f"-{number + 1}" if self.n_videos > 1 else ""
