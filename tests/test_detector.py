@@ -118,6 +118,13 @@ def test_a_member_s_sequences_are_weighed_as_one_more_name(tmp_path: Path) -> No
     assert verdict.logit == pytest.approx(0.5 * 2 * 3 / 4 + 2)
 
 
+def test_a_member_of_no_weight_is_not_asked(tmp_path: Path) -> None:
+    made = scorer([Member("a", always(2.0), {}), Member("b", always(9.0), {})], a=1.0, b=0.0)
+    assert [name for name, _, _ in made.members] == ["a"]
+    (verdict,) = made.score(tmp_path, faces_of(tmp_path, 3))
+    assert verdict.frame_logits == pytest.approx([2.0] * 3)
+
+
 def test_a_mirrored_look_is_averaged_with_the_plain_one(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = FrameClassifier("test_efficientnet", 32).eval()

@@ -31,7 +31,13 @@ def test_a_copy_of_a_member_drops_out_and_the_first_one_stays() -> None:
     assert stack.weights == (1.0, 0.0)
     ((name, why),) = stack.dropped
     assert name == "copy"
-    assert "0.002 is wanted" in why
+    assert "more than 0.002 and its standard error 0.0000 is wanted" in why
+
+
+def test_a_copy_drops_out_however_small_or_large_the_logits_are() -> None:
+    for scale in (0.01, 0.2, 5.0):
+        stack = fit_stack(scale * columns(GOOD, GOOD), LABELS, ["a", "copy"], SETTINGS, FOLDS)
+        assert stack.weights == (1.0, 0.0), "two weights are no second chance to calibrate"
 
 
 def test_a_random_member_drops_out_whichever_its_place() -> None:

@@ -78,6 +78,13 @@ def test_a_person_s_real_and_fake_clips_share_a_half() -> None:
     assert 4 <= clips.halves[::2].sum() <= 5
 
 
+def test_quarters_are_halves_of_the_halves_and_part_no_person() -> None:
+    clips = people(n_people=48)
+    assert (clips.quarters % 2 == clips.halves).all()
+    assert np.bincount(clips.quarters).tolist() == [24] * 4
+    assert all(len(set(clips.quarters[i : i + 2])) == 1 for i in range(0, len(clips.labels), 2))
+
+
 def test_clips_without_an_identity_are_people_of_their_own() -> None:
     videos = [clip(f"{i}.mp4", i % 2, " ") for i in range(10)]
     assert sorted(made_up(videos).halves) == [0] * 5 + [1] * 5
@@ -106,6 +113,16 @@ def test_what_a_half_itself_looks_like_does_not_change_how_it_is_told() -> None:
     changed = cross_fitted(logits, clips, ["a", "b"], SETTINGS)
     assert changed[one] == p[one], "the others of its half are not asked"
     assert not np.allclose(changed[~first], p[~first]), "those of the other half are"
+
+
+def test_a_member_that_does_not_pay_drops_out_of_the_stack_to_ship() -> None:
+    clips = people()
+    logits = some_logits(clips, 1)
+    both = np.repeat(logits, 2, axis=1)
+    trial = measure(both, clips, ["good", "copy"], SETTINGS)
+    stack = final_stack(both, clips, ["good", "copy"], trial, SETTINGS)
+    assert stack.weights == (1.0, 0.0) and [name for name, _ in stack.dropped] == ["copy"]
+    assert np.allclose(trial.p, cross_fitted(logits, clips, ["good"], SETTINGS)), "on each half, too"
 
 
 def test_a_clip_without_a_face_gets_the_prior_and_teaches_nothing() -> None:

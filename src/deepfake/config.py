@@ -291,8 +291,8 @@ class Ensemble(Settings):
         0.002,
         ge=0,
         le=1,
-        description="A member stays only if the out-of-fold log loss is higher by more than this without it; null: all "
-        "stay.",
+        description="A member stays only if without it the out-of-fold log loss is higher by more than this and than "
+        "one standard error of the difference; null: all stay.",
     )
     calibration: Literal["none", "temperature", "platt"] = Field("platt", description="Fitted out of fold.")
     error_rate: float = Field(

@@ -20,7 +20,7 @@ from deepfake.config import Predict, UserError, digest
 from deepfake.early_exit import Look, SkipGate, look_until_settled, standard_error
 from deepfake.extraction import Video, extract_videos, failed_row
 from deepfake.files import write_whole
-from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
+from deepfake.index import ProbeJob, find_videos, probe_files, probe_note, video_id_of
 from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, choose_device
 from deepfake.shards import read_crop
 from deepfake.submission import count_reasons, csv_bytes, rounded
@@ -68,7 +68,14 @@ class VideoScorer:
     def __init__(self, detector: Detector, predict: Predict) -> None:
         self.detector, self.predict = detector, predict
         self.device = choose_device(predict.device)
-        self.members = [(m.name, FrameScorer(m.frames, predict, _gate_crops()), m.heads) for m in detector.members]
+        weights = zip(detector.stack.members, detector.stack.weights, strict=True)
+        self.weights = {name: weight for name, weight in weights if weight}  # the others are not asked
+        self.members = [
+            (m.name, FrameScorer(m.frames, predict, _gate_crops()), heads)
+            for m in detector.members
+            for heads in [{kind: head for kind, head in m.heads.items() if kind in self.weights}]
+            if heads or m.name in self.weights
+        ]
 
     def with_settings(self, **changes: Any) -> Self:
         """The same networks under other settings of `Ensemble`."""
@@ -132,13 +139,11 @@ class VideoScorer:
         means = {name: np.mean(values, axis=0) for name, values in per_frame.items()}
         whole = {name: track_logit(logits_T, self.detector.ensemble, n_frames) for name, logits_T in means.items()}
         whole |= {kind: float(np.mean(logits)) for kind, logits in of_tracks.items()}
-        stack = self.detector.stack
-        weights = dict(zip(stack.members, stack.weights, strict=True))
         return TrackVerdict(
             track=rows[0]["track"],
             shot=rows[0]["shot"],
-            logit=counts * sum(weight * whole[name] for name, weight in weights.items()),
-            frame_logits=np.sum([weight * means[name] for name, weight in weights.items()], axis=0),
+            logit=counts * sum(weight * whole[name] for name, weight in self.weights.items()),
+            frame_logits=np.sum([weight * means[name] for name, weight in self.weights.items()], axis=0),
             times_s=np.array([row["time_s"] for row in rows]),
             frame_indices=np.array([row["frame_index"] for row in rows]),
             boxes=_boxes(rows),
@@ -228,8 +233,7 @@ def probe_videos(paths: dict[str, Path], cache_dir: Path) -> Iterator[dict[str, 
     """Probed rows of all files; what was probed before is read back by name, size and time."""
     jobs, notes = [], {}
     for video_id, path in paths.items():
-        state = path.stat()
-        notes[video_id] = cache_dir / "probes" / f"{digest([str(path), state.st_size, state.st_mtime_ns])[:32]}.json"
+        notes[video_id] = probe_note(path, cache_dir)
         row = _read_json(notes[video_id])
         if row is None:
             jobs.append(ProbeJob(path, video_id))

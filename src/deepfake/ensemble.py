@@ -1,6 +1,6 @@
 """Stack the members' video logits and calibrate: one p_fake a video, fitted out of fold.
 
-A member's weight cannot be negative and is pulled towards an equal share, so that few videos do
+A member's weight is a share, cannot be negative and is pulled towards an equal one, so that few videos do
 not turn a worse member into a correction of a better one. A member that does not pay gets none.
 """
 
@@ -110,29 +110,35 @@ def _paying(
     margin = settings.drop_margin
     if folds is None or margin is None or len(np.unique(folds)) < 2:
         return kept, ()
-    loss = _held_out_loss(logits, labels, settings, folds)
+    shares = class_weights(labels, settings.fake_share)
+    losses = _held_out_losses(logits, labels, settings, folds)
     while len(kept) > 1:
         rests = [[i for i in kept if i != one] for one in kept]
-        losses = [_held_out_loss(logits[:, rest], labels, settings, folds) for rest in rests]
-        least = min(range(len(kept)), key=lambda i: (round(losses[i], 6), -i))
-        if losses[least] - loss > margin:
+        without = [_held_out_losses(logits[:, rest], labels, settings, folds) for rest in rests]
+        costs = [float(np.average(other - losses, weights=shares)) for other in without]
+        least = min(range(len(kept)), key=lambda i: (round(costs[i], 6), -i))
+        error = float(np.std(shares * (without[least] - losses), ddof=1) / np.sqrt(len(labels)))
+        if costs[least] > max(margin, error):
             break
-        why = f"out-of-fold log loss {losses[least]:.4f} without it, {loss:.4f} with it; to stay, {margin:g} is wanted"
+        told = [float(np.average(column, weights=shares)) for column in (without[least], losses)]
+        why = (
+            f"out-of-fold log loss {told[0]:.4f} without it, {told[1]:.4f} with it; to stay, a difference of more than "
+            f"{margin:g} and its standard error {error:.4f} is wanted"
+        )
         dropped.append((members[kept[least]], why))
-        kept, loss = rests[least], losses[least]
+        kept, losses = rests[least], without[least]
     return kept, tuple(dropped)
 
 
-def _held_out_loss(logits: np.ndarray, labels: np.ndarray, settings: Ensemble, folds: np.ndarray) -> float:
-    """Log loss, fakes weighed to their expected share, with each fold stacked and calibrated on the others."""
+def _held_out_losses(logits: np.ndarray, labels: np.ndarray, settings: Ensemble, folds: np.ndarray) -> np.ndarray:
+    """Log loss (n,) of each video, each fold stacked and calibrated on the others."""
     p = held_out(logits, labels, folds, [""] * logits.shape[1], settings)
     kept = np.clip(p, settings.clip_p, 1 - settings.clip_p)
-    losses = np.where(labels == 1, -np.log(kept), -np.log1p(-kept))
-    return float(np.average(losses, weights=class_weights(labels, settings.fake_share)))
+    return np.asarray(np.where(labels == 1, -np.log(kept), -np.log1p(-kept)), np.float64)
 
 
 def _weights(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, equal: np.ndarray, l2: float) -> np.ndarray:
-    """Weights of lowest log loss + l2 / 2 * distance² to equal ones, none negative, beside a free intercept."""
+    """Shares of lowest log loss + l2 / 2 * distance² to equal ones, none negative, beside a free intercept."""
     sign = np.where(labels == 1, 1.0, -1.0)
     design = np.column_stack([logits, np.ones(len(logits))])
 
@@ -146,7 +152,8 @@ def _weights(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, equal:
     bounds = [(0.0, None)] * len(equal) + [(None, None)]
     found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
     line: np.ndarray = found.x[:-1]
-    return line if line.sum() > 1e-6 else equal
+    # Shares: how large logits should be is the calibration's to say, or two copies would beat one by that freedom.
+    return line / line.sum() if line.sum() > 1e-6 else equal
 
 
 def member_table(track_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:

@@ -56,13 +56,18 @@ class Clips:
     @property
     def halves(self) -> np.ndarray:
         """0 or 1 for each clip: people are dealt to halves by turns, family by family, and never parted."""
+        return self.quarters % HALVES
+
+    @property
+    def quarters(self) -> np.ndarray:
+        """0 to 3 for each clip: the halves, each of them halved alike; modulo 2 it is the half."""
         people = [video.columns.get("identity", "").strip() or video.name for video in self.labelled]
         family: dict[str, str] = {}
         for person, video in zip(people, self.labelled, strict=True):
             family[person] = max(family.get(person, ""), f"{video.label} {video.columns.get('family', '')}")
         order = sorted(family, key=lambda person: (family[person], hashlib.sha256(person.encode()).hexdigest()))
-        half = {person: place % HALVES for place, person in enumerate(order)}
-        return np.array([half[person] for person in people])
+        quarter = {person: place % HALVES**2 for place, person in enumerate(order)}
+        return np.array([quarter[person] for person in people])
 
 
 def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path) -> Clips:
@@ -120,7 +125,10 @@ def member_logits(members: Mapping[str, pd.DataFrame], clips: Clips, settings: E
 
 
 def cross_fitted(logits: np.ndarray, clips: Clips, names: Sequence[str], settings: Ensemble) -> np.ndarray:
-    """p_fake (n,) of each clip by a stack and a calibration fitted on the other half; the prior where NaN."""
+    """p_fake (n,) of each clip by a stack and a calibration fitted on the other half; the prior where NaN.
+
+    Members that do not pay there drop out.
+    """
     has_face, labels = np.isfinite(logits).all(axis=1), clips.labels
     p = np.full(len(logits), settings.fake_share or float(labels.mean()))
     for half in range(HALVES):
@@ -131,7 +139,8 @@ def cross_fitted(logits: np.ndarray, clips: Clips, names: Sequence[str], setting
                 f"clips: half {1 - half} of the people has {int(labels[others].sum())} fakes of {int(others.sum())} "
                 "clips; both kinds are wanted in both halves. Give more clips, or an identity column"
             )
-        p[told] = fit_stack(logits[others], labels[others], names, settings).p_fake(logits[told])
+        inner = clips.quarters[others] // HALVES
+        p[told] = fit_stack(logits[others], labels[others], names, settings, inner).p_fake(logits[told])
     return np.asarray(np.clip(p, settings.clip_p, 1 - settings.clip_p))
 
 
@@ -198,7 +207,10 @@ def measure(logits: np.ndarray, clips: Clips, names: Sequence[str], settings: En
 
 
 def final_stack(logits: np.ndarray, clips: Clips, names: Sequence[str], trial: Trial, settings: Ensemble) -> Stack:
-    """The stack to ship: weights and calibration of all clips, the band of the cross-fitted p."""
+    """The stack to ship: weights and calibration of all clips, the band of the cross-fitted p.
+
+    Members that do not pay drop out.
+    """
     has_face = np.isfinite(logits).all(axis=1)
-    stack = fit_stack(logits[has_face], clips.labels[has_face], names, settings)
+    stack = fit_stack(logits[has_face], clips.labels[has_face], names, settings, clips.halves[has_face])
     return replace(stack, band=inconclusive_band(trial.p[has_face], clips.labels[has_face], settings.error_rate))
