@@ -1,11 +1,13 @@
 """Check videos with the shipped detector: a verdict on each, with its reasons, as a line, a page and JSON.
 
 Pages and JSON go to data/work/checks unless --html and --json say where; several videos get an index.html
-beside their pages. Nothing is fetched or sent. Exit codes, of the gravest verdict where there are several:
+beside their pages. Nothing is fetched or sent. Exit codes; of several videos the gravest verdict, top line first:
 
-  3  likely forged            4  inconclusive
+  3  likely forged
+  4  inconclusive
   5  no face found, or the file could not be read
-  0  likely real: no sign of forgery was found     2  a mistake in the command
+  0  likely real: no sign of forgery was found
+  2  a mistake in the command
 """
 
 import argparse
