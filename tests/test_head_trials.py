@@ -60,5 +60,7 @@ def test_every_network_gives_a_logit_of_each_clip_with_a_face(tmp_path: Path) ->
 def test_crops_scored_before_are_not_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, clips = run(tmp_path)
     first = clip_outputs(settings, clips)
+    flipped = settings.model_copy(update={"ensemble": settings.ensemble.model_copy(update={"mirror": True})})
+    assert np.abs(clip_outputs(flipped, clips).logits_N - first.logits_N).max() > 1e-4, "another look at each crop"
     monkeypatch.setattr(head_trials, "score_faces", lambda *_: pytest.fail("it was scored again"))
     assert np.array_equal(clip_outputs(settings, clips).features_ND, first.features_ND)

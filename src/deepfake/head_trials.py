@@ -6,30 +6,40 @@ import time
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from deepfake.aggregate import draw_to_prior, track_logits, video_logits
 from deepfake.checkpoints import fold_folder, read_card
 from deepfake.config import Config, digest
 from deepfake.datasets import content_digest
 from deepfake.ensemble_table import Evidence
-from deepfake.scoring import PLACES, FrameOutputs, open_scorer, read_outputs, score_faces, write_outputs
+from deepfake.scoring import PLACES, FrameOutputs, FrameScorer, open_scorer, read_outputs, score_faces, write_outputs
 from deepfake.track_scoring import load_head, score_tracks
 from deepfake.trials import Clips
 
 
 def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
-    """Logits and features of the clips' crops by the run's frame network that learnt from all; kept beside it."""
-    checkpoint = fold_folder(config.run_dir, "frames", None)
-    faces = clips.faces
-    key = digest([read_card(checkpoint).weights_sha256, content_digest(faces[PLACES]), config.predict.precision])
+    """Logits and features of the clips' crops by the run's frame network that learnt from all; kept beside it.
+
+    The logits are the mean with those of the mirrored crops where `ensemble.mirror` says so, as in a detector.
+    """
+    checkpoint, faces, mirror = fold_folder(config.run_dir, "frames", None), clips.faces, config.ensemble.mirror
+    sha256 = read_card(checkpoint).weights_sha256
+    key = digest([sha256, content_digest(faces[PLACES]), config.predict.precision, mirror])
     stem = checkpoint / "scored" / f"clips_{key[:24]}"
     found = read_outputs(stem, len(faces))
     if found is None:
         scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir)
-        outputs = score_faces(scorer, faces, clips.cache_dir, config.frames.loader_workers)
-        write_outputs(stem, outputs.logits_N, outputs.features_ND)
-        found = outputs.logits_N, outputs.features_ND
+        found = _scored(scorer, faces, clips, mirror)
+        write_outputs(stem, *found)
     return FrameOutputs(faces, *found, clips.cache_dir)
+
+
+def _scored(scorer: FrameScorer, faces: pd.DataFrame, clips: Clips, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
+    plain = score_faces(scorer, faces, clips.cache_dir)
+    if not mirror:
+        return plain.logits_N, plain.features_ND
+    return (plain.logits_N + score_faces(scorer.mirrored(), faces, clips.cache_dir).logits_N) / 2, plain.features_ND
 
 
 def frames_ms(config: Config, clips: Clips, n_videos: int = 8) -> float:
@@ -38,7 +48,7 @@ def frames_ms(config: Config, clips: Clips, n_videos: int = 8) -> float:
     faces = clips.faces[clips.faces["video_id"].isin(some)].reset_index(drop=True)
     scorer = open_scorer(fold_folder(config.run_dir, "frames", None), config.predict, faces, clips.cache_dir)
     start = time.perf_counter()
-    score_faces(scorer, faces, clips.cache_dir)
+    _scored(scorer, faces, clips, config.ensemble.mirror)
     return 1000 * (time.perf_counter() - start) / max(len(some), 1)
 
 
