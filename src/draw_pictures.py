@@ -1,27 +1,43 @@
-"""Draw the README's pictures into notebooks/pictures: the stages, from their own registry."""
+"""Draw the README's pictures into notebooks/pictures: the stages, a check page, a validation report.
+
+The stages are drawn from their own registry; the pages are made of drawn faces and invented numbers with
+the tests' tools, and photographed in Chromium. --only stages needs no browser.
+"""
 
 import argparse
+import sys
 from pathlib import Path
 
 from deepfake.cli import guarded
-from deepfake.config import PROJECT_ROOT, parse_config
+from deepfake.config import PROJECT_ROOT, UserError, parse_config
 
 
 def parse() -> argparse.Namespace:
-    """The flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=PROJECT_ROOT / "notebooks/pictures", help="folder of the pictures")
+    parser.add_argument("--only", choices=("stages", "check", "report"), help="this picture alone")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Draw each picture and write it whole."""
     args = parse()
     from deepfake.files import write_whole
     from deepfake.report.stage_diagram import stage_diagram
 
-    write_whole(args.out / "stages.svg", stage_diagram(parse_config({})).encode())
-    print(f"stages.svg\n  -> {args.out}")
+    wanted = [args.only] if args.only else ["stages", "check", "report"]
+    if "stages" in wanted:
+        write_whole(args.out / "stages.svg", stage_diagram(parse_config({})).encode())
+    if wanted != ["stages"]:
+        sys.path.append(str(PROJECT_ROOT / "tests"))
+        from browser import CHROMIUM, WHY_SKIPPED
+        from pictures import photograph
+
+        if CHROMIUM is None:
+            raise UserError(WHY_SKIPPED)
+        for name in wanted:
+            if name != "stages":
+                write_whole(args.out / f"{name}.webp", photograph(name))
+    print(f"{', '.join(wanted)}\n  -> {args.out}")
 
 
 if __name__ == "__main__":
