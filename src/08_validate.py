@@ -24,7 +24,6 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
 
     work = (tables.VIDEOS, tables.EXTRACTIONS, tables.FACES, tables.FOLDS, tables.FAILURES)
     versions = {name: version(name) for name in ("torch", "timm", "facenet-pytorch", "av", "numpy", "scikit-learn")}
-    other = config.against_scores and tables.read(tables.VIDEO_SCORES, config.against_scores)
     report = build_report(
         ReportInputs(
             config,
@@ -33,7 +32,7 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
             read_crop=partial(read_crop, config.work_dir),
             frame_scores=tables.read(tables.FRAME_SCORES, config.run_dir / "frames_oof.parquet"),
             test_scores=tables.read(tables.VIDEO_SCORES, config.run_dir / "test_video_scores.parquet"),
-            other_scores=other,
+            other_scores=config.against_scores and tables.read(tables.VIDEO_SCORES, config.against_scores),
             evidence=out_of_fold_table(config)[1],
             facts={"commit": current_commit(), "python": platform.python_version(), **versions},
         )
