@@ -12,7 +12,7 @@ from deepfake import read_ahead
 from deepfake.checking import Places, print_probes, print_schema
 from deepfake.clips import write_clip
 from deepfake.config import Extract, UserError
-from deepfake.index import probe_note
+from deepfake.files import probe_note, write_whole
 from deepfake.read_ahead import Ahead, read, reading_ahead
 from deepfake.video_faces import shard_name
 
@@ -74,5 +74,19 @@ def test_reading_ahead_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(read_ahead, "run_each", broken)
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": {}})
+    (tmp_path / "v.mp4").touch()
     with reading_ahead([tmp_path / "v.mp4"], tmp_path, tmp_path):
         pass
+
+
+def test_what_was_read_before_is_not_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, new = tmp_path / "known.mp4", tmp_path / "new.mp4"
+    for path in (known, new):
+        path.touch()
+    write_whole(probe_note(known, tmp_path), b"{}")
+    seen: list[Path] = []
+    monkeypatch.setattr(read_ahead, "run_each", lambda _, jobs, *__: seen.extend(job.path for job in jobs) or [])
+    monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": {}})
+    with reading_ahead([known, new], tmp_path, tmp_path):
+        pass
+    assert seen == [new]

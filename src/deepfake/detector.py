@@ -19,8 +19,8 @@ from deepfake.bundle import Detector
 from deepfake.config import Predict, UserError, digest
 from deepfake.early_exit import Look, SkipGate, look_until_settled, standard_error
 from deepfake.extraction import Video, extract_videos, failed_row
-from deepfake.files import write_whole
-from deepfake.index import ProbeJob, find_videos, probe_files, probe_note, video_id_of
+from deepfake.files import probe_note, write_whole
+from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
 from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, choose_device
 from deepfake.shards import read_crop
 from deepfake.submission import count_reasons, csv_bytes, rounded

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepfake.config import PROJECT_ROOT
+from deepfake.config import PROJECT_ROOT, digest
 
 BLOCK_BYTES = 1 << 20
 
@@ -44,6 +44,12 @@ def write_whole(path: Path, data: bytes) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def probe_note(path: Path, cache_dir: Path) -> Path:
+    """Where the row of a probed file is kept; another name, size or time is another place."""
+    state = path.stat()
+    return cache_dir / "probes" / f"{digest([str(path), state.st_size, state.st_mtime_ns])[:32]}.json"
 
 
 def current_commit() -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from deepfake.config import Index, UserError, digest
+from deepfake.config import Index, UserError
 from deepfake.files import sha256_of, visible_files
 from deepfake.tables import VIDEOS, empty
 from deepfake.video import VideoError, probe
@@ -172,12 +172,6 @@ class ProbeJob:
 
     path: Path
     video_id: str
-
-
-def probe_note(path: Path, cache_dir: Path) -> Path:
-    """Where the row of a probed file is kept; another name, size or time is another place."""
-    state = path.stat()
-    return cache_dir / "probes" / f"{digest([str(path), state.st_size, state.st_mtime_ns])[:32]}.json"
 
 
 def probe_file(job: ProbeJob) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deepfake.config import Extract
 from deepfake.detector_file import read_header
-from deepfake.files import write_whole
+from deepfake.files import probe_note, write_whole
 from deepfake.workers import Limits, run_each
 
 log = logging.getLogger(__name__)
@@ -33,15 +33,14 @@ class Ahead:
 
 
 def read(job: Ahead) -> None:
-    """Probe and extract one video into the cache, unless it is there already."""
-    from deepfake.index import ProbeJob, probe_file, probe_note
+    """Probe and extract one video into the cache."""
+    from deepfake.index import ProbeJob, probe_file
     from deepfake.video_faces import Job, extract, shard_name
 
-    note = probe_note(job.path, job.cache_dir)
-    row = json.loads(note.read_text()) if note.is_file() else probe_file(ProbeJob(job.path, job.path.name))
+    row = probe_file(ProbeJob(job.path, job.path.name))
     if "sha256" not in row:
         return
-    write_whole(note, json.dumps(row).encode())
+    write_whole(probe_note(job.path, job.cache_dir), json.dumps(row).encode())
     shard_path = job.cache_dir / shard_name(row["sha256"], job.settings)
     if row["status"] == "ok" and not shard_path.is_file():
         extract(Job(job.path.name, job.path, shard_path, job.settings))
@@ -49,9 +48,12 @@ def read(job: Ahead) -> None:
 
 @contextmanager
 def reading_ahead(paths: Sequence[Path], weights: Path, cache_dir: Path) -> Iterator[None]:
-    """Read videos with a detector's settings while the block runs; wait for them at its end."""
+    """Read videos with a detector's settings while the block runs; wait for them at its end.
+
+    Those probed before are most likely extracted, too: they are left to the detector.
+    """
     settings = Extract.model_validate(read_header(weights)["extract"])
-    jobs = [Ahead(path, cache_dir, settings) for path in paths]
+    jobs = [Ahead(path, cache_dir, settings) for path in paths if not probe_note(path, cache_dir).is_file()]
     limits = Limits(max(len(jobs), 1), settings.deadline_s, settings.memory_mb)
 
     def work() -> None:
