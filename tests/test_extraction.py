@@ -108,6 +108,16 @@ def test_two_faces_are_two_tracks_also_when_they_pass_each_other(square_clip: Ca
         assert len(rows) == 32 and all(abs(face["y0_px"] - row) < 3 for face in rows)
 
 
+def test_a_face_of_a_long_video_is_one_track_and_looked_for_in_every_sampled_frame(
+    square_clip: Callable[..., Path],
+) -> None:
+    places = [20, 26, 24, 36, 30, 22, 28, 20]
+    found = run(square_clip(lambda i: [(places[i], 30, places[i] + 24, 54)], n_frames=8, fps=0.05))
+    assert [round(face["time_s"]) for face in found.faces] == [20 * i for i in range(8)]
+    assert {face["track"] for face in found.faces} == {0} and all(face["is_detected"] for face in found.faces)
+    assert boxes_of(found)[:, 0] == pytest.approx(places, abs=1.5)
+
+
 def test_a_new_shot_starts_new_tracks(square_clip: Callable[..., Path]) -> None:
     upright, lying = (np.indices((96, 160))[axis][..., None] // 16 % 2 * 150 for axis in (1, 0))
     found = run(square_clip(lambda i: [(60, 30, 84, 54)], grey_of=lambda i: upright if i < 16 else lying))

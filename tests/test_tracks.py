@@ -107,6 +107,27 @@ def test_a_miss_within_the_gap_is_bridged_and_a_longer_one_is_a_new_track() -> N
     assert linked([seen, missed, missed, seen], step_s=0.5) == [[0], [], [], [1]]
 
 
+def test_people_of_a_long_video_looked_at_every_twenty_seconds_keep_their_numbers() -> None:
+    wander = [0.0, 15.0, -10.0, 20.0, 5.0]
+    frames = [faces((100 + x, 100), (300 - x, 100)) for x in wander]
+    assert linked(frames, step_s=20) == [[0, 1]] * 5
+
+
+def test_far_looks_forgive_one_miss_and_not_two() -> None:
+    here, none = faces((100, 100)), faces()
+    assert linked([here, none, here], step_s=20) == [[0], [], [0]]
+    assert linked([here, none, none, here], step_s=20) == [[0], [], [], [1]]
+
+
+def test_a_speed_is_not_carried_on_over_twenty_seconds() -> None:
+    frames = [faces((100, 100)), faces((160, 100)), faces((160, 100))]  # straight on would be at 220
+    assert linked(frames, step_s=20) == [[0], [0], [0]]
+    linker = Linker(1.0)
+    for i, found in enumerate(frames[:2]):
+        linker.update(i, 20.0 * i, 0, found)
+    np.testing.assert_array_equal(linker.tracks[0].predicted(40.0), frames[1].boxes[0])
+
+
 def test_a_new_shot_starts_new_tracks_even_at_the_same_place() -> None:
     linker = Linker(1.0)
     assert linker.update(0, 0.0, 0, faces((50, 50))) == [0]

@@ -30,6 +30,8 @@ MAX_COST = 2.0
 # Speed is measured over so many seconds: over one step of 1/30 s it would be the detector's shaking.
 SPEED_S = 0.4
 MOST_REMEMBERED = 32  # detections that a speed is measured from: 0.4 s at 80 frames a second
+MAX_AHEAD_S = 1.0  # nobody goes on straight for longer, so a speed is carried on no further
+MISSED_LOOKS = 1.5  # where frames lie further apart than a track's gap, one of them may miss the face
 APPEARANCE_MEMORY = 0.8  # share of the old vector when a new one comes
 
 
@@ -118,7 +120,12 @@ class Track:
     appearance: np.ndarray | None = None
 
     def predicted(self, time_s: float) -> np.ndarray:
-        """The box (4,) expected at a time: on the straight line through the last `SPEED_S`, or the last two boxes."""
+        """The box (4,) expected at a time: on the straight line through the last `SPEED_S`, or the last two boxes.
+
+        After more than `MAX_AHEAD_S` it is where the last box was.
+        """
+        if time_s - self.times_s[-1] > MAX_AHEAD_S:
+            return np.asarray(self.boxes[-1])
         n = sum(self.times_s[-1] - t <= SPEED_S for t in self.times_s[-MOST_REMEMBERED:])
         n = min(max(n, 2), len(self.boxes))
         times_s, boxes = np.array(self.times_s[-n:]), np.array(self.boxes[-n:], np.float64)
@@ -146,16 +153,21 @@ class Linker:
         self.appearance_weight = appearance_weight
         self.tracks: list[Track] = []
         self._open: list[Track] = []
+        self._last_s: float | None = None
 
     def update(
         self, frame_index: int, time_s: float, shot: int, faces: Faces, appearance: np.ndarray | None = None
     ) -> list[int]:
         """Track number of each face of this frame; a new shot or a gap over `max_gap_s` starts new tracks.
 
+        Where frames themselves lie further apart, a face may be missed in one of them, not in two.
         `appearance` (n, d): a vector of any length a face, such as an embedding; near in angle means alike.
         """
         vectors = None if appearance is None or not self.appearance_weight else _unit(appearance, len(faces))
-        self._open = [t for t in self._open if t.shot == shot and time_s - t.times_s[-1] <= self.max_gap_s]
+        step_s = 0.0 if self._last_s is None else time_s - self._last_s
+        gap_s = self.max_gap_s if step_s <= self.max_gap_s else (1 + MISSED_LOOKS) * step_s
+        self._last_s = time_s
+        self._open = [t for t in self._open if t.shot == shot and time_s - t.times_s[-1] <= gap_s]
         numbers = [-1] * len(faces)
         old = np.array([t.predicted(time_s) for t in self._open], np.float32).reshape(-1, 4)
         gaps_s = np.array([time_s - t.times_s[-1] for t in self._open])

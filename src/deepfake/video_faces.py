@@ -27,10 +27,11 @@ from deepfake.tracks import Linker, overlap
 from deepfake.video import Frame, VideoError, sample
 
 log = logging.getLogger(__name__)
-FORMAT = 4  # raise it when the same settings give other crops or rows
+FORMAT = 5  # raise it when the same settings give other crops or rows
 HASHED_FRAMES = 8
 SECOND_LOOKS = 3  # a shot
 SECOND_LOOK_SIDE_PX = 1600
+CARRY_S = 2.0  # looks further apart than this say nothing of the frames between, which are looked at themselves
 CARRY_OVERLAP = 0.5  # below it a face moved too far for its box to be carried between two looks
 # False alarms (hands, shadows, a stuffed bird) come and go and are unsure. Among 256 tracks of 174 labelled clips
 # and the demo these bounds dropped 6 of the 7 that were no face of a person, and one of the faces, a profile.
@@ -96,7 +97,8 @@ class Extractor:
             if new_shot:
                 self._start_shot()
             held.append(Look(frame))
-            if new_shot or len(held) > self.settings.detection_stride:
+            is_far = frame.time_s - held[0].frame.time_s > CARRY_S
+            if new_shot or is_far or len(held) > self.settings.detection_stride:
                 self._look(held[-1])
                 held = self._settle(held)
         if held:
