@@ -122,7 +122,7 @@ def _seek(found: Opened) -> None:
 
 
 PAGES: dict[str, tuple[Callable[[Path], Path], Callable[[Opened], None] | None, int]] = {
-    "check": (check_page, _seek, 1505),
+    "check": (check_page, _seek, 2490),
     "report": (report_page, None, 1620),
 }
 WINDOW_PX, QUALITY = 1120, 82
