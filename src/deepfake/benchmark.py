@@ -6,8 +6,8 @@ best round of each counts. Another part is one function and one line in `PARTS`.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -35,6 +35,7 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 WATCH_S = 0.005
+COMMAND_WATCH_S = 0.05  # of a whole command: its processes are read page by page
 DEADLINE_S = 1800
 RECALL_CLIPS = 6
 DFDC_CLIPS = 119_154
@@ -297,19 +298,36 @@ def demo_config() -> Config:
 
 
 def _command(script: str, *flags: str, good: tuple[int, ...] = (0,)) -> tuple[float, float]:
-    """Seconds of a command and the peak memory of its largest process in MB."""
+    """Seconds of a command, and the peak memory in MB of it and what it starts."""
     command = [sys.executable, str(PROJECT_ROOT / "src" / script), *flags]
+    peak_mb = 0.0
     with tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
-        _, status, usage = os.wait4(started.pid, 0)
+        while started.poll() is None:
+            peak_mb = max(peak_mb, _memory_mb(started.pid))
+            time.sleep(COMMAND_WATCH_S)
         seconds = time.perf_counter() - start
-        started.returncode = os.waitstatus_to_exitcode(status)
         if started.returncode not in good:
             errors.seek(0)
             told = errors.read().decode(errors="replace").strip()[-300:]
             raise UserError(f"benchmark: {script} ended with {started.returncode}: {told}")
-    return seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    return seconds, peak_mb
+
+
+def _memory_mb(pid: int) -> float:
+    """Memory of a process and all below it; what they share counts once (Linux), or not at all (elsewhere)."""
+    found = 0
+    try:
+        top = psutil.Process(pid)
+        family = [top, *top.children(recursive=True)]
+    except psutil.Error:
+        return 0.0
+    for process in family:
+        with contextlib.suppress(psutil.Error):
+            memory = process.memory_full_info()
+            found += getattr(memory, "pss", memory.uss)
+    return found / 2**20
 
 
 PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
