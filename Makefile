@@ -31,7 +31,7 @@ test-all: lint ## All tests
 
 # A machine of CI has no browser. Where none can be had, the tests of pages are skipped and say why.
 chromium:
-	@command -v chromium || command -v google-chrome || ( test "$$(id -u)" = 0 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium ) || echo 'no Chromium: the tests of pages will be skipped' >&2
+	@command -v chromium || command -v google-chrome || ( test "$$(id -u)" = 0 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core libatomic1 ) || echo 'no Chromium: the tests of pages will be skipped' >&2
 
 predict: $(VENV)/.made ## VIDEOS=<folder> [OUT=<csv>]: one row per video file
 	@test -n "$(VIDEOS)" || { echo 'make predict: say which folder: make predict VIDEOS=<folder> [OUT=<csv>]' >&2; exit 2; }
