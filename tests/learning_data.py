@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from deepfake import tables
-from deepfake.config import Config, parse_config
+from deepfake.config import Config, Sequences, parse_config
 from deepfake.datasets import Tables
+from deepfake.models import new_head
+from deepfake.models.heads import TrackHead
 from deepfake.shards import encode_crop, write_shard
 from deepfake.track_inputs import TrackFeatures
 
@@ -98,3 +101,13 @@ def config(data_dir: Path, **sections: dict[str, object]) -> Config:
         "data_dir": str(data_dir), "folds": {"n_folds": 2}, "predict": {"device": "cpu", "batch_size": 8},
         "frames": frames | sections.get("frames", {}), "sequences": sequences | sections.get("sequences", {}),
     })  # fmt: skip
+
+
+def awake_head(name: str, n_features: int, hidden: int, seed: int) -> TrackHead:
+    """A head that says something: what is zero before learning is not."""
+    torch.manual_seed(seed)
+    head = new_head(name, n_features, Sequences(hidden=hidden))
+    for module in head.modules():
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            nn.init.normal_(module.weight)
+    return head.eval()

@@ -48,7 +48,7 @@ LAYERS = (
     {"ensemble"},
     {"evaluation"},
     {"ensemble_table"},
-    {"report", "report.plots", "report.contact_sheet", "report.strips", "submission", "bundle"},
+    {"report", "report.plots", "report.contact_sheet", "report.strips", "report.templates", "submission", "bundle"},
     {"report.inputs", "report.plain", "report.groups", "report.abstaining", "report.frames_needed", "report.leakage"},
     {"report.worst", "report.against", "report.csv_tables", "report.page", "report.validation"},
     {"kaggle_setup"},

@@ -9,13 +9,14 @@ from torch import nn
 
 from deepfake.augment import see
 from deepfake.checkpoints import load_model, save_model
-from deepfake.config import Frames, HeadName, Predict, Sequences, UserError
-from deepfake.models import HEADS, build, new_head
+from deepfake.config import Frames, HeadName, Predict, UserError
+from deepfake.models import HEADS, build
 from deepfake.models.frames import MAPS, REGISTRY, FrameClassifier, fold_norms, registry_weights, timm_name
 from deepfake.models.heads import TrackHead
 from deepfake.models.sequences import SequenceClassifier
 from deepfake.motion import N_MOTION
 from deepfake.scoring import FrameScorer
+from learning_data import awake_head
 
 
 def small() -> FrameClassifier:
@@ -304,13 +305,7 @@ def inputs_of(head: TrackHead, lengths: list[int], n_frames: int) -> list[torch.
 
 
 def head_of(name: str) -> TrackHead:
-    """A head that says something: what is zero before learning is not."""
-    torch.manual_seed(2)
-    head = new_head(name, 6, Sequences(hidden=4))
-    for module in head.modules():
-        if isinstance(module, nn.Linear) and not module.weight.any():
-            nn.init.normal_(module.weight)
-    return head.eval()
+    return awake_head(name, n_features=6, hidden=4, seed=2)
 
 
 @pytest.mark.parametrize("name", HEADS)

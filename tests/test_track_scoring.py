@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
 
 from deepfake import tables
-from deepfake.config import Config, Predict, Sequences, UserError
+from deepfake.config import Config, Predict, UserError
 from deepfake.datasets import Tables
-from deepfake.models import HEADS, new_head
+from deepfake.models import HEADS
 from deepfake.models.heads import AttentionHead, TrackHead
 from deepfake.models.sequences import SequenceClassifier
 from deepfake.scoring import fold_features
@@ -17,7 +16,7 @@ from deepfake.track_inputs import TrackFeatures
 from deepfake.track_scoring import head_logits, oof_heads, predict_heads, score_tracks
 from deepfake.training import train_frames_fold, train_head_fold
 from deepfake.tubes import TUBE_PX
-from learning_data import config, invented, one_thread, track_of  # noqa: F401 - a fixture
+from learning_data import awake_head, config, invented, one_thread, track_of  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = Predict(device="cpu", precision="fp32", batch_size=4)
@@ -44,13 +43,7 @@ def rolled(frame: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def woken(name: str) -> TrackHead:
-    """A head that says something: what is zero before learning is not."""
-    torch.manual_seed(0)
-    head = new_head(name, 5, Sequences(hidden=8))
-    for module in head.modules():
-        if isinstance(module, nn.Linear) and not module.weight.any():
-            nn.init.normal_(module.weight)
-    return head.eval()
+    return awake_head(name, n_features=5, hidden=8, seed=0)
 
 
 SLOW = ("r2plus1d_18", "mc3_18")

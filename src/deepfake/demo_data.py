@@ -30,7 +30,7 @@ from deepfake.blend import MANIPULATIONS, FaceClip, cross_identity_swap, smooth_
 from deepfake.clips import write_clip
 from deepfake.config import UserError, digest
 from deepfake.faces import FaceDetector
-from deepfake.files import sha256_of, write_whole
+from deepfake.files import replace_folder, sha256_of, write_whole
 from deepfake.video import probe, sample
 from deepfake.workers import Failed, Limits, run_each
 
@@ -566,15 +566,6 @@ def _check_replaceable(root: Path) -> None:
         )
 
 
-def _replace(root: Path, aside: Path) -> None:
-    old = root.with_name(f".{root.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if root.exists():
-        root.replace(old)
-    aside.replace(root)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _plan(recipe: Recipe, have: set[str]) -> list[tuple[Original, tuple[Video, ...]]]:
     return [(original, videos_of(original, recipe.sources)) for original in recipe.plan(have)]
 
@@ -627,7 +618,7 @@ def build(root: Path, packages: Path, force: bool = False, recipe: Recipe = DEMO
     write_tables(aside, videos)
     manifest = {"format": FORMAT, "sources": sorted(clips), "notes": notes, "files": _files_below(aside)}
     write_whole(aside / MANIFEST, _json(manifest))
-    _replace(root, aside)
+    replace_folder(aside, root)
     return Built(root, videos, n_made, notes)
 
 

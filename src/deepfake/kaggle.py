@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from deepfake.bundle import read_header
 from deepfake.config import PROJECT_ROOT, Kaggle, UserError, load_config
-from deepfake.files import sha256_of, write_whole
+from deepfake.files import replace_folder, sha256_of, write_whole
 from deepfake.kaggle_setup import FORMAT, MANIFEST, REQUIREMENTS
 
 PARTS = ("wheels", "src", "weights", "configs")
@@ -139,7 +139,7 @@ def build_bundle(
         _refuse_too_large(files, settings.max_bundle_mb)
         manifest = {"format": FORMAT, "detector": detector, "files": [asdict(file) for file in files]}
         write_whole(aside / MANIFEST, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
-        _replace(aside, out)
+        replace_folder(aside, out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return files
@@ -187,15 +187,6 @@ def _refuse_too_large(files: Sequence[BundleFile], max_mb: int) -> None:
         largest = sorted(files, key=lambda file: -file.bytes)[:3]
         told = ", ".join(f"{file.path} {file.bytes / 1e6:.0f} MB" for file in largest)
         raise UserError(f"the bundle would be larger than {max_mb} MB (kaggle.max_bundle_mb); the largest: {told}")
-
-
-def _replace(aside: Path, out: Path) -> None:
-    old = out.with_name(f".{out.name}.old.part")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    aside.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def size_table(files: Sequence[BundleFile]) -> str:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import cv2
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
 from deepfake import verdict as words
 from deepfake.files import current_commit
+from deepfake.report.templates import page_environment
 from deepfake.shards import encode_crop
 from deepfake.verdict import printable, tracks_of
 
@@ -79,13 +79,7 @@ def index_page(checks: Sequence[tuple[Mapping[str, Any], str]]) -> bytes:
 
 
 def _render(template: str, **values: Any) -> bytes:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters |= {"clock": clock, "visible": lambda value: printable(str(value))}
     environment.globals |= {"LEVELS": LEVELS, "level_of": words.level_of}
     style, script = _asset("check.css"), values.pop("script")

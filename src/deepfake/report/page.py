@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
 from deepfake import metrics
 from deepfake.metrics import ReliabilityBin
 from deepfake.report import plots
+from deepfake.report.templates import page_environment
 
 MAX_ROWS = 40  # of a table on the page; the CSV beside it holds them all
 
@@ -25,13 +25,7 @@ def render(
     """The page of `build_report`'s plain values; `strips` has the crops of each worst video, `tables` name CSVs."""
     folder = Path(__file__).parent
     script = (folder / "validation.js").read_text()
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters.update(visible=visible, number=number, hardest=hardest)
     environment.globals.update(titles=metrics.BY_NAME, threshold=metrics.THRESHOLD, max_rows=MAX_ROWS)
     return environment.get_template("validation.html.jinja").render(
