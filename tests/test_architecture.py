@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "deepfake"
 LAYERS = (
     {"config"},
     {"files", "clips", "hashes", "duplicates", "workers", "bitstream", "sampling", "pixels", "shots", "detector_file"},
-    {"tables"},
+    {"tables", "costs"},
     {"demux"},
     {"decode"},
     {"video", "shards"},

@@ -108,6 +108,15 @@ def test_the_report_counts_everything_and_escapes_names(project: Path) -> None:
     assert "<b>née" not in (project / "submissions/tiny/report.html").read_text()
 
 
+def test_the_report_tells_what_members_cost(project: Path) -> None:
+    report = json.loads((project / "submissions/tiny/report.json").read_text())
+    cost = {row["what"]: row["cost_ms"] for row in report["member_sets"]}
+    assert cost["sequences"] > cost["frames"] > 0 and cost["motion"] > 0
+    assert cost["frames + sequences"] == cost["sequences"], "the frame network is paid once"
+    note = json.loads((project / "data/runs/tiny/frames/cost_oof.json").read_text())
+    assert note["n_videos"] == 2 * PEOPLE
+
+
 def test_a_second_run_says_that_all_is_up_to_date(project: Path) -> None:
     done = run("run_stages.py", "--config", project / "config.yaml")
     assert done.returncode == 0

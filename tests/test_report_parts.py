@@ -289,11 +289,14 @@ def test_members_are_weighed_alone_and_together(inputs) -> None:  # noqa: F811
     sets = found.result["member_sets"]
     assert [row["what"] for row in sets] == ["frames", "sequences", "frames + sequences", "ensemble"]
     assert 'id="member-sets"' in found.html and "ms a video" not in found.html
+    assert "What a member costs a video is not told" in found.html
     assert found.tables["member_sets.csv"].startswith(b"what,members,cost_ms,roc_auc,")
-    priced = replace(evidence, costs_ms={"frames": {"frames": 40.0}, "sequences": {"frames": 40.0, "head": 2.0}})
+    costs = {"frames": {"frames": 40.0}, "sequences": {"frames": 40.0, "head": 2.0}}
+    priced = replace(evidence, costs_ms=costs, machine="CPU <2>")
     dear = build_report(replace(inputs, evidence=priced))
     assert [row["cost_ms"] for row in dear.result["member_sets"]] == [40.0, 42.0, 42.0, None]
-    assert "ms a video" in dear.html
+    assert "ms a video" in dear.html and "while they scored on CPU &lt;2&gt;: reading and preparing" in dear.html
+    assert dear.result["costs"] == {"machine": "CPU <2>", "n_networks": inputs.config.folds.n_folds}
 
 
 def test_a_compared_run_has_a_section_with_the_videos_that_changed(inputs) -> None:  # noqa: F811

@@ -1,3 +1,8 @@
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +11,7 @@ import torch
 from deepfake import scoring, tables
 from deepfake.checkpoints import load_model
 from deepfake.config import Config, Predict, UserError
+from deepfake.costs import read_cost
 from deepfake.datasets import Tables
 from deepfake.models.frames import FrameClassifier
 from deepfake.scoring import (
@@ -169,3 +175,47 @@ def test_a_device_that_is_not_there_is_told() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="finds no CUDA here; use auto or cpu"):
             choose_device("cuda:1")
+
+
+# --- What it costs -----------------------------------------------------------------------------------
+
+
+def test_a_stopped_scoring_notes_the_time_of_every_part_once(
+    run: tuple[Config, Tables], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, made = run
+    folder = tmp_path / "run"
+    shutil.copytree(settings.run_dir, folder, ignore=shutil.ignore_patterns("scored", "cost_*"))
+    monkeypatch.setattr(Config, "run_dir", property(lambda _: folder))
+    monkeypatch.setattr(scoring, "VIDEOS_PER_PART", 3)
+    # Fold 0 has parts of 3 and 1 videos, and so has fold 1: each part takes twice as long as the one before.
+    clock = iter([0.0, 1.0, 10.0, 12.0, 20.0, 99.0, 100.0, 104.0, 200.0, 208.0])
+    monkeypatch.setattr(scoring, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    write, seen = scoring.write_outputs, []
+
+    def killed_at_the_third(*args: Any) -> None:
+        seen.append(args)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        write(*args)
+
+    monkeypatch.setattr(scoring, "write_outputs", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        oof_frames(settings, made)
+    assert not (folder / "frames/cost_oof.json").exists()
+    for _ in range(2):
+        oof_frames(settings, made)
+        found = read_cost(folder / "frames/cost_oof.json")
+        assert found is not None and (found.seconds, found.n_videos, found.needs) == (1 + 2 + 4 + 8, 8, ())
+        assert found.machine.startswith("CPU, ")
+    next((folder / "frames/fold0/scored").glob("*.cost.json")).unlink()
+    oof_frames(settings, made)
+    less = read_cost(folder / "frames/cost_oof.json")
+    assert less is not None and (less.seconds, less.n_videos) in ((14, 5), (13, 7)), "as scored by an older version"
+
+
+def test_videos_to_predict_cost_what_every_folds_network_took(run: tuple[Config, Tables]) -> None:
+    settings, made = run
+    predict_frames(settings, faces_to_predict(made), [0, 1])
+    found = read_cost(settings.run_dir / "frames/cost_test.json")
+    assert found is not None and found.n_videos == 2 * 4 and found.seconds > 0

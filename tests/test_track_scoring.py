@@ -7,6 +7,7 @@ import torch
 
 from deepfake import tables
 from deepfake.config import Config, Predict, UserError
+from deepfake.costs import read_cost
 from deepfake.datasets import Tables
 from deepfake.models import HEADS
 from deepfake.models.heads import AttentionHead, TrackHead
@@ -155,6 +156,9 @@ def test_tracks_are_scored_out_of_fold_by_every_head(run: tuple[Config, Tables])
         assert scores["video_id"].tolist() == sorted(made.labelled()["video_id"])
         assert set(scores["model"]) == {name}
         assert set(scores["n_frames"]) == {4}
+    costs = {name: read_cost(settings.run_dir / name / "cost_oof.json") for name in HEAD_NAMES}
+    assert all(cost is not None and cost.n_videos == 8 and cost.seconds > 0 for cost in costs.values())
+    assert {name: cost and cost.needs for name, cost in costs.items()} == {"sequences": ("frames",), "motion": ()}
 
 
 def test_videos_to_predict_get_the_mean_logit_of_the_folds(run: tuple[Config, Tables]) -> None:
@@ -166,6 +170,8 @@ def test_videos_to_predict_get_the_mean_logit_of_the_folds(run: tuple[Config, Ta
         assert len(both[name]) == 4
         single = [predict_heads(settings, faces, [fold])[name]["logit"].to_numpy() for fold in (0, 1)]
         assert both[name]["logit"].to_numpy() == pytest.approx((single[0] + single[1]) / 2, abs=1e-6)
+        cost = read_cost(settings.run_dir / name / "cost_test.json")
+        assert cost is not None and cost.n_videos == 4, "of the last call, by one network"
     none = predict_heads(settings, made.faces.iloc[:0], [0, 1])
     assert all(len(tables.check(tables.TRACK_SCORES, rows)) == 0 for rows in none.values())
 

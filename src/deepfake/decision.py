@@ -13,6 +13,7 @@ from deepfake import tables
 from deepfake.aggregate import draw_to_prior, track_logits
 from deepfake.calibration import inconclusive_band
 from deepfake.config import Config, UserError
+from deepfake.costs import costs_ms, run_costs, total
 from deepfake.ensemble import ENSEMBLE, Stack, fallback_reasons, fit_stack, member_table, out_of_fold, score_rows
 from deepfake.ensemble_table import Evidence
 from deepfake.files import current_commit, sha256_of, write_whole
@@ -88,7 +89,9 @@ def out_of_fold_table(config: Config) -> tuple[pd.DataFrame, Evidence]:
     members = tuple(name for name in table.columns if name not in ("n_faces", "n_tracks"))
     logits = table[list(members)].to_numpy(float)
     labels, fold_of = truth["label"].to_numpy(int), truth["fold"].to_numpy(int)
-    return table, Evidence(members, logits, labels, fold_of, truth["group"].tolist())
+    costs = run_costs(config.run_dir, members)
+    machine = total(costs.values()).machine
+    return table, Evidence(members, logits, labels, fold_of, truth["group"].tolist(), costs_ms(costs), machine)
 
 
 def decide(config: Config) -> Decision:

@@ -24,7 +24,8 @@ class Evidence:
     """Out-of-fold logits of members with what is known of their videos.
 
     `folds` were held out together, `groups` are drawn together. `costs_ms` has, for members whose cost is
-    known, milliseconds a video of each part they need, by the part's name: shared parts are paid once.
+    known, milliseconds a video of each part they need, by the part's name: shared parts are paid once; `machine` is
+    what they were measured on.
     """
 
     members: tuple[str, ...]
@@ -33,6 +34,7 @@ class Evidence:
     folds: np.ndarray
     groups: Sequence[str]
     costs_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    machine: str = ""
 
     def cost_ms(self, names: Sequence[str]) -> float | None:
         """Milliseconds a video of some members; None where one's is unknown."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from deepfake.augment import before_workers, see
 from deepfake.checkpoints import fold_folder, load_model, read_card
 from deepfake.config import Config, Predict, UserError, digest
+from deepfake.costs import Cost, cost_path, read_cost, total, write_cost
 from deepfake.datasets import Tables, content_digest
 from deepfake.files import write_whole
 from deepfake.models.frames import FrameClassifier
@@ -32,6 +34,7 @@ from deepfake.track_inputs import TrackFeatures, split_tracks
 MAX_BF16_DIFFERENCE = 0.1  # logits; calibration and thresholds do not see less
 VIDEOS_PER_PART = 500  # a killed stage scores at most so many videos again
 MIN_VIDEOS_TO_DIFFER = 11  # ten videos of one kind may well get the same score
+COST = ".cost.json"  # beside the outputs of a part
 PLACES = ["video_id", "track", "frame_index", "shard", "offset", "size"]
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,13 @@ def choose_device(device: str) -> torch.device:
     if device == "mps" and not torch.backends.mps.is_available():
         raise UserError("predict.device=mps: there is no Apple GPU here; use auto or cpu")
     return torch.device(device)
+
+
+def machine_of(device: torch.device) -> str:
+    """What networks run on, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type.upper()}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type.upper()
 
 
 def is_fast_at_bf16(device: torch.device) -> bool:
@@ -143,12 +153,13 @@ class _Crops(Dataset[torch.Tensor]):
 
 @dataclass(frozen=True)
 class FrameOutputs:
-    """Rows of faces with the frame model's logit and features, in the same order."""
+    """Rows of faces with the frame model's logit and features, in the same order; what that cost, where it is known."""
 
     faces: pd.DataFrame
     logits_N: np.ndarray
     features_ND: np.ndarray
     work_dir: Path
+    cost: Cost | None = None
 
     def tracks(self, labels: Mapping[str, int] | None = None) -> list[TrackFeatures]:
         """The tracks in them, with labels by video_id; a video without one gets None."""
@@ -162,6 +173,7 @@ class FrameOutputs:
 
 def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader_workers: int = 0) -> FrameOutputs:
     """Score stored crops; `faces` are rows of the faces table."""
+    began = time.perf_counter()
     crops = _Crops(faces, work_dir, scorer.model)
     if loader_workers:
         before_workers()
@@ -179,7 +191,9 @@ def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader
         rows = slice(start, start + len(batch_NCHW))
         logits_N[rows], features_ND[rows] = scorer.batch(batch_NCHW, names[rows])
         start += len(batch_NCHW)
-    return FrameOutputs(faces, logits_N, features_ND, work_dir)
+    seconds, n_videos = time.perf_counter() - began, faces["video_id"].nunique()
+    cost = Cost(seconds, n_videos, machine=machine_of(scorer.device))
+    return FrameOutputs(faces, logits_N, features_ND, work_dir, cost)
 
 
 def _probe(faces: pd.DataFrame, work_dir: Path, model: FrameClassifier, n_crops: int = 8) -> list[np.ndarray]:
@@ -214,9 +228,11 @@ def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iter
         if found is None:
             scorer = scorer or open_scorer(checkpoint, config.predict, faces, config.work_dir)
             outputs = score_faces(scorer, part, config.work_dir, config.frames.loader_workers)
+            if outputs.cost is not None:
+                write_cost(stem.with_suffix(COST), outputs.cost)  # before what it is the cost of
             write_outputs(stem, outputs.logits_N, outputs.features_ND)
         else:
-            outputs = FrameOutputs(part, *found, config.work_dir)
+            outputs = FrameOutputs(part, *found, config.work_dir, read_cost(stem.with_suffix(COST)))
         bar.update(len(part))
         yield outputs
     bar.close()
@@ -283,15 +299,23 @@ def mean_logits(parts: Sequence[pd.DataFrame], key: list[str], what: str) -> pd.
 
 
 def oof_frames(config: Config, tables: Tables) -> pd.DataFrame:
-    """FRAME_SCORES of all labelled videos, each by the model that has not seen it."""
-    videos, parts = tables.labelled(), []
-    for fold in fold_numbers(tables):
-        faces = tables.faces_of(list(videos.loc[videos["fold"] == fold, "video_id"]))
-        parts += [
-            outputs.scores("frames")
-            for outputs in frame_outputs(config, fold_folder(config.run_dir, "frames", fold), faces)
-        ]
-    return mean_logits(parts, FRAME_KEY, "frames, out of fold")
+    """FRAME_SCORES of all labelled videos, each by the model that has not seen it; notes what that cost."""
+    videos = tables.labelled()
+    jobs = [
+        (fold, tables.faces_of(list(videos.loc[videos["fold"] == fold, "video_id"]))) for fold in fold_numbers(tables)
+    ]
+    return mean_logits(_all_outputs(config, jobs, "oof"), FRAME_KEY, "frames, out of fold")
+
+
+def _all_outputs(config: Config, jobs: Sequence[tuple[int, pd.DataFrame]], scored: str) -> list[pd.DataFrame]:
+    """Rows of FRAME_SCORES of each fold's model for its faces; their cost is noted as that of `scored`."""
+    parts, costs = [], []
+    for fold, faces in jobs:
+        for outputs in frame_outputs(config, fold_folder(config.run_dir, "frames", fold), faces):
+            parts.append(outputs.scores("frames"))
+            costs.append(outputs.cost)
+    write_cost(cost_path(config.run_dir, "frames", scored), total(costs))
+    return parts
 
 
 def fold_features(config: Config, tables: Tables, fold: int | None, held_out: bool) -> list[TrackFeatures]:
@@ -306,10 +330,9 @@ def fold_features(config: Config, tables: Tables, fold: int | None, held_out: bo
 
 
 def predict_frames(config: Config, faces: pd.DataFrame, folds: Sequence[int]) -> pd.DataFrame:
-    """FRAME_SCORES of videos no model has seen, sorted by the table's key: the mean logit of the folds' models."""
-    parts = [
-        outputs.scores("frames")
-        for fold in folds
-        for outputs in frame_outputs(config, fold_folder(config.run_dir, "frames", fold), faces)
-    ]
+    """FRAME_SCORES of videos no model has seen, sorted by the table's key: the mean logit of the folds' models.
+
+    Notes what that cost.
+    """
+    parts = _all_outputs(config, [(fold, faces) for fold in folds], "test")
     return mean_logits(parts, FRAME_KEY, "frames, videos to predict")

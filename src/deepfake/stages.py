@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake.config import PROJECT_ROOT, Config, UserError, digest, section_values
+from deepfake.costs import SCORED, cost_path
 from deepfake.files import current_commit, sha256_of, visible_files, write_whole
 
 FORMAT = 3  # raise it when the same settings give other tables, as when video_faces.FORMAT is raised
@@ -63,6 +64,13 @@ def submission_files(*names: str) -> Callable[[Config], list[Path]]:
 def against_files(config: Config) -> list[Path]:
     """Scores of the run that the report compares with, where it does."""
     return [] if config.against_scores is None else [config.against_scores]
+
+
+def cost_files(config: Config) -> list[Path]:
+    """Notes of what members cost, those there are: no stage has to have been timed."""
+    members = ("frames", *config.sequences.heads)
+    paths = [cost_path(config.run_dir, member, scored) for member in members for scored in SCORED]
+    return [path for path in paths if path.is_file()]
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,7 @@ STAGES = {
                 work_tables("videos", "extractions", "faces", "folds", "failures"),
                 run_files("oof_video_scores.parquet", "test_video_scores.parquet", "frames_oof.parquet"),
                 head_scores("oof"),
+                cost_files,
                 against_files,
             ),
             (

@@ -5,7 +5,8 @@ Tracks of any length go through in parts of a bounded size. Letters: B parts, T 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,10 @@ import torch
 
 from deepfake.checkpoints import fold_folder, load_model
 from deepfake.config import Config, Predict, UserError
+from deepfake.costs import Cost, cost_path, total, write_cost
 from deepfake.datasets import Tables
 from deepfake.models.heads import TrackHead
-from deepfake.scoring import choose_device, fold_features, fold_numbers, frame_outputs, mean_logits
+from deepfake.scoring import choose_device, fold_features, fold_numbers, frame_outputs, machine_of, mean_logits
 from deepfake.track_inputs import INPUTS, TrackFeatures, has_inputs, pad_tracks
 
 PARTS_PER_BATCH = 4  # of the longest a network takes; more of shorter ones
@@ -95,22 +97,49 @@ def load_head(config: Config, name: str, fold: int | None) -> TrackHead:
     return head
 
 
+class _Scores:
+    """Rows of TRACK_SCORES by member as they come, and what they cost, their inputs made on the way included."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.parts: dict[str, list[pd.DataFrame]] = {name: [] for name in config.sequences.heads}
+        self.costs: dict[str, list[Cost]] = {name: [] for name in self.parts}
+
+    def add(self, heads: Mapping[str, TrackHead], tracks: Sequence[TrackFeatures]) -> None:
+        """Score tracks by every network."""
+        n_videos = len({track.video_id for track in tracks})
+        machine = machine_of(choose_device(self.config.predict.device))
+        for name, head in heads.items():
+            began = time.perf_counter()
+            self.parts[name].append(score_tracks(head, tracks, self.config.predict, name))
+            needs = ("frames",) if "features" in head.inputs else ()
+            self.costs[name].append(Cost(time.perf_counter() - began, n_videos, needs, machine))
+
+    def done(self, scored: str, what: str) -> dict[str, pd.DataFrame]:
+        """The mean logits by member; their costs are noted as those of `scored`."""
+        for name, costs in self.costs.items():
+            write_cost(cost_path(self.config.run_dir, name, scored), total(costs))
+        return {name: mean_logits(found, TRACK_KEY, f"{name}, {what}") for name, found in self.parts.items()}
+
+
+def load_heads(config: Config, fold: int) -> dict[str, TrackHead]:
+    """A fold's finished networks over tracks, by member."""
+    return {name: load_head(config, name, fold) for name in config.sequences.heads}
+
+
 def oof_heads(config: Config, tables: Tables) -> dict[str, pd.DataFrame]:
-    """TRACK_SCORES by member of all labelled videos, each by the networks that have not seen it."""
-    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in config.sequences.heads}
+    """TRACK_SCORES by member of all labelled videos, each by the networks that have not seen it; notes the costs."""
+    scores = _Scores(config)
     for fold in fold_numbers(tables):
-        tracks = fold_features(config, tables, fold, held_out=True)
-        for name in parts:
-            parts[name].append(score_tracks(load_head(config, name, fold), tracks, config.predict, name))
-    return {name: mean_logits(found, TRACK_KEY, f"{name}, out of fold") for name, found in parts.items()}
+        scores.add(load_heads(config, fold), fold_features(config, tables, fold, held_out=True))
+    return scores.done("oof", "out of fold")
 
 
 def predict_heads(config: Config, faces: pd.DataFrame, folds: Sequence[int]) -> dict[str, pd.DataFrame]:
-    """TRACK_SCORES by member of videos no network has seen: the mean logit of the folds' networks."""
-    parts: dict[str, list[pd.DataFrame]] = {name: [] for name in config.sequences.heads}
+    """TRACK_SCORES by member of videos no network has seen: the mean logit of the folds' networks; notes the costs."""
+    scores = _Scores(config)
     for fold in folds:
-        heads = {name: load_head(config, name, fold) for name in parts}
+        heads = load_heads(config, fold)
         for outputs in frame_outputs(config, fold_folder(config.run_dir, "frames", fold), faces):
-            for name, head in heads.items():
-                parts[name].append(score_tracks(head, outputs.tracks(), config.predict, name))
-    return {name: mean_logits(found, TRACK_KEY, f"{name}, videos to predict") for name, found in parts.items()}
+            scores.add(heads, outputs.tracks())
+    return scores.done("test", "videos to predict")

@@ -77,6 +77,7 @@ def build_report(inputs: ReportInputs) -> Report:
         "baselines": _baselines(scored, config),
         "models": _models(inputs, scored),
         "member_sets": _member_sets(inputs),
+        "costs": _costs(inputs),
         "reliability": [asdict(b) for b in metrics.reliability(labels, p, config.validation.ece_bins)],
         "groups": group_tables(scored, config),
         "bands": bands(scored),
@@ -144,6 +145,11 @@ def _member_sets(inputs: ReportInputs) -> list[dict[str, Any]]:
     if found is None or len(found.members) < 2 or len(np.unique(found.folds)) < 2:
         return []
     return [row.to_dict() for row in compare(found, inputs.config.ensemble, inputs.config.validation)]
+
+
+def _costs(inputs: ReportInputs) -> dict[str, Any]:
+    """What the milliseconds of the member sets were measured on, and how many networks each member has."""
+    return {"machine": inputs.evidence.machine if inputs.evidence else "", "n_networks": inputs.config.folds.n_folds}
 
 
 def _test_counts(scores: pd.DataFrame | None) -> dict[str, Any] | None:
