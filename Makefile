@@ -1,4 +1,4 @@
-# `make` alone lists the commands. Each makes .venv first when it is missing or older than requirements.txt.
+# `make` alone lists the commands. Each makes .venv first when it is missing or older than the requirements.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -11,10 +11,11 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(VENV)/.made: requirements.txt
+$(VENV)/.made: requirements.txt requirements-nodeps.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python %d.%d found; 3.11 to 3.13 wanted: make PYTHON=python3.12 ..." % v)'
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-nodeps.txt
 	touch $@
 
 setup: $(VENV)/.made ## Make .venv with the pinned requirements

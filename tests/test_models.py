@@ -10,6 +10,7 @@ from torch import nn
 from deepfake.augment import see
 from deepfake.checkpoints import load_model, save_model
 from deepfake.config import Frames, HeadName, Predict, UserError
+from deepfake.mesh_motion import N_MESH_MOTION
 from deepfake.models import HEADS, build
 from deepfake.models.frames import MAPS, REGISTRY, FrameClassifier, fold_norms, registry_weights, timm_name
 from deepfake.models.heads import TrackHead
@@ -279,7 +280,7 @@ def test_padding_has_no_frame_logit() -> None:
 
 def test_families_are_built_by_name() -> None:
     assert isinstance(build("sequences", {"n_features": 3, "hidden": 4}), SequenceClassifier)
-    with pytest.raises(UserError, match="there is no 'frame'; known: frames, mc3_18, motion"):
+    with pytest.raises(UserError, match="there is no 'frame'; known: frames, mc3_18, mesh_motion, motion"):
         build("frame", {})
     with pytest.raises(UserError, match="cannot be built"):
         build("sequences", {"n_features": 3, "depth": 4})
@@ -294,9 +295,10 @@ def inputs_of(head: TrackHead, lengths: list[int], n_frames: int) -> list[torch.
     """Random inputs of a head for padded tracks; the padding is random, too."""
     made = {
         "features": torch.randn(len(lengths), n_frames, 6),
-        "motion": torch.cat(
-            [torch.randn(len(lengths), n_frames, N_MOTION - 1), torch.ones(len(lengths), n_frames, 1)], 2
-        ),
+        **{
+            name: torch.cat([torch.randn(len(lengths), n_frames, n - 1), torch.ones(len(lengths), n_frames, 1)], 2)
+            for name, n in (("motion", N_MOTION), ("mesh_motion", N_MESH_MOTION))
+        },
         "flow": torch.randn(len(lengths), n_frames, 2, CLIP_PX, CLIP_PX),
         "tube": torch.randint(0, 256, (len(lengths), n_frames, 3, CLIP_PX, CLIP_PX), dtype=torch.uint8),
     }
@@ -336,7 +338,7 @@ def test_every_weight_of_a_head_learns(name: str) -> None:
         assert parameter.grad is not None, what
 
 
-@pytest.mark.parametrize("name", ["motion", "slowfast"])
+@pytest.mark.parametrize("name", ["motion", "mesh_motion", "slowfast"])
 def test_heads_that_look_at_movement_say_nothing_of_a_single_frame(name: str) -> None:
     head = head_of(name)
     logits_B, logits_BT = head.frame_logits(*inputs_of(head, [1, 2], 2))

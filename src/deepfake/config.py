@@ -192,7 +192,7 @@ class Frames(Settings):
     seed: int = Field(0, ge=0, description="Of weights, order and augmentation.")
 
 
-HeadName = Literal["sequences", "motion", "two_stream", "r2plus1d_18", "mc3_18", "slowfast"]
+HeadName = Literal["sequences", "motion", "mesh_motion", "two_stream", "r2plus1d_18", "mc3_18", "slowfast"]
 
 
 class Sequences(Settings):
@@ -200,11 +200,12 @@ class Sequences(Settings):
 
     heads: tuple[HeadName, ...] = Field(
         ("sequences",),
-        description="sequences: LSTM on the frame network's features (LRCN); motion: GRU on landmarks; two_stream: "
-        "features and optical flow; r2plus1d_18, mc3_18, slowfast: 3-D convolutions on a tube of the face.",
+        description="sequences: LSTM on the frame network's features (LRCN); motion: GRU on five landmarks; "
+        "mesh_motion: GRU on a mesh of 468; two_stream: features and optical flow; r2plus1d_18, mc3_18, slowfast: 3-D "
+        "convolutions on a tube of the face.",
     )
     hidden: int = Field(
-        64, ge=4, le=2048, description="Units of the LSTM or GRU in each direction; motion takes 64 at most."
+        64, ge=4, le=2048, description="Units of the LSTM or GRU in each direction; motions take 64 at most."
     )
     clip_frames: int = Field(16, ge=2, le=4096, description="Frames of a track seen at once in training.")
     epochs: int = Field(30, ge=1, le=10000, description="Passes over the tracks.")

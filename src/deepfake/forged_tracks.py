@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from deepfake.arrays import map_array, write_array
 from deepfake.blend import FaceClip, eye_distance_px
 from deepfake.checkpoints import fold_folder, read_card
 from deepfake.config import Config, Selfblend, UserError, digest
@@ -28,7 +29,7 @@ from deepfake.forged_clips import MIN_EYE_PX, ClipMaterial, ForgedClip, forge_cl
 from deepfake.forgeries import FAMILIES, Face, aligned_misfit
 from deepfake.mixture import DONORS_TRIED, LANDMARKS, Frames
 from deepfake.models import HEADS
-from deepfake.scoring import FrameScorer, map_array, open_scorer, read_outputs, write_array, write_outputs
+from deepfake.scoring import FrameScorer, open_scorer, read_outputs, write_outputs
 from deepfake.track_inputs import TrackFeatures
 from deepfake.tubes import face_tube, steady
 

@@ -6,6 +6,8 @@ quantity, add its name to STATIC and a line to `_still`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 
@@ -33,11 +35,23 @@ def motion_features(landmarks_T52: np.ndarray, boxes_T4: np.ndarray, times_T: np
     eyes = points[:, 1] - points[:, 0]
     size_T = np.hypot(eyes[:, 0], eyes[:, 1])
     known_T = np.isfinite(points).all((1, 2)) & np.isfinite(boxes).all(1) & (size_T >= MIN_EYE_PX)
-    out = np.zeros((len(points), N_MOTION), np.float32)
-    if known_T.any():
-        centre = np.median(points[known_T, :2].mean(axis=1), axis=0)
-        _trajectory(points, boxes, np.ascontiguousarray(times_T, np.float64), known_T, centre,
-                    float(np.median(size_T[known_T])), out)  # fmt: skip
+    if not known_T.any():
+        return np.zeros((len(points), N_MOTION), np.float32)
+    centre = np.median(points[known_T, :2].mean(axis=1), axis=0)
+    still = _stills(points, boxes, known_T, centre, float(np.median(size_T[known_T])))
+    return with_speeds(still, times_T, known_T, (ROLL,))
+
+
+def with_speeds(still_TK: np.ndarray, times_T: np.ndarray, known_T: np.ndarray, angles: Sequence[int]) -> np.ndarray:
+    """float32 (T, 2 K + 2): quantities, their change per second since the last known frame, the step, known or not.
+
+    Rows of frames that are not known are zeros; the quantities numbered `angles` are in rad.
+    """
+    turns_K = np.isin(np.arange(still_TK.shape[1]), angles)
+    out = np.zeros((len(still_TK), 2 * still_TK.shape[1] + 2), np.float32)
+    _speeds(
+        np.ascontiguousarray(still_TK, np.float64), np.ascontiguousarray(times_T, np.float64), known_T, turns_K, out
+    )
     return out
 
 
@@ -65,27 +79,32 @@ def _still(points: np.ndarray, box: np.ndarray, centre: np.ndarray, size: float,
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _trajectory(
-    points: np.ndarray, boxes: np.ndarray, times: np.ndarray, known: np.ndarray, centre: np.ndarray, size: float,
-    out: np.ndarray,
-) -> None:  # fmt: skip
-    now, before = np.zeros(N_STATIC), np.zeros(N_STATIC)
-    last = -1
+def _stills(points: np.ndarray, boxes: np.ndarray, known: np.ndarray, centre: np.ndarray, size: float) -> np.ndarray:
+    still = np.zeros((len(points), N_STATIC))
     for t in range(len(points)):
+        if known[t]:
+            _still(points[t], boxes[t], centre, size, still[t])
+    return still
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _speeds(still: np.ndarray, times: np.ndarray, known: np.ndarray, turns: np.ndarray, out: np.ndarray) -> None:
+    n = still.shape[1]
+    last = -1
+    for t in range(len(still)):
         if not known[t]:
             continue
-        _still(points[t], boxes[t], centre, size, now)
-        out[t, 2 * N_STATIC + 1] = 1
+        out[t, 2 * n + 1] = 1
+        step = MIN_STEP_S
         if last >= 0:
             step = max(times[t] - times[last], MIN_STEP_S)
-            out[t, 2 * N_STATIC] = np.log(step / USUAL_STEP_S)
-        for k in range(N_STATIC):
+            out[t, 2 * n] = np.log(step / USUAL_STEP_S)
+        for k in range(n):
             # asinh: quick movements and lost points stay within bounds.
-            out[t, k] = np.arcsinh(now[k])
+            out[t, k] = np.arcsinh(still[t, k])
             if last >= 0:
-                change = now[k] - before[k]
-                if k == ROLL:
+                change = still[t, k] - still[last, k]
+                if turns[k]:
                     change = (change + np.pi) % (2 * np.pi) - np.pi
-                out[t, N_STATIC + k] = np.arcsinh(change / step)
-            before[k] = now[k]
+                out[t, n + k] = np.arcsinh(change / step)
         last = t

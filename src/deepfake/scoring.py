@@ -7,7 +7,6 @@ it once. Letters: N crops, D features, T frames of a track.
 from __future__ import annotations
 
 import copy
-import io
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +20,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from deepfake.arrays import map_array, write_array
 from deepfake.augment import before_workers, see
 from deepfake.checkpoints import fold_folder, load_model, read_card
 from deepfake.config import Config, Predict, UserError, digest
 from deepfake.costs import Cost, cost_path, read_cost, total, write_cost
 from deepfake.datasets import Tables, content_digest
-from deepfake.files import write_whole
 from deepfake.models.frames import FrameClassifier
 from deepfake.shards import read_crop
 from deepfake.track_inputs import TrackFeatures, split_tracks
@@ -236,22 +235,6 @@ def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iter
         bar.update(len(part))
         yield outputs
     bar.close()
-
-
-def write_array(path: Path, array: np.ndarray) -> None:
-    """Keep an array in a file, whole or not at all."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    write_whole(path, buffer.getvalue())
-
-
-def map_array(path: Path, n_rows: int) -> np.ndarray | None:
-    """An array of so many rows as it lies on the disk, mapped, not read; None: not there, or not whole."""
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return array if len(array) == n_rows else None
 
 
 def write_outputs(stem: Path, logits_N: np.ndarray, features_ND: np.ndarray) -> None:

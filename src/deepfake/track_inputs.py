@@ -17,12 +17,15 @@ from torch.utils.data import Dataset
 
 from deepfake.config import UserError
 from deepfake.datasets import Batch, Index
-from deepfake.motion import motion_features
+from deepfake.mesh_motion import POINTS, mesh_features
+from deepfake.mesh_store import StoredMesh
+from deepfake.motion import known_landmarks, motion_features
 from deepfake.shards import read_crop
 from deepfake.tables import LANDMARKS
 from deepfake.tubes import face_tube, steady, tube_flow
 
 Tube = Callable[[np.ndarray], np.ndarray]  # places of frames -> uint8 (T, H, W, 3), the face held still
+Mesh = Callable[[np.ndarray], np.ndarray]  # places of frames -> float32 (T, len(POINTS), 3), see `mesh_features`
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class TrackFeatures:
     boxes_T4: np.ndarray
     forged_T: np.ndarray
     tube: Tube | None = None
+    mesh: Mesh | None = None
 
     def __len__(self) -> int:
         return len(self.logits_T)
@@ -56,14 +60,25 @@ class TrackFeatures:
         taken = {name: getattr(self, name)[places] for name in arrays}
         if len(places) > 1 and places[0] > places[-1]:
             taken["times_T"] = taken["times_T"][0] - taken["times_T"]
-        tube = self.tube
-        return replace(self, **taken, tube=None if tube is None else lambda inner: tube(places[inner]))
+        return replace(self, **taken, tube=_taken(self.tube, places), mesh=_taken(self.mesh, places))
 
     def pictures(self) -> np.ndarray:
         """The tube of all frames: uint8 (T, H, W, 3)."""
         if self.tube is None:
             raise ValueError(f"{self.video_id!r} track {self.track}: there are no pictures of it, only features")
         return self.tube(np.arange(len(self)))
+
+    def mesh_points(self) -> np.ndarray:
+        """The mesh's points in all frames, see `mesh_features`; NaN where there are no pictures of the track."""
+        if self.mesh is None:
+            return np.full((len(self), len(POINTS), 3), np.nan, np.float32)
+        return self.mesh(np.arange(len(self)))
+
+
+def _taken(
+    source: Callable[[np.ndarray], np.ndarray] | None, places: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    return None if source is None else lambda inner: source(places[inner])
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,7 @@ def split_tracks(
         found.append(
             TrackFeatures(
                 str(ids[a]), int(tracks[a]), label, frames[a:b], features_ND[a:b], logits_N[a:b], times[a:b],
-                seen[a:b], boxes[a:b], forged_T, tube,
+                seen[a:b], boxes[a:b], forged_T, tube, StoredMesh(work_dir, faces.iloc[a:b]),
             )
         )  # fmt: skip
     return found
@@ -119,6 +134,7 @@ def split_tracks(
 INPUTS: dict[str, Callable[[TrackFeatures], np.ndarray]] = {
     "features": lambda track: track.features_TD,
     "motion": lambda track: motion_features(track.landmarks_T52, track.boxes_T4, track.times_T),
+    "mesh_motion": lambda track: mesh_features(track.mesh_points(), track.times_T),
     "flow": lambda track: tube_flow(track.pictures()),
     "tube": lambda track: np.ascontiguousarray(track.pictures().transpose(0, 3, 1, 2)),
 }
@@ -128,6 +144,8 @@ def has_inputs(track: TrackFeatures, inputs: Sequence[str]) -> bool:
     """Whether there is anything of a track to learn from for a network with these inputs."""
     if "motion" in inputs:
         return int(np.isfinite(track.landmarks_T52).all((1, 2)).sum()) > 1
+    if "mesh_motion" in inputs:
+        return track.mesh is not None and known_landmarks(INPUTS["mesh_motion"](track)) > 1
     return track.tube is not None or not {"flow", "tube"} & set(inputs)
 
 
