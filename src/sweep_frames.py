@@ -1,22 +1,20 @@
 """Measure how many frames a detector needs on labelled clips -> frames.csv, .png and .svg, and a table.
 
 AUC, log loss (calibrated on the other half of the people) and processor seconds for 1 to 64 frames of every sampling
-mode, and with early exit off, on and forced; its margin is chosen on the other half of the people, too. Each mode
-is extracted and shown to the networks once, at the most frames. Stopped and started again it goes on where it was.
+mode, with early exit off, on and forced (its margin is chosen on the other half of the people, too), and with skip
+gates. Each mode is extracted and shown to the networks once, at the most frames. Stopped and started again it goes
+on where it was.
 """
 
 import argparse
 from pathlib import Path
 
-from deepfake.cli import guarded, whole_number
+from deepfake.cli import grey_levels, guarded, whole_number, whole_numbers
 from deepfake.config import PROJECT_ROOT, default_config
 
 MODES = ("reference", "uniform", "keyframe", "adaptive", "shot_aware", "fps")
 FRAMES = [1, 2, 4, 8, 16, 32, 64]
-
-
-def counts(text: str) -> list[int]:
-    return sorted({whole_number(part) for part in text.split(",")})
+SKIPS = [0.5, 1.0, 2.0, 4.0, 8.0]
 
 
 def parse() -> argparse.Namespace:
@@ -24,7 +22,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where curve and notes go")
-    parser.add_argument("--frames", type=counts, default=FRAMES, metavar="N,N", help=f"({FRAMES})")
+    parser.add_argument("--frames", type=whole_numbers, default=FRAMES, metavar="N,N", help=f"({FRAMES})")
+    parser.add_argument("--skip", type=grey_levels, default=SKIPS, metavar="X,X", help=f"grey levels ({SKIPS})")
     parser.add_argument("--sampling", default=",".join(MODES), metavar="MODE,MODE", help=f"({','.join(MODES)})")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
     parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
@@ -41,7 +40,7 @@ def main() -> None:
     from deepfake.stages import alone
 
     samplings = args.sampling.split(",")
-    wanted = Wanted(args.clips, args.labels, samplings, args.frames, args.cache, args.workers, args.out)
+    wanted = Wanted(args.clips, args.labels, samplings, args.frames, args.cache, args.workers, args.out, args.skip)
     with alone(args.out):
         print(run(args.weights or find_weights(PROJECT_ROOT / "data/weights"), wanted, config))
 

@@ -1,5 +1,6 @@
 """Commands: help at once, mistakes in a sentence, exit codes that mean something."""
 
+import argparse
 import os
 import runpy
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from deepfake.cli import grey_levels, whole_numbers
 from deepfake.config import PROJECT_ROOT
 
 SOURCES = PROJECT_ROOT / "src"
@@ -196,3 +198,16 @@ def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.wait(30) == 1
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "256", "1,x", "1,,2"])
+def test_grey_levels_are_numbers_a_byte_can_differ_by(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="wanted grey levels above 0"):
+        grey_levels(text)
+
+
+def test_lists_between_commas_rise_and_hold_nothing_twice() -> None:
+    assert grey_levels("4,0.5,4") == [0.5, 4.0]
+    assert whole_numbers("32,1,32") == [1, 32]
+    with pytest.raises(argparse.ArgumentTypeError, match="found 'x', wanted a whole number"):
+        whole_numbers("1,x")

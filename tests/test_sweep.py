@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from deepfake import sweep as sweeping
+from deepfake.aggregate import track_logit
 from deepfake.bundle import Detector, Member
 from deepfake.calibration import Calibration
 from deepfake.config import Config, Ensemble, Extract, Predict, UserError, Validation
@@ -127,19 +129,64 @@ def test_the_margin_that_saves_most_is_taken_where_none_changes_a_verdict() -> N
     assert cross_chosen(cast(Sweep, Made(wrong_half=None)))[1] == [0.0, 0.0]
 
 
+# --- Skip gate ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gated(clips: Clips) -> Sweep:
+    """A sweep of one clip of two tracks whose crops have these grey levels and these logits."""
+    made = object.__new__(Sweep)
+    made.scorer, made.clips, made.extract = scorer(), replace(clips, video_ids=clips.video_ids[:1]), EXTRACT
+    rows = clips.faces.iloc[:6].assign(track=[0, 0, 0, 0, 1, 1], sharpness=100.0).to_dict("records")
+    first = clips.video_ids[0]
+    made.rows = {first: [row | {"x0_px": 0.0, "x1_px": 99.0, "y0_px": 0.0, "y1_px": 99.0} for row in rows]}
+    made.outputs = {first: [(np.array([1.0, 9.0, 2.0, 9.0, -5.0, 9.0]), np.zeros((6, 0)))]}
+    made.thumbs = {first: np.array([10, 11, 13, 14, 13, 13], np.int16)[:, None, None] * np.ones((1, 2, 2), np.int16)}
+    return made
+
+
+def test_crops_that_hardly_differ_get_the_logit_of_the_one_looked_at_in_their_own_track(gated: Sweep) -> None:
+    video_id = gated.clips.video_ids[0]
+    assert gated._sources(video_id, 0.5).tolist() == [0, 1, 2, 3, 4, 4], (
+        "the same grey, but of the other track: its own"
+    )
+    assert gated._sources(video_id, 1.0).tolist() == [0, 0, 2, 2, 4, 4]
+    assert gated._sources(video_id, 3.0).tolist() == [0, 0, 0, 3, 4, 4], "4 levels from the one that was looked at"
+
+
+def test_a_skip_gate_scores_as_if_the_skipped_frames_had_said_the_same(gated: Sweep) -> None:
+    looked = gated.skipped(1.0)
+    assert looked.seen_V.tolist() == [3]
+    assert looked.logit_V[0] == pytest.approx(track_logit(np.array([1.0, 1, 2, 2]), Ensemble()), abs=1e-6)
+    assert gated.skipped(0.5).seen_V.tolist() == [5]
+
+
+def test_a_skip_gate_gives_what_the_detector_gives_with_that_setting(swept: Sweep, clips: Clips) -> None:
+    difference = float(np.median([np.abs(np.diff(t, axis=0)).mean((1, 2)) for t in swept.thumbs.values()]))
+    looked, made = swept.skipped(difference), scorer().with_settings(skip_difference=difference)
+    assert 8 < looked.seen_V.sum() < 8 * N_FRAMES, "some are skipped, some are not"
+    for i, video_id in enumerate(clips.video_ids[:-1]):
+        rows = clips.faces[clips.faces["video_id"] == video_id].to_dict("records")
+        assert looked.logit_V[i] == pytest.approx(made.video_logit(made.score(clips.cache_dir, rows)), abs=1e-4)
+    assert np.isnan(looked.logit_V[-1]) and looked.seen_V[-1] == 0
+
+
 # --- The curve ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def points(swept: Sweep) -> list[sweeping.Point]:
-    return curve(swept, [1, 4, N_FRAMES], Costs(0.01, lambda n: 0.1 * n), CONFIG)
+    return curve(swept, [1, 4, N_FRAMES], Costs(0.01, lambda n: 0.1 * n), CONFIG, [1e-9, 255.0])
 
 
 def test_points_tell_frames_costs_and_what_was_lost(points: list[sweeping.Point]) -> None:
     assert [(p.early_exit, p.n_frames) for p in points] == [
-        ("-", 1), ("-", 4), ("-", 16), ("off", 16), ("on", 16), ("forced", 16)
+        ("-", 1), ("-", 4), ("-", 16), ("off", 16), ("on", 16), ("forced", 16), ("skip", 16), ("skip", 16)
     ]  # fmt: skip
-    one, most, off, forced = points[0], points[2], points[3], points[5]
+    one, most, off, forced, nothing, all_alike = points[0], points[2], points[3], points[5], points[6], points[7]
+    assert (nothing.note, all_alike.note) == ("1e-09 grey levels", "255 grey levels")
+    assert nothing.share_saved == 0 and all_alike.frames_seen == pytest.approx(8 / 9)
+    assert most.largest_change == off.largest_change == nothing.largest_change == 0 < all_alike.largest_change <= 1
     assert one.frames_seen == pytest.approx(8 / 9), "one clip of nine has no face"
     assert one.share_saved == pytest.approx(15 / 16) and most.share_saved == off.share_saved == 0
     assert (one.extraction_cpu_s, forced.extraction_cpu_s) == pytest.approx((0.1, 1.6)), "early exit decodes all"

@@ -6,6 +6,7 @@ import argparse
 import errno
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -56,6 +57,22 @@ def whole_number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number from 1")
     return int(text)
+
+
+def whole_numbers(text: str) -> list[int]:
+    """The type of an argument that lists counts between commas: rising, none twice."""
+    return sorted({whole_number(part) for part in text.split(",")})
+
+
+def grey_levels(text: str) -> list[float]:
+    """The type of an argument that lists differences of pictures between commas: rising, none twice."""
+    try:
+        levels = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        levels = [math.nan]
+    if not all(0 < level <= 255 for level in levels):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted grey levels above 0, up to 255, such as 1,2.5")
+    return levels
 
 
 def file_stem(text: str) -> str:

@@ -106,6 +106,12 @@ def look_until_settled(
     return looks
 
 
+def thumb(crop_HWC: np.ndarray) -> np.ndarray:
+    """The small grey version of an RGB crop by which a skip gate knows it: int16 (32, 32)."""
+    grey = cv2.cvtColor(crop_HWC, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA), np.int16)
+
+
 class SkipGate:
     """Tells which crops of a track need no look of their own, by the crops that were looked at.
 
@@ -120,15 +126,15 @@ class SkipGate:
 
     def source(self, position: int, crop_HWC: np.ndarray) -> int:
         """The position whose logit this crop gets; its own where it is to be looked at."""
-        if not self.difference:
-            return position
-        grey = cv2.cvtColor(crop_HWC, cv2.COLOR_RGB2GRAY)
-        thumb = cv2.resize(grey, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA).astype(np.int16)
+        return self.source_of(position, thumb(crop_HWC)) if self.difference else position
+
+    def source_of(self, position: int, thumb_HW: np.ndarray) -> int:
+        """The same of a crop by its `thumb`."""
         place = bisect.bisect(self._positions, position)
         beside = self._positions[max(place - 1, 0) : place + 1]
         nearest = min(beside, key=lambda other: (abs(other - position), other), default=position)
-        if beside and np.abs(self._thumbs[nearest] - thumb).mean() <= self.difference:
+        if beside and np.abs(self._thumbs[nearest] - thumb_HW).mean() <= self.difference:
             return nearest
         self._positions.insert(place, position)
-        self._thumbs[position] = thumb
+        self._thumbs[position] = thumb_HW
         return position

@@ -1,4 +1,4 @@
-"""How many frames a detector needs: accuracy and cost against frames, sampling mode and early exit.
+"""How many frames a detector needs: accuracy and cost against frames, sampling mode, early exit and skip gate.
 
 Of each sampling mode every clip is extracted and shown to the networks once, at the most frames; fewer frames are
 chosen from those. Costs are seconds of one processor, measured apart on a few of the clips. Letters: V clips.
@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from tqdm import tqdm
 from deepfake import metrics
 from deepfake.config import Config, Extract, digest, result_values
 from deepfake.detector import Track, VideoScorer
+from deepfake.early_exit import SkipGate, thumb
 from deepfake.evaluation import bootstrap_groups
 from deepfake.files import write_whole
 from deepfake.metrics import Measure
@@ -41,7 +43,7 @@ class Point:
     """One place of the curve: what was looked at, what it cost, how good the scores are.
 
     Log loss is of probabilities calibrated on the other half of the people. What is lost or gained is against all
-    frames of the same sampling mode, over shared resamples.
+    frames of the same sampling mode, over shared resamples; so is `largest_change`, that of any clip's p_fake.
     """
 
     sampling: str
@@ -55,6 +57,7 @@ class Point:
     log_loss: Measure
     roc_auc_difference: Measure
     log_loss_difference: Measure
+    largest_change: float
     note: str = ""
 
     @property
@@ -122,6 +125,39 @@ class Sweep:
         scorer = self.scorer.with_settings(early_exit=mode, exit_margin=margin, skip_difference=0.0)
         return self._looked(scorer, lambda rows: np.ones(len(rows), bool))
 
+    def skipped(self, difference: float) -> Looked:
+        """Scores with a skip gate of so many grey levels: a crop that is like another one gets what was said of that.
+
+        All others are looked at in their order, as a detector does without early exit.
+        """
+        scorer = self.scorer.with_settings(early_exit="off", skip_difference=0.0)
+        logit_V, seen_V = np.full(len(self.clips.video_ids), np.nan), np.zeros(len(self.clips.video_ids))
+        for i, video_id in enumerate(self.clips.video_ids):
+            if video_id not in self.rows:
+                continue
+            sources = self._sources(video_id, difference)
+            outputs = [(logits[sources], features[sources]) for logits, features in self.outputs[video_id]]
+            rows = self.rows[video_id]
+            verdicts = scorer.settle(list(self._tracks(scorer, rows, outputs, np.ones(len(rows), bool))))
+            logit_V[i], seen_V[i] = scorer.video_logit(verdicts), len(np.unique(sources))
+        return Looked(logit_V, seen_V)
+
+    def _sources(self, video_id: str, difference: float) -> np.ndarray:
+        """Of each row of a clip the row whose outputs it gets."""
+        numbers = np.array([row["track"] for row in self.rows[video_id]])
+        sources = np.arange(len(numbers))
+        for number in np.unique(numbers):
+            gate, places = SkipGate(difference), np.flatnonzero(numbers == number)
+            chosen = [gate.source_of(i, self.thumbs[video_id][place]) for i, place in enumerate(places)]
+            sources[places] = places[chosen]
+        return sources
+
+    @cached_property
+    def thumbs(self) -> dict[str, np.ndarray]:
+        """Of each clip the thumbs of its crops, in the order of its rows."""
+        bar = tqdm(self.rows.items(), desc=f"thumbs, {self.extract.sampling}", unit="video", disable=None)
+        return {video_id: np.stack([thumb(crop) for crop in _crops(self.clips, rows)]) for video_id, rows in bar}
+
     def _looked(self, scorer: VideoScorer, choose: Callable[[list[dict[str, Any]]], np.ndarray]) -> Looked:
         logit_V, seen_V = np.full(len(self.clips.video_ids), np.nan), np.zeros(len(self.clips.video_ids))
         for i, video_id in enumerate(self.clips.video_ids):
@@ -180,8 +216,13 @@ def _p(logit_V: np.ndarray) -> np.ndarray:
     return np.asarray(expit(np.clip(np.nan_to_num(logit_V), -30, 30)))
 
 
-def curve(sweep: Sweep, frames: Sequence[int], costs: Costs, config: Config) -> list[Point]:
-    """Points for every number of frames, then those of early exit off, on and forced at the most."""
+def curve(
+    sweep: Sweep, frames: Sequence[int], costs: Costs, config: Config, skips: Sequence[float] = ()
+) -> list[Point]:
+    """Points for every number of frames, then at the most those of early exit off, on and forced and of skip gates.
+
+    `skips` are the gates' differences in grey levels.
+    """
     full = sweep.stopped("off", 0.0)
     measured = _Measured(sweep, full, config)
     most, points = sweep.extract.frames_per_video, []
@@ -193,6 +234,9 @@ def curve(sweep: Sweep, frames: Sequence[int], costs: Costs, config: Config) -> 
     for mode, looked in (("off", full), ("on", chosen), ("forced", sweep.stopped("forced", 0.0))):
         told = note if mode == "on" else ""
         points.append(measured.point(mode, most, looked, costs.extraction(most), costs.network_s, told))
+    for difference in skips:
+        looked, told = sweep.skipped(difference), f"{difference:g} grey levels"
+        points.append(measured.point("skip", most, looked, costs.extraction(most), costs.network_s, told))
     return points
 
 
@@ -227,8 +271,13 @@ class _Measured:
             metrics.measure(labels, probable, *fixed)["log_loss_clipped"],
             metrics.measure_difference(labels, ranked, _p(self.full.logit_V), *fixed)["roc_auc"],
             metrics.measure_difference(labels, probable, self._calibrated(self.full), *fixed)["log_loss_clipped"],
+            self._largest_change(looked),
             note,
         )
+
+    def _largest_change(self, looked: Looked) -> float:
+        p, full = (self.sweep.scorer.p_fake(one.logit_V) for one in (looked, self.full))
+        return float(np.nanmax(np.abs(p - full)))  # a clip without a face has no score that could change
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Wanted:
     cache_dir: Path
     workers: int
     out: Path
+    skips: Sequence[float] = ()
 
 
 def run(weights: Path, wanted: Wanted, config: Config) -> str:
@@ -61,7 +62,7 @@ def run(weights: Path, wanted: Wanted, config: Config) -> str:
             return extraction_cpu_s(timed, fewer, wanted.out / "extraction_cpu_s.json")
 
         sweep = Sweep(scorer, clips, settings, wanted.out / "networks", key)
-        points += curve(sweep, wanted.frames, Costs(network_cpu_s(scorer, clips), extraction), config)
+        points += curve(sweep, wanted.frames, Costs(network_cpu_s(scorer, clips), extraction), config, wanted.skips)
         write(points, wanted.out)  # by mode, so that hours of sweeping show what they have
     return f"{as_markdown(points)}\n\n  -> {wanted.out / 'frames.csv'}, .png, .svg"
 
@@ -92,8 +93,8 @@ def write(points: Sequence[Point], out: Path) -> None:
 
 def as_markdown(points: Sequence[Point]) -> str:
     """The points for people; log loss is calibrated on the other half of the people."""
-    titles = ("sampling", "frames", "early exit", "crops seen", "saved", "AUC [95 %]", "difference", "log loss [95 %]",
-              "difference", "CPU s: extraction", "networks")  # fmt: skip
+    titles = ("sampling", "frames", "early exit, skip gate", "crops seen", "saved", "AUC [95 %]", "difference",
+              "log loss [95 %]", "difference", "p_fake moves by up to", "CPU s: extraction", "networks")  # fmt: skip
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     for point in points:
         measures = (point.roc_auc, point.roc_auc_difference, point.log_loss, point.log_loss_difference)
@@ -104,6 +105,7 @@ def as_markdown(points: Sequence[Point]) -> str:
             f"{point.frames_seen:.1f}",
             f"{100 * point.share_saved:.0f} %",
             *(show(measure.to_dict(), 4) for measure in measures),
+            f"{point.largest_change:.3f}",
             f"{point.extraction_cpu_s:.2f}",
             f"{point.network_cpu_s:.2f}",
         ]
