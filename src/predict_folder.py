@@ -19,7 +19,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="CSV to write (predictions.csv)")
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
     parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
-    parser.add_argument("--early-exit", choices=["off", "on", "forced"], help="stop once the verdict is settled")
+    parser.add_argument(
+        "--early-exit", choices=["off", "on", "forced"], help="stop once the verdict is settled (on: decode less)"
+    )
     parser.add_argument("--workers", type=int, default=max((os.cpu_count() or 2), 1), help="processes that read videos")
     return parser.parse_args()
 
@@ -27,9 +29,10 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     from deepfake.bundle import find_weights, load_detector
-    from deepfake.detector import predict_folder
+    from deepfake.detector import predict_folder, score_videos
     from deepfake.files import sha256_of
     from deepfake.index import find_videos
+    from deepfake.two_passes import score_in_two_passes
 
     find_videos(args.videos)  # the likeliest mistake first
     weights = args.weights or find_weights(PROJECT_ROOT / "data/weights")
@@ -37,7 +40,8 @@ def main() -> None:
     if args.early_exit:
         changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})
         detector = replace(detector, ensemble=changed)
-    predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers)
+    score = score_in_two_passes if detector.ensemble.early_exit == "on" else score_videos
+    predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers, score)
 
 
 if __name__ == "__main__":

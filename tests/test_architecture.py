@@ -56,7 +56,7 @@ LAYERS = (
     {"kaggle"},
     {"decision", "detector"},
     {"kaggle_run", "report.tracks"},
-    {"notebooks"},
+    {"notebooks", "two_passes"},
     {"verdict"},
     {"evidence"},
     {"report.check"},

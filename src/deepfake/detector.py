@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -164,7 +164,8 @@ class VideoScorer:
 class Track:
     """A track's frames as they are looked at by and by; no frame is shown to a network twice.
 
-    `outputs` are what the frame networks say of all of them, where that is known.
+    `outputs` are what the frame networks say of all of them, where that is known. The track has `n_frames`, where that
+    is more than the rows that are there to be looked at.
     """
 
     def __init__(
@@ -173,9 +174,10 @@ class Track:
         work_dir: Path,
         rows: list[dict[str, Any]],
         outputs: list[tuple[np.ndarray, np.ndarray]] | None = None,
+        n_frames: int | None = None,
     ) -> None:
         self.scorer, self.work_dir, self.rows = scorer, work_dir, rows
-        self.n_frames = len(rows)
+        self.n_frames = n_frames or len(rows)
         settings = scorer.detector.ensemble
         boxes, sharpness = _boxes(rows), np.array([row["sharpness"] for row in rows])
         self.counts = trust((boxes[:, 2:] - boxes[:, :2]).max(axis=1), sharpness, settings)
@@ -268,30 +270,44 @@ def score_videos(
     scorer: VideoScorer | None = None
     for video_id, row in sorted(rows.items()):
         if row["status"] != "ok":
-            yield _without_score(failed_row(video_id, row["reason"]), detector.stack.prior)
+            yield without_score(failed_row(video_id, row["reason"]), detector.stack.prior)
     for summary, faces in extract_videos(videos, cache_dir, settings):
         if not faces:
-            yield _without_score(summary, detector.stack.prior)
+            yield without_score(summary, detector.stack.prior)
             continue
         scorer = scorer or VideoScorer(detector, predict)
-        yield _score(scorer, summary, faces, cache_dir, weights_sha256)
+        verdicts = kept_verdicts(scorer, faces, cache_dir, weights_sha256, scorer.score)
+        yield with_score(scorer, summary, faces, verdicts)
 
 
-def _without_score(summary: dict[str, Any], prior: float) -> Scored:
+def without_score(summary: dict[str, Any], prior: float) -> Scored:
+    """The result of a video that could not be read or shows no face."""
     reason = "no_face" if summary["status"] == "no_face" else f"unreadable: {summary['reason']}"
     return Scored(summary["video_id"], prior, 0, 0, reason, summary, [])
 
 
-def _score(
-    scorer: VideoScorer, summary: dict[str, Any], faces: list[dict[str, Any]], cache_dir: Path, weights_sha256: str
-) -> Scored:
+def kept_verdicts(
+    scorer: VideoScorer,
+    faces: list[dict[str, Any]],
+    cache_dir: Path,
+    weights_sha256: str,
+    look: Callable[[Path, list[dict[str, Any]]], list[TrackVerdict]],
+) -> list[TrackVerdict]:
+    """What `look(cache_dir, faces)` makes of a video's tracks, kept by its crops, the weights and the settings."""
     changed = scorer.detector.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
     key = digest([weights_sha256, faces[0]["shard"], scorer.device.type, FORMAT, *([changed] if changed else [])])[:32]
     path = cache_dir / "scores" / key[:2] / f"{key}.json"
     known = _read_json(path)
-    verdicts = _from_plain(known) if known else scorer.score(cache_dir, faces)
+    verdicts = _from_plain(known) if known else look(cache_dir, faces)
     if known is None:
         write_whole(path, json.dumps(_to_plain(verdicts)).encode())
+    return verdicts
+
+
+def with_score(
+    scorer: VideoScorer, summary: dict[str, Any], faces: list[dict[str, Any]], verdicts: list[TrackVerdict]
+) -> Scored:
+    """The result of a video whose tracks were looked at."""
     p_fake = float(scorer.p_fake(np.array([scorer.video_logit(verdicts)]))[0])
     return Scored(summary["video_id"], p_fake, len(faces), len(verdicts), None, summary, verdicts)
 
@@ -323,16 +339,22 @@ def refuse_equal_scores(scored: list[Scored]) -> None:
 
 
 def predict_folder(
-    folder: Path, out: Path, detector: Detector, weights_sha256: str, cache_dir: Path, workers: int
+    folder: Path,
+    out: Path,
+    detector: Detector,
+    weights_sha256: str,
+    cache_dir: Path,
+    workers: int,
+    score: Callable[[dict[str, Path], Detector, str, Path, Predict, int], Iterator[Scored]] = score_videos,
 ) -> int:
     """Score every video below a folder into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
 
-    Returns how many videos got the prior instead of a score.
+    Returns how many videos got the prior instead of a score. `score` does what `score_videos` does.
     """
     paths = {video_id_of(path, folder): path for path in find_videos(folder)}
     scored: list[Scored] = []
     with tqdm(total=len(paths), desc="videos", unit="video", disable=None) as bar:
-        for result in score_videos(paths, detector, weights_sha256, cache_dir, Predict(), workers):
+        for result in score(paths, detector, weights_sha256, cache_dir, Predict(), workers):
             scored.append(result)
             bar.update()
     refuse_equal_scores(scored)

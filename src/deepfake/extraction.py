@@ -53,9 +53,9 @@ class Video:
 
 
 def extract_videos(
-    videos: list[Video], work_dir: Path, settings: Extract, force: bool = False
+    videos: list[Video], work_dir: Path, settings: Extract, force: bool = False, every: int = 1
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Yield the extractions row and the faces rows of each video as it is done.
+    """Yield the extractions row and the faces rows of each video as it is done; `every`: see `video_faces.Job`.
 
     A video whose shard is there already is not read again; two files of equal bytes share one.
     A file that cannot be read is noted beside the shard and not tried again until `force`. One that was stopped or
@@ -64,13 +64,13 @@ def extract_videos(
     jobs: dict[str, Job] = {}
     same: dict[str, list[str]] = {}
     for video in videos:
-        shard = shard_name(video.sha256, settings)
+        shard = shard_name(video.sha256, settings, every)
         same.setdefault(shard, []).append(video.video_id)
         if force:
             _failure_note(work_dir / shard).unlink(missing_ok=True)
         elif (work_dir / shard).is_file() or _failure_note(work_dir / shard).is_file():
             continue
-        jobs.setdefault(shard, Job(video.video_id, video.path, work_dir / shard, settings))
+        jobs.setdefault(shard, Job(video.video_id, video.path, work_dir / shard, settings, every))
     for shard in same.keys() - jobs.keys():
         yield from _told(work_dir, shard, same[shard])
     shard_of = {job.video_id: shard for shard, job in jobs.items()}

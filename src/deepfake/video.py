@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,6 +93,7 @@ class _Request:
     sample_fps: float
     backend: Backend
     threads: int
+    every: int
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def sample(
     *,
     threads: int = 1,
     cut_detector: CutDetector | None = None,
+    every: int = 1,
 ) -> Sampled:
     """Open a video for one pass over the frames to look at, in display order.
 
@@ -124,11 +126,12 @@ def sample(
     - adaptive: equal steps of cumulative luma change. shot_aware: one or more in each shot.
       Both decode twice, the first time here and only keyframes from 9000 frames on.
 
-    `on_frame` sees every decoded frame, also those not sampled. `threads` is the decoder's.
+    `on_frame` sees every decoded frame, also those not sampled. `threads` is the decoder's. `every` 2 leaves out
+    every second frame of those, beginning with the second.
     """
     if n_frames < 1 or sample_fps <= 0:
         raise ValueError(f"found n_frames = {n_frames}, sample_fps = {sample_fps}; wanted at least 1 and more than 0")
-    return Sampled(path, _Request(sampling, n_frames, sample_fps, backend, threads), on_frame, cut_detector)
+    return Sampled(path, _Request(sampling, n_frames, sample_fps, backend, threads, every), on_frame, cut_detector)
 
 
 class Sampled:
@@ -152,7 +155,8 @@ class Sampled:
         self._path, self._threads, self._on_frame = path, request.threads, on_frame
         self._cut_detector: CutDetector = cut_detector or CutFinder()
         self._last_size = (0, 0)
-        self._plan = _plan(path, self._packets, request)
+        plan = _plan(path, self._packets, request)
+        self._plan = replace(plan, positions=plan.positions[:: request.every])
         self.n_wanted = len(self._plan.positions)
         self.decoder, self.decoder_reason = _choose_backend(request.backend, self.probe, self._plan)
         self._frames = self._read_decord() if self.decoder == "decord" else self._read_pyav()

@@ -255,12 +255,16 @@ def credible_tracks(faces: list[dict[str, Any]], n_looks: dict[int, int], max_tr
 
 @dataclass(frozen=True)
 class Job:
-    """One video to extract: where it lies, what it holds, where its shard goes."""
+    """One video to extract: where it lies, what it holds, where its shard goes.
+
+    `every` 2: of every second frame only of those the settings would sample.
+    """
 
     video_id: str
     path: Path
     shard_path: Path
     settings: Extract
+    every: int = 1
 
 
 @lru_cache(maxsize=2)
@@ -269,9 +273,9 @@ def _detector(min_face_ratio: float, min_score: float, device: str) -> FaceDetec
     return FaceDetector(min_face_ratio, min_score, device)
 
 
-def shard_name(sha256: str, settings: Extract) -> str:
-    """Path of a video's shard below the work folder: by content and settings, so runs never mix."""
-    values = result_values(settings, "extract")
+def shard_name(sha256: str, settings: Extract, every: int = 1) -> str:
+    """Path of a video's shard below the work folder: by content and settings, so runs never mix; `every`: see `Job`."""
+    values = {**result_values(settings, "extract"), **({"every": every} if every > 1 else {})}
     key = digest({"content": sha256, "settings": values, "format": FORMAT})
     return f"crops/{digest({'settings': values, 'format': FORMAT})[:12]}/{key[:2]}/{key[:32]}.tar"
 
@@ -288,6 +292,7 @@ def extract(job: Job) -> str | None:
             sample_fps=settings.sample_fps,
             backend=settings.backend,
             cut_detector=cut_detector(settings.shot_detector),
+            every=job.every,
         )
         found = Extractor(settings, detector).run(iter(frames))
     except VideoError as error:
