@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from deepfake.mesh_motion import (
+    EYES,
+    MOUTH,
     N_MESH_MOTION,
     N_STILL,
     PLACE,
@@ -13,6 +15,8 @@ from deepfake.mesh_motion import (
     UNSTEADY,
     USUAL_JITTER,
     in_head,
+    jitter,
+    measures,
     mesh_features,
 )
 
@@ -50,8 +54,9 @@ def placed(
 
 
 def still(points_TP3: np.ndarray) -> np.ndarray:
-    """The quantities before they are squeezed (T, K)."""
-    return np.sinh(mesh_features(points_TP3, np.arange(len(points_TP3)) / 25)[:, :N_STILL])
+    """The quantities as they are, before they are told against the track's usual (T, K)."""
+    head, pose, _ = in_head(points_TP3)
+    return np.column_stack([pose, measures(head)])
 
 
 def test_the_measures_are_those_of_the_face_that_was_made() -> None:
@@ -85,27 +90,50 @@ def test_the_pose_explains_all_of_a_rigid_head_and_nothing_of_a_shaken_one() -> 
     assert np.median(shaken_T) == pytest.approx(np.sqrt(3 * (1 - 7 / (3 * len(RIGID)))) * 2 / 75, rel=0.2)
 
 
-def test_a_mouth_that_opens_has_a_speed_and_no_jitter_until_it_jumps() -> None:
-    frames = np.stack([placed(FACE, np.eye(3))] * 9)
-    frames[:, PLACE[14], 1] += 0.01 * EYES_PX * np.arange(9)  # 0.01 eye distances a frame, 25 frames a second
-    found = mesh_features(frames, np.arange(9) / 25)
-    assert found[1:, N_STILL + STILL.index("mouth_open")] == pytest.approx(np.arcsinh(0.25), abs=1e-4)
-    jitter = found[:, 2 * N_STILL : -2]
-    floor = np.log(1e-4 / USUAL_JITTER)
-    assert jitter[1:-1] == pytest.approx(floor)
-    frames[4, PLACE[14], 1] += 0.12 * EYES_PX
-    jumped = mesh_features(frames, np.arange(9) / 25)[:, 2 * N_STILL : -2]
-    mouth = UNSTEADY.index("mouth_jitter")
-    assert jumped[4, mouth] == pytest.approx(np.log(0.12 / np.sqrt(12) / USUAL_JITTER), abs=1e-4)
-    assert jumped[3, mouth] == pytest.approx(np.log(0.06 / np.sqrt(12) / USUAL_JITTER), abs=1e-4)
-    assert np.delete(jumped, mouth, axis=1)[1:-1] == pytest.approx(floor)
+def test_jitter_is_how_far_a_part_is_from_halfway_between_before_and_after() -> None:
+    head = np.stack([FACE] * 9)
+    head[:, PLACE[14], 1] += 0.01 * np.arange(9)
+    times = np.arange(9) / 25
+    assert jitter(head, times, MOUTH)[1:-1].max() < 1e-9, "an even movement is none"
+    head[4, PLACE[14], 1] += 0.12
+    jumped = jitter(head, times, MOUTH)
+    assert jumped[4] == pytest.approx(0.12 / np.sqrt(len(MOUTH)))
+    assert jumped[[3, 5]] == pytest.approx(0.06 / np.sqrt(len(MOUTH)))
+    assert jumped[[0, 8]].tolist() == [USUAL_JITTER] * 2
+    assert jitter(head, times, EYES)[1:-1].max() < 1e-9
 
 
-def test_uneven_frames_of_an_even_movement_are_no_jitter() -> None:
+def test_an_even_movement_in_uneven_frames_is_no_jitter() -> None:
     times = np.array([0, 0.1, 0.4, 0.5, 1.0])
-    frames = np.stack([placed(FACE, np.eye(3))] * 5)
-    frames[:, PLACE[14], 1] += 20 * times
-    assert mesh_features(frames, times)[1:-1, 2 * N_STILL : -2].max() == pytest.approx(np.log(1e-4 / USUAL_JITTER))
+    head = np.stack([FACE] * 5)
+    head[:, PLACE[14], 1] += 0.3 * times
+    assert jitter(head, times, MOUTH)[1:-1].max() < 1e-9
+
+
+def test_a_part_that_shakes_ten_times_as_much_as_the_rigid_ones_says_so() -> None:
+    rng = np.random.default_rng(2)
+    shakes = np.full((len(POINTS), 1), 0.002)
+    shakes[[PLACE[number] for number in MOUTH]] = 0.02
+    frames = np.stack([placed(FACE + shakes * rng.normal(0, 1, FACE.shape), np.eye(3)) for _ in range(200)])
+    ratios = mesh_features(frames, np.arange(200) / 25)[1:-1, 2 * N_STILL : -2]
+    found = dict(zip(UNSTEADY, np.median(ratios, axis=0), strict=True))
+    assert found["mouth_jitter"] == pytest.approx(np.log(10), abs=0.35)
+    assert found["outline_jitter"] == pytest.approx(0, abs=0.35)
+
+
+def test_twice_the_same_movement_gives_the_same_rows() -> None:
+    def nodding(much: float) -> np.ndarray:
+        frames = []
+        for t in range(40):
+            face = FACE.copy()
+            face[PLACE[14], 1] += much * 0.05 * (1 + np.sin(t / 3))
+            frames.append(placed(face, turned(pitch=much * 0.1 * np.sin(t / 5), roll=much * 0.05 * np.cos(t / 4))))
+        return mesh_features(np.stack(frames), np.arange(40) / 25)
+
+    one, other = nodding(1.0), nodding(2.0)
+    moving = [STILL.index(name) for name in ("pitch", "roll", "mouth_open")]
+    assert one[:, moving].std(axis=0).min() > 0.5
+    assert other[:, moving] == pytest.approx(one[:, moving], abs=0.05)
 
 
 def test_frames_without_a_face_are_zeros_and_the_others_are_measured_across_them() -> None:

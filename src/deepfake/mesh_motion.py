@@ -1,8 +1,9 @@
-"""How a face's mesh moves: head pose, mouth, eyes, brows and jaw in the head's own frame, and how steady all is.
+"""How a face's mesh moves: head pose, mouth, eyes, brows and jaw in the head's own frame, and how steady each part is.
 
-Sampled frames of a track in, one row a frame out. The rigid parts of the mesh (nose, eye corners, temples, forehead)
-give the pose; what is left of them is not the head's doing. To add a quantity, add its name to STILL and a line to
-`_measures`. Letters: T frames, P points, K quantities; "left" is as seen in the picture.
+Points of a track's frames in, one row a frame out. The rigid parts of the mesh (nose, eye corners, temples, forehead)
+give the pose. All is told against the track's own usual: how much people move is how they were filmed, and says the
+opposite of one set of clips than of another (submissions/ablations.md). To add a quantity, add its name to STILL and a
+line to `measures`. Letters: T frames, P points, K quantities; "left" is as seen in the picture.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ OUTLINE = (152, 148, 377, 136, 365, 172, 397, 58, 288, 132, 361, 234, 454)
 POINTS = (*RIGID, *MOUTH, *EYES, *BROWS, *OUTLINE)
 PLACE = {number: place for place, number in enumerate(POINTS)}
 N_RIGID = len(RIGID)
-PARTS = {"rigid": RIGID, "mouth": MOUTH, "eyes": EYES, "outline": OUTLINE}
+PARTS = {"mouth": MOUTH, "eyes": EYES, "outline": OUTLINE}
 
 # Angles in rad; lengths in distances between the outer corners of the eyes.
 STILL = (
@@ -31,11 +32,12 @@ STILL = (
 )  # fmt: skip
 N_STILL = len(STILL)
 ANGLES = (0, 1, 2)
-# Logarithms: what of the rigid parts no pose explains; how far parts are from halfway between before and after.
+# Logarithms, less that of the rigid parts' jitter: what of the rigid parts no pose explains, the other parts' jitter.
 UNSTEADY = ("rigid_rest", *(f"{part}_jitter" for part in PARTS))
 # Quantities, their change per second, the unsteadiness, log of the step, whether there is a face.
 N_MESH_MOTION = 2 * N_STILL + len(UNSTEADY) + 2
 USUAL_JITTER, MIN_JITTER = 0.01, 1e-4
+MIN_SPREAD, MIN_SPEED = 1e-3, 1e-2  # less than that is the mesh's noise
 MIN_EYE_PX = 4.0
 
 
@@ -52,11 +54,15 @@ def mesh_features(points_TP3: np.ndarray, times_T: np.ndarray) -> np.ndarray:
     found, times = points[known_T], np.asarray(times_T, np.float64)[known_T]
     head, pose_T6, rest_T = in_head(found)
     still = np.zeros((len(points), N_STILL))
-    still[known_T] = np.column_stack([pose_T6, _measures(head)])
+    still[known_T] = np.column_stack([pose_T6, measures(head)])
     moves = with_speeds(still, times_T, known_T, ANGLES)
-    jitter = np.column_stack([rest_T, *(_jitter(head, times, PARTS[part]) for part in PARTS)])
-    out[:, : 2 * N_STILL], out[:, -2:] = moves[:, : 2 * N_STILL], moves[:, -2:]
-    out[known_T, 2 * N_STILL : -2] = np.log(np.maximum(jitter, MIN_JITTER) / USUAL_JITTER)
+    values, speeds = np.split(moves[known_T, : 2 * N_STILL], 2, axis=1)
+    values = (values - np.median(values, axis=0)) / (values.std(axis=0) + MIN_SPREAD)
+    speeds = speeds / (speeds.std(axis=0) + MIN_SPEED)
+    unsteady = np.column_stack([rest_T, *(jitter(head, times, part) for part in PARTS.values())])
+    ratios = _log(unsteady) - _log(jitter(head, times, RIGID))[:, None]
+    # asinh: quick movements and lost points stay within bounds.
+    out[known_T] = np.column_stack([np.arcsinh(values), np.arcsinh(speeds), ratios, moves[known_T, -2:]])
     return out
 
 
@@ -106,8 +112,8 @@ def _fit(model_R3: np.ndarray, found_TR3: np.ndarray) -> tuple[np.ndarray, np.nd
     return turn_T33, scale_T, centres_T3 - scale_T[:, None] * (turn_T33 @ centre_3)
 
 
-def _measures(head_TP3: np.ndarray) -> np.ndarray:
-    """The quantities of STILL after the pose (T, K - 6)."""
+def measures(head_TP3: np.ndarray) -> np.ndarray:
+    """The quantities of STILL after the pose (T, K - 6), of points in the head's frame."""
 
     def at(*numbers: int) -> np.ndarray:
         return np.asarray(head_TP3[:, [PLACE[number] for number in numbers]].mean(axis=1))
@@ -130,7 +136,7 @@ def _measures(head_TP3: np.ndarray) -> np.ndarray:
     ])  # fmt: skip
 
 
-def _jitter(head_TP3: np.ndarray, times_T: np.ndarray, numbers: tuple[int, ...]) -> np.ndarray:
+def jitter(head_TP3: np.ndarray, times_T: np.ndarray, numbers: tuple[int, ...]) -> np.ndarray:
     """How far a part is from where the frames before and after would have it; USUAL_JITTER at both ends."""
     part = head_TP3[:, [PLACE[number] for number in numbers]]
     jitter_T = np.full(len(part), USUAL_JITTER)
@@ -138,6 +144,10 @@ def _jitter(head_TP3: np.ndarray, times_T: np.ndarray, numbers: tuple[int, ...])
         share = ((times_T[1:-1] - times_T[:-2]) / np.maximum(times_T[2:] - times_T[:-2], 1e-9))[:, None, None]
         jitter_T[1:-1] = _spread(part[1:-1] - (1 - share) * part[:-2] - share * part[2:])
     return jitter_T
+
+
+def _log(lengths: np.ndarray) -> np.ndarray:
+    return np.asarray(np.log(np.maximum(lengths, MIN_JITTER) / USUAL_JITTER))
 
 
 def _spread(apart_TP3: np.ndarray) -> np.ndarray:
