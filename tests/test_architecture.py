@@ -39,7 +39,7 @@ LAYERS = (
         "models.no_compiler",
     },
     {"checkpoints"},
-    {"training", "scoring"},
+    {"training", "scoring", "averaging"},
     {"track_scoring"},
     {"forged_tracks"},
     {"spans"},

@@ -1,0 +1,71 @@
+"""One network out of several: the mean of their weights, at the cost of one.
+
+Networks that were tuned from the same start lie in one valley of the loss, and their mean is often better
+than any of them on data none has seen ("model soups", Wortsman et al., ICML 2022). Of networks that were
+started apart the mean is worth nothing: measure what comes out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from deepfake.checkpoints import CARD, Card, load_model, read_card, save_model
+from deepfake.config import UserError
+
+
+def average_networks(parts: Sequence[tuple[str, Path]], out: Path) -> Path:
+    """Write the mean of the networks' weights into the folder `out`; the card's path.
+
+    `parts` are names and folders of networks of one kind and of the same settings; the card names them with
+    the digests of their weights. Raises UserError where fewer than two are given, one is given twice, or they differ.
+    """
+    if len(parts) < 2:
+        raise UserError(f"average of {len(parts)} network: wanted two or more; give --run once for each")
+    cards = [read_card(folder) for _, folder in parts]
+    for (name, _), card in zip(parts[1:], cards[1:], strict=True):
+        _agree(parts[0][0], cards[0], name, card)
+    digests = [card.weights_sha256 for card in cards]
+    for i, digest in enumerate(digests):
+        if digest in digests[:i]:
+            raise UserError(f"network {parts[i][0]!r}: the same weights as {parts[digests.index(digest)][0]!r}")
+    models = [load_model(folder, cards[0].kind) for _, folder in parts]
+    states = [model.state_dict() for model in models]
+    model = models[0]
+    model.load_state_dict({key: _mean([state[key] for state in states], key) for key in states[0]})
+    about = {
+        **cards[0].about,
+        "mean_of": {name: card.weights_sha256 for (name, _), card in zip(parts, cards, strict=True)},
+    }
+    digest = hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()
+    return save_model(out, cards[0].kind, model, fold=None, settings_digest=digest, metrics={}, about=about)
+
+
+def _agree(first: str, wanted: Card, name: str, card: Card) -> None:
+    for what, found, right in (("kind", card.kind, wanted.kind), ("settings", card.settings, wanted.settings),
+                               ("crops", card.about, wanted.about)):  # fmt: skip
+        if found != right:
+            raise UserError(
+                f"network {name!r}: {what} {found}, while {first!r} has {right}; only equal ones have a mean"
+            )
+
+
+def _mean(values: Sequence[Tensor], key: str) -> Tensor:
+    if values[0].is_floating_point():
+        return torch.stack([value.double() for value in values]).mean(0).to(values[0].dtype)
+    if any(not torch.equal(value, values[0]) for value in values[1:]):
+        raise UserError(
+            f"weight {key!r}: a count that differs between the networks has no mean; fold their norms first"
+        )
+    return values[0]
+
+
+def is_taken(folder: Path, may_replace: bool) -> bool:
+    """Whether something lies in the folder that must stay: a training, or, unless it may be replaced, an average."""
+    if not (folder / CARD).is_file():
+        return folder.is_dir() and any(folder.iterdir())
+    return not (may_replace and "mean_of" in read_card(folder).about)

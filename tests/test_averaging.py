@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepfake.averaging import average_networks, is_taken
+from deepfake.checkpoints import load_model, read_card, save_model
+from deepfake.config import UserError
+from deepfake.models.sequences import SequenceClassifier
+
+
+def network(folder: Path, value: float, width: int = 4) -> Path:
+    """A saved network all of whose weights are `value`."""
+    model = SequenceClassifier(6, width)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(value)
+    about = {"crop_px": 320}
+    save_model(folder, "sequences", model, fold=None, settings_digest="d", metrics={}, about=about)
+    return folder
+
+
+def test_every_weight_is_the_mean_and_the_card_names_the_parts(tmp_path: Path) -> None:
+    parts = [
+        ("a", network(tmp_path / "a", 1.0)),
+        ("b/20", network(tmp_path / "b", 4.0)),
+        ("c", network(tmp_path / "c", 1.0001)),
+    ]
+    average_networks(parts, tmp_path / "mean")
+    weights = list(load_model(tmp_path / "mean").parameters())
+    assert all(torch.allclose(weight, torch.full_like(weight, 2.0000333)) for weight in weights)
+    about = read_card(tmp_path / "mean").about
+    assert about["mean_of"] == {name: read_card(folder).weights_sha256 for name, folder in parts}
+    assert about["crop_px"] == 320
+
+
+def test_the_order_of_the_parts_does_not_matter(tmp_path: Path) -> None:
+    one, other = ("a", network(tmp_path / "a", 1.0)), ("b", network(tmp_path / "b", 0.3))
+    cards = [
+        read_card(average_networks(parts, tmp_path / f"mean{i}"))
+        for i, parts in enumerate([(one, other), (other, one)])
+    ]
+    assert cards[0].weights_sha256 == cards[1].weights_sha256
+    assert cards[0].settings_digest == cards[1].settings_digest
+
+
+def test_one_network_twice_or_alone_has_no_mean(tmp_path: Path) -> None:
+    part = ("a", network(tmp_path / "a", 1.0))
+    with pytest.raises(UserError, match="average of 1 network: wanted two or more"):
+        average_networks([part], tmp_path / "mean")
+    with pytest.raises(UserError, match="'again': the same weights as 'a'"):
+        average_networks([part, ("again", part[1])], tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
+
+
+def test_networks_of_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    parts = [("a", network(tmp_path / "a", 1.0)), ("wide", network(tmp_path / "wide", 1.0, width=8))]
+    with pytest.raises(UserError, match="network 'wide': settings .* while 'a' has"):
+        average_networks(parts, tmp_path / "mean")
+
+
+def test_only_an_average_may_be_replaced_and_only_when_asked(tmp_path: Path) -> None:
+    parts = [("a", network(tmp_path / "a", 1.0)), ("b", network(tmp_path / "b", 2.0))]
+    out = tmp_path / "mean"
+    assert not is_taken(out, may_replace=False)
+    average_networks(parts, out)
+    assert is_taken(out, may_replace=False)
+    assert not is_taken(out, may_replace=True)
+    assert is_taken(tmp_path / "a", may_replace=True)
