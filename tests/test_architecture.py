@@ -27,7 +27,7 @@ LAYERS = (
     {"mesh_store"},
     {"track_inputs"},
     {"mixture"},
-    {"source_check"},
+    {"source_check", "rebuilding"},
     {
         "models",
         "models.frames",

@@ -55,7 +55,7 @@ def test_one_network_twice_or_alone_has_no_mean(tmp_path: Path) -> None:
 
 def test_networks_of_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     parts = [("a", network(tmp_path / "a", 1.0)), ("wide", network(tmp_path / "wide", 1.0, width=8))]
-    with pytest.raises(UserError, match="network 'wide': settings .* while 'a' has"):
+    with pytest.raises(UserError, match=r"network 'wide': settings .* while 'a' has"):
         average_networks(parts, tmp_path / "mean")
 
 

@@ -81,7 +81,7 @@ def test_the_picture_given_is_left_as_it_was(family: str) -> None:
 def test_a_family_works_without_donor_and_without_rebuilt_picture(family: str) -> None:
     for seed in SEEDS:
         forged = FAMILIES[family](FACE, Material(), np.random.default_rng(seed))
-        assert "autoencoder" not in forged.family
+        assert "rebuilt" not in forged.family
         wanted = "self_blend" if family == "cross_identity" else family
         assert forged.family.split("/")[0] == wanted
 
@@ -98,7 +98,7 @@ def test_a_face_cut_off_by_the_border_or_far_too_small_is_forged_without_an_erro
 
 def test_the_rebuilt_picture_stands_in_for_most_twins_and_their_name_says_so() -> None:
     names = [made("resynthesis", seed, REBUILT).family for seed in range(40)]
-    assert 20 <= sum("autoencoder" in name for name in names) <= 36  # 0.7 of 40
+    assert 20 <= sum("rebuilt" in name for name in names) <= 36  # 0.7 of 40
 
 
 def test_surroundings_keep_the_middle_of_the_face_and_change_the_rest() -> None:

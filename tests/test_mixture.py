@@ -139,7 +139,7 @@ def test_fakes_alone_are_nothing_to_learn_from(material: Sources) -> None:
 
 def test_a_picture_without_a_rebuilt_version_is_forged_by_other_looks(material: Sources) -> None:
     items = mixture(material, photo_share=1, clip_share=0, forged_share=0, families={"resynthesis": 1.0})
-    assert not any("autoencoder" in items.make((0, number)).names[1] for number in range(10))
+    assert not any("twin/rebuilt" in items.make((0, number)).names[1] for number in range(10))
 
 
 def test_a_rebuilt_version_that_lies_there_is_used(tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ OPEN, FORGED, REAL = 0.86, 4.0, -4.0
 
 
 def detector_of(network: FrameClassifier, mode: str = "on") -> VideoScorer:
-    return scorer_with(Ensemble(early_exit=mode, small_face_px=8, blurred_sharpness=0.01), [Member("a", network, {})], a=1.0)
+    return scorer_with(
+        Ensemble(early_exit=mode, small_face_px=8, blurred_sharpness=0.01), [Member("a", network, {})], a=1.0
+    )
 
 
 # --- Which frames ------------------------------------------------------------------------------------

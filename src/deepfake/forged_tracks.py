@@ -67,7 +67,7 @@ class RealTrack:
         return FaceClip([face.picture for face in faces], np.stack([face.landmarks for face in faces]))
 
     def rebuilt(self, way: int) -> list[np.ndarray] | None:
-        """The crops as an autoencoder gives them back; None: not made of all of them."""
+        """The crops as a network gives them back; None: not made of all of them."""
         pictures: list[np.ndarray] = []
         for row in self.rows:
             picture = self.pictures.rebuilt(row, way)

@@ -46,7 +46,7 @@ class Face:
 
 @dataclass(frozen=True)
 class Material:
-    """What some families need besides the face: another person, and the picture rebuilt by an autoencoder.
+    """What some families need besides the face: another person, and the picture rebuilt by a network.
 
     `find_donor` is called only by families that need one: finding and reading it costs as much as forging.
     """
@@ -205,7 +205,7 @@ def coarse_grid(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray
 def rebuilt_look(face: Face, material: Material, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """The whole picture as a synthesis network might give it back, and the name of the look."""
     if material.rebuilt is not None and rng.random() < 0.7:
-        look, name = material.rebuilt, "autoencoder"
+        look, name = material.rebuilt, "rebuilt"
         if rng.random() < 0.3:
             blurred = cv2.GaussianBlur(look, (0, 0), rng.uniform(0.8, 1.6))
             look = cv2.addWeighted(look, 1.6, blurred, -0.6, 0)

@@ -45,8 +45,12 @@ class Pictures(Protocol):
         """The i-th picture's points (5, 2), without reading it."""
         ...
 
+    def rebuilt_name(self, i: int) -> str:
+        """What the i-th picture's rebuilt versions are called, in a folder for each way."""
+        ...
+
     def rebuilt(self, i: int, way: int) -> np.ndarray | None:
-        """The i-th picture as an autoencoder gives it back; None: not made."""
+        """The i-th picture as a network gives it back; None: not made."""
         ...
 
     def name(self, i: int) -> str:
@@ -94,8 +98,12 @@ class Photos:
         return Face(fill_padding(_read(self.folder / self.files[i])), self.points[i])
 
     def rebuilt(self, i: int, way: int) -> np.ndarray | None:
-        """One of the photo's rebuilt versions, where some were made."""
-        return _rebuilt(self.rebuilt_dir, self.files[i], way)
+        """The photo as a network gives it back, where that was made."""
+        return _rebuilt(self.rebuilt_dir, self.rebuilt_name(i), way)
+
+    def rebuilt_name(self, i: int) -> str:
+        """The photo's file."""
+        return str(self.files[i])
 
     def name(self, i: int) -> str:
         """The photo's file."""
@@ -129,9 +137,13 @@ class Frames:
         return Face(crop, self.shares[i] * crop.shape[0])
 
     def rebuilt(self, i: int, way: int) -> np.ndarray | None:
-        """One of the frame's rebuilt versions, where some were made."""
+        """The frame as a network gives it back, where that was made."""
+        return _rebuilt(self.rebuilt_dir, self.rebuilt_name(i), way)
+
+    def rebuilt_name(self, i: int) -> str:
+        """The frame's shard and place in it."""
         shard, offset, _ = self.places[i]
-        return _rebuilt(self.rebuilt_dir, f"{Path(shard).stem}_{offset}", way)
+        return f"{Path(shard).stem}_{offset}"
 
     def name(self, i: int) -> str:
         """The frame's video, track and number."""
@@ -349,9 +361,7 @@ class Mixture(Dataset[Item]):
 
     def _forged_self(self, kind: str, pictures: Pictures, i: int, rng: np.random.Generator) -> Made:
         face = pictures.face(i)
-        material = Material(
-            self._donor(pictures, face, rng), pictures.rebuilt(i, int(rng.integers(self.settings.ways)))
-        )
+        material = Material(self._donor(pictures, face, rng), self._rebuilt(pictures, i, rng))
         forged = forge(face, self.settings.families, material, rng)
         view = View.draw(rng, face.picture.shape[0], self.view_ratio)
         damage = self._damage(rng)
@@ -385,6 +395,13 @@ class Mixture(Dataset[Item]):
         return Made(
             "forged", names, owners, stored, (crops[0], crops[1]), None, np.full((GRID, GRID), np.nan, np.float32)
         )
+
+    def _rebuilt(self, pictures: Pictures, i: int, rng: np.random.Generator) -> np.ndarray | None:
+        """One of the picture's rebuilt versions: of the way drawn, or of the next that was made."""
+        ways = self.settings.ways
+        first = int(rng.integers(ways))
+        made = (pictures.rebuilt(i, (first + step) % ways) for step in range(ways))
+        return next((picture for picture in made if picture is not None), None)
 
     def _donor(self, pictures: Pictures, face: Face, rng: np.random.Generator) -> Callable[[], Face] | None:
         if not self.settings.families.get("cross_identity"):
