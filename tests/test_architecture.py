@@ -51,7 +51,7 @@ LAYERS = (
     {"ensemble_table"},
     {"report", "report.plots", "report.contact_sheet", "report.strips", "report.templates", "submission", "bundle"},
     {"report.inputs", "report.plain", "report.groups", "report.abstaining", "report.frames_needed", "report.leakage"},
-    {"report.worst", "report.against", "report.csv_tables", "report.page", "report.validation"},
+    {"report.worst", "report.mistakes", "report.against", "report.csv_tables", "report.page", "report.validation"},
     {"kaggle_setup"},
     {"kaggle"},
     {"decision", "detector"},
