@@ -27,15 +27,15 @@ def main() -> None:
         raise UserError(f"--share {args.share}: wanted more than 0 and at most 1")
     config = load_config(args.config, args.set, args.run)
     from deepfake.mixture import read_mixture
-    from deepfake.rebuilding import n_missing, rebuild_all
+    from deepfake.rebuilding import missing, rebuild_all
 
     sources = read_mixture(config, config.frames.seed).sources
     folder = config.work_dir / "rebuilt"
     for what, pictures in (("photos", sources.photos), ("frames", sources.reals)):
         if pictures is None or not len(pictures) or args.only not in (None, what):
             continue
-        n = n_missing(pictures, folder, args.share)
-        for _ in tqdm(rebuild_all(pictures, folder, args.share, args.workers), desc=what, total=n, unit="picture"):
+        rows = missing(pictures, folder, args.share)
+        for _ in tqdm(rebuild_all(pictures, folder, rows, args.workers), desc=what, total=len(rows), unit="picture"):
             pass
         print(f"rebuild_pictures: {args.share:.0%} of {len(pictures)} {what} -> {folder}")
 

@@ -99,11 +99,11 @@ def test_what_lies_there_stays_and_the_rest_is_made(tmp_path: Path) -> None:
     there = rebuilt_path(tmp_path, "p2", dict(plan(album, 1.0))[2])
     there.parent.mkdir(parents=True)
     there.write_bytes(b"made before")
-    assert rebuilding.n_missing(album, tmp_path, 1.0) == 5
-    names = list(rebuilding.rebuild_all(album, tmp_path, 1.0, 1))
+    assert len(rebuilding.missing(album, tmp_path, 1.0)) == 5
+    names = list(rebuilding.rebuild_all(album, tmp_path, rebuilding.missing(album, tmp_path, 1.0), 1))
     assert sorted(names) == [f"p{i}.jpg" for i in (0, 1, 3, 4, 5)]
     assert there.read_bytes() == b"made before"
-    assert rebuilding.n_missing(album, tmp_path, 1.0) == 0
+    assert len(rebuilding.missing(album, tmp_path, 1.0)) == 0
     picture = cv2.imread(str(rebuilt_path(tmp_path, "p5", dict(plan(album, 1.0))[5])))
     assert picture is not None
     assert abs(int(picture[40, 40, 0]) - 4) <= 1
@@ -113,7 +113,7 @@ def test_what_lies_there_stays_and_the_rest_is_made(tmp_path: Path) -> None:
 def test_a_picture_that_cannot_be_rebuilt_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rebuilding, "run_each", lambda f, items, limits: ((job, Failed("died")) for job in items))
     with pytest.raises(UserError, match=r"rebuilding p0\.jpg: died"):
-        list(rebuilding.rebuild_all(Album(1), tmp_path, 1.0, 1))
+        list(rebuilding.rebuild_all(Album(1), tmp_path, [(0, 0)], 1))
 
 
 def test_a_missing_package_is_told_with_what_to_do() -> None:

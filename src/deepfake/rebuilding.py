@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files
@@ -92,15 +92,19 @@ def network_files(rebuilder: Rebuilder) -> tuple[Path, Path]:
     return paths
 
 
-@cache
-def _network(rebuilder: Rebuilder) -> Any:
+def _ncnn() -> Any:
     try:
         import ncnn
     except ImportError:
         raise UserError(
             "rebuilding: ncnn is not installed here; run `pip install --no-deps -r requirements-twins.txt`"
         ) from None
-    network = ncnn.Net()
+    return ncnn
+
+
+@cache
+def _network(rebuilder: Rebuilder) -> Any:
+    network = _ncnn().Net()
     network.opt.use_vulkan_compute = False
     network.opt.num_threads = 1
     param, weights = network_files(rebuilder)
@@ -111,14 +115,12 @@ def _network(rebuilder: Rebuilder) -> Any:
 
 def enlarge(picture_HWC: np.ndarray, rebuilder: Rebuilder) -> np.ndarray:
     """The picture (uint8 RGB) `scale` times as large, painted by the network."""
-    import ncnn
-
     height, width = picture_HWC.shape[:2]
     room = rebuilder.border_px
     padded = cv2.copyMakeBorder(picture_HWC, room, room, room, room, cv2.BORDER_REFLECT_101)
     extractor = _network(rebuilder).create_extractor()
     values_CHW = np.ascontiguousarray(padded.transpose(2, 0, 1), np.float32) / 255
-    extractor.input(rebuilder.blobs[0], ncnn.Mat(values_CHW))  # keeps no copy: the array must outlive it
+    extractor.input(rebuilder.blobs[0], _ncnn().Mat(values_CHW))  # keeps no copy: the array must outlive it
     failed, output = extractor.extract(rebuilder.blobs[1])
     painted = np.array(output).transpose(1, 2, 0)
     # Networks without padding of their own give back less: the same from every side.
@@ -176,28 +178,26 @@ def plan(pictures: Pictures, share: float) -> list[tuple[int, int]]:
     return rows
 
 
-def rebuild_all(pictures: Pictures, folder: Path, share: float, workers: int) -> Iterator[str]:
-    """Write the missing rebuilt pictures below the folder; yield the name of each as it is done.
+def missing(pictures: Pictures, folder: Path, share: float) -> list[tuple[int, int]]:
+    """The part of the plan, (row, way), that does not lie below the folder yet."""
+    rows = plan(pictures, share)
+    return [(i, way) for i, way in rows if not rebuilt_path(folder, pictures.rebuilt_name(i), way).is_file()]
 
-    What lies there stays. Raises UserError naming the picture that cannot be rebuilt.
+
+def rebuild_all(pictures: Pictures, folder: Path, rows: Sequence[tuple[int, int]], workers: int) -> Iterator[str]:
+    """Write the rebuilt pictures of `rows` (row, way) below the folder; yield the name of each as it is done.
+
+    Raises UserError naming the picture that cannot be rebuilt, or the package that is missing.
     """
     for rebuilder in REBUILDERS:
         network_files(rebuilder)
-    limits = Limits(workers, DEADLINE_S)
-    for job, outcome in run_each(_rebuild_one, _jobs(pictures, folder, share), limits):
+    for job, outcome in run_each(_rebuild_one, _jobs(pictures, folder, rows), Limits(workers, DEADLINE_S)):
         if isinstance(outcome, Failed):
             raise UserError(f"rebuilding {job.out.name}: {outcome.reason}")
         yield job.out.name
 
 
-def n_missing(pictures: Pictures, folder: Path, share: float) -> int:
-    """How many pictures `rebuild_all` would rebuild."""
-    return sum(not rebuilt_path(folder, pictures.rebuilt_name(i), way).is_file() for i, way in plan(pictures, share))
-
-
-def _jobs(pictures: Pictures, folder: Path, share: float) -> Iterator[_Job]:
-    for i, way in plan(pictures, share):
-        out = rebuilt_path(folder, pictures.rebuilt_name(i), way)
-        if not out.is_file():
-            seed = zlib.crc32(pictures.rebuilt_name(i).encode())
-            yield _Job(pictures.face(i).picture, way, seed, out)
+def _jobs(pictures: Pictures, folder: Path, rows: Sequence[tuple[int, int]]) -> Iterator[_Job]:
+    for i, way in rows:
+        name = pictures.rebuilt_name(i)
+        yield _Job(pictures.face(i).picture, way, zlib.crc32(name.encode()), rebuilt_path(folder, name, way))

@@ -6,7 +6,6 @@ Whatever is fitted to the clips' labels is fitted on one half of their people an
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import math
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from deepfake import evaluation, tables
 from deepfake.aggregate import draw_to_prior, track_logits, video_logits
+from deepfake.arrays import map_array, write_array
 from deepfake.calibration import inconclusive_band
 from deepfake.checkpoints import read_card
 from deepfake.config import Config, Ensemble, Extract, UserError, Validation, digest
@@ -30,7 +30,6 @@ from deepfake.detector import readable_videos
 from deepfake.ensemble import Stack, fit_stack
 from deepfake.evaluation import Labelled, Matched
 from deepfake.extraction import extract_videos
-from deepfake.files import write_whole
 from deepfake.index import find_videos, video_id_of
 from deepfake.scoring import PLACES, open_scorer, score_faces
 from deepfake.training import LOG, SNAPSHOT
@@ -102,15 +101,13 @@ def frame_scores(checkpoint: Path, clips: Clips, config: Config, n_frames: int, 
     )
     path = checkpoint / "scored" / f"trial-{key[:24]}.npy"
     scores = faces[["video_id", "track", "frame_index"]].assign(model="frames")
-    try:
-        return scores.assign(logit=np.load(path, allow_pickle=False))
-    except (OSError, ValueError):
-        scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir)
+    known = map_array(path, len(faces))
+    if known is not None:
+        return scores.assign(logit=np.array(known))
+    scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir)
     passes = [scorer, scorer.mirrored()] if mirror else [scorer]
     logits = np.mean([score_faces(one, faces, clips.cache_dir).logits_N for one in passes], axis=0)
-    buffer = io.BytesIO()
-    np.save(buffer, logits, allow_pickle=False)
-    write_whole(path, buffer.getvalue())
+    write_array(path, logits)
     return scores.assign(logit=logits)
 
 
