@@ -26,6 +26,7 @@ from deepfake.track_inputs import TrackDataset, TrackFeatures
 from deepfake.track_scoring import head_logits
 from deepfake.training import (
     Recipe,
+    at_the_worst_near,
     fit,
     forget_folds,
     frame_loss,
@@ -69,8 +70,9 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, data: type[Any], nth: int) -> None:
     monkeypatch.setattr(data, "__getitem__", spy)
 
 
-def test_loss_falls_on_eight_clips(tmp_path: Path) -> None:
-    settings = config(tmp_path, frames={"epochs": 12, "validation_pairs": 0})
+@pytest.mark.parametrize("sam_radius", [0.0, 0.05])
+def test_loss_falls_on_eight_clips(tmp_path: Path, sam_radius: float) -> None:
+    settings = config(tmp_path, frames={"epochs": 12, "validation_pairs": 0, "sam_radius": sam_radius})
     path = train_frames_fold(settings, invented(settings.work_dir), None)
     noted = [json.loads(line) for line in (path.parent / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in noted] == list(range(48))
@@ -200,6 +202,27 @@ def test_norms_and_biases_do_not_decay_and_the_backbone_learns_slower(tmp_path: 
     rate_of = {id(p): g["peak_rate"] for g in groups for p in g["params"]}
     assert rate_of[id(model.head.weight)] == pytest.approx(0.003)
     assert rate_of[id(next(model.backbone.parameters()))] == pytest.approx(0.0003)
+
+
+def test_sharpness_is_asked_for_at_the_worst_place_so_far_away_and_the_weights_come_back() -> None:
+    weights_2, other_1 = nn.Parameter(torch.tensor([1.0, 2.0])), nn.Parameter(torch.tensor([7.0]))
+    weights_2.grad = torch.tensor([3.0, 4.0])
+    with at_the_worst_near([weights_2, other_1], 0.5):
+        assert weights_2.tolist() == pytest.approx([1.3, 2.4])
+        assert weights_2.grad is None
+        weights_2.square().sum().backward()
+    assert weights_2.tolist() == [1.0, 2.0]
+    assert other_1.tolist() == [7.0]
+    assert weights_2.grad is not None
+    assert weights_2.grad.tolist() == pytest.approx([2.6, 4.8])
+
+
+@pytest.mark.parametrize("bad", [0.0, math.inf, math.nan])
+def test_a_gradient_without_direction_moves_no_weight(bad: float) -> None:
+    weights_2 = nn.Parameter(torch.tensor([1.0, 2.0]))
+    weights_2.grad = torch.tensor([0.0, bad])
+    with at_the_worst_near([weights_2], 0.5):
+        assert weights_2.tolist() == [1.0, 2.0]
 
 
 class Poison(torch.utils.data.Dataset[int]):

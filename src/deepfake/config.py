@@ -185,6 +185,9 @@ class Frames(Settings):
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW, not on norms and biases.")
     warmup_ratio: float = Field(0.1, ge=0, le=1, description="Share of the steps.")
     label_smoothing: float = Field(0.02, ge=0, lt=0.5, description="DFDC's labels are per video, not per face.")
+    sam_radius: float = Field(
+        0.0, ge=0, le=1, description="Sharpness-aware minimisation, such as 0.05, at twice the time; 0: plain."
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="Before the head.")
     ema_decay: float = Field(0.99, ge=0, lt=1, description="The averaged weights are the ones that score.")
     precision: Literal["no", "bf16", "fp16"] = Field("no", description="Mixed precision.")

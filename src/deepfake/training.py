@@ -10,7 +10,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -69,6 +70,7 @@ class Recipe:
     map_weight: float = 0.0
     snapshot_steps: int = 0
     frame_weight: float = 0.0
+    sam_radius: float = 0.0
 
 
 def frames_recipe(frames: Frames) -> Recipe:
@@ -77,7 +79,7 @@ def frames_recipe(frames: Frames) -> Recipe:
         frames.epochs, frames.pairs_per_batch, frames.learning_rate, frames.backbone_rate_ratio, frames.weight_decay,
         frames.warmup_ratio, frames.label_smoothing, frames.ema_decay, frames.precision, frames.loader_workers,
         frames.checkpoint_steps, frames.seed, frames.selfblend.boundary_weight if frames.selfblend else 0.0,
-        frames.snapshot_steps,
+        frames.snapshot_steps, sam_radius=frames.sam_radius,
     )  # fmt: skip
 
 
@@ -232,6 +234,22 @@ class Loop:
         factor = rate_factor(step, self.n_steps, self.recipe.warmup_ratio)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_rate"] * factor
+        loss, notes = self._backward(step, batch)
+        if self.recipe.sam_radius:
+            with at_the_worst_near(self.model.parameters(), self.recipe.sam_radius):
+                self._backward(step, batch)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ema.update(self.accelerator.unwrap_model(self.model), step=step + 1)
+        rate = self.recipe.learning_rate * factor
+        return {
+            "loss": loss.both.item(), "real_loss": loss.real.item(), "fake_loss": loss.fake.item(),
+            "learning_rate": rate, **notes,
+        }  # fmt: skip
+
+    def _backward(self, step: int, batch: Batch) -> tuple[Losses, dict[str, float]]:
+        """The gradients of a batch; its loss and what to note of it."""
         # Dropout draws from the step, not from what happened before it.
         torch.manual_seed(hash((self.recipe.seed, step, self.accelerator.process_index)) % 2**63)
         device = self.accelerator.device
@@ -239,18 +257,10 @@ class Loop:
         inputs = [part.to(device, non_blocking=True) for part in batch.inputs]
         logits_B, further, notes = self._forward(inputs, batch)
         loss = losses(logits_B, batch.labels_B.to(device, non_blocking=True), self.recipe.label_smoothing)
-        value = loss.both.item()
-        if not math.isfinite(value):
+        if not math.isfinite(loss.both.item()):
             _explain_bad_loss(step, logits_B, batch)
         self.accelerator.backward(loss.both + further)
-        self.accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.ema.update(self.accelerator.unwrap_model(self.model), step=step + 1)
-        rate = self.recipe.learning_rate * factor
-        return {
-            "loss": value, "real_loss": loss.real.item(), "fake_loss": loss.fake.item(), "learning_rate": rate, **notes,
-        }  # fmt: skip
+        return loss, notes
 
     def _forward(self, inputs: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Logits of the rows, what else is to be learnt from them as a weighted loss, and what to note of it."""
@@ -264,6 +274,30 @@ class Loop:
             loss = frame_loss(logits_BT, batch.forged_BT.to(device, non_blocking=True))
             return logits_B, self.recipe.frame_weight * loss, {"frame_loss": loss.item()}
         return self.model(*inputs), torch.zeros((), device=device), {}
+
+
+@contextmanager
+def at_the_worst_near(parameters: Iterable[nn.Parameter], radius: float) -> Iterator[None]:
+    """Weights moved by `radius` along their gradients, which are forgotten; afterwards they are back.
+
+    The gradient taken inside leads to where the loss is low all around ("SAM", Foret et al., ICLR 2021).
+    """
+    learning = [parameter for parameter in parameters if parameter.grad is not None]
+    gradients = [cast(Tensor, parameter.grad) for parameter in learning]
+    norm = torch.linalg.vector_norm(torch.stack([gradient.float().norm() for gradient in gradients]))
+    # Half precision overflows now and then; its scaler leaves such a step out.
+    factor = torch.where(norm.isfinite() & (norm > 0), radius / norm, torch.zeros_like(norm))
+    before = [parameter.detach().clone() for parameter in learning]
+    with torch.no_grad():
+        for parameter, gradient in zip(learning, gradients, strict=True):
+            parameter.add_(torch.nan_to_num(gradient * factor))
+            parameter.grad = None
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, weights in zip(learning, before, strict=True):
+                parameter.copy_(weights)
 
 
 def _explain_bad_loss(step: int, logits_B: Tensor, batch: Batch) -> None:
