@@ -170,11 +170,16 @@ def test_other_people_and_rebuilt_pictures_are_those_of_the_frame() -> None:
         asked.append(index)
         return face(3)
 
-    material = ClipMaterial(donor, [np.full_like(STILL.picture, 10 * i) for i in range(3)])
+    rebuilt = [np.full_like(STILL.picture, 10 * i) for i in range(3)]
+    material = ClipMaterial(donor, lambda: rebuilt)
     forge_clip(still_clip(3), {"cross_identity": 1.0}, material, np.random.default_rng(0))
     assert asked == [0, 1, 2]
-    assert material.of(2).rebuilt is not None
-    assert (material.of(2).rebuilt == 20).all()
+    find = material.of(2).find_rebuilt
+    assert find is not None
+    assert find() is rebuilt[2]
+    never = ClipMaterial(None, lambda: None).of(0).find_rebuilt
+    assert never is not None
+    assert never() is None
 
 
 def test_every_window_of_the_shown_part_has_some_of_the_forged_span() -> None:

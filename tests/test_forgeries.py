@@ -11,7 +11,7 @@ REBUILT = 255 - FACE.picture
 
 
 def made(family: str, seed: int, rebuilt: np.ndarray | None = None) -> forgeries.Forged:
-    return FAMILIES[family](FACE, Material(lambda: DONOR, rebuilt), np.random.default_rng(seed))
+    return FAMILIES[family](FACE, Material(lambda: DONOR, lambda: rebuilt), np.random.default_rng(seed))
 
 
 def changes(forged: forgeries.Forged) -> np.ndarray:

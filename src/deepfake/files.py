@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-from deepfake.config import PROJECT_ROOT, digest
+from deepfake.config import PROJECT_ROOT, UserError, digest
 
 BLOCK_BYTES = 1 << 20
 
@@ -21,6 +22,21 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(BLOCK_BYTES):
             hasher.update(block)
     return hasher.hexdigest()
+
+
+def packaged_file(package: str, name: str, remedy: str, sha256: str | None = None) -> Path:
+    """Where a file of an installed package lies that is only read, never imported.
+
+    UserError where the package is missing, or the file another than the one of that digest; `remedy` says what to do.
+    """
+    try:
+        (found,) = (Path(str(entry.locate())) for entry in files(package) or () if str(entry) == name)
+        digest_found = sha256_of(found)
+    except (PackageNotFoundError, ValueError, OSError):
+        raise UserError(f"{name}: the package {package} is not installed here; {remedy}") from None
+    if sha256 is not None and digest_found != sha256:
+        raise UserError(f"{found}: not the file of the version of {package} that was tried here; {remedy}")
+    return found
 
 
 def visible_files(root: Path) -> Iterator[Path]:

@@ -27,16 +27,20 @@ MIN_SPAN_CLIP = 4  # frames; in a shorter clip all of it is forged
 
 @dataclass(frozen=True)
 class ClipMaterial:
-    """What some families need besides the clip: another person's face for each frame, and all frames rebuilt."""
+    """What some families need besides the clip: another person's face for each frame, and all frames rebuilt.
+
+    Of a clip that was never rebuilt `find_rebuilt` finds None.
+    """
 
     find_donor: Callable[[int], Face] | None = None
-    rebuilt: Sequence[np.ndarray] | None = None
+    find_rebuilt: Callable[[], Sequence[np.ndarray] | None] | None = None
 
     def of(self, index: int) -> Material:
         """The material of one frame."""
-        donor = self.find_donor
+        donor, rebuilt = self.find_donor, self.find_rebuilt
         return Material(
-            None if donor is None else lambda: donor(index), None if self.rebuilt is None else self.rebuilt[index]
+            None if donor is None else lambda: donor(index),
+            None if rebuilt is None else lambda: None if (pictures := rebuilt()) is None else pictures[index],
         )
 
 

@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,8 @@ class ClipForger:
         span = bool(rng.random() < self.span_share)
         damage = Degradation.draw(rng, self.selfblend.h264, self.selfblend.degradation)
         clip = track.clip()
-        material = ClipMaterial(self._donor(track, rng), track.rebuilt(int(rng.integers(self.selfblend.ways))))
+        way = int(rng.integers(self.selfblend.ways))
+        material = ClipMaterial(self._donor(track, rng), cache(lambda: track.rebuilt(way)))
         fake = forge_clip(clip, self.families, material, rng, span and span_T is None, track.step_s)
         if span_T is not None:
             frames = [

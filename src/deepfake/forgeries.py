@@ -48,11 +48,12 @@ class Face:
 class Material:
     """What some families need besides the face: another person, and the picture rebuilt by a network.
 
-    `find_donor` is called only by families that need one: finding and reading it costs as much as forging.
+    Both are called only by families that need them: finding and reading a picture costs as much as forging.
+    A picture that was never rebuilt is None.
     """
 
     find_donor: Callable[[], Face] | None = None
-    rebuilt: np.ndarray | None = None
+    find_rebuilt: Callable[[], np.ndarray | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -204,8 +205,9 @@ def coarse_grid(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray
 
 def rebuilt_look(face: Face, material: Material, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """The whole picture as a synthesis network might give it back, and the name of the look."""
-    if material.rebuilt is not None and rng.random() < 0.7:
-        look, name = material.rebuilt, "rebuilt"
+    rebuilt = None if material.find_rebuilt is None else material.find_rebuilt()
+    if rebuilt is not None and rng.random() < 0.7:
+        look, name = rebuilt, "rebuilt"
         if rng.random() < 0.3:
             blurred = cv2.GaussianBlur(look, (0, 0), rng.uniform(0.8, 1.6))
             look = cv2.addWeighted(look, 1.6, blurred, -0.6, 0)

