@@ -6,8 +6,8 @@ logits; log loss, ECE and the inconclusive share of probabilities fitted on the 
 
 import argparse
 
-from deepfake.cli import guarded, trial_parser, whole_number
-from deepfake.config import load_config
+from deepfake.cli import crop_view, guarded, trial_parser, view_name, whole_number
+from deepfake.config import CropView, load_config
 
 POOLINGS = {
     "as set": {},
@@ -22,7 +22,10 @@ def parse() -> argparse.Namespace:
     parser = trial_parser(__doc__)
     parser.add_argument("--frames", type=whole_number, nargs="+", default=[32], metavar="N", help="a track's (32)")
     parser.add_argument("--pooling", choices=["all"], help="a line for every way to pool frames")
-    parser.add_argument("--flip", action="store_true", help="mean with the mirrored crops")
+    parser.add_argument(
+        "--view", type=crop_view, action="append", metavar="SIZE,VIEW[,mirror]",
+        help="see the crops another way, as ensemble.views: ratios to how the network learnt; several: the mean",
+    )  # fmt: skip
     return parser.parse_args()
 
 
@@ -34,15 +37,17 @@ def main() -> None:
 
     folders = {name: run_network(config.run_dir.parent, name) for name in args.run}
     clips = trials.read_clips(args.clips, args.labels, config.extract, args.cache)
+    views = args.view or [CropView()]
+    seen = " + ".join(map(view_name, views)) if args.view else ""
     print(trials.HEADER)
     for n in args.frames:
-        scores = {name: trials.frame_scores(path, clips, config, n, args.flip) for name, path in folders.items()}
+        scores = {name: trials.frame_scores(path, clips, config, n, views) for name, path in folders.items()}
         sets = [{name: scores[name]} for name in scores] + ([scores] if len(scores) > 1 else [])
         for pooling, change in POOLINGS.items() if args.pooling else [("", {})]:
             settings = config.ensemble.model_copy(update=change)
             for members in sets:
                 logits = trials.member_logits(members, clips, settings)
-                notes = [" + ".join(members), f"{n} frames", pooling, "flip" if args.flip else ""]
+                notes = [" + ".join(members), f"{n} frames", pooling, seen]
                 minutes = "+".join(trials.minutes_of(folders[name]) for name in members)
                 print(
                     trials.measure(logits, clips, list(members), settings).row(", ".join(filter(None, notes)), minutes)

@@ -6,6 +6,7 @@ import torch
 from deepfake.averaging import average_networks, is_taken
 from deepfake.checkpoints import load_model, read_card, save_model
 from deepfake.config import UserError
+from deepfake.models.frames import FrameClassifier
 from deepfake.models.sequences import SequenceClassifier
 
 
@@ -57,6 +58,19 @@ def test_networks_of_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     parts = [("a", network(tmp_path / "a", 1.0)), ("wide", network(tmp_path / "wide", 1.0, width=8))]
     with pytest.raises(UserError, match=r"network 'wide': settings .* while 'a' has"):
         average_networks(parts, tmp_path / "mean")
+
+
+def test_the_mean_of_networks_that_see_crops_otherwise_sees_them_as_the_first(tmp_path: Path) -> None:
+    parts = []
+    for name, px, view in (("large", 48, 0.7), ("small", 32, 0.6)):
+        model = FrameClassifier("test_efficientnet", px, view_ratio=view)
+        about = {"mean_of": {"x": name}} if name == "small" else {}
+        save_model(tmp_path / name, "frames", model, fold=None, settings_digest="d", metrics={}, about=about)
+        parts.append((name, tmp_path / name))
+    for order, px in ((parts, 48), (parts[::-1], 32)):
+        mean = load_model(average_networks(order, tmp_path / f"mean{px}").parent)
+        assert isinstance(mean, FrameClassifier)
+        assert mean.input_px == px
 
 
 def test_only_an_average_may_be_replaced_and_only_when_asked(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deepfake.cli import grey_levels, whole_numbers
-from deepfake.config import PROJECT_ROOT
+from deepfake.cli import crop_view, grey_levels, view_name, whole_numbers
+from deepfake.config import PROJECT_ROOT, CropView
 
 SOURCES = PROJECT_ROOT / "src"
 SCRIPTS = sorted(SOURCES.glob("*.py"))
@@ -211,3 +211,16 @@ def test_lists_between_commas_rise_and_hold_nothing_twice() -> None:
     assert whole_numbers("32,1,32") == [1, 32]
     with pytest.raises(argparse.ArgumentTypeError, match="found 'x', wanted a whole number"):
         whole_numbers("1,x")
+
+
+def test_a_view_is_read_and_told_alike() -> None:
+    read = crop_view("1.5, 1.129,mirror")
+    assert read == CropView(size_ratio=1.5, view_ratio=1.129, mirror=True)
+    assert view_name(read) == "1.5,1.129,mirror"
+    assert view_name(CropView()) == "1,1"
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,x", "1,1,flip", "1,1,mirror,2", "0,1", "nan,1", "1,5"])
+def test_a_view_that_is_none_is_told_with_one_that_is(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"wanted ratios from 0.25 to 4 such as"):
+        crop_view(text)

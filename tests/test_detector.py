@@ -11,9 +11,10 @@ import torch
 from scipy.special import expit
 from torch import nn
 
+from deepfake.augment import see
 from deepfake.bundle import Detector, Member, find_weights
 from deepfake.calibration import Calibration
-from deepfake.config import Ensemble, Extract, Predict, Sequences, UserError
+from deepfake.config import CropView, Ensemble, Extract, Predict, Sequences, UserError
 from deepfake.detector import Scored, VideoScorer, refuse_equal_scores
 from deepfake.ensemble import Stack
 from deepfake.models import new_head
@@ -68,8 +69,8 @@ def always(logit: float) -> FrameClassifier:
     return model
 
 
-def scorer(members: list[Member], mirror: bool = False, **weights: float) -> VideoScorer:
-    pooling = Ensemble(prior_frames=1.0, min_track_frames=3, small_face_px=40, mirror=mirror)
+def scorer(members: list[Member], views: tuple[CropView, ...] = (CropView(),), **weights: float) -> VideoScorer:
+    pooling = Ensemble(prior_frames=1.0, min_track_frames=3, small_face_px=40, views=views)
     return scorer_with(pooling, members, **weights)
 
 
@@ -125,17 +126,34 @@ def test_a_member_of_no_weight_is_not_asked(tmp_path: Path) -> None:
     assert verdict.frame_logits == pytest.approx([2.0] * 3)
 
 
-def test_a_mirrored_look_is_averaged_with_the_plain_one(tmp_path: Path) -> None:
+def test_views_of_a_crop_are_averaged(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = FrameClassifier("test_efficientnet", 32).eval()
     nn.init.normal_(model.head.weight, std=1.0)
     faces = faces_of(tmp_path, 3)
-    (both,) = scorer([Member("a", model)], mirror=True, a=1.0).score(tmp_path, faces)
+    views = (CropView(), CropView(mirror=True), CropView(size_ratio=2.0, view_ratio=0.5))
+    (all_three,) = scorer([Member("a", model)], views, a=1.0).score(tmp_path, faces)
     plain = FrameScorer(model, Predict(device="cpu", precision="fp32"))
     crops = [read_crop(tmp_path, face["shard"], face["offset"], face["size"]) for face in faces]
-    looks = [plain.crops([crop[:, ::step] for crop in crops])[0] for step in (1, -1)]
-    assert not np.allclose(*looks)
-    assert both.frame_logits == pytest.approx(np.mean(looks, axis=0), abs=1e-4)
+    seen = [plain.crops([crop[:, ::step] for crop in crops])[0] for step in (1, -1)]
+    larger = np.stack([see(crop, 0.5, 64) for crop in crops]).transpose(0, 3, 1, 2)
+    with torch.inference_mode():
+        seen.append(model(torch.from_numpy(larger)).numpy())
+    assert not np.allclose(seen[0], seen[1])
+    assert not np.allclose(seen[0], seen[2])
+    assert all_three.frame_logits == pytest.approx(np.mean(seen, axis=0), abs=1e-4)
+
+
+def test_heads_get_the_features_of_the_view_the_network_learnt_by(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = FrameClassifier("test_efficientnet", 32).eval()
+    head = SequenceClassifier(model.n_features, 4).eval()
+    plain = scorer([Member("a", model, {"sequences": head})], a=1.0, sequences=0.5)
+    other = scorer([Member("a", model, {"sequences": head})], (CropView(mirror=True),), a=1.0, sequences=0.5)
+    crops = [picture(i, False) for i in range(3)]
+    assert np.array_equal(plain.frame_outputs(crops)[0][1], other.frame_outputs(crops)[0][1])
+    without = scorer([Member("a", model)], (CropView(mirror=True),), a=1.0)
+    assert not np.array_equal(plain.frame_outputs(crops)[0][1], without.frame_outputs(crops)[0][1])
 
 
 def test_a_video_is_as_fake_as_its_worst_credible_track(tmp_path: Path) -> None:

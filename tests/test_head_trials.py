@@ -8,7 +8,7 @@ import torch
 
 from deepfake import head_trials
 from deepfake.checkpoints import save_model
-from deepfake.config import Config
+from deepfake.config import Config, CropView
 from deepfake.evaluation import Labelled
 from deepfake.head_trials import clip_outputs, evidence
 from deepfake.models import new_head
@@ -60,7 +60,9 @@ def test_every_network_gives_a_logit_of_each_clip_with_a_face(tmp_path: Path) ->
 def test_crops_scored_before_are_not_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings, clips = run(tmp_path)
     first = clip_outputs(settings, clips)
-    flipped = settings.model_copy(update={"ensemble": settings.ensemble.model_copy(update={"mirror": True})})
+    flipped = settings.model_copy(
+        update={"ensemble": settings.ensemble.model_copy(update={"views": (CropView(mirror=True),)})}
+    )
     assert np.abs(clip_outputs(flipped, clips).logits_N - first.logits_N).max() > 1e-4, "another look at each crop"
     monkeypatch.setattr(head_trials, "score_faces", lambda *_: pytest.fail("it was scored again"))
     assert np.array_equal(clip_outputs(settings, clips).features_ND, first.features_ND)

@@ -45,7 +45,7 @@ def invent_wheel(name: str, version: str, python: str, folder: Path) -> None:
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.safetensors"
-    header = {"format": 2, "name": "tiny", "members": [], "networks": {}}
+    header = {"format": 3, "name": "tiny", "members": [], "networks": {}}
     save_file({"x": torch.zeros(2)}, path, {"detector": json.dumps(header)})
     return path
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from deepfake import detector, tables, trials
 from deepfake.checkpoints import save_model
-from deepfake.config import Config, Ensemble, Extract, UserError
+from deepfake.config import Config, CropView, Ensemble, Extract, UserError
 from deepfake.evaluation import Labelled
 from deepfake.models.frames import FrameClassifier
 from deepfake.trials import (
@@ -190,12 +190,14 @@ def test_scores_are_kept_beside_the_network_and_read_back(
     first = frame_scores(*scored, n_frames=2)
     assert first.columns.tolist() == ["video_id", "track", "frame_index", "model", "logit"]
     assert len(first) == 8
-    mirrored = frame_scores(*scored, n_frames=2, mirror=True)
+    views = (CropView(), CropView(mirror=True))
+    both, mirrored = (frame_scores(*scored, n_frames=2, views=some) for some in (views, views[1:]))
     assert not np.allclose(first["logit"], mirrored["logit"])
+    assert np.allclose(both["logit"], (first["logit"] + mirrored["logit"]) / 2)
     with monkeypatch.context() as patch:
         patch.setattr(trials, "score_faces", refuse)
         pd.testing.assert_frame_equal(frame_scores(*scored, n_frames=2), first)
-        pd.testing.assert_frame_equal(frame_scores(*scored, n_frames=2, mirror=True), mirrored)
+        pd.testing.assert_frame_equal(frame_scores(*scored, n_frames=2, views=views), both)
     for kept in (scored[0] / "scored").glob("*.npy"):
         kept.write_bytes(b"cut short")
     assert np.allclose(frame_scores(*scored, n_frames=2)["logit"], first["logit"])

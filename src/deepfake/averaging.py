@@ -7,22 +7,23 @@ started apart the mean is worth nothing: measure what comes out.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from deepfake.checkpoints import CARD, Card, load_model, read_card, save_model
-from deepfake.config import UserError
+from deepfake.config import UserError, digest
 
 
 def average_networks(parts: Sequence[tuple[str, Path]], out: Path) -> Path:
     """Write the mean of the networks' weights into the folder `out`; the card's path.
 
-    `parts` are names and folders of networks of one kind and of the same settings; the card names them with
-    the digests of their weights. Raises UserError where fewer than two are given, one is given twice, or they differ.
+    `parts` are names and folders of networks of one kind and of the same layers; the card names them with
+    the digests of their weights. The mean sees crops as the first of them does. Raises UserError where fewer
+    than two are given, one is given twice, or they differ.
     """
     if len(parts) < 2:
         raise UserError(f"average of {len(parts)} network: wanted two or more; give --run once for each")
@@ -30,9 +31,9 @@ def average_networks(parts: Sequence[tuple[str, Path]], out: Path) -> Path:
     for (name, _), card in zip(parts[1:], cards[1:], strict=True):
         _agree(parts[0][0], cards[0], name, card)
     digests = [card.weights_sha256 for card in cards]
-    for i, digest in enumerate(digests):
-        if digest in digests[:i]:
-            raise UserError(f"network {parts[i][0]!r}: the same weights as {parts[digests.index(digest)][0]!r}")
+    for i, sha256 in enumerate(digests):
+        if sha256 in digests[:i]:
+            raise UserError(f"network {parts[i][0]!r}: the same weights as {parts[digests.index(sha256)][0]!r}")
     models = [load_model(folder, cards[0].kind) for _, folder in parts]
     states = [model.state_dict() for model in models]
     model = models[0]
@@ -41,17 +42,26 @@ def average_networks(parts: Sequence[tuple[str, Path]], out: Path) -> Path:
         **cards[0].about,
         "mean_of": {name: card.weights_sha256 for (name, _), card in zip(parts, cards, strict=True)},
     }
-    digest = hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()
-    return save_model(out, cards[0].kind, model, fold=None, settings_digest=digest, metrics={}, about=about)
+    made_of = digest([sorted(digests), cards[0].settings])
+    return save_model(out, cards[0].kind, model, fold=None, settings_digest=made_of, metrics={}, about=about)
 
 
 def _agree(first: str, wanted: Card, name: str, card: Card) -> None:
-    for what, found, right in (("kind", card.kind, wanted.kind), ("settings", card.settings, wanted.settings),
-                               ("crops", card.about, wanted.about)):  # fmt: skip
+    for what, found, right in (("kind", card.kind, wanted.kind), ("settings", _layers(card), _layers(wanted)),
+                               ("crops", _crops(card), _crops(wanted))):  # fmt: skip
         if found != right:
             raise UserError(
                 f"network {name!r}: {what} {found}, while {first!r} has {right}; only equal ones have a mean"
             )
+
+
+def _layers(card: Card) -> dict[str, Any]:
+    """The settings that weights depend on; a convolution can be shown larger pictures, or another part of them."""
+    return {name: value for name, value in card.settings.items() if name not in ("input_px", "view_ratio", "dropout")}
+
+
+def _crops(card: Card) -> dict[str, Any]:
+    return {name: value for name, value in card.about.items() if name != "mean_of"}
 
 
 def _mean(values: Sequence[Tensor], key: str) -> Tensor:

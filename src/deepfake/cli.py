@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from deepfake.config import NAME, PROJECT_ROOT, Config, UserError, load_config, section_values
+from deepfake.config import NAME, PROJECT_ROOT, Config, CropView, UserError, load_config, section_values
 from deepfake.stages import STAGES, Stage, alone, check_inputs, is_current, note_done
 
 EXIT_USER, EXIT_STOPPED = 2, 130
@@ -57,6 +57,24 @@ def whole_number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number from 1")
     return int(text)
+
+
+def crop_view(text: str) -> CropView:
+    """The type of an argument that is a way to see crops: size and view over the network's own, then perhaps mirror."""
+    try:
+        size, view, *rest = (part.strip() for part in text.split(","))
+        if rest not in ([], ["mirror"]):
+            raise ValueError(text)
+        return CropView(size_ratio=float(size), view_ratio=float(view), mirror=bool(rest))
+    except ValueError:  # pydantic's, too
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, wanted ratios from 0.25 to 4 such as 1.333,1.129 or 1,1,mirror"
+        ) from None
+
+
+def view_name(way: CropView) -> str:
+    """What `crop_view` reads."""
+    return f"{way.size_ratio:g},{way.view_ratio:g}{',mirror' if way.mirror else ''}"
 
 
 def whole_numbers(text: str) -> list[int]:

@@ -251,6 +251,16 @@ class Predict(Settings):
     )
 
 
+class CropView(Settings):
+    """One way a network looks at a crop; 1 and 1 is how it learnt to."""
+
+    size_ratio: float = Field(1.0, ge=0.25, le=4, description="Side of the picture it sees, over its own input_px.")
+    view_ratio: float = Field(
+        1.0, ge=0.25, le=4, description="Part of the crop it sees, over its own view_ratio; at most the whole crop."
+    )
+    mirror: bool = Field(False, description="Left to right.")
+
+
 class Ensemble(Settings):
     """Stage 07: from logits to one probability a video."""
 
@@ -258,8 +268,11 @@ class Ensemble(Settings):
     top_weight: float = Field(0.5, ge=0, le=1, description="Weight of their mean; the rest goes to the mean of all.")
     min_track_frames: int = Field(3, ge=1, le=1000, description="Shorter tracks count only if there is no longer one.")
     prior_frames: float = Field(1.0, ge=0, le=100, description="A track of n frames is trusted n / (n + prior_frames).")
-    mirror: bool = Field(
-        False, description="A shipped detector looks at every crop mirrored, too: a little better at twice the cost."
+    views: tuple[CropView, ...] = Field(
+        (CropView(),),
+        min_length=1,
+        max_length=16,
+        description="A shipped detector looks at every crop so many ways and takes the mean logit; each costs a pass.",
     )
     early_exit: Literal["off", "on", "forced"] = Field(
         "off",

@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from deepfake.aggregate import credible, track_logit, trust
 from deepfake.bundle import Detector
-from deepfake.config import Predict, UserError, digest
+from deepfake.config import CropView, Predict, UserError, digest
 from deepfake.early_exit import Look, SkipGate, look_until_settled, standard_error
 from deepfake.extraction import Video, extract_videos, failed_row
 from deepfake.files import probe_note, write_whole
 from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
-from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, choose_device
+from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, choose_device, mean_of_views
 from deepfake.shards import read_crop
 from deepfake.submission import count_reasons, csv_bytes, rounded
 from deepfake.track_inputs import split_tracks
@@ -107,11 +107,12 @@ class VideoScorer:
     def frame_outputs(self, crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each frame network the logits_N and features_ND of crops."""
         found = []
-        for _, scorer, _ in self.members:
-            logits_N, features_ND = scorer.crops(crops)
-            if self.detector.ensemble.mirror:
-                logits_N = (logits_N + scorer.mirrored().crops(crops)[0]) / 2
-            found.append((logits_N, features_ND))
+        for _, scorer, heads in self.members:
+
+            def score(view: CropView, scorer: FrameScorer = scorer) -> tuple[np.ndarray, np.ndarray]:
+                return scorer.seeing(view).crops(crops)
+
+            found.append(mean_of_views(self.detector.ensemble.views, score, bool(heads)))
         return found
 
     @torch.inference_mode()

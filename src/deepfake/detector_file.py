@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from deepfake.config import UserError
 
-FORMAT, FIRST_FORMAT = 2, 1
+FORMAT = 3
 HEADER = "detector"
 
 
@@ -36,11 +36,10 @@ def read_header(path: Path) -> dict[str, Any]:
         header: dict[str, Any] = json.loads(metadata[HEADER])
     except ValueError:
         raise UserError(f"weights {str(path)!r}: damaged header; fetch it again") from None
-    if header.get("format") == FIRST_FORMAT:  # all its frame networks count as one member
-        return {**header, "members": ["frames" for name in header.get("networks", ()) if name.startswith("frames.")]}
     if header.get("format") != FORMAT:
         raise UserError(
-            f"weights {str(path)!r}: format {header.get('format')!r}, this version reads {FIRST_FORMAT} and {FORMAT}"
+            f"weights {str(path)!r}: format {header.get('format')!r}, this version reads {FORMAT}; "
+            "make it again with 07_ensemble or ship_detector, or take the one that came with this version"
         )
     return header
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,19 @@ import pandas as pd
 
 from deepfake.aggregate import draw_to_prior, track_logits, video_logits
 from deepfake.checkpoints import fold_folder, read_card
-from deepfake.config import Config, digest
+from deepfake.config import Config, CropView, digest
 from deepfake.datasets import content_digest
 from deepfake.ensemble_table import Evidence
-from deepfake.scoring import PLACES, FrameOutputs, FrameScorer, open_scorer, read_outputs, score_faces, write_outputs
+from deepfake.scoring import (
+    PLACES,
+    FrameOutputs,
+    FrameScorer,
+    mean_of_views,
+    open_scorer,
+    read_outputs,
+    score_faces,
+    write_outputs,
+)
 from deepfake.track_scoring import load_head, score_tracks
 from deepfake.trials import Clips
 
@@ -21,25 +31,29 @@ from deepfake.trials import Clips
 def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
     """Logits and features of the clips' crops by the run's frame network that learnt from all; kept beside it.
 
-    The logits are the mean with those of the mirrored crops where `ensemble.mirror` says so, as in a detector.
+    The logits are the mean over `ensemble.views`, as in a detector.
     """
-    checkpoint, faces, mirror = fold_folder(config.run_dir, "frames", None), clips.faces, config.ensemble.mirror
+    checkpoint, faces, views = fold_folder(config.run_dir, "frames", None), clips.faces, config.ensemble.views
     sha256 = read_card(checkpoint).weights_sha256
-    key = digest([sha256, content_digest(faces[PLACES]), config.predict.precision, mirror])
+    ways = [view.model_dump() for view in views]
+    key = digest([sha256, content_digest(faces[PLACES]), config.predict.precision, ways])
     stem = checkpoint / "scored" / f"clips_{key[:24]}"
     found = read_outputs(stem, len(faces))
     if found is None:
         scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir)
-        found = _scored(scorer, faces, clips, mirror)
+        found = _scored(scorer, faces, clips, views)
         write_outputs(stem, *found)
     return FrameOutputs(faces, *found, clips.cache_dir)
 
 
-def _scored(scorer: FrameScorer, faces: pd.DataFrame, clips: Clips, mirror: bool) -> tuple[np.ndarray, np.ndarray]:
-    plain = score_faces(scorer, faces, clips.cache_dir)
-    if not mirror:
-        return plain.logits_N, plain.features_ND
-    return (plain.logits_N + score_faces(scorer.mirrored(), faces, clips.cache_dir).logits_N) / 2, plain.features_ND
+def _scored(
+    scorer: FrameScorer, faces: pd.DataFrame, clips: Clips, views: Sequence[CropView]
+) -> tuple[np.ndarray, np.ndarray]:
+    def score(view: CropView) -> tuple[np.ndarray, np.ndarray]:
+        outputs = score_faces(scorer.seeing(view), faces, clips.cache_dir)
+        return outputs.logits_N, outputs.features_ND
+
+    return mean_of_views(views, score)
 
 
 def frames_ms(config: Config, clips: Clips, n_videos: int = 8) -> float:
@@ -48,7 +62,7 @@ def frames_ms(config: Config, clips: Clips, n_videos: int = 8) -> float:
     faces = clips.faces[clips.faces["video_id"].isin(some)].reset_index(drop=True)
     scorer = open_scorer(fold_folder(config.run_dir, "frames", None), config.predict, faces, clips.cache_dir)
     start = time.perf_counter()
-    _scored(scorer, faces, clips, config.ensemble.mirror)
+    _scored(scorer, faces, clips, config.ensemble.views)
     return 1000 * (time.perf_counter() - start) / max(len(some), 1)
 
 

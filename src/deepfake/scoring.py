@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +23,7 @@ from tqdm import tqdm
 from deepfake.arrays import map_array, write_array
 from deepfake.augment import before_workers, see
 from deepfake.checkpoints import fold_folder, load_model, read_card
-from deepfake.config import Config, Predict, UserError, digest
+from deepfake.config import Config, CropView, Predict, UserError, digest
 from deepfake.costs import Cost, cost_path, read_cost, total, write_cost
 from deepfake.datasets import Tables, content_digest
 from deepfake.models.frames import FrameClassifier
@@ -79,7 +79,7 @@ class FrameScorer:
         self.batch_size = predict.batch_size
         self.bf16 = predict.precision == "bf16"
         self.bf16_difference: float | None = None
-        self.mirror = False
+        self.input_px, self.view_ratio, self.mirror = model.input_px, model.view_ratio, False
         if predict.precision == "auto" and is_fast_at_bf16(self.device) and len(probe):
             self._pass_gate(probe)
 
@@ -92,13 +92,15 @@ class FrameScorer:
         told("bf16 moves logits by up to %.3f: %s", self.bf16_difference, "used" if self.bf16 else "fp32 is used")
 
     def _batch(self, crops: Sequence[np.ndarray]) -> torch.Tensor:
-        seen = [see(crop, self.model.view_ratio, self.model.input_px) for crop in crops]
+        seen = [see(crop, self.view_ratio, self.input_px) for crop in crops]
         return torch.from_numpy(np.stack(seen).transpose(0, 3, 1, 2))
 
-    def mirrored(self) -> Self:
-        """The same network looking at every crop left to right."""
+    def seeing(self, view: CropView) -> Self:
+        """The same network seeing every crop another way than it learnt to."""
         other = copy.copy(self)
-        other.mirror = not self.mirror
+        other.input_px = round(self.model.input_px * view.size_ratio)
+        other.view_ratio = min(self.model.view_ratio * view.view_ratio, 1.0)
+        other.mirror = view.mirror
         return other
 
     @torch.inference_mode()
@@ -135,8 +137,8 @@ class FrameScorer:
 
 
 class _Crops(Dataset[torch.Tensor]):
-    def __init__(self, faces: pd.DataFrame, work_dir: Path, model: FrameClassifier) -> None:
-        self.work_dir, self.input_px, self.view_ratio = work_dir, model.input_px, model.view_ratio
+    def __init__(self, faces: pd.DataFrame, work_dir: Path, seen_by: FrameClassifier | FrameScorer) -> None:
+        self.work_dir, self.input_px, self.view_ratio = work_dir, seen_by.input_px, seen_by.view_ratio
         self.shards, self.offsets, self.sizes = (faces[n].to_numpy() for n in ("shard", "offset", "size"))
 
     def __len__(self) -> int:
@@ -173,7 +175,7 @@ class FrameOutputs:
 def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader_workers: int = 0) -> FrameOutputs:
     """Score stored crops; `faces` are rows of the faces table."""
     began = time.perf_counter()
-    crops = _Crops(faces, work_dir, scorer.model)
+    crops = _Crops(faces, work_dir, scorer)
     if loader_workers:
         before_workers()
     loader = DataLoader(
@@ -193,6 +195,18 @@ def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader
     seconds, n_videos = time.perf_counter() - began, faces["video_id"].nunique()
     cost = Cost(seconds, n_videos, machine=machine_of(scorer.device))
     return FrameOutputs(faces, logits_N, features_ND, work_dir, cost)
+
+
+def mean_of_views(
+    views: Sequence[CropView], score: Callable[[CropView], tuple[np.ndarray, np.ndarray]], with_features: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean logits_N over the views, and the features_ND of the view the network learnt by, for heads know no other.
+
+    `score` gives logits_N and features_ND of one view. Not `with_features`: those of the first view, whichever it is.
+    """
+    found = {view: score(view) for view in dict.fromkeys([*views, CropView()] if with_features else views)}
+    logits_N = np.asarray(np.mean([found[view][0] for view in views], axis=0, dtype=np.float64), np.float32)
+    return logits_N, found[CropView() if with_features else views[0]][1]
 
 
 def _probe(faces: pd.DataFrame, work_dir: Path, model: FrameClassifier, n_crops: int = 8) -> list[np.ndarray]:
@@ -260,7 +274,7 @@ def refuse_constant(scores: pd.DataFrame, what: str) -> None:
     if scores["video_id"].nunique() >= MIN_VIDEOS_TO_DIFFER and np.ptp(scores["logit"].to_numpy()) == 0:
         raise UserError(
             f"{what}: {scores['video_id'].nunique()} videos all got the logit {scores['logit'].iloc[0]:.6g}; the model "
-            "has learnt nothing, or its weights were not loaded. Look at its log.jsonl and train again with --force"
+            "has learnt nothing, or its weights were not loaded. CropView at its log.jsonl and train again with --force"
         )
 
 

@@ -24,7 +24,7 @@ from deepfake.aggregate import draw_to_prior, track_logits, video_logits
 from deepfake.arrays import map_array, write_array
 from deepfake.calibration import inconclusive_band
 from deepfake.checkpoints import read_card
-from deepfake.config import Config, Ensemble, Extract, UserError, Validation, digest
+from deepfake.config import Config, CropView, Ensemble, Extract, UserError, Validation, digest
 from deepfake.datasets import content_digest
 from deepfake.detector import readable_videos
 from deepfake.ensemble import Stack, fit_stack
@@ -93,22 +93,27 @@ def some_frames(faces: pd.DataFrame, n_frames: int) -> pd.DataFrame:
     return faces.loc[sorted(kept)].reset_index(drop=True)
 
 
-def frame_scores(checkpoint: Path, clips: Clips, config: Config, n_frames: int, mirror: bool = False) -> pd.DataFrame:
-    """FRAME_SCORES of a finished network or snapshot; kept beside it. `mirror`: mean with the mirrored crops."""
+def frame_scores(
+    checkpoint: Path, clips: Clips, config: Config, n_frames: int, views: Sequence[CropView] = (CropView(),)
+) -> pd.DataFrame:
+    """FRAME_SCORES of a finished network or snapshot, the mean over the views; each view's are kept beside it."""
     faces = some_frames(clips.faces, n_frames)
-    key = digest(
-        [read_card(checkpoint).weights_sha256, content_digest(faces[PLACES]), config.predict.precision, mirror]
-    )
-    path = checkpoint / "scored" / f"trial-{key[:24]}.npy"
     scores = faces[["video_id", "track", "frame_index"]].assign(model="frames")
+    logits = [_view_logits(checkpoint, clips, faces, config, view) for view in views]
+    return scores.assign(logit=np.mean(logits, axis=0))
+
+
+def _view_logits(checkpoint: Path, clips: Clips, faces: pd.DataFrame, config: Config, view: CropView) -> np.ndarray:
+    way = [read_card(checkpoint).weights_sha256, config.predict.precision, view.model_dump()]
+    key = digest([*way, content_digest(faces[PLACES])])
+    path = checkpoint / "scored" / f"trial-{key[:24]}.npy"
     known = map_array(path, len(faces))
     if known is not None:
-        return scores.assign(logit=np.array(known))
+        return np.array(known)
     scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir)
-    passes = [scorer, scorer.mirrored()] if mirror else [scorer]
-    logits = np.mean([score_faces(one, faces, clips.cache_dir).logits_N for one in passes], axis=0)
+    logits = score_faces(scorer.seeing(view), faces, clips.cache_dir).logits_N
     write_array(path, logits)
-    return scores.assign(logit=logits)
+    return logits
 
 
 def member_logits(members: Mapping[str, pd.DataFrame], clips: Clips, settings: Ensemble) -> np.ndarray:
