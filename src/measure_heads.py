@@ -13,9 +13,6 @@ from deepfake.config import load_config
 
 def parse() -> argparse.Namespace:
     parser = trial_parser(__doc__)
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="STAGE.KEY=VALUE", help="such as sequences.heads=[motion]"
-    )
     parser.add_argument("--frames", type=whole_number, default=32, metavar="N", help="a track's (32)")
     return parser.parse_args()
 

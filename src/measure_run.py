@@ -31,7 +31,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    config = load_config(args.config)
+    config = load_config(args.config, args.set)
     from deepfake import trials
     from deepfake.training import run_network
 

@@ -19,7 +19,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    config = load_config(args.config)
+    config = load_config(args.config, args.set)
     from deepfake import bundle, trials
     from deepfake.training import run_network
 
