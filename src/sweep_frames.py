@@ -27,6 +27,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--sampling", default=",".join(MODES), metavar="MODE,MODE", help=f"({','.join(MODES)})")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
     parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument("--limit", type=whole_number, metavar="N", help="so many clips, half of them real (all)")
     parser.add_argument("--workers", type=whole_number, default=2, help="processes that find faces (2)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="predict.*, validation.*")
     return parser.parse_args()
@@ -39,8 +40,8 @@ def main() -> None:
     from deepfake.report.frames_curve import Wanted, run
     from deepfake.stages import alone
 
-    samplings = args.sampling.split(",")
-    wanted = Wanted(args.clips, args.labels, samplings, args.frames, args.cache, args.workers, args.out, args.skip)
+    places = (args.clips, args.labels, args.sampling.split(","), args.frames, args.cache, args.workers, args.out)
+    wanted = Wanted(*places, args.skip, args.limit)
     with alone(args.out):
         print(run(args.weights or find_weights(PROJECT_ROOT / "data/weights"), wanted, config))
 

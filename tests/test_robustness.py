@@ -18,10 +18,10 @@ from deepfake.clips import write_clip
 from deepfake.config import PROJECT_ROOT, Robustness, UserError, Validation
 from deepfake.detector import Scored
 from deepfake.distortions import Distortion
-from deepfake.evaluation import Labelled
+from deepfake.evaluation import Labelled, spread
 from deepfake.files import sha256_of
 from deepfake.report.robustness import as_csv, as_markdown, as_svg, measured, write_table
-from deepfake.robustness import Bench, Clip, Material, gather, spread, write_distorted
+from deepfake.robustness import Bench, Clip, Material, gather, write_distorted
 from deepfake.video import probe, sample
 from drawn_faces import write_person
 

@@ -291,6 +291,7 @@ def test_clips_of_one_name_in_two_folders_keep_their_own_faces(tmp_path: Path, m
     assert dict(zip(found.video_ids, found.labels.tolist(), strict=True)) == {"fake/x.mp4": 1, "real/x.mp4": 0}
     assert found.faces["video_id"].tolist() == ["fake/x.mp4"] * 2 + ["real/x.mp4"] * 2, "sorted, and labelled alone"
     assert found.faces["frame_index"].tolist() == [0, 1, 0, 1]
+    assert read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path, 1).video_ids == ["real/x.mp4"]
     monkeypatch.setattr(trials, "extract_videos", lambda *_: iter([]))
     with pytest.raises(UserError, match="no face in any of 2 videos"):
         read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from deepfake import metrics
-from deepfake.config import UserError, Validation
+from deepfake.config import UserError, Validation, digest
 
 NAME_COLUMNS = ("filename", "file", "video_id")
 SCORE_COLUMNS = ("p_fake", "label")
@@ -346,3 +346,20 @@ def _some(names: Sequence[str]) -> str:
     """The first few names, quoted."""
     shown = ", ".join(repr(name) for name in names[:SHOWN])
     return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def spread(videos: Sequence[Labelled], limit: int | None) -> list[Labelled]:
+    """So many videos, half of them real, the fakes of all families in turn; more contain those of fewer."""
+    if limit is None or limit >= len(videos):
+        return list(videos)
+    groups: dict[tuple[int, str], list[Labelled]] = {}
+    for video in sorted(videos, key=lambda video: digest(video.name)):
+        groups.setdefault((video.label, video.columns.get("family", "")), []).append(video)
+    by_label = [_in_turn([groups[key] for key in sorted(groups) if key[0] == label]) for label in (0, 1)]
+    chosen = {video.name for video in _in_turn(by_label)[:limit]}
+    return [video for video in videos if video.name in chosen]
+
+
+def _in_turn(lists: Sequence[list[Labelled]]) -> list[Labelled]:
+    longest = max((len(videos) for videos in lists), default=0)
+    return [videos[i] for i in range(longest) for videos in lists if i < len(videos)]

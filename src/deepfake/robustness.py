@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from deepfake.clips import write_clip
 from deepfake.config import Robustness, UserError, digest, result_values
 from deepfake.distortions import Distortion
-from deepfake.evaluation import Labelled, pair
+from deepfake.evaluation import Labelled, pair, spread
 from deepfake.files import sha256_of, write_whole
 from deepfake.index import find_videos, video_id_of
 from deepfake.video import sample
@@ -87,23 +87,6 @@ def gather(folder: Path, labelled: Sequence[Labelled], limit: int | None) -> Mat
     videos = spread([video for video, _ in pairs], limit)
     paths = {video.name: by_id[id_of[video.name]] for video in videos}
     return Material(videos, paths, {name: sha256_of(path) for name, path in paths.items()})
-
-
-def spread(videos: Sequence[Labelled], limit: int | None) -> list[Labelled]:
-    """So many videos, half of them real, the fakes of all families in turn; more contain those of fewer."""
-    if limit is None or limit >= len(videos):
-        return list(videos)
-    groups: dict[tuple[int, str], list[Labelled]] = {}
-    for video in sorted(videos, key=lambda video: digest(video.name)):
-        groups.setdefault((video.label, video.columns.get("family", "")), []).append(video)
-    by_label = [_in_turn([groups[key] for key in sorted(groups) if key[0] == label]) for label in (0, 1)]
-    chosen = {video.name for video in _in_turn(by_label)[:limit]}
-    return [video for video in videos if video.name in chosen]
-
-
-def _in_turn(lists: Sequence[list[Labelled]]) -> list[Labelled]:
-    longest = max((len(videos) for videos in lists), default=0)
-    return [videos[i] for i in range(longest) for videos in lists if i < len(videos)]
 
 
 @dataclass(frozen=True)

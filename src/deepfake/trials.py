@@ -69,10 +69,15 @@ class Clips:
         return np.array([quarter[person] for person in people])
 
 
-def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path) -> Clips:
-    """Find the faces of every video below a folder that has a label; crops found before are read back."""
+def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path, limit: int | None = None) -> Clips:
+    """Find the faces of every video below a folder that has a label; crops found before are read back.
+
+    `limit` takes so many videos, by label and family in turn.
+    """
     paths = {video_id_of(path, folder): path for path in find_videos(folder)}
     pairs, _ = evaluation.pair(paths, evaluation.read_labels(labels_csv))
+    chosen = {video.name for video in evaluation.spread([video for video, _ in pairs], limit)}
+    pairs = [(video, video_id) for video, video_id in pairs if video.name in chosen]
     paths = {video_id: paths[video_id] for video_id in sorted(video_id for _, video_id in pairs)}
     _, videos = readable_videos(paths, cache_dir)
     found: list[dict[str, Any]] = []

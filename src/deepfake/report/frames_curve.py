@@ -39,6 +39,7 @@ class Wanted:
     workers: int
     out: Path
     skips: Sequence[float] = ()
+    limit: int | None = None
 
 
 def run(weights: Path, wanted: Wanted, config: Config) -> str:
@@ -53,7 +54,7 @@ def run(weights: Path, wanted: Wanted, config: Config) -> str:
     points: list[Point] = []
     for sampling in wanted.samplings:
         settings = _most(detector.extract, sampling, max(wanted.frames), wanted.workers)
-        clips = read_clips(wanted.clips, wanted.labels, settings, wanted.cache_dir)
+        clips = read_clips(wanted.clips, wanted.labels, settings, wanted.cache_dir, wanted.limit)
         labelled = set(clips.video_ids)
         timed = [path for path in paths if video_id_of(path, wanted.clips) in labelled]
 
