@@ -13,6 +13,7 @@ from deepfake import tables
 from deepfake.config import Config, Sequences, parse_config
 from deepfake.datasets import Tables
 from deepfake.models import new_head
+from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads import TrackHead
 from deepfake.shards import encode_crop, write_shard
 from deepfake.track_inputs import TrackFeatures
@@ -106,8 +107,8 @@ def config(data_dir: Path, **sections: dict[str, object]) -> Config:
 def awake_head(name: str, n_features: int, hidden: int, seed: int) -> TrackHead:
     """A head that says something: what is zero before learning is not."""
     torch.manual_seed(seed)
-    head = new_head(name, n_features, Sequences(hidden=hidden))
+    head = new_head(name, n_features, Sequences(hidden=hidden), lambda: FrameClassifier("test_efficientnet", 32))
     for module in head.modules():
-        if isinstance(module, nn.Linear) and not module.weight.any():
-            nn.init.normal_(module.weight)
+        if isinstance(module, nn.Linear | nn.Conv2d) and not module.weight.any():
+            nn.init.normal_(module.weight, std=1.0 if isinstance(module, nn.Linear) else 0.1)
     return head.eval()

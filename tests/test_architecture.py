@@ -36,6 +36,7 @@ LAYERS = (
         "models.motion",
         "models.two_stream",
         "models.clips",
+        "models.inflated",
         "models.no_compiler",
     },
     {"checkpoints"},

@@ -9,11 +9,12 @@ from torch import nn
 
 from deepfake.augment import see
 from deepfake.checkpoints import load_model, save_model
-from deepfake.config import Frames, HeadName, Predict, UserError
+from deepfake.config import Frames, HeadName, Predict, Sequences, UserError
 from deepfake.mesh_motion import N_MESH_MOTION
-from deepfake.models import HEADS, build
+from deepfake.models import HEADS, build, new_head
 from deepfake.models.frames import MAPS, REGISTRY, FrameClassifier, fold_norms, registry_weights, timm_name
 from deepfake.models.heads import TrackHead
+from deepfake.models.inflated import InflatedClassifier, neighbours
 from deepfake.models.sequences import SequenceClassifier
 from deepfake.motion import N_MOTION
 from deepfake.scoring import FrameScorer
@@ -280,7 +281,7 @@ def test_padding_has_no_frame_logit() -> None:
 
 def test_families_are_built_by_name() -> None:
     assert isinstance(build("sequences", {"n_features": 3, "hidden": 4}), SequenceClassifier)
-    with pytest.raises(UserError, match="there is no 'frame'; known: frames, mc3_18, mesh_motion, motion"):
+    with pytest.raises(UserError, match="there is no 'frame'; known: frames, inflated, mc3_18, mesh_motion, motion"):
         build("frame", {})
     with pytest.raises(UserError, match="cannot be built"):
         build("sequences", {"n_features": 3, "depth": 4})
@@ -300,7 +301,10 @@ def inputs_of(head: TrackHead, lengths: list[int], n_frames: int) -> list[torch.
             for name, n in (("motion", N_MOTION), ("mesh_motion", N_MESH_MOTION))
         },
         "flow": torch.randn(len(lengths), n_frames, 2, CLIP_PX, CLIP_PX),
-        "tube": torch.randint(0, 256, (len(lengths), n_frames, 3, CLIP_PX, CLIP_PX), dtype=torch.uint8),
+        **{
+            name: torch.randint(0, 256, (len(lengths), n_frames, 3, CLIP_PX, CLIP_PX), dtype=torch.uint8)
+            for name in ("tube", "large_tube")
+        },
     }
     mask_BT = torch.arange(n_frames)[None] < torch.tensor(lengths)[:, None]
     return [*(made[name] for name in head.inputs), mask_BT, torch.randn(len(lengths), n_frames)]
@@ -335,7 +339,52 @@ def test_every_weight_of_a_head_learns(name: str) -> None:
     logits_B, logits_BT = head.frame_logits(*inputs_of(head, [8, 6], 8))
     (logits_B.square().sum() + logits_BT.square().sum()).backward()
     for what, parameter in head.named_parameters():
-        assert parameter.grad is not None, what
+        assert (parameter.grad is not None) == parameter.requires_grad, what
+
+
+def inflated() -> tuple[FrameClassifier, InflatedClassifier]:
+    torch.manual_seed(3)
+    frames = FrameClassifier("test_efficientnet", CLIP_PX).eval()
+    nn.init.normal_(frames.head.weight, std=0.5)
+    return frames, InflatedClassifier.made_of(frames).eval()
+
+
+@torch.inference_mode()
+def test_an_inflated_network_begins_as_the_frame_network_whatever_stands_beside_a_frame() -> None:
+    frames, head = inflated()
+    tube_BTCHW, mask_BT, logits_BT = inputs_of(head, [4, 2, 1], 4)
+    found_B, found_BT = head.frame_logits(tube_BTCHW, mask_BT, logits_BT)
+    alone_N = frames(tube_BTCHW[mask_BT])
+    assert np.ptp(alone_N.numpy()) > 0.01
+    assert torch.allclose(found_BT[mask_BT], alone_N, atol=1e-5)
+    assert found_B.tolist() == pytest.approx([part.mean().item() for part in alone_N.split([4, 2, 1])], abs=1e-5)
+
+
+@torch.inference_mode()
+def test_an_inflated_network_that_has_learnt_sees_the_frames_beside_and_no_other_track() -> None:
+    _, head = inflated()
+    for kernel in head.time:
+        nn.init.normal_(kernel.after.weight, std=0.3)
+    tube_BTCHW, mask_BT, logits_BT = inputs_of(head, [4, 3], 4)
+    before_BT = head.frame_logits(tube_BTCHW, mask_BT, logits_BT)[1]
+    tube_BTCHW[0, 3] = 255 - tube_BTCHW[0, 3]
+    moved_BT = (head.frame_logits(tube_BTCHW, mask_BT, logits_BT)[1] - before_BT).abs()
+    assert moved_BT[0, 2] > 1e-4, "its next frame is another"
+    assert not moved_BT[1].any()
+
+
+def test_neighbours_stay_within_their_track() -> None:
+    mask_BT = torch.tensor([[True, True, True], [True, False, False], [True, True, False]])
+    before_N, after_N = neighbours(mask_BT)
+    assert before_N.tolist() == [0, 0, 1, 3, 4, 4]
+    assert after_N.tolist() == [1, 2, 2, 3, 5, 5]
+
+
+def test_what_an_inflated_network_cannot_be_made_of_is_told() -> None:
+    with pytest.raises(UserError, match="'test_resnet' has no depthwise convolutions after its first 0 stages"):
+        InflatedClassifier("test_resnet", False, 0)
+    with pytest.raises(ValueError, match="wanted the frame network"):
+        new_head("inflated", 6, Sequences())
 
 
 @pytest.mark.parametrize("name", ["motion", "mesh_motion", "slowfast"])

@@ -37,6 +37,7 @@ def track(n_frames: int, seed: int = 0, fps: float = 25, **changes: object) -> T
         "times_T": np.arange(n_frames) / (fps or 25),
         "tube": lambda places: np.repeat(frame, len(places), axis=0) if fps == 0 else rolled(frame, places),
         "mesh": mesh.__getitem__,
+        "large_tube": lambda places: np.repeat(frame, len(places), axis=0) if fps == 0 else rolled(frame, places),
     }  # fmt: skip
     features_TD = rng.normal(size=(n_frames, 5)).astype(np.float16)
     return track_of(f"v{seed}", None, features_TD, rng.normal(size=n_frames), **(values | changes))
@@ -64,7 +65,7 @@ def test_a_head_scores_every_kind_of_track_or_abstains(name: str) -> None:
     for one in found:
         assert np.isfinite([one.logit, *one.frame_logits_T]).all()
     silent = [i for i, one in enumerate(found) if one.n_frames == 0]
-    wanted = {"sequences": [], "two_stream": [], "motion": [0, 6], "mesh_motion": [0, 6]}.get(name, [0])
+    wanted = {"sequences": [], "two_stream": [], "inflated": [], "motion": [0, 6], "mesh_motion": [0, 6]}.get(name, [0])
     assert silent == wanted
     assert all(found[i].logit == 0 and not found[i].frame_logits_T.any() for i in silent)
     assert all(found[i].logit != 0 for i in range(len(kinds)) if i not in silent)

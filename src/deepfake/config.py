@@ -200,7 +200,7 @@ class Frames(Settings):
     seed: int = Field(0, ge=0, description="Of weights, order and augmentation.")
 
 
-HeadName = Literal["sequences", "motion", "mesh_motion", "two_stream", "r2plus1d_18", "mc3_18", "slowfast"]
+HeadName = Literal["sequences", "motion", "mesh_motion", "two_stream", "r2plus1d_18", "mc3_18", "slowfast", "inflated"]
 
 
 class Sequences(Settings):
@@ -210,7 +210,7 @@ class Sequences(Settings):
         ("sequences",),
         description="sequences: LSTM on the frame network's features (LRCN); motion: GRU on five landmarks; "
         "mesh_motion: GRU on a mesh of 468; two_stream: features and optical flow; r2plus1d_18, mc3_18, slowfast: 3-D "
-        "convolutions on a tube of the face.",
+        "convolutions on a tube of the face; inflated: the frame network on a larger one, three frames deep.",
     )
     hidden: int = Field(
         64, ge=4, le=2048, description="Units of the LSTM or GRU in each direction; motions take 64 at most."
@@ -237,6 +237,7 @@ class Sequences(Settings):
     frame_weight: float = Field(
         0.5, ge=0, le=10, description="Of the loss of single frames, where it is known which of them are forged."
     )
+    precision: Literal["no", "bf16", "fp16"] = Field("no", description="Mixed precision.")
     checkpoint_steps: int = Field(200, ge=1, description="Training can be continued from every n-th step.")
     seed: int = Field(0, ge=0, description="Of weights and order.")
 

@@ -22,7 +22,7 @@ from deepfake.mesh_store import StoredMesh
 from deepfake.motion import known_landmarks, motion_features
 from deepfake.shards import read_crop
 from deepfake.tables import LANDMARKS
-from deepfake.tubes import face_tube, steady, tube_flow
+from deepfake.tubes import LARGE_TUBE_PX, TUBE_PX, face_tube, steady, tube_flow
 
 Tube = Callable[[np.ndarray], np.ndarray]  # places of frames -> uint8 (T, H, W, 3), the face held still
 Mesh = Callable[[np.ndarray], np.ndarray]  # places of frames -> float32 (T, len(POINTS), 3), see `mesh_features`
@@ -48,6 +48,7 @@ class TrackFeatures:
     forged_T: np.ndarray
     tube: Tube | None = None
     mesh: Mesh | None = None
+    large_tube: Tube | None = None
 
     def __len__(self) -> int:
         return len(self.logits_T)
@@ -60,13 +61,15 @@ class TrackFeatures:
         taken = {name: getattr(self, name)[places] for name in arrays}
         if len(places) > 1 and places[0] > places[-1]:
             taken["times_T"] = taken["times_T"][0] - taken["times_T"]
-        return replace(self, **taken, tube=_taken(self.tube, places), mesh=_taken(self.mesh, places))
+        tube, mesh, large = (_taken(source, places) for source in (self.tube, self.mesh, self.large_tube))
+        return replace(self, **taken, tube=tube, mesh=mesh, large_tube=large)
 
-    def pictures(self) -> np.ndarray:
-        """The tube of all frames: uint8 (T, H, W, 3)."""
-        if self.tube is None:
+    def pictures(self, large: bool = False) -> np.ndarray:
+        """The tube of all frames: uint8 (T, H, W, 3), LARGE_TUBE_PX wide or TUBE_PX."""
+        tube = self.large_tube if large else self.tube
+        if tube is None:
             raise ValueError(f"{self.video_id!r} track {self.track}: there are no pictures of it, only features")
-        return self.tube(np.arange(len(self)))
+        return tube(np.arange(len(self)))
 
     def mesh_points(self) -> np.ndarray:
         """The mesh's points in all frames, see `mesh_features`; NaN where there are no pictures of the track."""
@@ -90,12 +93,13 @@ class StoredTube:
     offsets_T: np.ndarray
     sizes_T: np.ndarray
     landmarks_T52: np.ndarray
+    side_px: int = TUBE_PX
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
         """The frames at some places."""
         rows = [(self.shards[i], int(self.offsets_T[i]), int(self.sizes_T[i])) for i in places]
         crops = [read_crop(self.work_dir, *row) for row in rows]
-        return face_tube(crops, steady(self.landmarks_T52)[places])
+        return face_tube(crops, steady(self.landmarks_T52)[places], self.side_px)
 
 
 def split_tracks(
@@ -126,6 +130,7 @@ def split_tracks(
             TrackFeatures(
                 str(ids[a]), int(tracks[a]), label, frames[a:b], features_ND[a:b], logits_N[a:b], times[a:b],
                 seen[a:b], boxes[a:b], forged_T, tube, StoredMesh(work_dir, faces.iloc[a:b]),
+                replace(tube, side_px=LARGE_TUBE_PX),
             )
         )  # fmt: skip
     return found
@@ -137,6 +142,7 @@ INPUTS: dict[str, Callable[[TrackFeatures], np.ndarray]] = {
     "mesh_motion": lambda track: mesh_features(track.mesh_points(), track.times_T),
     "flow": lambda track: tube_flow(track.pictures()),
     "tube": lambda track: np.ascontiguousarray(track.pictures().transpose(0, 3, 1, 2)),
+    "large_tube": lambda track: np.ascontiguousarray(track.pictures(large=True).transpose(0, 3, 1, 2)),
 }
 
 
@@ -146,6 +152,8 @@ def has_inputs(track: TrackFeatures, inputs: Sequence[str]) -> bool:
         return int(np.isfinite(track.landmarks_T52).all((1, 2)).sum()) > 1
     if "mesh_motion" in inputs:
         return track.mesh is not None and known_landmarks(INPUTS["mesh_motion"](track)) > 1
+    if "large_tube" in inputs:
+        return track.large_tube is not None
     return track.tube is not None or not {"flow", "tube"} & set(inputs)
 
 

@@ -87,7 +87,7 @@ def sequences_recipe(sequences: Sequences) -> Recipe:
     """The loop's settings for networks over tracks; an item is a real and a fake clip."""
     return Recipe(
         sequences.epochs, max(1, sequences.tracks_per_batch // 2), sequences.learning_rate, 1.0, sequences.weight_decay,
-        sequences.warmup_ratio, sequences.label_smoothing, sequences.ema_decay, "no", 0,
+        sequences.warmup_ratio, sequences.label_smoothing, sequences.ema_decay, sequences.precision, 0,
         sequences.checkpoint_steps, sequences.seed, frame_weight=sequences.frame_weight,
     )  # fmt: skip
 
@@ -497,7 +497,7 @@ def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifie
     if frames.start_run is not None:
         if config is None:
             raise ValueError(f"frames.start_run={frames.start_run}: wanted the settings that say where runs lie")
-        model.take_over(_started(config.run_dir.parent, frames.start_run))
+        model.take_over(_finished_frames(run_network(config.run_dir.parent, frames.start_run)))
     model.freeze(frames.frozen_stages, frames.freeze_batchnorm)
     return model
 
@@ -517,8 +517,8 @@ def run_network(runs_dir: Path, name: str) -> Path:
     return folder
 
 
-def _started(runs_dir: Path, start_run: str) -> FrameClassifier:
-    model = load_model(run_network(runs_dir, start_run), "frames")
+def _finished_frames(folder: Path) -> FrameClassifier:
+    model = load_model(folder, "frames")
     assert isinstance(model, FrameClassifier)
     return model
 
@@ -562,7 +562,8 @@ def train_head_fold(config: Config, head: str, tracks: list[TrackFeatures], fold
         log.info("%s %s: already trained", head, folder.name)
         return folder / CARD
     torch.manual_seed(sequences.seed)
-    model = new_head(head, tracks[0].features_TD.shape[1] if tracks else 1, sequences)
+    n_features = tracks[0].features_TD.shape[1] if tracks else 1
+    model = new_head(head, n_features, sequences, lambda: _finished_frames(fold_folder(config.run_dir, "frames", fold)))
     dataset = TrackDataset(tracks, sequences.clip_frames, sequences.seed, model.inputs, sequences.time_changes)
     averaged, metrics = fit(model, dataset, collate_tracks, sequences_recipe(sequences), folder, settings_digest)
     return _save(folder, head, averaged, fold, settings_digest, metrics, {"frames_weights_sha256": frames_sha256})

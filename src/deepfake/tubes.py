@@ -13,6 +13,7 @@ import numpy as np
 from deepfake.blend import fit_similarity, smooth_in_time
 
 TUBE_PX = 112
+LARGE_TUBE_PX = 192  # a face as large as the shipped frame network sees it
 FLOW_PX = 56
 MAX_FLOW_PX = 8.0  # further a point of the still face does not move between two frames
 # Left eye, right eye, nose and mouth corners in the tube, as shares of its side: brows and chin stay inside.

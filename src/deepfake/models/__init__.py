@@ -17,6 +17,7 @@ from deepfake.mesh_motion import N_MESH_MOTION
 from deepfake.models.clips import Mc3, R2Plus1d, SlowFast
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads import TrackHead
+from deepfake.models.inflated import InflatedClassifier
 from deepfake.models.motion import MeshMotionClassifier, MotionClassifier
 from deepfake.models.sequences import SequenceClassifier
 from deepfake.models.two_stream import TwoStreamClassifier
@@ -30,6 +31,7 @@ HEADS: dict[str, type[TrackHead]] = {
     "r2plus1d_18": R2Plus1d,
     "mc3_18": Mc3,
     "slowfast": SlowFast,
+    "inflated": InflatedClassifier,
 }
 BUILDERS: dict[str, Callable[..., nn.Module]] = {"frames": FrameClassifier, **HEADS}
 
@@ -44,9 +46,18 @@ def build(kind: str, settings: Mapping[str, Any]) -> nn.Module:
         raise UserError(f"models: {kind} cannot be built from {dict(settings)}: {error}") from None
 
 
-def new_head(kind: str, n_features: int, sequences: Sequences) -> TrackHead:
-    """A network over tracks before its first step; `n_features` are those of the frame network beside it."""
+def new_head(
+    kind: str, n_features: int, sequences: Sequences, frames: Callable[[], FrameClassifier] | None = None
+) -> TrackHead:
+    """A network over tracks before its first step; `n_features` are those of the frame network beside it.
+
+    `frames` gives that network, for those that begin with its weights.
+    """
     dropout, logit_dropout = sequences.dropout, sequences.logit_dropout
+    if kind == "inflated":
+        if frames is None:
+            raise ValueError("inflated: wanted the frame network whose weights it begins with, found none")
+        return InflatedClassifier.made_of(frames(), dropout)
     settings: dict[str, dict[str, Any]] = {
         "sequences": {"n_features": n_features, "hidden": sequences.hidden, "logit_dropout": logit_dropout},
         # Some hundred tracks of thirty or fifty quantities: more states learn them by heart.
