@@ -11,7 +11,6 @@ from torch import nn
 
 from deepfake.checkpoints import fold_folder, load_model, save_model
 from deepfake.config import Sequences, UserError
-from deepfake.models import new_head
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.inflated import InflatedClassifier, neighbours
 from deepfake.training import make_optimizer, sequences_recipe, train_head_fold
@@ -64,13 +63,6 @@ def test_before_learning_a_frames_logit_is_that_of_the_frame_network(
     assert found_B[1] == wanted_N[3]
 
 
-def test_a_frames_neighbours_stay_inside_its_track() -> None:
-    mask_BT = torch.tensor([[True, True, True], [True, False, False], [True, True, False]])
-    before_N, after_N = neighbours(mask_BT)
-    assert before_N.tolist() == [0, 0, 1, 3, 4, 4]
-    assert after_N.tolist() == [1, 2, 2, 3, 5, 5]
-
-
 @torch.inference_mode()
 def test_the_outer_slices_make_a_whole_kernel_of_three_frames() -> None:
     """A depthwise 3 x 3 x 3 convolution of torch's, with the ends repeated, gives the same."""
@@ -83,18 +75,6 @@ def test_the_outer_slices_make_a_whole_kernel_of_three_frames() -> None:
     clip_1CTHW = nn.functional.pad(pictures_NCHW.transpose(0, 1)[None], (0, 0, 0, 0, 1, 1), mode="replicate")
     wanted = nn.functional.conv3d(clip_1CTHW, weight, middle.bias, (1, 2, 2), (0, 1, 1), groups=middle.groups)
     assert torch.allclose(middle(pictures_NCHW), wanted[0].transpose(0, 1), atol=1e-5)
-
-
-@torch.inference_mode()
-def test_what_a_frame_shows_moves_the_logits_of_frames_beside_it_and_none_of_another_track() -> None:
-    head = awake(InflatedClassifier.made_of(frame_network()))
-    tube_BTCHW, mask_BT, logits_BT = tubes([6, 6])
-    _, first_BT = head.frame_logits(tube_BTCHW, mask_BT, logits_BT)
-    tube_BTCHW[0, 5] = 255 - tube_BTCHW[0, 5]
-    _, second_BT = head.frame_logits(tube_BTCHW, mask_BT, logits_BT)
-    moved = ((first_BT - second_BT).abs() > 1e-6)[0].tolist()
-    assert moved == [False, False, False, True, True, True], "two layers see two frames far"
-    assert torch.allclose(first_BT[1], second_BT[1], atol=1e-6)
 
 
 def test_a_copy_listens_to_its_own_kernels() -> None:
@@ -122,16 +102,6 @@ def test_stem_and_early_stages_stay_and_the_later_ones_learn_slower_than_the_tim
     }
     assert {rates[id(p)] for p in head.time.parameters()} == {0.01}
     assert {rates[id(p)] for p in head.backbone.parameters() if p.requires_grad} == {0.001}
-
-
-def test_a_backbone_without_depthwise_convolutions_is_refused() -> None:
-    with pytest.raises(UserError, match="'test_resnet' has no depthwise convolutions.*leave out inflated"):
-        InflatedClassifier.made_of(FrameClassifier("test_resnet", 32))
-
-
-def test_without_a_frame_network_there_is_nothing_to_inflate() -> None:
-    with pytest.raises(ValueError, match="wanted the frame network"):
-        new_head("inflated", 6, Sequences())
 
 
 def test_it_learns_beside_its_folds_frame_network_and_comes_back_without_it(tmp_path: Path) -> None:

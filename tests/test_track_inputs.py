@@ -17,7 +17,7 @@ from deepfake.track_inputs import (
     pad_tracks,
     split_tracks,
 )
-from deepfake.tubes import FLOW_PX, TUBE_PX
+from deepfake.tubes import FLOW_PX, LARGE_TUBE_PX, TUBE_PX
 from learning_data import invented, track_of
 
 
@@ -28,7 +28,8 @@ def features(video_id: str, label: int | None, n_frames: int, **changes: object)
 
 def in_pictures(track: TrackFeatures, seed: int = 0) -> TrackFeatures:
     tube = np.random.default_rng(seed).integers(0, 256, (len(track), TUBE_PX, TUBE_PX, 3), dtype=np.uint8)
-    return TrackFeatures(**{**vars(track), "tube": tube.__getitem__})
+    large = np.random.default_rng(seed).integers(0, 256, (len(track), LARGE_TUBE_PX, LARGE_TUBE_PX, 3), dtype=np.uint8)
+    return TrackFeatures(**{**vars(track), "tube": tube.__getitem__, "large_tube": large.__getitem__})
 
 
 # --- Tracks ------------------------------------------------------------------------------------------
@@ -47,6 +48,7 @@ def test_tracks_are_split_with_what_the_tables_say_of_them(tmp_path: Path) -> No
     assert tracks[2].forged_T.tolist() == [0] * 4
     assert np.isnan(tracks[0].landmarks_T52).all((1, 2)).tolist() == [False, True, False, False], "carried, not seen"
     assert tracks[0].pictures().shape == (4, TUBE_PX, TUBE_PX, 3)
+    assert tracks[0].pictures(large=True).shape == (4, LARGE_TUBE_PX, LARGE_TUBE_PX, 3)
     assert split_tracks(faces.iloc[:0], np.ones((0, 3)), np.ones(0), {}, tmp_path) == []
 
 
@@ -56,6 +58,7 @@ def test_a_track_played_backwards_has_rising_times_and_its_own_pictures() -> Non
     assert back.times_T == pytest.approx([0, 2 / 25, 3 / 25])
     assert back.frame_index_T.tolist() == [4, 2, 1]
     assert np.array_equal(back.pictures(), track.pictures()[[4, 2, 1]])
+    assert np.array_equal(back.pictures(large=True), track.pictures(large=True)[[4, 2, 1]])
     assert np.array_equal(back.take(np.array([1])).pictures(), track.pictures()[[2]])
 
 
@@ -65,12 +68,13 @@ def test_every_form_of_a_track_has_a_row_a_frame() -> None:
     assert shapes == {
         "features": (3, 5), "motion": (3, N_MOTION), "mesh_motion": (3, N_MESH_MOTION),
         "flow": (3, 2, FLOW_PX, FLOW_PX), "tube": (3, 3, TUBE_PX, TUBE_PX),
+        "large_tube": (3, 3, LARGE_TUBE_PX, LARGE_TUBE_PX),
     }  # fmt: skip
 
 
 def test_what_cannot_be_made_of_a_track_is_known_before() -> None:
     bare = features("v", 0, 3)
-    assert [has_inputs(bare, [name]) for name in INPUTS] == [True, False, False, False, False]
+    assert [has_inputs(bare, [name]) for name in INPUTS] == [True, *[False] * 5]
     seen = features("v", 0, 3, landmarks_T52=np.ones((3, 5, 2)))
     assert has_inputs(seen, ["motion"])
     assert not has_inputs(seen.take(np.array([0])), ["motion"])

@@ -47,6 +47,7 @@ from deepfake.track_inputs import TrackDataset, TrackFeatures, collate_tracks
 
 STATE, LOG, SNAPSHOT = "state.pt", "log.jsonl", "step"
 MAX_GRADIENT_NORM = 5.0
+HEAD_BACKBONE_RATIO = 0.1  # of the rate of a head, for what it takes over from the frame network
 FACE_COLUMNS = ["video_id", "track", "frame_index", "x0_px", "y0_px", "x1_px", "y1_px", "shard", "offset", "size"]
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,8 @@ def frames_recipe(frames: Frames) -> Recipe:
 def sequences_recipe(sequences: Sequences) -> Recipe:
     """The loop's settings for networks over tracks; an item is a real and a fake clip."""
     return Recipe(
-        sequences.epochs, max(1, sequences.tracks_per_batch // 2), sequences.learning_rate, 1.0, sequences.weight_decay,
+        sequences.epochs, max(1, sequences.tracks_per_batch // 2), sequences.learning_rate, HEAD_BACKBONE_RATIO,
+        sequences.weight_decay,
         sequences.warmup_ratio, sequences.label_smoothing, sequences.ema_decay, sequences.precision, 0,
         sequences.checkpoint_steps, sequences.seed, frame_weight=sequences.frame_weight,
     )  # fmt: skip
