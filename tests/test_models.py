@@ -342,27 +342,10 @@ def test_every_weight_of_a_head_learns(name: str) -> None:
         assert (parameter.grad is not None) == parameter.requires_grad, what
 
 
-def inflated() -> tuple[FrameClassifier, InflatedClassifier]:
-    torch.manual_seed(3)
-    frames = FrameClassifier("test_efficientnet", CLIP_PX).eval()
-    nn.init.normal_(frames.head.weight, std=0.5)
-    return frames, InflatedClassifier.made_of(frames).eval()
-
-
-@torch.inference_mode()
-def test_an_inflated_network_begins_as_the_frame_network_whatever_stands_beside_a_frame() -> None:
-    frames, head = inflated()
-    tube_BTCHW, mask_BT, logits_BT = inputs_of(head, [4, 2, 1], 4)
-    found_B, found_BT = head.frame_logits(tube_BTCHW, mask_BT, logits_BT)
-    alone_N = frames(tube_BTCHW[mask_BT])
-    assert np.ptp(alone_N.numpy()) > 0.01
-    assert torch.allclose(found_BT[mask_BT], alone_N, atol=1e-5)
-    assert found_B.tolist() == pytest.approx([part.mean().item() for part in alone_N.split([4, 2, 1])], abs=1e-5)
-
-
 @torch.inference_mode()
 def test_an_inflated_network_that_has_learnt_sees_the_frames_beside_and_no_other_track() -> None:
-    _, head = inflated()
+    head = head_of("inflated")
+    assert isinstance(head, InflatedClassifier)
     for kernel in head.time:
         nn.init.normal_(kernel.after.weight, std=0.3)
     tube_BTCHW, mask_BT, logits_BT = inputs_of(head, [4, 3], 4)
@@ -380,9 +363,7 @@ def test_neighbours_stay_within_their_track() -> None:
     assert after_N.tolist() == [1, 2, 2, 3, 5, 5]
 
 
-def test_what_an_inflated_network_cannot_be_made_of_is_told() -> None:
-    with pytest.raises(UserError, match="'test_resnet' has no depthwise convolutions after its first 0 stages"):
-        InflatedClassifier("test_resnet", False, 0)
+def test_a_network_that_begins_as_another_wants_that_one() -> None:
     with pytest.raises(ValueError, match="wanted the frame network"):
         new_head("inflated", 6, Sequences())
 
