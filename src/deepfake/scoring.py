@@ -274,7 +274,7 @@ def refuse_constant(scores: pd.DataFrame, what: str) -> None:
     if scores["video_id"].nunique() >= MIN_VIDEOS_TO_DIFFER and np.ptp(scores["logit"].to_numpy()) == 0:
         raise UserError(
             f"{what}: {scores['video_id'].nunique()} videos all got the logit {scores['logit'].iloc[0]:.6g}; the model "
-            "has learnt nothing, or its weights were not loaded. CropView at its log.jsonl and train again with --force"
+            "has learnt nothing, or its weights were not loaded. Look at its log.jsonl and train again with --force"
         )
 
 
