@@ -236,7 +236,7 @@ class Loop:
         factor = rate_factor(step, self.n_steps, self.recipe.warmup_ratio)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_rate"] * factor
-        loss, notes = self._backward(step, batch)
+        notes = self._backward(step, batch)
         if self.recipe.sam_radius:
             with at_the_worst_near(self.model.parameters(), self.recipe.sam_radius):
                 self._backward(step, batch)
@@ -244,14 +244,10 @@ class Loop:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(self.accelerator.unwrap_model(self.model), step=step + 1)
-        rate = self.recipe.learning_rate * factor
-        return {
-            "loss": loss.both.item(), "real_loss": loss.real.item(), "fake_loss": loss.fake.item(),
-            "learning_rate": rate, **notes,
-        }  # fmt: skip
+        return notes | {"learning_rate": self.recipe.learning_rate * factor}
 
-    def _backward(self, step: int, batch: Batch) -> tuple[Losses, dict[str, float]]:
-        """The gradients of a batch; its loss and what to note of it."""
+    def _backward(self, step: int, batch: Batch) -> dict[str, float]:
+        """Take the gradients of a batch; its losses, to be noted."""
         # Dropout draws from the step, not from what happened before it.
         torch.manual_seed(hash((self.recipe.seed, step, self.accelerator.process_index)) % 2**63)
         device = self.accelerator.device
@@ -259,10 +255,11 @@ class Loop:
         inputs = [part.to(device, non_blocking=True) for part in batch.inputs]
         logits_B, further, notes = self._forward(inputs, batch)
         loss = losses(logits_B, batch.labels_B.to(device, non_blocking=True), self.recipe.label_smoothing)
-        if not math.isfinite(loss.both.item()):
+        value = loss.both.item()
+        if not math.isfinite(value):
             _explain_bad_loss(step, logits_B, batch)
         self.accelerator.backward(loss.both + further)
-        return loss, notes
+        return {"loss": value, "real_loss": loss.real.item(), "fake_loss": loss.fake.item(), **notes}
 
     def _forward(self, inputs: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Logits of the rows, what else is to be learnt from them as a weighted loss, and what to note of it."""

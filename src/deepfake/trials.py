@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,22 +104,19 @@ def frame_scores(
 ) -> pd.DataFrame:
     """FRAME_SCORES of a finished network or snapshot, the mean over the views; each view's are kept beside it."""
     faces = some_frames(clips.faces, n_frames)
+    card = read_card(checkpoint)
+    made_of = [card.weights_sha256, card.settings, config.predict.precision, content_digest(faces[PLACES])]
+    opened = cache(lambda: open_scorer(checkpoint, config.predict, faces, clips.cache_dir))
+    logits: list[np.ndarray] = []
+    for view in views:
+        path = checkpoint / "scored" / f"trial-{digest([*made_of, view.model_dump()])[:24]}.npy"
+        known = map_array(path, len(faces))
+        if known is None:
+            known = score_faces(opened().seeing(view), faces, clips.cache_dir).logits_N
+            write_array(path, known)
+        logits.append(known)
     scores = faces[["video_id", "track", "frame_index"]].assign(model="frames")
-    logits = [_view_logits(checkpoint, clips, faces, config, view) for view in views]
     return scores.assign(logit=np.mean(logits, axis=0))
-
-
-def _view_logits(checkpoint: Path, clips: Clips, faces: pd.DataFrame, config: Config, view: CropView) -> np.ndarray:
-    way = [read_card(checkpoint).weights_sha256, config.predict.precision, view.model_dump()]
-    key = digest([*way, content_digest(faces[PLACES])])
-    path = checkpoint / "scored" / f"trial-{key[:24]}.npy"
-    known = map_array(path, len(faces))
-    if known is not None:
-        return np.array(known)
-    scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir)
-    logits = score_faces(scorer.seeing(view), faces, clips.cache_dir).logits_N
-    write_array(path, logits)
-    return logits
 
 
 def member_logits(members: Mapping[str, pd.DataFrame], clips: Clips, settings: Ensemble) -> np.ndarray:
