@@ -188,6 +188,13 @@ def test_a_view_shows_mask_and_picture_from_the_same_place() -> None:
         assert np.abs(place - found).max() < 0.5
 
 
+@pytest.mark.parametrize("zoom", [0.0, 0.15, 0.4])
+def test_views_are_as_much_larger_and_smaller_as_asked(zoom: float) -> None:
+    sides = [View.draw(np.random.default_rng(seed), 1000, 0.5, zoom).side_px for seed in range(200)]
+    assert 500 * np.exp(-zoom) - 1 <= min(sides) <= 500 * np.exp(-0.97 * zoom) + 1
+    assert 500 * np.exp(0.97 * zoom) - 1 <= max(sides) <= 500 * np.exp(zoom) + 1
+
+
 def test_a_view_with_a_border_repeats_its_inner_edge() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (100, 100, 3)).astype(np.uint8)
     plain = np.array([[1.0, 0, 0], [0, 1.0, 0]])

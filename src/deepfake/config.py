@@ -146,6 +146,9 @@ class Selfblend(Settings):
     equal_levels: float = Field(
         0.7, ge=0, le=1, description="Share of these whose brightness, contrast and cast are drawn anew."
     )
+    zoom: float = Field(
+        0.15, ge=0, le=0.7, description="How much larger or smaller than frames.view_ratio the part seen may be (log)."
+    )
     items_per_epoch: int = Field(4096, ge=1, description="An item is a real and a fake picture.")
     boundary_weight: float = Field(0.3, ge=0, le=10, description="Of the loss of the head that finds the border.")
 

@@ -363,7 +363,7 @@ class Mixture(Dataset[Item]):
         face = pictures.face(i)
         material = Material(self._donor(pictures, face, rng), self._rebuilt(pictures, i, rng))
         forged = forge(face, self.settings.families, material, rng)
-        view = View.draw(rng, face.picture.shape[0], self.view_ratio)
+        view = View.draw(rng, face.picture.shape[0], self.view_ratio, self.settings.zoom)
         damage = self._damage(rng)
         real, fake = (self._finish(view, picture, damage) for picture in (face.picture, forged.picture))
         names, owner = (pictures.name(i), f"its {forged.family}"), pictures.owner(i)
@@ -387,7 +387,7 @@ class Mixture(Dataset[Item]):
         stored = (reals.face(j).picture, sources.fakes.face(i).picture)
         crops = []
         for picture in stored:
-            view = View.draw(rng, picture.shape[0], self.view_ratio)
+            view = View.draw(rng, picture.shape[0], self.view_ratio, self.settings.zoom)
             damage = Degradation.draw(rng, self.settings.h264, self.settings.forged_degradation)
             levels = Levels.draw(rng) if rng.random() < self.settings.equal_levels else None
             crops.append(self._finish(view, levels(picture) if levels else picture, damage))
@@ -444,9 +444,12 @@ class View:
     border: tuple[float, float, float, float]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, picture_px: int, view_ratio: float) -> View:
-        """About the middle of a picture of `picture_px`: 15 % larger or smaller, 8 degrees, 5 % aside at most."""
-        side = picture_px * view_ratio * np.exp(rng.uniform(-0.15, 0.15))
+    def draw(cls, rng: np.random.Generator, picture_px: int, view_ratio: float, zoom: float = 0.15) -> View:
+        """About the middle of a picture of `picture_px`: 8 degrees and 5 % aside at most, larger or smaller.
+
+        The natural logarithm of its side over `view_ratio` of the picture lies between -zoom and zoom.
+        """
+        side = picture_px * view_ratio * np.exp(rng.uniform(-zoom, zoom))
         angle = np.deg2rad(rng.uniform(-8, 8)) if rng.random() < 0.7 else 0.0
         centre = picture_px / 2 + rng.uniform(-0.05, 0.05, 2) * side
         out_px = max(round(side), 32)
