@@ -64,13 +64,26 @@ def test_the_mean_of_networks_that_see_crops_otherwise_sees_them_as_the_first(tm
     parts = []
     for name, px, view in (("large", 48, 0.7), ("small", 32, 0.6)):
         model = FrameClassifier("test_efficientnet", px, view_ratio=view)
-        about = {"mean_of": {"x": name}} if name == "small" else {}
+        about = {"mean_of": {"x": name}, "crop_px": 320} if name == "small" else {"crop_px": 448}
+        if name == "small":
+            del model.settings["stages"]  # as in cards from before there was such a setting
         save_model(tmp_path / name, "frames", model, fold=None, settings_digest="d", metrics={}, about=about)
         parts.append((name, tmp_path / name))
     for order, px in ((parts, 48), (parts[::-1], 32)):
         mean = load_model(average_networks(order, tmp_path / f"mean{px}").parent)
         assert isinstance(mean, FrameClassifier)
         assert mean.input_px == px
+
+
+def test_networks_of_more_and_of_less_of_the_face_have_no_mean(tmp_path: Path) -> None:
+    parts = []
+    for name, margin in (("wide", 0.5), ("close", 0.3)):
+        model = FrameClassifier("test_efficientnet", 32)
+        about = {"margin_ratio": margin, "crop_px": 320}
+        save_model(tmp_path / name, "frames", model, fold=None, settings_digest="d", metrics={}, about=about)
+        parts.append((name, tmp_path / name))
+    with pytest.raises(UserError, match=r"network 'close': crops .*0.3.* while 'wide' has .*0.5"):
+        average_networks(parts, tmp_path / "mean")
 
 
 def test_only_an_average_may_be_replaced_and_only_when_asked(tmp_path: Path) -> None:

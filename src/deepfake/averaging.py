@@ -56,12 +56,17 @@ def _agree(first: str, wanted: Card, name: str, card: Card) -> None:
 
 
 def _layers(card: Card) -> dict[str, Any]:
-    """The settings that weights depend on; a convolution can be shown larger pictures, or another part of them."""
-    return {name: value for name, value in card.settings.items() if name not in ("input_px", "view_ratio", "dropout")}
+    """The settings that weights depend on; a convolution can be shown larger pictures, or another part of them.
+
+    None is what a setting was before it existed, in older cards.
+    """
+    sizes = ("input_px", "view_ratio", "dropout")
+    return {name: value for name, value in card.settings.items() if name not in sizes and value is not None}
 
 
 def _crops(card: Card) -> dict[str, Any]:
-    return {name: value for name, value in card.about.items() if name != "mean_of"}
+    """What of a crop the networks know; crop_px may differ, for they see it at their own size."""
+    return {name: value for name, value in card.about.items() if name not in ("mean_of", "crop_px")}
 
 
 def _mean(values: Sequence[Tensor], key: str) -> Tensor:
