@@ -155,6 +155,22 @@ def test_a_rebuilt_version_that_lies_there_is_used(tmp_path: Path) -> None:
     assert abs(found.astype(int) - 77).max() <= 1
 
 
+def test_a_photo_larger_than_crops_of_clips_is_reduced_to_their_size_with_its_points(tmp_path: Path) -> None:
+    large, small = face(0, 96), face(1, 48)
+    csv = write_photos(tmp_path, [large, small])
+    photos = Photos(csv, tmp_path / "rebuilt", most_px=64)
+    path = rebuilt_path(tmp_path / "rebuilt", "0.png", 0)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(encode_crop(large.picture, "jpg", 95))
+    found = photos.face(0)
+    assert found.picture.shape == (64, 64, 3)
+    assert np.allclose(found.landmarks, large.landmarks * 64 / 96, atol=0.01)
+    rebuilt = photos.rebuilt(0, 0)
+    assert rebuilt is not None
+    assert rebuilt.shape == found.picture.shape
+    assert (photos.face(1).picture == small.picture).all()
+
+
 def test_a_frame_s_points_lie_on_its_crop(material: Sources) -> None:
     wanted = face(10, 96)
     found = material.reals.face(0)

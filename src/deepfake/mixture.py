@@ -63,9 +63,12 @@ class Pictures(Protocol):
 
 
 class Photos:
-    """Face photos listed in a CSV: file (below the CSV's folder), identity, landmarks in pixels of the file."""
+    """Face photos listed in a CSV: file (below the CSV's folder), identity, landmarks in pixels of the file.
 
-    def __init__(self, csv: Path, rebuilt_dir: Path | None = None) -> None:
+    Those of more than `most_px` a side are reduced to that, as crops of clips are: a size would tell the source.
+    """
+
+    def __init__(self, csv: Path, rebuilt_dir: Path | None = None, most_px: int | None = None) -> None:
         try:
             self.table = pd.read_csv(csv)
         except (OSError, ValueError) as error:
@@ -73,7 +76,7 @@ class Photos:
         missing = [name for name in PHOTO_COLUMNS if name not in self.table]
         if missing:
             raise UserError(f"photos {str(csv)!r}: no column {', '.join(missing)}; wanted {', '.join(PHOTO_COLUMNS)}")
-        self.folder, self.rebuilt_dir = csv.parent, rebuilt_dir
+        self.folder, self.rebuilt_dir, self.most_px = csv.parent, rebuilt_dir, most_px
         self.files = self.table["file"].astype(str).to_numpy(object)
         bad = [name for name in self.files if Path(name).is_absolute() or ".." in Path(name).parts]
         if bad:
@@ -95,11 +98,21 @@ class Photos:
 
     def face(self, i: int) -> Face:
         """The i-th photo and its points."""
-        return Face(fill_padding(_read(self.folder / self.files[i])), self.points[i])
+        whole = fill_padding(_read(self.folder / self.files[i]))
+        picture = self._reduced(whole)
+        return Face(picture, self.points[i] * (picture.shape[0] / whole.shape[0]))
+
+    def _reduced(self, picture_HWC: np.ndarray) -> np.ndarray:
+        longer = max(picture_HWC.shape[:2])
+        if self.most_px is None or longer <= self.most_px:
+            return picture_HWC
+        width, height = (round(side * self.most_px / longer) for side in picture_HWC.shape[1::-1])
+        return np.asarray(cv2.resize(picture_HWC, (width, height), interpolation=cv2.INTER_AREA))
 
     def rebuilt(self, i: int, way: int) -> np.ndarray | None:
         """The photo as a network gives it back, where that was made."""
-        return _rebuilt(self.rebuilt_dir, self.rebuilt_name(i), way)
+        found = _rebuilt(self.rebuilt_dir, self.rebuilt_name(i), way)
+        return None if found is None else self._reduced(found)
 
     def rebuilt_name(self, i: int) -> str:
         """The photo's file."""
@@ -245,7 +258,8 @@ def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources
         faces[faces["video_id"].isin(set(ids))].reset_index(drop=True) for ids in (real_ids, fake_ids)
     )
     rebuilt = config.work_dir / "rebuilt"
-    photos = Photos(config.path(selfblend.photos_csv), rebuilt) if selfblend.photos_csv else None
+    photos_csv, crop_px = selfblend.photos_csv, config.extract.crop_px
+    photos = Photos(config.path(photos_csv), rebuilt, crop_px) if photos_csv else None
     real_groups, fake_groups = balanced_groups(real_rows, people), balanced_groups(fake_rows, generators)
     n_videos = np.array([fake_rows["video_id"].iloc[rows].nunique() for rows in fake_groups], float)
     shares = n_videos ** (1 - selfblend.generator_balance)
