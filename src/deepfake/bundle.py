@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from deepfake import tables
-from deepfake.checkpoints import finished, fold_folder, load_model, save_model
+from deepfake.checkpoints import finished, fold_folder, load_frames, load_model, save_model
 from deepfake.config import Config, Ensemble, Extract, Predict, UserError
 from deepfake.detector_file import FORMAT, HEADER
 from deepfake.detector_file import find_weights as find_weights
@@ -179,8 +179,7 @@ def half_precision_error(parts: Sequence[Part], path: Path, work_dir: Path, pred
     fp32 = predict.model_copy(update={"precision": "fp32"})
     worst = 0.0
     for part, member in zip(parts, load_detector(path).members, strict=True):
-        whole = load_model(part.frames, "frames")
-        assert isinstance(whole, FrameClassifier)
+        whole = load_frames(part.frames)
         logits, halved = (FrameScorer(model, fp32).crops(crops)[0] for model in (whole, member.frames))
         worst = max(worst, float(np.abs(logits - halved).max()))
     return worst

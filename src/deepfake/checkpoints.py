@@ -25,6 +25,7 @@ from torch import nn
 from deepfake.config import UserError
 from deepfake.files import current_commit, write_whole
 from deepfake.models import build
+from deepfake.models.frames import FrameClassifier
 
 FORMAT = 1
 CARD, WEIGHTS = "model.json", "model.safetensors"
@@ -104,6 +105,13 @@ def load_model(path: Path, kind: str | None = None) -> nn.Module:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"weights {weights_path}: they do not fit the model {card.settings}: {reason}") from None
     return model.eval()
+
+
+def load_frames(path: Path) -> FrameClassifier:
+    """The finished image classifier, ready to score."""
+    model = load_model(path, "frames")
+    assert isinstance(model, FrameClassifier)
+    return model
 
 
 def finished(folder: Path, settings_digest: str) -> bool:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from deepfake.arrays import map_array, write_array
 from deepfake.augment import before_workers, see
-from deepfake.checkpoints import fold_folder, load_model, read_card
+from deepfake.checkpoints import fold_folder, load_frames, read_card
 from deepfake.config import Config, CropView, Predict, UserError, digest
 from deepfake.costs import Cost, cost_path, read_cost, total, write_cost
 from deepfake.datasets import Tables, content_digest
@@ -217,8 +217,7 @@ def _probe(faces: pd.DataFrame, work_dir: Path, model: FrameClassifier, n_crops:
 
 def open_scorer(checkpoint: Path, predict: Predict, faces: pd.DataFrame, work_dir: Path) -> FrameScorer:
     """A finished frame model, ready to score; some of the faces' crops decide about its precision."""
-    model = load_model(checkpoint, "frames")
-    assert isinstance(model, FrameClassifier)
+    model = load_frames(checkpoint)
     return FrameScorer(model, predict, _probe(faces, work_dir, model))
 
 

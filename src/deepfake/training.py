@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from deepfake import mixture
 from deepfake.augment import before_workers
-from deepfake.checkpoints import CARD, finished, fold_folder, load_model, load_state, read_card, save_model, save_state
+from deepfake.checkpoints import CARD, finished, fold_folder, load_frames, load_state, read_card, save_model, save_state
 from deepfake.config import Config, Frames, Sequences, UserError, digest, section_values
 from deepfake.datasets import (
     Batch,
@@ -496,7 +496,7 @@ def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifie
     if frames.start_run is not None:
         if config is None:
             raise ValueError(f"frames.start_run={frames.start_run}: wanted the settings that say where runs lie")
-        model.take_over(_finished_frames(run_network(config.run_dir.parent, frames.start_run)))
+        model.take_over(load_frames(run_network(config.run_dir.parent, frames.start_run)))
     model.freeze(frames.frozen_stages, frames.freeze_batchnorm)
     return model
 
@@ -514,12 +514,6 @@ def run_network(runs_dir: Path, name: str) -> Path:
             f"Train it first: src/train_detector.py --run {run}"
         )
     return folder
-
-
-def _finished_frames(folder: Path) -> FrameClassifier:
-    model = load_model(folder, "frames")
-    assert isinstance(model, FrameClassifier)
-    return model
 
 
 @torch.no_grad()
@@ -562,7 +556,7 @@ def train_head_fold(config: Config, head: str, tracks: list[TrackFeatures], fold
         return folder / CARD
     torch.manual_seed(sequences.seed)
     n_features = tracks[0].features_TD.shape[1] if tracks else 1
-    model = new_head(head, n_features, sequences, lambda: _finished_frames(fold_folder(config.run_dir, "frames", fold)))
+    model = new_head(head, n_features, sequences, lambda: load_frames(fold_folder(config.run_dir, "frames", fold)))
     dataset = TrackDataset(tracks, sequences.clip_frames, sequences.seed, model.inputs, sequences.time_changes)
     averaged, metrics = fit(model, dataset, collate_tracks, sequences_recipe(sequences), folder, settings_digest)
     return _save(folder, head, averaged, fold, settings_digest, metrics, {"frames_weights_sha256": frames_sha256})
