@@ -12,6 +12,7 @@ from deepfake.forged_tracks import ClipForger, forged_features, real_tracks
 from deepfake.scoring import fold_features
 from deepfake.track_inputs import TrackFeatures
 from deepfake.training import train_frames_fold, train_head_fold
+from deepfake.tubes import TUBE_PX
 from face_pictures import face, write_frames
 from learning_data import config, invented, one_thread  # noqa: F401 - a fixture
 
@@ -138,7 +139,7 @@ def test_forged_tracks_know_their_forged_frames_and_have_no_landmarks_of_their_o
         assert set(track.forged_T.tolist()) <= {0.0, 1.0}
         assert track.forged_T.any() == bool(track.label)
         assert np.isnan(track.landmarks_T52).all()
-        assert track.tube is None
+        assert not track.tubes
         assert len(track.times_T) == len(track)
 
 
@@ -146,14 +147,14 @@ def test_heads_that_look_at_pictures_get_the_forged_ones(run: tuple[Config, Tabl
     settings, made = run
     chosen = with_forged(settings, 1, heads=("two_stream",), seed=3)
     tracks = forged_features(chosen, made, 0)
-    pictures = [track.pictures() for track in tracks]
+    pictures = [track.pictures(TUBE_PX) for track in tracks]
     assert all(one.shape[0] == len(track) for one, track in zip(pictures, tracks, strict=True))
     assert not np.array_equal(pictures[0], pictures[1]), "the fake is not the damaged real"
     again = forged_features(chosen, made, 0)
-    assert all(np.array_equal(a.pictures(), b) for a, b in zip(again, pictures, strict=True))
+    assert all(np.array_equal(a.pictures(TUBE_PX), b) for a, b in zip(again, pictures, strict=True))
     for path in (settings.run_dir / "frames/fold0/scored").glob("*.tube.npy"):
         path.unlink()
-    assert forged_features(chosen, made, 0)[0].tube is not None, "made again"
+    assert forged_features(chosen, made, 0)[0].tubes, "made again"
 
 
 def test_a_span_that_is_asked_for_is_forged_and_the_rest_stays_real(tmp_path: Path) -> None:

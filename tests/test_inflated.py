@@ -120,7 +120,9 @@ def test_it_learns_beside_its_folds_frame_network_and_comes_back_without_it(tmp_
     bare = [track_of(f"v{label}", label, np.zeros((4, 5)), np.zeros(4)) for label in (0, 1)]
     with pytest.raises(UserError, match="0 real and 0 fake tracks with large_tube"):
         train_head_fold(settings, "inflated", bare, 0)
-    card = train_head_fold(settings, "inflated", [replace(t, large_tube=pictures.__getitem__) for t in bare], 0)
+    card = train_head_fold(
+        settings, "inflated", [replace(t, tubes={LARGE_TUBE_PX: pictures.__getitem__}) for t in bare], 0
+    )
     for path in folder.iterdir():
         path.unlink()
     head = load_model(card, "inflated")

@@ -29,7 +29,7 @@ def features(video_id: str, label: int | None, n_frames: int, **changes: object)
 def in_pictures(track: TrackFeatures, seed: int = 0) -> TrackFeatures:
     tube = np.random.default_rng(seed).integers(0, 256, (len(track), TUBE_PX, TUBE_PX, 3), dtype=np.uint8)
     large = np.random.default_rng(seed).integers(0, 256, (len(track), LARGE_TUBE_PX, LARGE_TUBE_PX, 3), dtype=np.uint8)
-    return TrackFeatures(**{**vars(track), "tube": tube.__getitem__, "large_tube": large.__getitem__})
+    return TrackFeatures(**{**vars(track), "tubes": {TUBE_PX: tube.__getitem__, LARGE_TUBE_PX: large.__getitem__}})
 
 
 # --- Tracks ------------------------------------------------------------------------------------------
@@ -47,8 +47,8 @@ def test_tracks_are_split_with_what_the_tables_say_of_them(tmp_path: Path) -> No
     assert np.isnan(tracks[0].forged_T).all(), "which frames of a fake are forged no one knows"
     assert tracks[2].forged_T.tolist() == [0] * 4
     assert np.isnan(tracks[0].landmarks_T52).all((1, 2)).tolist() == [False, True, False, False], "carried, not seen"
-    assert tracks[0].pictures().shape == (4, TUBE_PX, TUBE_PX, 3)
-    assert tracks[0].pictures(large=True).shape == (4, LARGE_TUBE_PX, LARGE_TUBE_PX, 3)
+    assert tracks[0].pictures(TUBE_PX).shape == (4, TUBE_PX, TUBE_PX, 3)
+    assert tracks[0].pictures(LARGE_TUBE_PX).shape == (4, LARGE_TUBE_PX, LARGE_TUBE_PX, 3)
     assert split_tracks(faces.iloc[:0], np.ones((0, 3)), np.ones(0), {}, tmp_path) == []
 
 
@@ -57,9 +57,9 @@ def test_a_track_played_backwards_has_rising_times_and_its_own_pictures() -> Non
     back = track.take(np.array([4, 2, 1]))
     assert back.times_T == pytest.approx([0, 2 / 25, 3 / 25])
     assert back.frame_index_T.tolist() == [4, 2, 1]
-    assert np.array_equal(back.pictures(), track.pictures()[[4, 2, 1]])
-    assert np.array_equal(back.pictures(large=True), track.pictures(large=True)[[4, 2, 1]])
-    assert np.array_equal(back.take(np.array([1])).pictures(), track.pictures()[[2]])
+    assert np.array_equal(back.pictures(TUBE_PX), track.pictures(TUBE_PX)[[4, 2, 1]])
+    assert np.array_equal(back.pictures(LARGE_TUBE_PX), track.pictures(LARGE_TUBE_PX)[[4, 2, 1]])
+    assert np.array_equal(back.take(np.array([1])).pictures(TUBE_PX), track.pictures(TUBE_PX)[[2]])
 
 
 def test_every_form_of_a_track_has_a_row_a_frame() -> None:
@@ -79,13 +79,16 @@ def test_what_cannot_be_made_of_a_track_is_known_before() -> None:
     assert has_inputs(seen, ["motion"])
     assert not has_inputs(seen.take(np.array([0])), ["motion"])
     points = np.full((3, len(POINTS), 3), np.nan)
+    small = features("v", 0, 3, tubes={TUBE_PX: np.zeros((3, TUBE_PX, TUBE_PX, 3), np.uint8).__getitem__})
+    assert has_inputs(small, ["features", "flow"])
+    assert not has_inputs(small, ["large_tube"])
     assert not has_inputs(features("v", 0, 3, mesh=points.__getitem__), ["mesh_motion"]), "no face anywhere"
     points[:] = np.random.default_rng(0).normal(0, 50, points.shape)
     meshed = features("v", 0, 3, mesh=points.__getitem__)
     assert has_inputs(meshed, ["mesh_motion"])
     assert np.array_equal(meshed.take(np.array([2, 1])).mesh_points(), points[[2, 1]])
     with pytest.raises(ValueError, match="'v' track 0: there are no pictures of it"):
-        bare.pictures()
+        bare.pictures(TUBE_PX)
 
 
 # --- Changes in time ---------------------------------------------------------------------------------

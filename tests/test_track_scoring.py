@@ -17,7 +17,7 @@ from deepfake.scoring import fold_features
 from deepfake.track_inputs import TrackFeatures
 from deepfake.track_scoring import head_logits, oof_heads, predict_heads, score_tracks
 from deepfake.training import train_frames_fold, train_head_fold
-from deepfake.tubes import TUBE_PX
+from deepfake.tubes import LARGE_TUBE_PX, TUBE_PX
 from learning_data import awake_head, config, invented, one_thread, track_of  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -32,12 +32,14 @@ def track(n_frames: int, seed: int = 0, fps: float = 25, **changes: object) -> T
     moves = rng.normal(0, 0.5 * (fps > 0), (n_frames, 5, 2))
     mesh = rng.normal(0, 40, (len(POINTS), 3)) + rng.normal(0, 0.5 * (fps > 0), (n_frames, len(POINTS), 3))
     frame = rng.integers(0, 256, (1, TUBE_PX, TUBE_PX, 3), dtype=np.uint8)
+
+    def pictures(places: np.ndarray) -> np.ndarray:
+        return np.repeat(frame, len(places), axis=0) if fps == 0 else rolled(frame, places)
+
     values = {
         "landmarks_T52": FACE + moves, "boxes_T4": np.tile([30.0, 30, 70, 90], (n_frames, 1)),
         "times_T": np.arange(n_frames) / (fps or 25),
-        "tube": lambda places: np.repeat(frame, len(places), axis=0) if fps == 0 else rolled(frame, places),
-        "mesh": mesh.__getitem__,
-        "large_tube": lambda places: np.repeat(frame, len(places), axis=0) if fps == 0 else rolled(frame, places),
+        "tubes": {TUBE_PX: pictures, LARGE_TUBE_PX: pictures}, "mesh": mesh.__getitem__,
     }  # fmt: skip
     features_TD = rng.normal(size=(n_frames, 5)).astype(np.float16)
     return track_of(f"v{seed}", None, features_TD, rng.normal(size=n_frames), **(values | changes))

@@ -22,7 +22,7 @@ def turned(points: np.ndarray, angle: float, scale: float) -> np.ndarray:
 
 def test_landmarks_stay_in_place_however_the_head_is_turned() -> None:
     poses = np.stack([turned(SHARES, a, s) for a, s in ((0, 1), (0.3, 1.2), (-0.4, 0.8), (0.1, 0.6))])
-    tube = face_tube([dotted(pose) for pose in poses], poses)
+    tube = face_tube([dotted(pose) for pose in poses], poses, TUBE_PX)
     assert tube.shape == (4, TUBE_PX, TUBE_PX, 3)
     for frame in tube:
         for x, y in PLACES[:2] * TUBE_PX:

@@ -31,8 +31,8 @@ from deepfake.forgeries import FAMILIES, Face, aligned_misfit
 from deepfake.mixture import DONORS_TRIED, LANDMARKS, Frames
 from deepfake.models import HEADS
 from deepfake.scoring import FrameScorer, open_scorer, read_outputs, write_outputs
-from deepfake.track_inputs import TrackFeatures
-from deepfake.tubes import face_tube, steady
+from deepfake.track_inputs import TUBE_OF, TrackFeatures
+from deepfake.tubes import TUBE_PX, face_tube, steady
 
 TRACKS_PER_PART = 32  # a killed stage makes so many again at most
 MADE_FROM = ["video_id", "track", "frame_index", "time_s", "shard", "offset", "size", *LANDMARKS]
@@ -217,7 +217,9 @@ class _Work:
     def __init__(self, config: Config, checkpoint: Path, faces: pd.DataFrame, forger: ClipForger) -> None:
         self.config, self.checkpoint, self.faces, self.forger = config, checkpoint, faces, forger
         self.scorer: FrameScorer | None = None
-        self.with_tubes = any({"tube", "flow"} & set(HEADS[head].inputs) for head in config.sequences.heads)
+        self.with_tubes = any(
+            TUBE_OF.get(name) == TUBE_PX for head in config.sequences.heads for name in HEADS[head].inputs
+        )
         predict = config.predict
         # All faces, for any of them may lend another its face.
         self.key = [
@@ -258,7 +260,7 @@ class _Work:
                 logits.append(logits_T)
                 features.append(features_TD)
                 if self.with_tubes:
-                    tubes.append(face_tube(seen, steady(track.landmarks())))
+                    tubes.append(face_tube(seen, steady(track.landmarks()), TUBE_PX))
             notes.append((pair.fake.name, pair.fake.forged_T.astype(int).tolist()))
             bar.update(len(track.rows))
         return notes, (np.concatenate(logits), np.concatenate(features), np.concatenate(tubes) if tubes else None)
@@ -277,7 +279,7 @@ class _Work:
                 whole = TrackFeatures(
                     f"{track.video_id}#{kind}", track.track, label, track.frame_index_T, features_ND[rows],
                     logits_N[rows], track.times_T, np.full((n_frames, 5, 2), np.nan), np.full((n_frames, 4), np.nan),
-                    forged_T, None if tube_NHWC is None else tube_NHWC[rows].__getitem__,
+                    forged_T, {} if tube_NHWC is None else {TUBE_PX: tube_NHWC[rows].__getitem__},
                 )  # fmt: skip
                 clip_frames = self.config.sequences.clip_frames
                 shown = shown_part(forged_T > 0, clip_frames) if label else slice(None)

@@ -19,9 +19,9 @@ from deepfake.forged_tracks import ClipForger, Pair, RealTrack, real_tracks
 from deepfake.models import HEADS
 from deepfake.models.heads import TrackHead
 from deepfake.scoring import FrameScorer
-from deepfake.track_inputs import TrackFeatures
+from deepfake.track_inputs import TUBE_OF, TrackFeatures
 from deepfake.track_scoring import head_logits
-from deepfake.tubes import LARGE_TUBE_PX, face_tube, steady
+from deepfake.tubes import face_tube, steady
 
 MIN_FRAMES = 10  # fewer have no room for a span, what is before it and what is after
 WINDOW_S = 1.0
@@ -85,14 +85,12 @@ def frame_logits(
     """logits_T of a forged track by the frame network and by every head that can see it in pictures."""
     logits_T, features_TD = scorer.crops(pair.fake_seen)
     n = len(logits_T)
-    needs_tube = any({"tube", "flow"} & set(head.inputs) for head in heads.values())
-    tube = face_tube(pair.fake_seen, steady(track.landmarks())) if needs_tube else None
-    needs_large = any("large_tube" in head.inputs for head in heads.values())
-    large = face_tube(pair.fake_seen, steady(track.landmarks()), LARGE_TUBE_PX) if needs_large else None
+    sides = sorted({TUBE_OF[name] for head in heads.values() for name in head.inputs if name in TUBE_OF})
+    tubes = {px: face_tube(pair.fake_seen, steady(track.landmarks()), px).__getitem__ for px in sides}
     seen = TrackFeatures(
         track.video_id, track.track, 1, track.frame_index_T, features_TD, logits_T, track.times_T,
         np.full((n, 5, 2), np.nan), np.full((n, 4), np.nan), pair.fake.forged_T.astype(np.float32),
-        None if tube is None else tube.__getitem__, None, None if large is None else large.__getitem__,
+        tubes,
     )  # fmt: skip
     found = {"frames": logits_T.astype(np.float64)}
     for name, head in heads.items():

@@ -6,7 +6,7 @@ A new form is a line in INPUTS. Letters: B clips, T frames, D features, C channe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,8 @@ class TrackFeatures:
     """What is known of a track's frames; label None: unknown.
 
     `features_TD` and `logits_T` are the frame model's; `landmarks_T52` and `boxes_T4` in full-frame pixels, NaN where
-    no one looked; `forged_T`: which frames are forged, NaN where no one knows.
+    no one looked; `forged_T`: which frames are forged, NaN where no one knows. `tubes` by their side in pixels, those
+    that can be had.
     """
 
     video_id: str
@@ -46,9 +47,8 @@ class TrackFeatures:
     landmarks_T52: np.ndarray
     boxes_T4: np.ndarray
     forged_T: np.ndarray
-    tube: Tube | None = None
+    tubes: Mapping[int, Tube] = field(default_factory=dict)
     mesh: Mesh | None = None
-    large_tube: Tube | None = None
 
     def __len__(self) -> int:
         return len(self.logits_T)
@@ -61,15 +61,14 @@ class TrackFeatures:
         taken = {name: getattr(self, name)[places] for name in arrays}
         if len(places) > 1 and places[0] > places[-1]:
             taken["times_T"] = taken["times_T"][0] - taken["times_T"]
-        tube, mesh, large = (_taken(source, places) for source in (self.tube, self.mesh, self.large_tube))
-        return replace(self, **taken, tube=tube, mesh=mesh, large_tube=large)
+        tubes = {side_px: _taken(tube, places) for side_px, tube in self.tubes.items()}
+        return replace(self, **taken, tubes=tubes, mesh=None if self.mesh is None else _taken(self.mesh, places))
 
-    def pictures(self, large: bool = False) -> np.ndarray:
-        """The tube of all frames: uint8 (T, H, W, 3), LARGE_TUBE_PX wide or TUBE_PX."""
-        tube = self.large_tube if large else self.tube
-        if tube is None:
-            raise ValueError(f"{self.video_id!r} track {self.track}: there are no pictures of it, only features")
-        return tube(np.arange(len(self)))
+    def pictures(self, side_px: int) -> np.ndarray:
+        """The tube of all frames: uint8 (T, side_px, side_px, 3)."""
+        if side_px not in self.tubes:
+            raise ValueError(f"{self.video_id!r} track {self.track}: there are no pictures of it of {side_px} px")
+        return self.tubes[side_px](np.arange(len(self)))
 
     def mesh_points(self) -> np.ndarray:
         """The mesh's points in all frames, see `mesh_features`; NaN where there are no pictures of the track."""
@@ -78,10 +77,8 @@ class TrackFeatures:
         return self.mesh(np.arange(len(self)))
 
 
-def _taken(
-    source: Callable[[np.ndarray], np.ndarray] | None, places: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray] | None:
-    return None if source is None else lambda inner: source(places[inner])
+def _taken(source: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda inner: source(places[inner])
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ class StoredTube:
     offsets_T: np.ndarray
     sizes_T: np.ndarray
     landmarks_T52: np.ndarray
-    side_px: int = TUBE_PX
+    side_px: int
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
         """The frames at some places."""
@@ -125,12 +122,12 @@ def split_tracks(
     for a, b in zip(starts, [*starts[1:], len(ids)], strict=True):
         label = labels.get(ids[a])
         forged_T = np.full(b - a, 0.0 if label == 0 else np.nan, np.float32)
-        tube = StoredTube(work_dir, shards[a:b], offsets[a:b], sizes[a:b], shares[a:b])
+        tube = StoredTube(work_dir, shards[a:b], offsets[a:b], sizes[a:b], shares[a:b], TUBE_PX)
         found.append(
             TrackFeatures(
                 str(ids[a]), int(tracks[a]), label, frames[a:b], features_ND[a:b], logits_N[a:b], times[a:b],
-                seen[a:b], boxes[a:b], forged_T, tube, StoredMesh(work_dir, faces.iloc[a:b]),
-                replace(tube, side_px=LARGE_TUBE_PX),
+                seen[a:b], boxes[a:b], forged_T, {px: replace(tube, side_px=px) for px in (TUBE_PX, LARGE_TUBE_PX)},
+                StoredMesh(work_dir, faces.iloc[a:b]),
             )
         )  # fmt: skip
     return found
@@ -140,10 +137,11 @@ INPUTS: dict[str, Callable[[TrackFeatures], np.ndarray]] = {
     "features": lambda track: track.features_TD,
     "motion": lambda track: motion_features(track.landmarks_T52, track.boxes_T4, track.times_T),
     "mesh_motion": lambda track: mesh_features(track.mesh_points(), track.times_T),
-    "flow": lambda track: tube_flow(track.pictures()),
-    "tube": lambda track: np.ascontiguousarray(track.pictures().transpose(0, 3, 1, 2)),
-    "large_tube": lambda track: np.ascontiguousarray(track.pictures(large=True).transpose(0, 3, 1, 2)),
+    "flow": lambda track: tube_flow(track.pictures(TUBE_PX)),
+    "tube": lambda track: np.ascontiguousarray(track.pictures(TUBE_PX).transpose(0, 3, 1, 2)),
+    "large_tube": lambda track: np.ascontiguousarray(track.pictures(LARGE_TUBE_PX).transpose(0, 3, 1, 2)),
 }
+TUBE_OF = {"flow": TUBE_PX, "tube": TUBE_PX, "large_tube": LARGE_TUBE_PX}  # the side of the pictures an input needs
 
 
 def has_inputs(track: TrackFeatures, inputs: Sequence[str]) -> bool:
@@ -152,9 +150,7 @@ def has_inputs(track: TrackFeatures, inputs: Sequence[str]) -> bool:
         return int(np.isfinite(track.landmarks_T52).all((1, 2)).sum()) > 1
     if "mesh_motion" in inputs:
         return track.mesh is not None and known_landmarks(INPUTS["mesh_motion"](track)) > 1
-    if "large_tube" in inputs:
-        return track.large_tube is not None
-    return track.tube is not None or not {"flow", "tube"} & set(inputs)
+    return all(TUBE_OF[name] in track.tubes for name in inputs if name in TUBE_OF)
 
 
 def draw_places(n_frames: int, clip_frames: int, changes: float, rng: np.random.Generator) -> np.ndarray:

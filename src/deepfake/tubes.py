@@ -27,7 +27,7 @@ def steady(landmarks_T52: np.ndarray) -> np.ndarray:
     return smooth_in_time(sane, 0.5) if len(sane) > 1 else sane
 
 
-def face_tube(crops: Sequence[np.ndarray], landmarks_T52: np.ndarray, side_px: int = TUBE_PX) -> np.ndarray:
+def face_tube(crops: Sequence[np.ndarray], landmarks_T52: np.ndarray, side_px: int) -> np.ndarray:
     """uint8 (T, side, side, 3) of square RGB crops; a crop without landmarks (NaN) gives its middle.
 
     `landmarks_T52` are shares of the crop's side.
