@@ -195,7 +195,7 @@ def test_a_view_shows_mask_and_picture_from_the_same_place() -> None:
     picture = np.zeros((160, 160), np.float32)
     picture[70:90, 100:120] = 1
     for seed in range(10):
-        view = View.draw(np.random.default_rng(seed), 160, 0.7)
+        view = View.draw(np.random.default_rng(seed), 160, 0.7, 0.15)
         seen, grid = view(picture), view.mask(picture)
         assert seen.shape == (view.side_px, view.side_px)
         rows, columns = np.nonzero(seen > 0.5)

@@ -31,7 +31,7 @@ from deepfake.forgeries import FAMILIES, Face, aligned_misfit
 from deepfake.mixture import DONORS_TRIED, LANDMARKS, Frames
 from deepfake.models import HEADS
 from deepfake.scoring import FrameScorer, open_scorer, read_outputs, write_outputs
-from deepfake.track_inputs import TUBE_OF, TrackFeatures
+from deepfake.track_inputs import TrackFeatures, tube_sides
 from deepfake.tubes import TUBE_PX, face_tube, steady
 
 TRACKS_PER_PART = 32  # a killed stage makes so many again at most
@@ -217,9 +217,8 @@ class _Work:
     def __init__(self, config: Config, checkpoint: Path, faces: pd.DataFrame, forger: ClipForger) -> None:
         self.config, self.checkpoint, self.faces, self.forger = config, checkpoint, faces, forger
         self.scorer: FrameScorer | None = None
-        self.with_tubes = any(
-            TUBE_OF.get(name) == TUBE_PX for head in config.sequences.heads for name in HEADS[head].inputs
-        )
+        inputs = {name for head in config.sequences.heads for name in HEADS[head].inputs}
+        self.with_tubes = TUBE_PX in tube_sides(inputs)
         predict = config.predict
         # All faces, for any of them may lend another its face.
         self.key = [

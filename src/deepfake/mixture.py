@@ -458,7 +458,7 @@ class View:
     border: tuple[float, float, float, float]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, picture_px: int, view_ratio: float, zoom: float = 0.15) -> View:
+    def draw(cls, rng: np.random.Generator, picture_px: int, view_ratio: float, zoom: float) -> View:
         """About the middle of a picture of `picture_px`: 8 degrees and 5 % aside at most, larger or smaller.
 
         The natural logarithm of its side over `view_ratio` of the picture lies between -zoom and zoom.

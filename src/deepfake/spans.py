@@ -19,7 +19,7 @@ from deepfake.forged_tracks import ClipForger, Pair, RealTrack, real_tracks
 from deepfake.models import HEADS
 from deepfake.models.heads import TrackHead
 from deepfake.scoring import FrameScorer
-from deepfake.track_inputs import TUBE_OF, TrackFeatures
+from deepfake.track_inputs import TrackFeatures, tube_sides
 from deepfake.track_scoring import head_logits
 from deepfake.tubes import face_tube, steady
 
@@ -85,8 +85,9 @@ def frame_logits(
     """logits_T of a forged track by the frame network and by every head that can see it in pictures."""
     logits_T, features_TD = scorer.crops(pair.fake_seen)
     n = len(logits_T)
-    sides = sorted({TUBE_OF[name] for head in heads.values() for name in head.inputs if name in TUBE_OF})
-    tubes = {px: face_tube(pair.fake_seen, steady(track.landmarks()), px).__getitem__ for px in sides}
+    landmarks_T52 = steady(track.landmarks())
+    sides = tube_sides(name for head in heads.values() for name in head.inputs)
+    tubes = {px: face_tube(pair.fake_seen, landmarks_T52, px).__getitem__ for px in sides}
     seen = TrackFeatures(
         track.video_id, track.track, 1, track.frame_index_T, features_TD, logits_T, track.times_T,
         np.full((n, 5, 2), np.nan), np.full((n, 4), np.nan), pair.fake.forged_T.astype(np.float32),

@@ -5,7 +5,7 @@ A new form is a line in INPUTS. Letters: B clips, T frames, D features, C channe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -126,22 +126,27 @@ def split_tracks(
         found.append(
             TrackFeatures(
                 str(ids[a]), int(tracks[a]), label, frames[a:b], features_ND[a:b], logits_N[a:b], times[a:b],
-                seen[a:b], boxes[a:b], forged_T, {px: replace(tube, side_px=px) for px in (TUBE_PX, LARGE_TUBE_PX)},
+                seen[a:b], boxes[a:b], forged_T, {px: replace(tube, side_px=px) for px in tube_sides(INPUTS)},
                 StoredMesh(work_dir, faces.iloc[a:b]),
             )
         )  # fmt: skip
     return found
 
 
+TUBE_OF = {"flow": TUBE_PX, "tube": TUBE_PX, "large_tube": LARGE_TUBE_PX}  # the side of the pictures an input needs
 INPUTS: dict[str, Callable[[TrackFeatures], np.ndarray]] = {
     "features": lambda track: track.features_TD,
     "motion": lambda track: motion_features(track.landmarks_T52, track.boxes_T4, track.times_T),
     "mesh_motion": lambda track: mesh_features(track.mesh_points(), track.times_T),
-    "flow": lambda track: tube_flow(track.pictures(TUBE_PX)),
-    "tube": lambda track: np.ascontiguousarray(track.pictures(TUBE_PX).transpose(0, 3, 1, 2)),
-    "large_tube": lambda track: np.ascontiguousarray(track.pictures(LARGE_TUBE_PX).transpose(0, 3, 1, 2)),
+    "flow": lambda track: tube_flow(track.pictures(TUBE_OF["flow"])),
+    "tube": lambda track: np.ascontiguousarray(track.pictures(TUBE_OF["tube"]).transpose(0, 3, 1, 2)),
+    "large_tube": lambda track: np.ascontiguousarray(track.pictures(TUBE_OF["large_tube"]).transpose(0, 3, 1, 2)),
 }
-TUBE_OF = {"flow": TUBE_PX, "tube": TUBE_PX, "large_tube": LARGE_TUBE_PX}  # the side of the pictures an input needs
+
+
+def tube_sides(inputs: Iterable[str]) -> set[int]:
+    """Sides in pixels of the tubes that must be there for networks with these inputs."""
+    return {TUBE_OF[name] for name in inputs if name in TUBE_OF}
 
 
 def has_inputs(track: TrackFeatures, inputs: Sequence[str]) -> bool:
@@ -150,7 +155,7 @@ def has_inputs(track: TrackFeatures, inputs: Sequence[str]) -> bool:
         return int(np.isfinite(track.landmarks_T52).all((1, 2)).sum()) > 1
     if "mesh_motion" in inputs:
         return track.mesh is not None and known_landmarks(INPUTS["mesh_motion"](track)) > 1
-    return all(TUBE_OF[name] in track.tubes for name in inputs if name in TUBE_OF)
+    return tube_sides(inputs) <= track.tubes.keys()
 
 
 def draw_places(n_frames: int, clip_frames: int, changes: float, rng: np.random.Generator) -> np.ndarray:

@@ -179,13 +179,13 @@ def cut_to_stages(network: Any, n_stages: int) -> None:
         raise UserError(f"frames.stages: found {n_stages}; wanted 1 to {len(blocks) - 1}, or none to use all")
     infos, network.blocks = list(network.feature_info), blocks[:n_stages]
     kept = [info for info in infos if info["stage"] <= n_stages]
-    convolutions = [part for part in network.blocks.modules() if isinstance(part, nn.Conv2d)]
+    n_channels = [part for part in network.blocks.modules() if isinstance(part, nn.Conv2d)][-1].out_channels
     if not kept or kept[-1]["stage"] < n_stages:  # the head follows what timm lists last
         reduction = next(info["reduction"] for info in infos if info["stage"] > n_stages)
-        name, n_channels = f"blocks.{n_stages - 1}", convolutions[-1].out_channels
+        name = f"blocks.{n_stages - 1}"
         kept.append({"stage": n_stages, "reduction": reduction, "module": name, "num_chs": n_channels})
     network.feature_info, network.stage_ends = kept, [info["stage"] for info in kept]
-    network.conv_head = nn.Conv2d(convolutions[-1].out_channels, conv_head.out_channels, 1, bias=False)
+    network.conv_head = nn.Conv2d(n_channels, conv_head.out_channels, 1, bias=False)
     nn.init.normal_(network.conv_head.weight, std=0.02)  # ImageNet's stages end at 6 to 8 rms: about 1 comes out
     network.bn2.reset_parameters()  # its statistics were those of the convolution that is gone
 
