@@ -30,6 +30,7 @@ LAYERS = (
     {"source_check", "rebuilding"},
     {
         "models",
+        "models.depthwise",
         "models.frames",
         "models.heads",
         "models.sequences",

@@ -42,6 +42,7 @@ from deepfake.datasets import (
 )
 from deepfake.files import sha256_of, write_whole
 from deepfake.models import new_head
+from deepfake.models.depthwise import keep_memory, quicken
 from deepfake.models.frames import FrameClassifier
 from deepfake.track_inputs import TrackDataset, TrackFeatures, collate_tracks
 
@@ -207,6 +208,10 @@ class Loop:
     def __init__(self, model: nn.Module, recipe: Recipe, n_steps: int, accelerator: Accelerator) -> None:
         self.recipe, self.n_steps, self.accelerator = recipe, n_steps, accelerator
         model.to(accelerator.device)
+        if accelerator.device.type == "cpu":
+            keep_memory()
+            if recipe.precision == "bf16":
+                quicken(model)
         self.ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True)
         self.model, self.optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
 
