@@ -20,7 +20,8 @@ from deepfake.early_exit import (
 )
 from deepfake.ensemble import Stack
 
-ON = Ensemble(early_exit="on")
+ON = Ensemble(early_exit="on", exit_most=1.0)
+HALF = ON.model_copy(update={"exit_most": 0.5})
 OFF, FORCED = (ON.model_copy(update={"early_exit": mode}) for mode in ("off", "forced"))
 BAND = (-1.0, 1.0)
 RNG = np.random.default_rng(0)
@@ -46,13 +47,15 @@ def test_every_frame_comes_once_and_every_beginning_is_spread(n: int) -> None:
 
 
 def test_rounds_double_and_end_with_all_frames() -> None:
-    assert rounds(32, ON) == [4, 8, 16, 32]
-    assert rounds(33, ON) == [4, 8, 16, 32, 33]
+    assert rounds(32, ON) == rounds(32, HALF) == [8, 16, 32]
+    assert rounds(33, ON) == [8, 16, 32, 33]
+    assert rounds(33, HALF) == [8, 16, 17, 32, 33], "one of them sees half"
+    assert rounds(10, HALF) == [8, 10], "half of them are less than the first round"
     assert rounds(10_000, ON)[-2:] == [8192, 10_000]
-    for n in (1, 2, 3, 4):
+    for n in (1, 2, 7, 8):
         assert rounds(n, ON) == [n]
     assert rounds(32, OFF) == [32]
-    assert rounds(32, FORCED) == [4]
+    assert rounds(32, FORCED) == [8]
 
 
 # --- How sure ----------------------------------------------------------------------------------------
@@ -96,9 +99,9 @@ def test_a_margin_widens_the_interval() -> None:
     assert not is_settled([look(1.2)], BAND, ON.model_copy(update={"exit_margin": 0.2}))
 
 
-def test_forged_may_be_said_after_four_frames_and_nothing_else() -> None:
-    assert is_settled([look(3.0, n_seen=4)], BAND, ON)
-    for n_seen, settled in ((4, False), (8, False), (15, False), (16, True)):
+def test_forged_may_be_said_after_eight_frames_and_nothing_else() -> None:
+    assert is_settled([look(3.0, n_seen=8)], BAND, ON)
+    for n_seen, settled in ((8, False), (15, False), (16, True)):
         assert is_settled([look(-3.0, n_seen=n_seen)], BAND, ON) is settled
         assert is_settled([look(0.0, n_seen=n_seen)], BAND, ON) is settled
 
@@ -110,7 +113,7 @@ def test_a_short_track_needs_eight_calm_frames_or_all_it_has() -> None:
 
 
 def test_one_track_above_the_band_settles_the_video_and_one_that_may_get_there_keeps_it_open() -> None:
-    assert is_settled([look(-3.0, n_seen=4), look(3.0, n_seen=4)], BAND, ON)
+    assert is_settled([look(-3.0, n_seen=8), look(3.0, n_seen=8)], BAND, ON)
     assert not is_settled([look(-3.0), look(0.9, error=0.3)], BAND, ON)
     assert not is_settled([look(-3.0), look(-3.0, n_seen=8)], BAND, ON)
 
@@ -123,6 +126,16 @@ def test_without_a_band_all_frames_are_looked_at_and_with_one_bound_that_one_cou
     assert not is_settled([look(9.0)], (-math.inf, math.inf), ON)
     assert is_settled([look(0.0)], (-math.inf, 1.0), ON)
     assert not is_settled([look(1.0)], (-math.inf, 1.0), ON)
+
+
+def test_half_of_a_track_is_enough_where_that_is_asked_whatever_its_score() -> None:
+    for logit, error in ((1.05, 0.1), (-0.95, 0.1), (0.9, 9.0)):
+        assert not is_settled([look(logit, error)], BAND, ON)
+        assert is_settled([look(logit, error)], BAND, HALF)
+        assert not is_settled([look(logit, error, n_seen=15)], BAND, HALF)
+        assert not is_settled([look(-3.0), look(logit, error, n_seen=8)], BAND, HALF), "half of every track"
+    assert not is_settled([look(0.95, n_seen=6, n_frames=12)], BAND, HALF), "eight of them at least"
+    assert is_settled([look(9.0)], (-math.inf, math.inf), HALF)
 
 
 def test_the_band_in_logits_is_where_the_calibration_meets_its_bounds() -> None:
@@ -150,13 +163,15 @@ def watch(tracks: list[np.ndarray], settings: Ensemble, band: tuple[float, float
     return look_until_settled([len(track) for track in tracks], one, band, settings)
 
 
-def test_a_plain_forgery_takes_four_frames_and_a_calm_clip_sixteen() -> None:
-    assert [watch([np.full(32, logit)], ON)[0].n_seen for logit in (3.0, -3.0, 0.0)] == [4, 16, 16]
+def test_a_plain_forgery_takes_eight_frames_and_a_calm_clip_sixteen() -> None:
+    assert [watch([np.full(32, logit)], ON)[0].n_seen for logit in (3.0, -3.0, 0.0)] == [8, 16, 16]
+    assert [watch([np.full(32, logit)], HALF)[0].n_seen for logit in (3.0, -3.0, 1.0)] == [8, 16, 16]
+    assert watch([np.full(32, 1.0)], ON)[0].n_seen == 32, "undecided"
 
 
-def test_off_looks_at_all_frames_and_forced_at_four() -> None:
+def test_off_looks_at_all_frames_and_forced_at_eight() -> None:
     assert watch([np.full(32, 3.0)], OFF)[0].n_seen == 32
-    assert watch([np.zeros(32)], FORCED)[0].n_seen == 4
+    assert watch([np.zeros(32)], FORCED)[0].n_seen == 8
 
 
 @pytest.mark.parametrize("n_forged", [6, 10])
@@ -182,7 +197,7 @@ def test_verdicts_stay_the_same_and_scores_move_by_little_on_frames_that_spread_
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 10_000])
-@pytest.mark.parametrize("settings", [ON, OFF, FORCED], ids=lambda s: s.early_exit)
+@pytest.mark.parametrize("settings", [ON, HALF, OFF, FORCED], ids=lambda s: f"{s.early_exit}-{s.exit_most}")
 def test_tracks_of_any_length_end(n: int, settings: Ensemble) -> None:
     (seen,) = watch([RNG.normal(0, 1, n)], settings)
     assert 1 <= seen.n_seen <= n and math.isfinite(seen.logit) and math.isfinite(seen.error)

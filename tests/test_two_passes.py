@@ -30,9 +30,11 @@ CPU = Predict(device="cpu", precision="fp32")
 OPEN, FORGED, REAL = 0.86, 4.0, -4.0
 
 
-def detector_of(network: FrameClassifier, mode: str = "on") -> VideoScorer:
+def detector_of(network: FrameClassifier, most: float = 1.0) -> VideoScorer:
     return scorer_with(
-        Ensemble(early_exit=mode, small_face_px=8, blurred_sharpness=0.01), [Member("a", network, {})], a=1.0
+        Ensemble(early_exit="on", exit_most=most, small_face_px=8, blurred_sharpness=0.01),
+        [Member("a", network, {})],
+        a=1.0,
     )
 
 
@@ -58,13 +60,18 @@ def test_passes_have_shards_of_their_own_and_those_of_one_pass_stay_where_they_w
 # --- Settled or open ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("logit", "n_seen"), [(FORGED, 4), (REAL, 16), (0.0, 16), (OPEN, 0)])
+@pytest.mark.parametrize(("logit", "n_seen"), [(FORGED, 8), (REAL, 16), (0.0, 16), (OPEN, 0)])
 def test_half_a_track_settles_what_half_of_the_whole_track_does(tmp_path: Path, logit: float, n_seen: int) -> None:
     made = detector_of(always(logit))
     found = look_at_some(made, tmp_path, faces_of(tmp_path, 16))
     assert [len(verdict.frame_logits) for verdict in found] == ([n_seen] if n_seen else [])
     if n_seen:
         assert found[0].n_frames == 32 and found[0].logit == pytest.approx(logit * 32 / 33, abs=1e-4)
+
+
+def test_where_half_is_enough_an_open_video_is_settled_by_it(tmp_path: Path) -> None:
+    (verdict,) = look_at_some(detector_of(always(OPEN), most=0.5), tmp_path, faces_of(tmp_path, 16))
+    assert (len(verdict.frame_logits), verdict.n_frames) == (16, 32)
 
 
 def test_one_frame_of_two_settles_nothing(tmp_path: Path) -> None:

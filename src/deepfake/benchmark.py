@@ -217,6 +217,9 @@ def measure_learning(setting: Setting) -> Iterator[Row]:
     yield Row(
         f"training step, Lite0, {images // 2} pairs of {learning.INPUT_PX} px", step, "images a second", images / step
     )
+    found = in_worker(learning.gradients_s, setting.rounds)
+    name = f"bf16 gradients, Lite0, {images} crops of {learning.INPUT_PX} px, ours"
+    yield Row(name, found["ours"], "the time of torch's depthwise", found["ours"] / found["torch"])
     found = in_worker(learning.scoring_s, setting.rounds)
     for precision, seconds in found.items():
         name = f"scoring a batch of {learning.SCORED_CROPS} crops, Lite0, {precision}"

@@ -284,13 +284,16 @@ class Ensemble(Settings):
     early_exit: Literal["off", "on", "forced"] = Field(
         "off",
         description="on: a shipped detector stops looking at a video's frames once more are unlikely to change the "
-        "verdict; forced: after the first four, for tests.",
+        "verdict; forced: after the first eight, for tests.",
     )
     exit_margin: float = Field(
         0.0, ge=0, le=100, description="Logits added to the standard error on either side before it stops."
     )
     exit_ratio: float = Field(
         0.5, ge=0, le=1, description="Share of a track's frames seen at least before it stops for other than 'forged'."
+    )
+    exit_most: float = Field(
+        0.5, gt=0, le=1, description="Share of a track's frames after which it stops undecided, too; 1: sees them all."
     )
     skip_difference: float = Field(
         0.0,

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from deepfake.aggregate import credible, track_logit, trust
 from deepfake.bundle import Detector
 from deepfake.config import CropView, Predict, UserError, digest
-from deepfake.early_exit import Look, SkipGate, look_until_settled, standard_error
+from deepfake.early_exit import FIRST_ROUND, Look, SkipGate, look_until_settled, standard_error
 from deepfake.extraction import Video, extract_videos, failed_row
 from deepfake.files import probe_note, write_whole
 from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
@@ -31,7 +31,7 @@ from deepfake.workers import Limits
 FORMAT = 2  # raise it when the same weights and crops give other scores
 PROBE_LIMITS = Limits(workers=2, deadline_s=60)
 GATE_CROPS = 8
-EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_ratio", "skip_difference"}
+EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_difference"}
 
 
 @dataclass(frozen=True)
@@ -296,7 +296,9 @@ def kept_verdicts(
 ) -> list[TrackVerdict]:
     """What `look(cache_dir, faces)` makes of a video's tracks, kept by its crops, the weights and the settings."""
     changed = scorer.detector.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
-    key = digest([weights_sha256, faces[0]["shard"], scorer.device.type, FORMAT, *([changed] if changed else [])])[:32]
+    key = digest(
+        [weights_sha256, faces[0]["shard"], scorer.device.type, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
+    )[:32]
     path = cache_dir / "scores" / key[:2] / f"{key}.json"
     known = _read_json(path)
     verdicts = _from_plain(known) if known else look(cache_dir, faces)

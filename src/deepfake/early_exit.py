@@ -18,9 +18,9 @@ import numpy as np
 from deepfake.aggregate import credible
 from deepfake.config import Ensemble
 
-FIRST_ROUND = 4  # frames of each track; every round doubles them
-# Frames at least before anything but "forged" may be said: a span forged for a third of the time is then in three.
-MIN_CALM_FRAMES = 8
+# Frames of each track in the first round, which every round doubles: a span forged for a third of the time is then in
+# three of them, and the surest quarter are two.
+FIRST_ROUND = 8
 # How much frames of one clip differ, in logits: the median of 174 labelled clips, worth so many frames of evidence.
 USUAL_SPREAD, USUAL_FRAMES = 0.5, 3.0
 THUMB_PX = 32
@@ -50,13 +50,21 @@ def coarse_to_fine(n_frames: int) -> np.ndarray:
 
 
 def rounds(n_frames: int, settings: Ensemble) -> list[int]:
-    """How many frames of each track are seen after each round; the last round sees all, unless forced to stop."""
+    """How many frames of each track are seen after each round; the last round sees all, unless forced to stop.
+
+    One round sees as many as are enough in any case.
+    """
     if settings.early_exit == "off" or n_frames <= FIRST_ROUND:
         return [n_frames]
     if settings.early_exit == "forced":
         return [FIRST_ROUND]
-    sizes = [FIRST_ROUND << i for i in range(n_frames.bit_length()) if FIRST_ROUND << i < n_frames]
-    return [*sizes, n_frames]
+    sizes = {FIRST_ROUND << i for i in range(n_frames.bit_length()) if FIRST_ROUND << i < n_frames}
+    return sorted(sizes | {enough(n_frames, settings), n_frames})
+
+
+def enough(n_frames: int, settings: Ensemble) -> int:
+    """Frames of a track after which it needs no more, settled or not."""
+    return min(max(math.ceil(settings.exit_most * n_frames), FIRST_ROUND), n_frames)
 
 
 def standard_error(logits: np.ndarray, n_frames: int) -> float:
@@ -70,12 +78,13 @@ def standard_error(logits: np.ndarray, n_frames: int) -> float:
 def is_settled(looks: Sequence[Look], band: tuple[float, float], settings: Ensemble) -> bool:
     """Whether more frames are unlikely to carry the worst credible track over a bound of the `band`, in logits.
 
-    Above the band four frames may do; all else needs `exit_ratio` of each track, for a forgery may be short.
+    Above the band the first round may do; all else needs `exit_ratio` of each track, for a forgery may be short.
+    With `exit_most` of every track seen a video is settled whatever its score.
     """
     low, high = band
     kept = credible(np.array([look.n_frames for look in looks]), settings.min_track_frames)
     tracks = [look for look, keep in zip(looks, kept, strict=True) if keep]
-    if all(look.n_seen >= look.n_frames for look in tracks):
+    if all(look.n_seen >= enough(look.n_frames, settings) for look in tracks):
         return True
     if not (math.isfinite(low) or math.isfinite(high)):
         return False  # without a band nothing says how sure is sure
@@ -84,7 +93,7 @@ def is_settled(looks: Sequence[Look], band: tuple[float, float], settings: Ensem
     highest = max(look.logit + width for look, width in zip(tracks, widths, strict=True))
     if lowest > high:
         return True
-    wanted = [min(max(settings.exit_ratio * look.n_frames, MIN_CALM_FRAMES), look.n_frames) for look in tracks]
+    wanted = [min(max(settings.exit_ratio * look.n_frames, FIRST_ROUND), look.n_frames) for look in tracks]
     if any(look.n_seen < needed for look, needed in zip(tracks, wanted, strict=True)):
         return False
     return highest < low or low < lowest <= highest < high
