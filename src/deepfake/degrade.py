@@ -36,10 +36,12 @@ def jpeg_round_trip(picture_HWC: np.ndarray, quality: int, full_colour: bool = F
     return np.ascontiguousarray(picture[..., ::-1])
 
 
-def h264_round_trip(frames: Sequence[np.ndarray], crf: int, preset: str = "veryfast") -> list[np.ndarray]:
+def h264_round_trip(
+    frames: Sequence[np.ndarray], crf: int, preset: str = "veryfast", first: int = 0
+) -> list[np.ndarray]:
     """Frames (HWC uint8 RGB of one size, at least 16 px) encoded by x264 and decoded, in memory.
 
-    Odd sides are padded by a repeated line and cut again.
+    Odd sides are padded by a repeated line and cut again. Frames before `first` are not given back.
     """
     height, width = frames[0].shape[:2]
     padded = (height + height % 2, width + width % 2)
@@ -53,14 +55,15 @@ def h264_round_trip(frames: Sequence[np.ndarray], crf: int, preset: str = "veryf
     for number, frame in enumerate(frames):
         if padded != (height, width):
             frame = cv2.copyMakeBorder(frame, 0, padded[0] - height, 0, padded[1] - width, cv2.BORDER_REPLICATE)
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
+        # Threads for so small a picture cost ten times what it takes itself.
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24").reformat(format="yuv420p", threads=1)
         picture.pts = number
         packets += encoder.encode(picture)
     packets += encoder.encode(None)
     decoded = [frame for packet in packets for frame in decoder.decode(packet)] + list(decoder.decode(None))
     if len(decoded) != len(frames):
         raise RuntimeError(f"H.264 round trip: {len(frames)} frames of {width}x{height} in, {len(decoded)} out")
-    return [frame.to_ndarray(format="rgb24")[:height, :width] for frame in decoded]
+    return [frame.to_ndarray(format="rgb24", threads=1)[:height, :width] for frame in decoded[first:]]
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class Degradation:
             if len(changed) == 1 and self.steps:
                 # A lone picture as part of a video: what is predicted from its neighbours looks unlike a keyframe.
                 drift = [np.roll(changed[0], step, 1) for step in range(self.steps, 0, -1)]
-                changed = h264_round_trip([*drift, changed[0]], self.crf)[-1:]
+                changed = h264_round_trip([*drift, changed[0]], self.crf, first=len(drift))
             else:
                 changed = h264_round_trip(changed, self.crf)
         for quality in self.jpeg_quality:

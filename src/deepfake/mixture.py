@@ -181,7 +181,7 @@ def fill_padding(picture_HWC: np.ndarray) -> np.ndarray:
 
     83 % of the photos learnt from have such padding, clips have none: it would tell the source.
     """
-    dark = (picture_HWC.max(axis=2) <= BLACK_LEVELS).astype(np.uint8)
+    dark = cv2.inRange(picture_HWC, (0, 0, 0), (BLACK_LEVELS, BLACK_LEVELS, BLACK_LEVELS))
     n, areas = cv2.connectedComponents(dark)
     at_border = np.unique(np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]]))
     keep = np.zeros(n, np.uint8)
