@@ -194,6 +194,7 @@ def test_points_tell_frames_costs_and_what_was_lost(points: list[sweeping.Point]
     assert most.roc_auc_difference.value == most.log_loss_difference.value == 0
     assert one.roc_auc_difference.value == pytest.approx((one.roc_auc.value or 0) - (most.roc_auc.value or 0))
     assert forced.share_saved == 0.5, "eight of sixteen"
+    assert most.verdicts_changed == 0 and all(0 <= p.verdicts_changed <= 1 for p in points)
     assert points[4].note.startswith("margin ")
 
 

@@ -44,7 +44,8 @@ class Point:
     """One place of the curve: what was looked at, what it cost, how good the scores are.
 
     Log loss is of probabilities calibrated on the other half of the people. What is lost or gained is against all
-    frames of the same sampling mode, over shared resamples; so is `largest_change`, that of any clip's p_fake.
+    frames of the same sampling mode, over shared resamples; so is `largest_change`, that of any clip's p_fake, and
+    `verdicts_changed`, the share of clips that fall on another side of a bound of the inconclusive band.
     """
 
     sampling: str
@@ -59,6 +60,7 @@ class Point:
     roc_auc_difference: Measure
     log_loss_difference: Measure
     largest_change: float
+    verdicts_changed: float
     note: str = ""
 
     @property
@@ -194,6 +196,11 @@ def _crops(clips: Clips, rows: Sequence[dict[str, Any]]) -> list[np.ndarray]:
     return [read_crop(clips.cache_dir, row["shard"], row["offset"], row["size"]) for row in rows]
 
 
+def _verdicts(looked: Looked, sweep: Sweep) -> np.ndarray:
+    """Below, inside or above the inconclusive band (V)."""
+    return np.asarray(np.digitize(looked.logit_V, sweep.band))
+
+
 def cross_chosen(sweep: Sweep) -> tuple[Looked, list[float]]:
     """Early exit with, for each half of the people, the margin chosen on the other half; and these margins.
 
@@ -203,7 +210,7 @@ def cross_chosen(sweep: Sweep) -> tuple[Looked, list[float]]:
     """
     full = sweep.stopped("on", NEVER)
     tried = [sweep.stopped("on", margin) for margin in MARGINS]
-    changed = [np.digitize(one.logit_V, sweep.band) != np.digitize(full.logit_V, sweep.band) for one in tried]
+    changed = [_verdicts(one, sweep) != _verdicts(full, sweep) for one in tried]
     logit_V, seen_V, margins = full.logit_V.copy(), full.seen_V.copy(), []
     for half in range(HALVES):
         others = sweep.clips.halves != half
@@ -274,6 +281,7 @@ class _Measured:
             metrics.measure_difference(labels, ranked, _p(self.full.logit_V), *fixed)["roc_auc"],
             metrics.measure_difference(labels, probable, self._calibrated(self.full), *fixed)["log_loss_clipped"],
             self._largest_change(looked),
+            float(np.mean(_verdicts(looked, self.sweep) != _verdicts(self.full, self.sweep))),
             note,
         )
 

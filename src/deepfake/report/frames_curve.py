@@ -95,7 +95,8 @@ def write(points: Sequence[Point], out: Path) -> None:
 def as_markdown(points: Sequence[Point]) -> str:
     """The points for people; log loss is calibrated on the other half of the people."""
     titles = ("sampling", "frames", "early exit, skip gate", "crops seen", "saved", "AUC [95 %]", "difference",
-              "log loss [95 %]", "difference", "p_fake moves by up to", "CPU s: extraction", "networks")  # fmt: skip
+              "log loss [95 %]", "difference", "p_fake moves by up to", "verdicts changed", "CPU s: extraction",
+              "networks")  # fmt: skip
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     for point in points:
         measures = (point.roc_auc, point.roc_auc_difference, point.log_loss, point.log_loss_difference)
@@ -107,6 +108,7 @@ def as_markdown(points: Sequence[Point]) -> str:
             f"{100 * point.share_saved:.0f} %",
             *(show(measure.to_dict(), 4) for measure in measures),
             f"{point.largest_change:.3f}",
+            f"{100 * point.verdicts_changed:.0f} %",
             f"{point.extraction_cpu_s:.2f}",
             f"{point.network_cpu_s:.2f}",
         ]
