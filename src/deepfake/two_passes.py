@@ -1,6 +1,6 @@
 """Early exit that spares decoding, too: every second frame of a video first, all of them only if it is not settled.
 
-With `ensemble.exit_most` of a half, as it is by default, only videos that show no face in the first pass are read again.
+By default half is enough (`ensemble.exit_most`), and only videos that show no face in the first pass are read again.
 The first pass samples the very frames that early exit looks at first of those the second one samples. Its crops are not
 used again: the detector of faces looks at other frames then, and the boxes carried between them differ by a little.
 """
