@@ -7,6 +7,8 @@ import torch
 from timm.layers import Conv2dSame
 from torch import nn
 
+from deepfake import training
+from deepfake.config import Frames
 from deepfake.models.depthwise import DepthwiseConv, keep_memory, quicken
 from deepfake.models.frames import FrameClassifier
 
@@ -62,6 +64,15 @@ def test_only_depthwise_convolutions_that_are_to_learn_are_exchanged_and_every_n
     crops = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     torch.testing.assert_close(model.eval()(crops), untouched.eval()(crops))
     model.load_state_dict(untouched.state_dict())
+
+
+@pytest.mark.parametrize(("precision", "exchanged"), [("bf16", True), ("no", False)])
+def test_a_training_in_bfloat16_on_a_processor_uses_them_and_averages_them(precision: str, exchanged: bool) -> None:
+    frames = Frames(input_px=64, precision=precision)  # type: ignore[arg-type]
+    model = FrameClassifier("tf_efficientnet_lite0", 64)
+    loop = training.Loop(model, training.frames_recipe(frames), 4, training._accelerator(precision))
+    for network in (model, loop.ema.module):
+        assert any(isinstance(part, DepthwiseConv) for part in network.modules()) is exchanged
 
 
 def test_freed_memory_may_be_kept_on_any_system() -> None:

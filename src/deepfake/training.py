@@ -208,10 +208,8 @@ class Loop:
     def __init__(self, model: nn.Module, recipe: Recipe, n_steps: int, accelerator: Accelerator) -> None:
         self.recipe, self.n_steps, self.accelerator = recipe, n_steps, accelerator
         model.to(accelerator.device)
-        if accelerator.device.type == "cpu":
-            keep_memory()
-            if recipe.precision == "bf16":
-                quicken(model)
+        if accelerator.device.type == "cpu" and recipe.precision == "bf16":
+            quicken(model)
         self.ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True)
         self.model, self.optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
 
@@ -337,6 +335,8 @@ def fit(
     done and the averaged weights every `recipe.snapshot_steps` steps.
     """
     accelerator = _accelerator(recipe.precision)
+    if accelerator.device.type == "cpu":
+        keep_memory()
     n_items = len(cast(Sized, dataset))
     rank, world = accelerator.process_index, accelerator.num_processes
     batches = StepBatches(n_items, recipe.items_per_batch, recipe.epochs, recipe.seed, 0, rank, world)
