@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -66,14 +68,23 @@ def gradients_s(rounds: int) -> dict[str, float]:
         model.freeze(2, True)
         model.train()
     quicken(models["ours"])
-    found: dict[str, list[float]] = {name: [] for name in models}
+
+    def gradients(model: FrameClassifier) -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(crops)
+        logits.float().sum().backward()
+
+    return _by_turns({name: partial(gradients, model) for name, model in models.items()}, rounds)
+
+
+def _by_turns(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Seconds of each work, the best of `rounds` turns after one to warm up."""
+    found: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds + 1):
-        for name, model in models.items():
+        for name, work in works.items():
             start = time.perf_counter()
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                logits = model(crops)
-            logits.float().sum().backward()
-            if number:  # the first is to warm up
+            work()
+            if number:
                 found[name].append(time.perf_counter() - start)
     return {name: min(seconds) for name, seconds in found.items()}
 
@@ -113,14 +124,8 @@ def scoring_s(rounds: int) -> dict[str, float]:
         precision: FrameScorer(FrameClassifier(BACKBONE, INPUT_PX), Predict(precision=precision, device="cpu"))
         for precision in ("fp32", "bf16")
     }
-    found: dict[str, list[float]] = {precision: [] for precision in scorers}
-    for number in range(rounds + 1):
-        for precision, scorer in scorers.items():
-            start = time.perf_counter()
-            scorer.crops(crops)
-            if number:  # the first is to warm up
-                found[precision].append(time.perf_counter() - start)
-    return {precision: min(seconds) for precision, seconds in found.items()}
+    works = {precision: partial(scorer.crops, crops) for precision, scorer in scorers.items()}
+    return _by_turns(works, rounds)
 
 
 def hash_pairs_s(n_hashes: int) -> float:

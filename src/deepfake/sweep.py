@@ -208,10 +208,10 @@ def cross_chosen(sweep: Sweep) -> tuple[Looked, list[float]]:
     with which none is settled; where none does, the widest. Labels are not asked: the AUC of 87 clips moves by more
     than what is to be lost.
     """
-    full = sweep.stopped("on", NEVER)
+    patient = sweep.stopped("on", NEVER)
     tried = [sweep.stopped("on", margin) for margin in MARGINS]
-    changed = [_verdicts(one, sweep) != _verdicts(full, sweep) for one in tried]
-    logit_V, seen_V, margins = full.logit_V.copy(), full.seen_V.copy(), []
+    changed = [_verdicts(one, sweep) != _verdicts(patient, sweep) for one in tried]
+    logit_V, seen_V, margins = patient.logit_V.copy(), patient.seen_V.copy(), []
     for half in range(HALVES):
         others = sweep.clips.halves != half
         good = [i for i in range(len(MARGINS)) if changed[i][others].mean() <= MAX_CHANGED] or [len(MARGINS) - 1]

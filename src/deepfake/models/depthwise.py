@@ -1,6 +1,6 @@
 """Depthwise convolutions learnt on a processor: bfloat16 forward, float32 backward.
 
-oneDNN's backward pass of depthwise convolutions in bfloat16 takes up to 90 times as long as in float32,
+oneDNN's backward pass of depthwise convolutions in bfloat16 takes up to 40 times as long as in float32,
 most of all with a stride of 2, and is more than half of a training step (`make bench` has the ratio).
 Letters: B pictures, C channels, H rows, W columns, K rows and columns of a kernel.
 """
