@@ -126,12 +126,7 @@ def evaluate(matched: Matched, group_columns: Sequence[str], settings: Validatio
 
     A group's fakes are measured against all reals; of its own reals come false alarms and mean p_fake.
     """
-    columns = list(matched.videos[0].columns)
-    for column in group_columns:
-        if column not in columns:
-            near = difflib.get_close_matches(column, columns, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"columns: {', '.join(columns)}"
-            raise UserError(f"--group {column}: the labels have no such column; {hint}")
+    check_columns(matched, group_columns, "--group")
     labels, p = matched.labels, matched.p
     resampled_by, groups = bootstrap_groups(matched.videos)
     values = {column: [video.columns[column].strip() for video in matched.videos] for column in group_columns}
@@ -151,6 +146,16 @@ def evaluate(matched: Matched, group_columns: Sequence[str], settings: Validatio
             column: measure_groups(labels, p, groups, values[column], settings, clip_p) for column in group_columns
         },
     }
+
+
+def check_columns(matched: Matched, wanted: Iterable[str], flag: str) -> None:
+    """UserError for a column that the labels do not have; `flag` is what asked for it."""
+    columns = list(matched.videos[0].columns)
+    for column in wanted:
+        if column not in columns:
+            near = difflib.get_close_matches(column, columns, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"columns: {', '.join(columns)}"
+            raise UserError(f"{flag} {column}: the labels have no such column; {hint}")
 
 
 def measure_groups(
@@ -213,6 +218,8 @@ def text_report(result: Mapping[str, Any]) -> str:
     lines += ["", *_overall_lines(result["metrics"])]
     for column, rows in result["groups"].items():
         lines += ["", f"By {column} (fakes of the group against all {result['n_real']} reals)", *_group_lines(rows)]
+    for words, columns in result.get("dependence", {}).items():
+        lines += ["", f"What the scores of the {words} videos depend on", *_dependence_lines(columns)]
     return "\n".join(lines) + "\n"
 
 
@@ -243,6 +250,26 @@ def _group_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         cells = [show(row["metrics"][name]) for name in shown]
         table.append([row["value"] or "(empty)", str(row["n_fake"]), str(row["n_real"]), *cells])
     return _aligned(table, "lrr" + "l" * len(shown))
+
+
+def _dependence_lines(columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    def number(value: float | None, digits: int = 2) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    table = [["column", "videos", "as", "strength", "by chance", "p", ""]]
+    for name, found in columns.items():
+        measure = "share of the variance" if found["kind"] == "values" else "rank correlation"
+        note = f"{found['n_empty']} without a value" if found["n_empty"] else ""
+        figures = number(found["strength"]), number(found["by_chance"]), number(found["p_value"], 4)
+        table.append([name, str(found["n_videos"]), measure, *figures, note])
+    lines = _aligned(table, "lrlrrrx")
+    for name, found in columns.items():
+        parts = [
+            [part["value"], str(part["n_videos"]), number(part["mean_p"]), number(part["share_above_half"])]
+            for part in found["parts"]
+        ]
+        lines += ["", *_aligned([[name, "videos", "mean p_fake", "above 0.5"], *parts], "lrrr")]
+    return lines
 
 
 def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
