@@ -66,7 +66,7 @@ def test_only_depthwise_convolutions_that_are_to_learn_are_exchanged_and_every_n
     model.load_state_dict(untouched.state_dict())
 
 
-@pytest.mark.parametrize(("precision", "exchanged"), [("bf16", True), ("no", False)])
+@pytest.mark.parametrize(("precision", "exchanged"), [("bf16", True), ("fp32", False)])
 def test_a_training_in_bfloat16_on_a_processor_uses_them_and_averages_them(precision: str, exchanged: bool) -> None:
     frames = Frames(input_px=64, precision=precision)  # type: ignore[arg-type]
     model = FrameClassifier("tf_efficientnet_lite0", 64)

@@ -234,7 +234,7 @@ class Poison(torch.utils.data.Dataset[int]):
 
 
 def test_a_loss_that_is_no_number_names_step_and_row(tmp_path: Path) -> None:
-    recipe = Recipe(1, 2, 0.1, 1.0, 0.0, 0.0, 0.0, 0.5, "no", 0, 1, 0)
+    recipe = Recipe(1, 2, 0.1, 1.0, 0.0, 0.0, 0.0, 0.5, "fp32", 0, 1, 0)
 
     def collate(_: list[int]) -> Batch:
         return Batch((torch.tensor([[1.0], [math.nan]]),), torch.tensor([0.0, 1.0]), ["good", "'bad.mp4' track 0"])

@@ -11,14 +11,20 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
+
+# YAML reads a bare "no" as False; both said fp32 once.
+LearningPrecision = Annotated[
+    Literal["fp32", "auto", "bf16", "fp16"],
+    BeforeValidator(lambda value: "fp32" if value is False or value == "no" else value),
+]
 
 # Settings that change how long something takes, never what comes out: left out of fingerprints.
 SPEED_ONLY: dict[str, set[str]] = {
@@ -196,7 +202,9 @@ class Frames(Settings):
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="Before the head.")
     ema_decay: float = Field(0.99, ge=0, lt=1, description="The averaged weights are the ones that score.")
-    precision: Literal["no", "bf16", "fp16"] = Field("no", description="Mixed precision.")
+    precision: LearningPrecision = Field(
+        "fp32", description="Mixed precision, or none (fp32). auto: bf16 where the processor or GPU is fast at it."
+    )
     loader_workers: int = Field(0, ge=0, le=64, description="Processes that read and augment crops.")
     checkpoint_steps: int = Field(25, ge=1, description="Training can be continued from every n-th step.")
     snapshot_steps: int = Field(0, ge=0, description="Keep the averaged weights of every n-th step; 0: none.")
@@ -243,7 +251,9 @@ class Sequences(Settings):
     frame_weight: float = Field(
         0.5, ge=0, le=10, description="Of the loss of single frames, where it is known which of them are forged."
     )
-    precision: Literal["no", "bf16", "fp16"] = Field("no", description="Mixed precision.")
+    precision: LearningPrecision = Field(
+        "fp32", description="Mixed precision, or none (fp32). auto: bf16 where the processor or GPU is fast at it."
+    )
     checkpoint_steps: int = Field(200, ge=1, description="Training can be continued from every n-th step.")
     seed: int = Field(0, ge=0, description="Of weights and order.")
 

@@ -17,11 +17,12 @@ from tqdm import tqdm
 from deepfake.aggregate import credible, track_logit, trust
 from deepfake.bundle import Detector
 from deepfake.config import CropView, Predict, UserError, digest
+from deepfake.devices import choose_device
 from deepfake.early_exit import FIRST_ROUND, Look, SkipGate, look_until_settled, standard_error
 from deepfake.extraction import Video, extract_videos, failed_row
 from deepfake.files import probe_note, write_whole
 from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
-from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, choose_device, mean_of_views
+from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, mean_of_views
 from deepfake.shards import read_crop
 from deepfake.submission import count_reasons, csv_bytes, rounded
 from deepfake.track_inputs import split_tracks

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from deepfake.checkpoints import fold_folder, load_frames, read_card
 from deepfake.config import Config, CropView, Predict, UserError, digest
 from deepfake.costs import Cost, cost_path, read_cost, total, write_cost
 from deepfake.datasets import Tables, content_digest
+from deepfake.devices import choose_device, is_fast_at_bf16, machine_of
 from deepfake.models.frames import FrameClassifier
 from deepfake.shards import read_crop
 from deepfake.track_inputs import TrackFeatures, split_tracks
@@ -36,35 +37,6 @@ MIN_VIDEOS_TO_DIFFER = 11  # ten videos of one kind may well get the same score
 COST = ".cost.json"  # beside the outputs of a part
 PLACES = ["video_id", "track", "frame_index", "shard", "offset", "size"]
 log = logging.getLogger(__name__)
-
-
-def choose_device(device: str) -> torch.device:
-    """The device by the setting's word; auto: CUDA where there is one."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"predict.device={device}: PyTorch {torch.__version__} finds no CUDA here; use auto or cpu")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise UserError("predict.device=mps: there is no Apple GPU here; use auto or cpu")
-    return torch.device(device)
-
-
-def machine_of(device: torch.device) -> str:
-    """What networks run on, in words."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type.upper()}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type.upper()
-
-
-def is_fast_at_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is worth its loss of digits on this device."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    if device.type != "cpu":
-        return False
-    # Older releases than the pinned one, as on Kaggle, cannot tell.
-    has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(has.get("amx_bf16") or has.get("avx512_bf16"))
 
 
 class FrameScorer:

@@ -17,8 +17,9 @@ from deepfake.checkpoints import fold_folder, load_model
 from deepfake.config import Config, Predict, UserError
 from deepfake.costs import Cost, cost_path, total, write_cost
 from deepfake.datasets import Tables
+from deepfake.devices import choose_device, machine_of
 from deepfake.models.heads import TrackHead
-from deepfake.scoring import choose_device, fold_features, fold_numbers, frame_outputs, machine_of, mean_logits
+from deepfake.scoring import fold_features, fold_numbers, frame_outputs, mean_logits
 from deepfake.track_inputs import INPUTS, TrackFeatures, has_inputs, pad_tracks
 
 PARTS_PER_BATCH = 4  # of the longest a network takes; more of shorter ones

@@ -40,6 +40,7 @@ from deepfake.datasets import (
     content_digest,
     plan_pairs,
 )
+from deepfake.devices import is_fast_at_bf16, machine_of, mixed_precision
 from deepfake.files import sha256_of, write_whole
 from deepfake.models import new_head
 from deepfake.models.depthwise import keep_memory, quicken
@@ -208,7 +209,7 @@ class Loop:
     def __init__(self, model: nn.Module, recipe: Recipe, n_steps: int, accelerator: Accelerator) -> None:
         self.recipe, self.n_steps, self.accelerator = recipe, n_steps, accelerator
         model.to(accelerator.device)
-        if accelerator.device.type == "cpu" and recipe.precision == "bf16":
+        if accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16":
             quicken(model)
         self.ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True)
         self.model, self.optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
@@ -306,15 +307,19 @@ def _explain_bad_loss(step: int, logits_B: Tensor, batch: Batch) -> None:
     bad = [name for name, good in zip(batch.names, logits_B.isfinite().tolist(), strict=True) if not good]
     where = f"first for {bad[0]}" if bad else "with finite logits"
     raise UserError(
-        f"training: the loss is no number at step {step}, {where}. Lower the learning_rate, use precision no or bf16, "
-        "or look at those crops"
+        f"training: the loss is no number at step {step}, {where}. Lower the learning_rate, use precision fp32 or "
+        "bf16, or look at those crops"
     )
 
 
 def _accelerator(precision: str) -> Accelerator:
     # Accelerate keeps the first precision of a process for ever; stages 04 and 05 may share one.
     AcceleratorState._reset_state(reset_partial_state=False)
-    return Accelerator(mixed_precision=precision)
+    device = PartialState().device
+    found = mixed_precision(precision, device)
+    if found == "bf16" and not is_fast_at_bf16(device):
+        log.warning("precision bf16: no instructions for it on %s, so it takes many times as long", machine_of(device))
+    return Accelerator(mixed_precision=found)
 
 
 KeepSnapshot = Callable[[int, nn.Module], None]
@@ -335,6 +340,7 @@ def fit(
     done and the averaged weights every `recipe.snapshot_steps` steps.
     """
     accelerator = _accelerator(recipe.precision)
+    log.info("%s: learns on %s, precision %s", folder.name, machine_of(accelerator.device), accelerator.mixed_precision)
     if accelerator.device.type == "cpu":
         keep_memory()
     n_items = len(cast(Sized, dataset))
@@ -487,7 +493,7 @@ def _learn_from(config: Config, learn: Any, faces: Any) -> tuple[Dataset[Any], C
 
 
 def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifier:
-    """The image classifier before its first step; `config` says where the run to go on from lies, if any."""
+    """The image classifier before its first step; `config` says where the network to go on from lies, if any."""
     if frames.start_from == "random" and frames.frozen_stages:
         raise UserError("frames.frozen_stages: random weights must not be frozen; set it to 0 with start_from=random")
     torch.manual_seed(frames.seed)
