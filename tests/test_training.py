@@ -34,6 +34,8 @@ from deepfake.training import (
     losses,
     make_optimizer,
     map_loss,
+    pair_loss,
+    pair_margins,
     rate_factor,
     run_network,
     start_frames,
@@ -375,6 +377,31 @@ def test_masks_are_brought_to_the_maps_grid() -> None:
     assert even.item() == pytest.approx(math.log(2), abs=1e-6)
 
 
+# --- Which of two pictures is the fake ---------------------------------------------------------------
+
+LOGITS_B = torch.tensor([1.0, 0.0, 9.0, 3.0, -1.0, -9.0])  # of three reals, then of their fakes
+PAIRED_BHW = torch.stack([*torch.zeros(3, 2, 2), *torch.ones(2, 2, 2), torch.full((2, 2), torch.nan)])
+
+
+def test_a_fake_is_ranked_against_the_picture_it_was_made_of_alone() -> None:
+    margins_P = pair_margins(LOGITS_B, PAIRED_BHW)
+    assert margins_P.tolist() == [2.0, -1.0]  # the third fake was made of another picture
+    assert pair_loss(margins_P).item() == pytest.approx((math.log(1 + math.exp(-2)) + math.log(1 + math.e)) / 2)
+
+
+def test_what_lifts_a_picture_and_its_fake_alike_costs_no_rank() -> None:
+    lifted_B = LOGITS_B + torch.tensor([5.0, -7.0, 0.0, 5.0, -7.0, 0.0])
+    assert torch.equal(pair_margins(lifted_B, PAIRED_BHW), pair_margins(LOGITS_B, PAIRED_BHW))
+
+
+def test_where_no_fake_was_made_there_is_nothing_to_rank_and_gradients_are_nothing() -> None:
+    logits_B = LOGITS_B.clone().requires_grad_()
+    loss = pair_loss(pair_margins(logits_B, torch.full((6, 2, 2), torch.nan)))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits_B.grad is not None and not logits_B.grad.any()
+
+
 # --- Snapshots, and runs that go on from others ----------------------------------------------------
 
 SNAPSHOTS = {"epochs": 2, "checkpoint_steps": 4, "snapshot_steps": 3, "validation_pairs": 0}
@@ -489,6 +516,8 @@ def test_learning_by_forging_learns_and_goes_on_after_a_stop_with_the_very_same_
     noted = [json.loads(line) for line in (path.parent / "log.jsonl").read_text().splitlines()]
     assert len(noted) == 32
     assert any("map_loss" in line for line in noted)
+    assert all(0 <= line["in_order"] <= 1 for line in noted if "pair_loss" in line)
+    assert 0 < sum("pair_loss" in line for line in noted) < 32  # four of five fakes are clips nobody made here
     first, last = (sum(line["loss"] for line in part) / 8 for part in (noted[:8], noted[-8:]))
     assert last < 0.8 * first
     with monkeypatch.context() as patch:

@@ -157,6 +157,9 @@ class Selfblend(Settings):
     )
     items_per_epoch: int = Field(4096, ge=1, description="An item is a real and a fake picture.")
     boundary_weight: float = Field(0.3, ge=0, le=10, description="Of the loss of the head that finds the border.")
+    pair_weight: float = Field(
+        0.0, ge=0, le=10, description="Of the loss of ranking a made fake above the very picture it was made of."
+    )
 
 
 class Frames(Settings):

@@ -21,13 +21,14 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, softplus
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from deepfake import mixture
 from deepfake.augment import before_workers
+from deepfake.bundle import load_detector
 from deepfake.checkpoints import CARD, finished, fold_folder, load_frames, load_state, read_card, save_model, save_state
 from deepfake.config import Config, Frames, Sequences, UserError, digest, section_values
 from deepfake.datasets import (
@@ -74,6 +75,7 @@ class Recipe:
     snapshot_steps: int = 0
     frame_weight: float = 0.0
     sam_radius: float = 0.0
+    pair_weight: float = 0.0
 
 
 def frames_recipe(frames: Frames) -> Recipe:
@@ -83,6 +85,7 @@ def frames_recipe(frames: Frames) -> Recipe:
         frames.warmup_ratio, frames.label_smoothing, frames.ema_decay, frames.precision, frames.loader_workers,
         frames.checkpoint_steps, frames.seed, frames.selfblend.boundary_weight if frames.selfblend else 0.0,
         frames.snapshot_steps, sam_radius=frames.sam_radius,
+        pair_weight=frames.selfblend.pair_weight if frames.selfblend else 0.0,
     )  # fmt: skip
 
 
@@ -123,6 +126,21 @@ def map_loss(maps_BKHW: Tensor, masks_BHW: Tensor) -> Tensor:
     if not len(wanted_BKHW):
         return maps_BKHW.sum() * 0
     return binary_cross_entropy_with_logits(maps_BKHW[known_B].float(), wanted_BKHW)
+
+
+def pair_margins(logits_B: Tensor, masks_BHW: Tensor) -> Tensor:
+    """Logit of each made fake less that of the picture it was made of, (P,); pairs of two pictures do not count.
+
+    Rows are as `mixture.collate` lays them: the reals, then their fakes in the same order, NaN masks where a
+    fake was not made from its real.
+    """
+    reals_P, fakes_P = logits_B.float().chunk(2)
+    return (fakes_P - reals_P)[masks_BHW.chunk(2)[1].isfinite().all(dim=(1, 2))]
+
+
+def pair_loss(margins_P: Tensor) -> Tensor:
+    """Log loss of telling which of two pictures is the fake, from the difference of their logits."""
+    return softplus(-margins_P).mean() if len(margins_P) else margins_P.sum()
 
 
 def frame_loss(logits_BT: Tensor, forged_BT: Tensor) -> Tensor:
@@ -268,10 +286,16 @@ class Loop:
     def _forward(self, inputs: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, dict[str, float]]:
         """Logits of the rows, what else is to be learnt from them as a weighted loss, and what to note of it."""
         device = self.accelerator.device
-        if batch.masks_BHW is not None and self.recipe.map_weight:
+        if batch.masks_BHW is not None and (self.recipe.map_weight or self.recipe.pair_weight):
             logits_B, maps_BKHW = self.model(*inputs, with_maps=True)
-            loss = map_loss(maps_BKHW, batch.masks_BHW.to(device, non_blocking=True))
-            return logits_B, self.recipe.map_weight * loss, {"map_loss": loss.item()}
+            masks_BHW = batch.masks_BHW.to(device, non_blocking=True)
+            loss = map_loss(maps_BKHW, masks_BHW)
+            margins_P = pair_margins(logits_B, masks_BHW)
+            ranking = pair_loss(margins_P)
+            notes = {"map_loss": loss.item()}
+            if len(margins_P):
+                notes |= {"pair_loss": ranking.item(), "in_order": (margins_P > 0).float().mean().item()}
+            return logits_B, self.recipe.map_weight * loss + self.recipe.pair_weight * ranking, notes
         if batch.forged_BT is not None and self.recipe.frame_weight:
             logits_B, logits_BT = self.model(*inputs, with_frames=True)
             loss = frame_loss(logits_BT, batch.forged_BT.to(device, non_blocking=True))
