@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from deepfake import tables, training
+from deepfake.bundle import load_detector
 from deepfake.checkpoints import load_model, read_card, save_model
-from deepfake.config import Config, UserError
+from deepfake.config import PROJECT_ROOT, Config, UserError
 from deepfake.datasets import Batch, PairDataset, Tables, read_all
 from deepfake.forgeries import Face
 from deepfake.mixture import Mixture
@@ -462,6 +463,59 @@ def test_forgotten_folds_have_no_snapshots_left(tmp_path: Path, snapped: Config)
 def test_a_training_may_start_from_another_run_or_its_snapshot(snapped: Config, name: str, folder: str) -> None:
     started = start_frames(config(snapped.path(snapped.data_dir), frames={"start_run": name}).frames, snapped)
     assert equal(started.state_dict(), weights(snapped.run_dir / "frames" / folder))
+
+
+SHIPPED = PROJECT_ROOT / "data/weights/selfblend.safetensors"
+LIKE_SHIPPED: dict[str, object] = {
+    "backbone": "tf_efficientnet_lite0",
+    "fold_batchnorm": True,
+    "freeze_batchnorm": True,
+    "start_from": "random",
+    "frozen_stages": 0,
+}
+
+
+def test_a_training_may_start_from_the_shipped_detector(tmp_path: Path) -> None:
+    made = config(tmp_path, frames={**LIKE_SHIPPED, "start_weights": SHIPPED})
+    started, shipped = (
+        start_frames(made.frames, made).state_dict(),
+        load_detector(SHIPPED).members[0].frames.state_dict(),
+    )
+    alike = [torch.equal(value, shipped[name]) for name, value in started.items()]
+    assert len(alike) > 100
+    assert all(alike)
+
+
+def test_another_file_to_start_from_is_another_training(tmp_path: Path) -> None:
+    plain = config(tmp_path, frames=LIKE_SHIPPED)
+    shutil.copy(SHIPPED, tmp_path / "other.safetensors")
+    copied, shipped = (
+        config(tmp_path, frames={**LIKE_SHIPPED, "start_weights": path})
+        for path in (tmp_path / "other.safetensors", SHIPPED)
+    )
+    assert training._origins(copied) == training._origins(shipped)
+    assert training._origins(plain) == []
+    (tmp_path / "other.safetensors").write_bytes(b"something else")
+    assert training._origins(copied) != training._origins(shipped)
+
+
+@pytest.mark.parametrize(
+    ("frames", "told"),
+    [
+        ({"start_weights": "data/nobody.safetensors"}, r"nobody\.safetensors"),
+        ({"start_weights": str(SHIPPED), "start_run": "demo"}, "both set"),
+        (
+            {"start_weights": str(SHIPPED), "fold_batchnorm": False},
+            "folded True; wanted .* folded False.*fold_batchnorm",
+        ),
+    ],
+)
+def test_weights_that_cannot_be_gone_on_from_are_the_user_s_mistake(
+    tmp_path: Path, frames: dict[str, object], told: str
+) -> None:
+    made = config(tmp_path, frames={**LIKE_SHIPPED, **frames})
+    with pytest.raises(UserError, match=told):
+        start_frames(made.frames, made)
 
 
 @pytest.mark.parametrize("name", ["demo/4", "demo/last", "demo/²"])

@@ -178,6 +178,9 @@ class Frames(Settings):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[0-9]+)?$",
         description="Go on from another run's network: its name, or NAME/STEP for a snapshot of it.",
     )
+    start_weights: Path | None = Field(
+        None, description="Go on from a detector's first frame network: data/weights/selfblend.safetensors, or yours."
+    )
     input_px: int = Field(224, ge=32, le=1024, description="Side of the picture the network sees.")
     view_ratio: float = Field(
         1.0, gt=0.2, le=1, description="Middle part of the stored crop that is looked at, as a share of its side."

@@ -486,6 +486,8 @@ def _origins(config: Config) -> list[str]:
     """Digests of what a training starts from beside the tables: another run's weights, lists of photos and clips."""
     frames = config.frames
     found = [read_card(run_network(config.run_dir.parent, frames.start_run)).weights_sha256] if frames.start_run else []
+    if frames.start_weights is not None and (weights := config.path(frames.start_weights)).is_file():
+        found.append(sha256_of(weights))
     lists = (frames.selfblend.photos_csv, frames.selfblend.groups_csv) if frames.selfblend else ()
     paths = [config.path(path) for path in lists if path is not None]
     return [*found, *(sha256_of(path) for path in paths if path.is_file())]
@@ -531,7 +533,14 @@ def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifie
     if frames.start_run is not None:
         if config is None:
             raise ValueError(f"frames.start_run={frames.start_run}: wanted the settings that say where runs lie")
+        if frames.start_weights is not None:
+            raise UserError(
+                "frames.start_run and frames.start_weights are both set; a network goes on from one of them"
+            )
         model.take_over(load_frames(run_network(config.run_dir.parent, frames.start_run)))
+    elif frames.start_weights is not None:
+        weights = frames.start_weights if config is None else config.path(frames.start_weights)
+        model.take_over(load_detector(weights).members[0].frames)
     model.freeze(frames.frozen_stages, frames.freeze_batchnorm)
     return model
 

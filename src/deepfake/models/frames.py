@@ -133,7 +133,10 @@ class FrameClassifier(nn.Module):
                 f"{settings['backbone']} of {settings['stages'] or 'all'} stages, folded {settings['folded']}"
                 for settings in (theirs, mine)
             )
-            raise UserError(f"frames.start_run: found {found}; wanted {wanted}")
+            raise UserError(
+                f"the network to go on from: found {found}; wanted {wanted}. Set frames.backbone, frames.stages and "
+                "frames.fold_batchnorm as it has them"
+            )
         if mine["folded"] and not theirs["folded"]:
             fold_norms(other.backbone)
         state = self.state_dict()
