@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from deepfake.augment import TrainTransform, resize, strict
+from deepfake.augment import TrainTransform, blur_surroundings, resize, see, strict
 
 
 def crop(seed: int = 0, side: int = 48) -> np.ndarray:
@@ -77,3 +77,33 @@ def test_our_own_transforms_are_built_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         TrainTransform(32)
+
+
+# --- Without the surroundings ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [24, 101, 240])
+def test_eyes_nose_and_mouth_stay_and_all_around_them_is_blurred(side: int) -> None:
+    before = crop(side=side)
+    after = blur_surroundings(before, 0.05)
+    assert after.shape == before.shape
+    assert after.dtype == np.uint8
+    middle, inner = side // 2, slice(int(0.43 * side), int(0.57 * side))
+    assert np.array_equal(after[inner, inner], before[inner, inner])
+    for row, column in ((0, 0), (middle, 0), (0, middle), (side - 1, side - 1)):
+        around = slice(max(row - side // 8, 0), row + side // 8), slice(max(column - side // 8, 0), column + side // 8)
+        assert after[around].std() < 0.7 * before[around].std()
+
+
+def test_a_picture_of_one_colour_has_no_surroundings_to_blur() -> None:
+    plain = np.full((64, 64, 3), [10, 128, 255], np.uint8)
+    assert np.array_equal(blur_surroundings(plain, 0.025), plain)
+
+
+def test_the_stored_crop_is_not_changed_by_looking_at_it_without_surroundings() -> None:
+    before = crop(side=64)
+    seen = see(before, 0.7, 32, surroundings_blur=0.025)
+    assert seen.shape == (32, 32, 3)
+    assert np.array_equal(before, crop(side=64))
+    assert np.array_equal(seen, see(blur_surroundings(before, 0.025), 0.7, 32))
+    assert not np.array_equal(seen, see(before, 0.7, 32))

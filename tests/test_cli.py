@@ -218,9 +218,28 @@ def test_a_view_is_read_and_told_alike() -> None:
     assert read == CropView(size_ratio=1.5, view_ratio=1.129, mirror=True)
     assert view_name(read) == "1.5,1.129,mirror"
     assert view_name(CropView()) == "1,1"
+    blurred = crop_view("1,1, mirror, blur=0.025")
+    assert blurred == CropView(mirror=True, surroundings_blur=0.025)
+    assert view_name(blurred) == "1,1,mirror,blur=0.025"
 
 
-@pytest.mark.parametrize("text", ["", "1", "1,x", "1,1,flip", "1,1,mirror,2", "0,1", "nan,1", "1,5"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1",
+        "1,x",
+        "1,1,flip",
+        "1,1,mirror,2",
+        "0,1",
+        "nan,1",
+        "1,5",
+        "1,1,blur",
+        "1,1,blur=9",
+        "1,1,blur=x",
+        "1,1,mirror,mirror",
+    ],
+)
 def test_a_view_that_is_none_is_told_with_one_that_is(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"wanted ratios from 0.25 to 4 such as"):
         crop_view(text)

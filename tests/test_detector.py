@@ -11,7 +11,7 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from deepfake.augment import see
+from deepfake.augment import blur_surroundings, see
 from deepfake.bundle import Detector, Member, find_weights
 from deepfake.calibration import Calibration
 from deepfake.config import CropView, Ensemble, Extract, Predict, Sequences, UserError
@@ -131,17 +131,25 @@ def test_views_of_a_crop_are_averaged(tmp_path: Path) -> None:
     model = FrameClassifier("test_efficientnet", 32).eval()
     nn.init.normal_(model.head.weight, std=1.0)
     faces = faces_of(tmp_path, 3)
-    views = (CropView(), CropView(mirror=True), CropView(size_ratio=2.0, view_ratio=0.5))
-    (all_three,) = scorer([Member("a", model)], views, a=1.0).score(tmp_path, faces)
+    views = (
+        CropView(),
+        CropView(mirror=True),
+        CropView(size_ratio=2.0, view_ratio=0.5),
+        CropView(surroundings_blur=0.1),
+    )
+    (all_four,) = scorer([Member("a", model)], views, a=1.0).score(tmp_path, faces)
     plain = FrameScorer(model, Predict(device="cpu", precision="fp32"))
     crops = [read_crop(tmp_path, face["shard"], face["offset"], face["size"]) for face in faces]
     seen = [plain.crops([crop[:, ::step] for crop in crops])[0] for step in (1, -1)]
     larger = np.stack([see(crop, 0.5, 64) for crop in crops]).transpose(0, 3, 1, 2)
+    seen_blurred = plain.crops([blur_surroundings(crop, 0.1) for crop in crops])[0]
     with torch.inference_mode():
         seen.append(model(torch.from_numpy(larger)).numpy())
+    seen.append(seen_blurred)
     assert not np.allclose(seen[0], seen[1])
     assert not np.allclose(seen[0], seen[2])
-    assert all_three.frame_logits == pytest.approx(np.mean(seen, axis=0), abs=1e-4)
+    assert not np.allclose(seen[0], seen[3])
+    assert all_four.frame_logits == pytest.approx(np.mean(seen, axis=0), abs=1e-4)
 
 
 def test_heads_get_the_features_of_the_view_the_network_learnt_by(tmp_path: Path) -> None:

@@ -194,6 +194,8 @@ def test_scores_are_kept_beside_the_network_and_read_back(
     both, mirrored = (frame_scores(*scored, n_frames=2, views=some) for some in (views, views[1:]))
     assert not np.allclose(first["logit"], mirrored["logit"])
     assert np.allclose(both["logit"], (first["logit"] + mirrored["logit"]) / 2)
+    blurred = frame_scores(*scored, n_frames=2, views=(CropView(surroundings_blur=0.1),))
+    assert not np.allclose(first["logit"], blurred["logit"])
     with monkeypatch.context() as patch:
         patch.setattr(trials, "score_faces", refuse)
         pd.testing.assert_frame_equal(frame_scores(*scored, n_frames=2), first)

@@ -10,6 +10,7 @@ import os
 import random
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -18,6 +19,8 @@ import numpy as np
 if TYPE_CHECKING:
     import albumentations as A
 
+INNER_FACE = (0.16, 0.21)  # half axes of the ellipse around eyes, nose and mouth, as shares of a crop's side
+INNER_FACE_FADE = 0.02  # blur of its border, as a share of that side
 GRID = 14  # rows and columns on which masks are learnt: a sixteenth of 224 px
 
 
@@ -74,8 +77,33 @@ def resize(crop_HWC: np.ndarray, input_px: int) -> np.ndarray:
     return np.asarray(cv2.resize(crop_HWC, (input_px, input_px), interpolation=way))
 
 
-def see(crop_HWC: np.ndarray, view_ratio: float, input_px: int) -> np.ndarray:
-    """The middle `view_ratio` of a square crop at the side the network sees; the only change for evaluation."""
+@cache
+def _inner_face(side_px: int) -> np.ndarray:
+    """A soft ellipse over eyes, nose and mouth of a crop twice as wide as the face's box, (side, side, 1) float32."""
+    y, x = (np.mgrid[:side_px, :side_px] + 0.5) / side_px - 0.5
+    inside = (x / INNER_FACE[0]) ** 2 + (y / INNER_FACE[1]) ** 2 < 1
+    return np.asarray(cv2.GaussianBlur(inside.astype(np.float32), (0, 0), INNER_FACE_FADE * side_px)[..., None])
+
+
+def blur_surroundings(crop_HWC: np.ndarray, blur_ratio: float) -> np.ndarray:
+    """A square crop (uint8 RGB) with all but eyes, nose and mouth blurred.
+
+    `blur_ratio` is the blur's standard deviation as a share of the crop's side. What lies around a face tells who
+    filmed it; a network that has to do without it judges the face.
+    """
+    side = crop_HWC.shape[0]
+    blurred = cv2.GaussianBlur(crop_HWC, (0, 0), max(blur_ratio * side, 0.1)).astype(np.float32)
+    mixed = blurred + _inner_face(side) * (crop_HWC.astype(np.float32) - blurred)
+    return np.asarray(np.clip(mixed + 0.5, 0, 255), np.uint8)
+
+
+def see(crop_HWC: np.ndarray, view_ratio: float, input_px: int, surroundings_blur: float = 0.0) -> np.ndarray:
+    """The middle `view_ratio` of a square crop at the side the network sees; the only change for evaluation.
+
+    `surroundings_blur` above 0: see `blur_surroundings`.
+    """
+    if surroundings_blur:
+        crop_HWC = blur_surroundings(crop_HWC, surroundings_blur)
     side = crop_HWC.shape[0]
     seen = max(round(side * view_ratio), 1)
     edge = (side - seen) // 2

@@ -63,21 +63,32 @@ def whole_number(text: str) -> int:
 
 
 def crop_view(text: str) -> CropView:
-    """The type of an argument that is a way to see crops: size and view over the network's own, then perhaps mirror."""
+    """The type of an argument that is a way to see crops: size and view over the network's own, then what is changed.
+
+    `mirror` turns left to right, `blur=0.025` blurs the face's surroundings.
+    """
     try:
         size, view, *rest = (part.strip() for part in text.split(","))
-        if rest not in ([], ["mirror"]):
-            raise ValueError(text)
-        return CropView(size_ratio=float(size), view_ratio=float(view), mirror=bool(rest))
+        changes: dict[str, Any] = {"mirror": False, "surroundings_blur": 0.0}
+        for part in rest:
+            name, _, value = part.partition("=")
+            if part == "mirror" and not changes["mirror"]:
+                changes["mirror"] = True
+            elif name == "blur" and not changes["surroundings_blur"]:
+                changes["surroundings_blur"] = float(value)
+            else:
+                raise ValueError(text)
+        return CropView(size_ratio=float(size), view_ratio=float(view), **changes)
     except ValueError:  # pydantic's, too
         raise argparse.ArgumentTypeError(
-            f"found {text!r}, wanted ratios from 0.25 to 4 such as 1.333,1.129 or 1,1,mirror"
+            f"found {text!r}, wanted ratios from 0.25 to 4 such as 1.333,1.129 or 1,1,mirror or 1,1,blur=0.025"
         ) from None
 
 
 def view_name(way: CropView) -> str:
     """What `crop_view` reads."""
-    return f"{way.size_ratio:g},{way.view_ratio:g}{',mirror' if way.mirror else ''}"
+    blur = f",blur={way.surroundings_blur:g}" if way.surroundings_blur else ""
+    return f"{way.size_ratio:g},{way.view_ratio:g}{',mirror' if way.mirror else ''}{blur}"
 
 
 def whole_numbers(text: str) -> list[int]:

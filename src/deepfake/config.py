@@ -282,6 +282,13 @@ class CropView(Settings):
         1.0, ge=0.25, le=4, description="Part of the crop it sees, over its own view_ratio; at most the whole crop."
     )
     mirror: bool = Field(False, description="Left to right.")
+    surroundings_blur: float = Field(
+        0.0,
+        ge=0,
+        le=0.25,
+        description="Blur of all but eyes, nose and mouth: standard deviation, as a share of the side of a crop "
+        "twice as wide as the face; 0: none.",
+    )
 
 
 class Ensemble(Settings):

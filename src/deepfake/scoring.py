@@ -52,6 +52,7 @@ class FrameScorer:
         self.bf16 = predict.precision == "bf16"
         self.bf16_difference: float | None = None
         self.input_px, self.view_ratio, self.mirror = model.input_px, model.view_ratio, False
+        self.surroundings_blur = 0.0
         if predict.precision == "auto" and is_fast_at_bf16(self.device) and len(probe):
             self._pass_gate(probe)
 
@@ -64,7 +65,7 @@ class FrameScorer:
         told("bf16 moves logits by up to %.3f: %s", self.bf16_difference, "used" if self.bf16 else "fp32 is used")
 
     def _batch(self, crops: Sequence[np.ndarray]) -> torch.Tensor:
-        seen = [see(crop, self.view_ratio, self.input_px) for crop in crops]
+        seen = [see(crop, self.view_ratio, self.input_px, self.surroundings_blur) for crop in crops]
         return torch.from_numpy(np.stack(seen).transpose(0, 3, 1, 2))
 
     def seeing(self, view: CropView) -> Self:
@@ -72,7 +73,7 @@ class FrameScorer:
         other = copy.copy(self)
         other.input_px = round(self.model.input_px * view.size_ratio)
         other.view_ratio = min(self.model.view_ratio * view.view_ratio, 1.0)
-        other.mirror = view.mirror
+        other.mirror, other.surroundings_blur = view.mirror, view.surroundings_blur
         return other
 
     @torch.inference_mode()
@@ -111,6 +112,7 @@ class FrameScorer:
 class _Crops(Dataset[torch.Tensor]):
     def __init__(self, faces: pd.DataFrame, work_dir: Path, seen_by: FrameClassifier | FrameScorer) -> None:
         self.work_dir, self.input_px, self.view_ratio = work_dir, seen_by.input_px, seen_by.view_ratio
+        self.surroundings_blur = seen_by.surroundings_blur if isinstance(seen_by, FrameScorer) else 0.0
         self.shards, self.offsets, self.sizes = (faces[n].to_numpy() for n in ("shard", "offset", "size"))
 
     def __len__(self) -> int:
@@ -120,7 +122,7 @@ class _Crops(Dataset[torch.Tensor]):
         return read_crop(self.work_dir, str(self.shards[i]), int(self.offsets[i]), int(self.sizes[i]))
 
     def __getitem__(self, i: int) -> torch.Tensor:
-        seen = see(self.crop(i), self.view_ratio, self.input_px)
+        seen = see(self.crop(i), self.view_ratio, self.input_px, self.surroundings_blur)
         return torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1)))
 
 
