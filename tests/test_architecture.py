@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "deepfake"
 LAYERS = (
     {"config"},
-    {"files", "clips", "hashes", "duplicates", "workers", "bitstream", "sampling", "pixels", "shots", "detector_file"},
+    {"files", "clips", "hashes", "duplicates", "workers", "bitstream", "sampling", "pixels", "shots", "detector_file", "devices"},
     {"tables", "arrays", "costs"},
     {"demux"},
     {"decode"},
@@ -41,7 +41,7 @@ LAYERS = (
         "models.no_compiler",
     },
     {"checkpoints"},
-    {"training", "scoring", "averaging"},
+    {"scoring", "averaging"},
     {"track_scoring"},
     {"forged_tracks"},
     {"spans"},
@@ -50,8 +50,10 @@ LAYERS = (
     {"early_exit"},
     {"ensemble"},
     {"evaluation"},
+    {"dependence"},
     {"ensemble_table"},
     {"report", "report.plots", "report.contact_sheet", "report.strips", "report.templates", "submission", "bundle"},
+    {"training"},
     {"report.inputs", "report.plain", "report.groups", "report.abstaining", "report.frames_needed", "report.leakage"},
     {"report.worst", "report.mistakes", "report.against", "report.csv_tables", "report.page", "report.validation"},
     {"kaggle_setup"},

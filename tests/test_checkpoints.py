@@ -26,8 +26,11 @@ def test_a_finished_model_rebuilds_itself(tmp_path: Path) -> None:
     crops = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     loaded = load_model(path)
     assert not loaded.training
-    assert torch.equal(loaded(crops), model(crops))
-    assert torch.equal(load_model(tmp_path, "frames")(crops), model(crops))
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+    # In another memory order a processor may sum in another order, so no bit is promised of the answers.
+    torch.testing.assert_close(loaded(crops), model(crops))
+    torch.testing.assert_close(load_model(tmp_path, "frames")(crops), model(crops))
     card = read_card(path)
     assert (card.fold, card.metrics, card.about) == (1, {"loss": 0.5}, {"margin_ratio": 0.3})
 
