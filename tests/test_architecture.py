@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "deepfake"
 LAYERS = (
     {"config"},
-    {"files", "clips", "hashes", "duplicates", "workers", "bitstream", "sampling", "pixels", "shots", "detector_file", "devices"},
+    {"devices", "files", "clips", "hashes", "duplicates", "workers", "bitstream", "sampling", "pixels", "shots"},
+    {"detector_file"},
     {"tables", "arrays", "costs"},
     {"demux"},
     {"decode"},

@@ -78,11 +78,18 @@ def resize(crop_HWC: np.ndarray, input_px: int) -> np.ndarray:
 
 
 @cache
-def _inner_face(side_px: int) -> np.ndarray:
-    """A soft ellipse over eyes, nose and mouth of a crop twice as wide as the face's box, (side, side, 1) float32."""
+def inner_face(side_px: int) -> np.ndarray:
+    """A soft ellipse over eyes, nose and mouth of a crop twice as wide as the face: (side, side) float32, 0..1."""
     y, x = (np.mgrid[:side_px, :side_px] + 0.5) / side_px - 0.5
     inside = (x / INNER_FACE[0]) ** 2 + (y / INNER_FACE[1]) ** 2 < 1
-    return np.asarray(cv2.GaussianBlur(inside.astype(np.float32), (0, 0), INNER_FACE_FADE * side_px)[..., None])
+    return np.asarray(cv2.GaussianBlur(inside.astype(np.float32), (0, 0), INNER_FACE_FADE * side_px))
+
+
+def blur_outside(picture_HWC: np.ndarray, inside_HW: np.ndarray, blur_px: float) -> np.ndarray:
+    """The picture (uint8), blurred by a Gaussian of standard deviation `blur_px` where `inside_HW` (0..1) is 0."""
+    blurred = cv2.GaussianBlur(picture_HWC, (0, 0), max(blur_px, 0.1)).astype(np.float32)
+    mixed = blurred + inside_HW[..., None] * (picture_HWC.astype(np.float32) - blurred)
+    return np.asarray(np.clip(mixed + 0.5, 0, 255), np.uint8)
 
 
 def blur_surroundings(crop_HWC: np.ndarray, blur_ratio: float) -> np.ndarray:
@@ -92,9 +99,7 @@ def blur_surroundings(crop_HWC: np.ndarray, blur_ratio: float) -> np.ndarray:
     filmed it; a network that has to do without it judges the face.
     """
     side = crop_HWC.shape[0]
-    blurred = cv2.GaussianBlur(crop_HWC, (0, 0), max(blur_ratio * side, 0.1)).astype(np.float32)
-    mixed = blurred + _inner_face(side) * (crop_HWC.astype(np.float32) - blurred)
-    return np.asarray(np.clip(mixed + 0.5, 0, 255), np.uint8)
+    return blur_outside(crop_HWC, inner_face(side), blur_ratio * side)
 
 
 def see(crop_HWC: np.ndarray, view_ratio: float, input_px: int, surroundings_blur: float = 0.0) -> np.ndarray:

@@ -155,6 +155,9 @@ class Selfblend(Settings):
     zoom: float = Field(
         0.15, ge=0, le=0.7, description="How much larger or smaller than frames.view_ratio the part seen may be (log)."
     )
+    hidden_surroundings: float = Field(
+        0.0, ge=0, le=1, description="Share of items seen with all but the inner face blurred, as ensemble.views may."
+    )
     items_per_epoch: int = Field(4096, ge=1, description="An item is a real and a fake picture.")
     boundary_weight: float = Field(0.3, ge=0, le=10, description="Of the loss of the head that finds the border.")
     pair_weight: float = Field(
