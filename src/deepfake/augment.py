@@ -95,8 +95,8 @@ def blur_outside(picture_HWC: np.ndarray, inside_HW: np.ndarray, blur_px: float)
 def blur_surroundings(crop_HWC: np.ndarray, blur_ratio: float) -> np.ndarray:
     """A square crop (uint8 RGB) with all but eyes, nose and mouth blurred.
 
-    `blur_ratio` is the blur's standard deviation as a share of the crop's side. What lies around a face tells who
-    filmed it; a network that has to do without it judges the face.
+    `blur_ratio` is the blur's standard deviation as a share of the crop's side. Networks that learnt from whole crops
+    see synthesised heads better so (submissions/ablations.md); why is not known.
     """
     side = crop_HWC.shape[0]
     return blur_outside(crop_HWC, inner_face(side), blur_ratio * side)
