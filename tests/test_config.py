@@ -52,6 +52,22 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         assert part in message
 
 
+BLURRED = "ensemble:\n  views: [{}, {surroundings_blur: 0.025}]\n"
+HIDDEN = "frames:\n  selfblend: {hidden_surroundings: 0.5}\n"
+
+
+@pytest.mark.parametrize("looks_for_it", [BLURRED, HIDDEN])
+def test_the_inner_face_is_looked_for_in_crops_twice_as_wide_as_the_face_only(
+    tmp_path: Path, looks_for_it: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(written(tmp_path, f"extract: {{margin_ratio: 0.3}}\n{looks_for_it}"))
+    assert "\n  extract.margin_ratio: found 0.3, wanted 0.5, where ensemble.views" in str(caught.value)
+    assert "ensemble: found" not in str(caught.value)
+    load_config(written(tmp_path, f"extract: {{margin_ratio: 0.5}}\n{looks_for_it}"))
+    load_config(written(tmp_path, "extract: {margin_ratio: 0.3}\n"))
+
+
 def test_a_repeated_key_is_refused_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"mine.yaml: line 3: key 'crop_px' stands there twice"):
         load_config(written(tmp_path, "extract:\n  crop_px: 64\n  crop_px: 96\n"))

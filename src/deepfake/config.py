@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+INNER_FACE_MARGIN = 0.5  # extract.margin_ratio of crops twice as wide as the face
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
@@ -422,6 +423,18 @@ class Config(Settings):
     robustness: Robustness = Robustness()
     kaggle: Kaggle = Kaggle()
 
+    @model_validator(mode="after")
+    def _inner_face_is_where_it_is_looked_for(self) -> Config:
+        blurred = any(view.surroundings_blur for view in self.ensemble.views)
+        hidden = self.frames.selfblend is not None and self.frames.selfblend.hidden_surroundings > 0
+        if (blurred or hidden) and self.extract.margin_ratio != INNER_FACE_MARGIN:
+            raise ValueError(
+                f"extract.margin_ratio: found {self.extract.margin_ratio:g}, wanted {INNER_FACE_MARGIN:g}, where "
+                "ensemble.views or frames.selfblend.hidden_surroundings blurs all but the inner face: it is looked "
+                "for in a crop twice as wide as the face"
+            )
+        return self
+
     def path(self, path: Path) -> Path:
         """A path of the settings as an absolute one; relative ones start at the project's folder."""
         return path if path.is_absolute() else PROJECT_ROOT / path
@@ -526,6 +539,8 @@ def _explain(error: ValidationError, name: str) -> str:
             near = difflib.get_close_matches(str(path[-1]), _known_keys(path[:-1]), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_known_keys(path[:-1])) or 'none'}"
             lines.append(f"{dotted}: no such setting{hint}")
+        elif not path:  # of several settings together
+            lines.append(item["msg"].removeprefix("Value error, "))
         else:
             lines.append(f"{dotted}: found {item['input']!r}; {item['msg']}")
     return f"{name}: {len(lines)} wrong setting{'s' if len(lines) > 1 else ''}\n  " + "\n  ".join(lines)
