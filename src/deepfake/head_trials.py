@@ -34,9 +34,9 @@ def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
     The logits are the mean over `ensemble.views`, as in a detector.
     """
     checkpoint, faces, views = fold_folder(config.run_dir, "frames", None), clips.faces, config.ensemble.views
-    sha256 = read_card(checkpoint).weights_sha256
+    card = read_card(checkpoint)
     ways = [view.model_dump() for view in views]
-    key = digest([sha256, content_digest(faces[PLACES]), config.predict.precision, ways])
+    key = digest([card.weights_sha256, card.settings, content_digest(faces[PLACES]), config.predict.precision, ways])
     stem = checkpoint / "scored" / f"clips_{key[:24]}"
     found = read_outputs(stem, len(faces))
     if found is None:
