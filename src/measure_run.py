@@ -1,7 +1,8 @@
 """Measure networks on labelled clips they never learnt from: one line of submissions/ablations.md for each way.
 
 --run NAME or NAME/STEP (a snapshot) of src/train_detector.py, several times for an ensemble too. AUC is of the
-logits; log loss, ECE and the inconclusive share of probabilities fitted on the other half of the people.
+logits; log loss, ECE and the inconclusive share of probabilities fitted on the other half of the people. --table adds
+what each run seen each way is worth alone, in pairs and together, with intervals of the gain over the best of them.
 """
 
 import argparse
@@ -17,6 +18,8 @@ POOLINGS = {
     "worst frame": {"top_weight": 1.0, "top_ratio": 1e-6},
 }
 
+GAINS = {"AUC": "roc_auc", "log loss": "log_loss_clipped"}
+
 
 def parse() -> argparse.Namespace:
     parser = trial_parser(__doc__)
@@ -26,6 +29,7 @@ def parse() -> argparse.Namespace:
         "--view", type=crop_view, action="append", metavar="SIZE,VIEW[,mirror]",
         help="see the crops another way, as ensemble.views: ratios to how the network learnt; several: the mean",
     )  # fmt: skip
+    parser.add_argument("--table", action="store_true", help="members: every run seen every way")
     return parser.parse_args()
 
 
@@ -33,6 +37,8 @@ def main() -> None:
     args = parse()
     config = load_config(args.config, args.set)
     from deepfake import trials
+    from deepfake.ensemble_table import as_markdown, compare
+    from deepfake.evaluation import show
     from deepfake.training import run_network
 
     folders = {name: run_network(config.run_dir.parent, name) for name in args.run}
@@ -52,6 +58,14 @@ def main() -> None:
                 print(
                     trials.measure(logits, clips, list(members), settings).row(", ".join(filter(None, notes)), minutes)
                 )
+        if args.table:
+            named = {view_name(view): view for view in views}
+            found = trials.evidence(folders, named, clips, config, n)
+            print(f"\n{n} frames\n\n{as_markdown(compare(found, config.ensemble, config.validation))}\n")
+            for name, path in folders.items() if len(views) > 1 else []:
+                for view, gain in trials.mean_over_each(path, named, clips, config, n).items():
+                    gains = ", ".join(f"{what} {show(gain[key].to_dict())}" for what, key in GAINS.items())
+                    print(f"{name}: mean over the views of every frame, less {view} alone: {gains}")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from deepfake.trials import (
     Trial,
     cross_banded,
     cross_fitted,
+    evidence,
     final_stack,
     frame_scores,
     measure,
@@ -178,6 +179,37 @@ def scored(tmp_path: Path) -> tuple[Path, Clips, Config]:
     made = invented(settings.work_dir, n_originals=2, n_tests=0)
     videos = [clip(f"{kind}{i}.mp4", kind == "fake", f"p{i}") for i in range(2) for kind in ("real", "fake")]
     return tmp_path / "net", made_up([*videos, clip("faceless.mp4", 1)], made.faces, settings.work_dir), settings
+
+
+def test_every_run_seen_every_way_is_a_member_at_the_cost_of_one_look(scored: tuple[Path, Clips, Config]) -> None:
+    network, clips, settings = scored
+    views = {"as it is": CropView(), "mirrored": CropView(mirror=True)}
+    found = evidence({"net": network}, views, clips, settings, 2)
+    assert found.members == ("net, as it is", "net, mirrored")
+    assert found.labels.tolist() == [0, 1, 0, 1], "the clip without a face is out"
+    assert found.folds.tolist() == clips.halves[:4].tolist()
+    assert list(found.groups) == ["p0", "p0", "p1", "p1"]
+    seen = {way: frame_scores(network, clips, settings, 2, [view]) for way, view in views.items()}
+    assert np.allclose(found.logits_NM, member_logits(seen, clips, settings.ensemble)[:4])
+    assert not np.allclose(found.logits_NM[:, 0], found.logits_NM[:, 1])
+    alone, both = found.cost_ms(found.members[:1]), found.cost_ms(found.members)
+    assert alone and both and 0 < alone < both
+
+
+def test_the_mean_over_the_views_is_set_against_each_of_them(
+    scored: tuple[Path, Clips, Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, clips, settings = scored
+    told = np.where(clips.labels[:4] == 1, 1.0, -1.0)
+    logits = {"mean": told, "right": told, "wrong": -told}
+
+    def invented_logits(members: dict[str, pd.DataFrame], *_: object) -> np.ndarray:
+        return np.append(np.stack([logits[name] for name in members], axis=1), np.full((1, 3), np.nan), axis=0)
+
+    monkeypatch.setattr(trials, "member_logits", invented_logits)
+    gains = trials.mean_over_each(network, {"right": CropView(), "wrong": CropView(mirror=True)}, clips, settings, 2)
+    assert gains["right"]["roc_auc"].value == gains["right"]["log_loss_clipped"].value == 0
+    assert gains["wrong"]["log_loss_clipped"].value < 0, "a lower loss than that of chance"
 
 
 def refuse(*_: object) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,7 +21,7 @@ import pandas as pd
 from scipy.special import expit
 from tqdm import tqdm
 
-from deepfake import evaluation, tables
+from deepfake import evaluation, metrics, tables
 from deepfake.aggregate import draw_to_prior, track_logits, video_logits
 from deepfake.arrays import map_array, write_array
 from deepfake.calibration import inconclusive_band
@@ -29,9 +30,11 @@ from deepfake.config import Config, CropView, Ensemble, Extract, UserError, Vali
 from deepfake.datasets import content_digest
 from deepfake.detector import readable_videos
 from deepfake.ensemble import Stack, fit_stack
+from deepfake.ensemble_table import Evidence
 from deepfake.evaluation import Labelled, Matched
 from deepfake.extraction import extract_videos
 from deepfake.index import find_videos, video_id_of
+from deepfake.metrics import Measure
 from deepfake.scoring import PLACES, open_scorer, score_faces
 from deepfake.training import LOG, SNAPSHOT
 
@@ -157,6 +160,57 @@ def cross_banded(p: np.ndarray, clips: Clips, error_rate: float) -> np.ndarray:
         low, high = inconclusive_band(p[others], clips.labels[others], error_rate)
         unclear[~others] = (p[~others] >= low) & (p[~others] <= high) & (low < high)
     return unclear
+
+
+def evidence(
+    runs: Mapping[str, Path], views: Mapping[str, CropView], clips: Clips, config: Config, n_frames: int
+) -> Evidence:
+    """Every run's network seen every way is a member, for `ensemble_table.compare`; clips without a face are out.
+
+    The halves of the people are the folds, and a member costs one look at a video's crops, measured here.
+    """
+    ways = {f"{run}, {way}": (run, way) for run in runs for way in views}
+    members = {
+        what: frame_scores(runs[run], clips, config, n_frames, [views[way]]) for what, (run, way) in ways.items()
+    }
+    costs = {
+        what: {what: _pass_ms(runs[run], clips, config, n_frames, views[way])} for what, (run, way) in ways.items()
+    }
+    logits = member_logits(members, clips, config.ensemble)
+    seen = np.flatnonzero(np.isfinite(logits).all(axis=1))
+    shown = [clips.labelled[i] for i in seen]
+    people = [video.columns.get("identity", "").strip() or video.name for video in shown]
+    return Evidence(tuple(members), logits[seen], clips.labels[seen], clips.halves[seen], people, costs)
+
+
+def mean_over_each(
+    run: Path, views: Mapping[str, CropView], clips: Clips, config: Config, n_frames: int
+) -> dict[str, dict[str, Measure]]:
+    """What the mean over the views of every frame, as a detector takes it, gains over each of them alone.
+
+    Measures by the views' names, calibrated on the other half of the people, over shared resamples of people.
+    """
+    members = {way: frame_scores(run, clips, config, n_frames, [view]) for way, view in views.items()}
+    mean = {"mean": frame_scores(run, clips, config, n_frames, list(views.values()))}
+    logits = member_logits(mean | members, clips, config.ensemble)
+    seen = np.isfinite(logits).all(axis=1)
+    p = [cross_fitted(column[:, None], clips, ["frames"], config.ensemble)[seen] for column in logits.T]
+    people = np.array([video.columns.get("identity", "").strip() or video.name for video in clips.labelled])[seen]
+    fixed = (people, config.validation, config.ensemble.clip_p)
+    return {
+        way: metrics.measure_difference(clips.labels[seen], p[0], alone, *fixed)
+        for way, alone in zip(members, p[1:], strict=True)
+    }
+
+
+def _pass_ms(checkpoint: Path, clips: Clips, config: Config, n_frames: int, view: CropView, n_videos: int = 8) -> float:
+    faces = some_frames(clips.faces, n_frames)
+    some = sorted(faces["video_id"].unique())[:n_videos]
+    faces = faces[faces["video_id"].isin(some)].reset_index(drop=True)
+    scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir).seeing(view)
+    start = time.perf_counter()
+    score_faces(scorer, faces, clips.cache_dir)
+    return 1000 * (time.perf_counter() - start) / max(len(some), 1)
 
 
 def minutes_of(checkpoint: Path) -> str:
