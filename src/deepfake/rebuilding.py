@@ -2,7 +2,8 @@
 
 A face that is synthesised whole shows no blend; what it shows is the hand of the up-sampling network that painted it.
 Here published networks (Real-ESRGAN, waifu2x, Real-CUGAN: nearest, pixel-shuffle and transposed up-sampling) paint a
-real picture anew. They come inside PyPI packages, of which only these files are used, and run in ncnn.
+real picture anew, or any other `Painter` (`autoencoders`). The published ones come inside PyPI packages, of which only
+these files are used, and run in ncnn.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -28,15 +29,41 @@ MIDDLE_RATIO = 0.8  # what may be seen of a stored picture, turned and shifted; 
 JPEG_QUALITY = 98
 DEADLINE_S = 120.0
 REMEDY = "run `pip install --no-deps -r requirements-twins.txt`"
-MIN_SMALL_PX = 16  # sides are multiples of 4: networks that make pictures smaller inside want that
+MIN_SMALL_PX = 16
+
+
+class Painter(Protocol):
+    """What paints pictures anew; it can be sent to another process."""
+
+    @property
+    def shrink(self) -> tuple[float, float]:
+        """How much smaller, from and to, pictures are made before."""
+        ...
+
+    @property
+    def multiple_px(self) -> int:
+        """What the sides of the smaller pictures are multiples of."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """How often it is drawn among others."""
+        ...
+
+    def identity(self) -> str:
+        """The digest of what paints; UserError where it cannot paint here."""
+        ...
+
+    def paint(self, picture_HWC: np.ndarray) -> np.ndarray:
+        """The picture (uint8 RGB) painted anew, as large or larger."""
+        ...
 
 
 @dataclass(frozen=True)
 class Rebuilder:
-    """A network in a package (`stem`.param and .bin) that enlarges pictures `scale` times.
+    """A network in a package (`stem`.param and .bin) that enlarges pictures `scale` times: a Painter.
 
-    `shrink` is how much smaller (from, to) pictures are made before; `border_px` is mirrored about the smaller
-    picture and cut off again, for networks without padding eat some of it. `share` is how often it is drawn.
+    `border_px` is mirrored about the smaller picture and cut off again, for networks without padding eat some of it.
     """
 
     name: str
@@ -48,6 +75,16 @@ class Rebuilder:
     shrink: tuple[float, float]
     border_px: int
     share: float
+    multiple_px: int = 4  # networks that make pictures smaller inside want that
+
+    def identity(self) -> str:
+        """The digest of its weights; UserError where its files are not installed."""
+        network_files(self)
+        return self.sha256
+
+    def paint(self, picture_HWC: np.ndarray) -> np.ndarray:
+        """The picture (uint8 RGB) `scale` times as large."""
+        return enlarge(picture_HWC, self)
 
 
 REBUILDERS = (
@@ -69,6 +106,18 @@ REBUILDERS = (
         "09373c4fddfd2a57fb4af5e516eba1b4c9caa132fd52ffd01bcaefee543bf7f6", ("in0", "out0"), 2, (1.4, 3.0), 20, 0.29,
     ),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Painters and the number of the first of them: `frames.selfblend.ways` counts over all there are."""
+
+    painters: tuple[Painter, ...]
+    first: int
+
+
+PUBLISHED = Ways(REBUILDERS, 0)
+FIRST_TRAINED = len(REBUILDERS)  # the number of the first autoencoder trained here
 
 
 def network_files(rebuilder: Rebuilder) -> tuple[Path, Path]:
@@ -114,14 +163,14 @@ def enlarge(picture_HWC: np.ndarray, rebuilder: Rebuilder) -> np.ndarray:
     return to_levels(255 * painted[top : top + tall, left : left + wide])
 
 
-def rebuild(picture_HWC: np.ndarray, rebuilder: Rebuilder, rng: np.random.Generator) -> np.ndarray:
+def rebuild(picture_HWC: np.ndarray, painter: Painter, rng: np.random.Generator) -> np.ndarray:
     """The picture (uint8 RGB) with its middle made smaller by chance and painted anew."""
     height, width = picture_HWC.shape[:2]
     rows, columns = (_middle(side) for side in (height, width))
     middle = picture_HWC[rows, columns]
-    shrink = rng.uniform(*rebuilder.shrink)
-    wide, tall = (max(4 * round(side / shrink / 4), MIN_SMALL_PX) for side in (middle.shape[1], middle.shape[0]))
-    painted = enlarge(cv2.resize(middle, (wide, tall), interpolation=cv2.INTER_AREA), rebuilder)
+    shrink, of = rng.uniform(*painter.shrink), painter.multiple_px
+    wide, tall = (max(of * round(side / shrink / of), MIN_SMALL_PX) for side in (middle.shape[1], middle.shape[0]))
+    painted = painter.paint(cv2.resize(middle, (wide, tall), interpolation=cv2.INTER_AREA))
     smaller = painted.shape[0] > middle.shape[0]
     way = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
     result = picture_HWC.copy()
@@ -137,50 +186,65 @@ def _middle(side_px: int) -> slice:
 @dataclass(frozen=True)
 class _Job:
     picture: np.ndarray
-    way: int
+    painter: Painter
     seed: int
     out: Path
 
 
 def _rebuild_one(job: _Job) -> None:
-    rebuilt = rebuild(job.picture, REBUILDERS[job.way], np.random.default_rng(job.seed))
+    rebuilt = rebuild(job.picture, job.painter, np.random.default_rng(job.seed))
     write_whole(job.out, encode_crop(rebuilt, "jpg", JPEG_QUALITY))
 
 
-def plan(pictures: Pictures, share: float) -> list[tuple[int, int]]:
+def plan(pictures: Pictures, share: float, ways: Ways = PUBLISHED) -> list[tuple[int, int]]:
     """Which pictures are rebuilt by which network: (row, way), `share` of all; those of one video all by one.
 
     Drawn from the names alone, so that the same pictures are drawn whatever else lies there.
     """
-    shares = np.cumsum([rebuilder.share for rebuilder in REBUILDERS])
+    shares = np.cumsum([painter.share for painter in ways.painters])
     rows = []
     for i in range(len(pictures)):
         if zlib.crc32(pictures.name(i).encode()) / 2**32 < share:
             drawn = zlib.crc32(b"way " + pictures.owner(i).encode()) / 2**32
-            rows.append((i, int(np.searchsorted(shares, drawn * shares[-1], side="right"))))
+            rows.append((i, ways.first + int(np.searchsorted(shares, drawn * shares[-1], side="right"))))
     return rows
 
 
-def missing(pictures: Pictures, folder: Path, share: float) -> list[tuple[int, int]]:
+def missing(pictures: Pictures, folder: Path, share: float, ways: Ways = PUBLISHED) -> list[tuple[int, int]]:
     """The part of the plan, (row, way), that does not lie below the folder yet."""
-    rows = plan(pictures, share)
+    rows = plan(pictures, share, ways)
     return [(i, way) for i, way in rows if not rebuilt_path(folder, pictures.rebuilt_name(i), way).is_file()]
 
 
-def rebuild_all(pictures: Pictures, folder: Path, rows: Sequence[tuple[int, int]], workers: int) -> Iterator[str]:
+def rebuild_all(
+    pictures: Pictures, folder: Path, rows: Sequence[tuple[int, int]], workers: int, ways: Ways = PUBLISHED
+) -> Iterator[str]:
     """Write the rebuilt pictures of `rows` (row, way) below the folder; yield the name of each as it is done.
 
-    Raises UserError naming the picture that cannot be rebuilt, or the package that is missing.
+    Raises UserError naming the picture that cannot be rebuilt, the network that is missing, or the folder in which
+    another network has painted before.
     """
-    for rebuilder in REBUILDERS:
-        network_files(rebuilder)
-    for job, outcome in run_each(_rebuild_one, _jobs(pictures, folder, rows), Limits(workers, DEADLINE_S)):
+    for number, painter in enumerate(ways.painters, ways.first):
+        _claim(folder, number, painter.identity())
+    for job, outcome in run_each(_rebuild_one, _jobs(pictures, folder, rows, ways), Limits(workers, DEADLINE_S)):
         if isinstance(outcome, Failed):
             raise UserError(f"rebuilding {job.out.name}: {outcome.reason}")
         yield job.out.name
 
 
-def _jobs(pictures: Pictures, folder: Path, rows: Sequence[tuple[int, int]]) -> Iterator[_Job]:
+def _claim(folder: Path, way: int, identity: str) -> None:
+    """Note whose pictures lie in a way's folder: they are kept from run to run, and another's would mix in."""
+    note = rebuilt_path(folder, "", way).parent / "painted_by.txt"
+    found = note.read_text().strip() if note.is_file() else identity
+    if found != identity:
+        raise UserError(
+            f"rebuilt pictures {str(note.parent)!r}: painted by network {found[:12]}, and {identity[:12]} is to paint "
+            "there now; delete that folder to have them painted anew"
+        )
+    write_whole(note, f"{identity}\n".encode())
+
+
+def _jobs(pictures: Pictures, folder: Path, rows: Sequence[tuple[int, int]], ways: Ways) -> Iterator[_Job]:
     for i, way in rows:
-        name = pictures.rebuilt_name(i)
-        yield _Job(pictures.face(i).picture, way, zlib.crc32(name.encode()), rebuilt_path(folder, name, way))
+        name, painter = pictures.rebuilt_name(i), ways.painters[way - ways.first]
+        yield _Job(pictures.face(i).picture, painter, zlib.crc32(name.encode()), rebuilt_path(folder, name, way))
