@@ -258,6 +258,21 @@ def test_folded_statistics_give_the_same_features_and_no_norm_is_left(backbone: 
     assert (model.features_BD(crops) - before_BD).abs().max() < 1e-4 * before_BD.abs().max().clamp(min=1)
 
 
+@torch.inference_mode()
+def test_a_copy_for_scoring_is_folded_and_gives_the_same_logits_while_the_network_itself_stays_as_it_is() -> None:
+    torch.manual_seed(0)
+    model = with_statistics(small()).train()
+    quick = model.for_scoring()
+    assert norms(model) and not norms(quick) and model.training and not quick.training
+    assert not model.settings["folded"] and quick.settings["folded"]
+    expected_B, expected_BD = model.eval()(random_crops()), model.features_BD(random_crops())
+    assert expected_B.std() > 0
+    assert torch.allclose(quick(random_crops()), expected_B, atol=1e-4)
+    assert torch.allclose(quick.features_BD(random_crops()), expected_BD, atol=1e-4)
+    again = quick.for_scoring()
+    assert torch.equal(again(random_crops()), quick(random_crops())), "what is folded stays as it is"
+
+
 def test_a_norm_that_does_not_follow_its_convolution_at_once_is_left_alone() -> None:
     parts = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), *list(small().backbone.blocks[0][0].children())[1:2])
     fold_norms(parts)
