@@ -29,6 +29,7 @@ def parse() -> argparse.Namespace:
         "--view", type=crop_view, action="append", metavar="SIZE,VIEW[,mirror]",
         help="see the crops another way, as ensemble.views: ratios to how the network learnt; several: the mean",
     )  # fmt: skip
+    parser.add_argument("--views-as-set", action="store_true", help="as ensemble.views and member_views say")
     parser.add_argument("--table", action="store_true", help="members: every run seen every way")
     return parser.parse_args()
 
@@ -44,10 +45,11 @@ def main() -> None:
     folders = {name: run_network(config.run_dir.parent, name) for name in args.run}
     clips = trials.read_clips(args.clips, args.labels, config.extract, args.cache)
     views = args.view or [CropView()]
-    seen = " + ".join(map(view_name, views)) if args.view else ""
+    seen = " + ".join(map(view_name, views)) if args.view else "views as set" if args.views_as_set else ""
+    ways = {name: config.ensemble.views_of(name.replace("/", "-")) if args.views_as_set else views for name in folders}
     print(trials.HEADER)
     for n in args.frames:
-        scores = {name: trials.frame_scores(path, clips, config, n, views) for name, path in folders.items()}
+        scores = {name: trials.frame_scores(path, clips, config, n, ways[name]) for name, path in folders.items()}
         sets = [{name: scores[name]} for name in scores] + ([scores] if len(scores) > 1 else [])
         for pooling, change in POOLINGS.items() if args.pooling else [("", {})]:
             settings = config.ensemble.model_copy(update=change)
@@ -60,7 +62,11 @@ def main() -> None:
                 )
         if args.table:
             named = {view_name(view): view for view in views}
-            found = trials.evidence(folders, named, clips, config, n)
+            if args.views_as_set:
+                looks = {name: (path, ways[name]) for name, path in folders.items()}
+            else:
+                looks = {f"{name}, {way}": (path, [named[way]]) for name, path in folders.items() for way in named}
+            found = trials.evidence(looks, clips, config, n)
             print(f"\n{n} frames\n\n{as_markdown(compare(found, config.ensemble, config.validation))}\n")
             for name, path in folders.items() if len(views) > 1 else []:
                 for view, gain in trials.mean_over_each(path, named, clips, config, n).items():

@@ -25,8 +25,8 @@ def main() -> None:
 
     parts = [bundle.Part(name.replace("/", "-"), run_network(config.run_dir.parent, name)) for name in args.run]
     clips = trials.read_clips(args.clips, args.labels, config.extract, args.cache)
-    n_frames, views = config.extract.frames_per_video, config.ensemble.views
-    scores = {p.name: trials.frame_scores(p.frames, clips, config, n_frames, views) for p in parts}
+    n_frames, views = config.extract.frames_per_video, config.ensemble.views_of
+    scores = {p.name: trials.frame_scores(p.frames, clips, config, n_frames, views(p.name)) for p in parts}
     logits = trials.member_logits(scores, clips, config.ensemble)
     trial = trials.measure(logits, clips, list(scores), config.ensemble)
     stack = trials.final_stack(logits, clips, list(scores), trial, config.ensemble)

@@ -232,6 +232,9 @@ def test_a_view_is_read_and_told_alike() -> None:
     blurred = crop_view("1,1, mirror, blur=0.025")
     assert blurred == CropView(mirror=True, surroundings_blur=0.025)
     assert view_name(blurred) == "1,1,mirror,blur=0.025"
+    reduced = crop_view("1,1,px=240")
+    assert reduced == CropView(crop_px=240)
+    assert view_name(reduced) == "1,1,px=240"
 
 
 @pytest.mark.parametrize(
@@ -249,6 +252,9 @@ def test_a_view_is_read_and_told_alike() -> None:
         "1,1,blur=9",
         "1,1,blur=x",
         "1,1,mirror,mirror",
+        "1,1,px",
+        "1,1,px=8",
+        "1,1,px=240,px=200",
     ],
 )
 def test_a_view_that_is_none_is_told_with_one_that_is(text: str) -> None:

@@ -8,6 +8,7 @@ from deepfake.config import (
     PROJECT_ROOT,
     SPEED_ONLY,
     Config,
+    CropView,
     UserError,
     default_config,
     digest,
@@ -53,10 +54,11 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 
 BLURRED = "ensemble:\n  views: [{}, {surroundings_blur: 0.025}]\n"
+BLURRED_BY_ONE = "ensemble:\n  member_views: {soft: [{}, {surroundings_blur: 0.025}]}\n"
 HIDDEN = "frames:\n  selfblend: {hidden_surroundings: 0.5}\n"
 
 
-@pytest.mark.parametrize("looks_for_it", [BLURRED, HIDDEN])
+@pytest.mark.parametrize("looks_for_it", [BLURRED, BLURRED_BY_ONE, HIDDEN])
 def test_the_inner_face_is_looked_for_in_crops_twice_as_wide_as_the_face_only(
     tmp_path: Path, looks_for_it: str
 ) -> None:
@@ -66,6 +68,15 @@ def test_the_inner_face_is_looked_for_in_crops_twice_as_wide_as_the_face_only(
     assert "ensemble: found" not in str(caught.value)
     load_config(written(tmp_path, f"extract: {{margin_ratio: 0.5}}\n{looks_for_it}"))
     load_config(written(tmp_path, "extract: {margin_ratio: 0.3}\n"))
+
+
+def test_a_member_looks_as_it_is_told_and_the_others_as_all_do(tmp_path: Path) -> None:
+    text = "ensemble:\n  views: [{mirror: true}]\n  member_views: {soft: [{crop_px: 240}]}\n"
+    ensemble = load_config(written(tmp_path, text)).ensemble
+    assert ensemble.views_of("soft") == (CropView(crop_px=240),)
+    assert ensemble.views_of("sharp") == (CropView(mirror=True),)
+    with pytest.raises(UserError, match="'soft' has 0 views, wanted 1 to 16"):
+        load_config(written(tmp_path, "ensemble:\n  member_views: {soft: []}\n"))
 
 
 def test_a_repeated_key_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from deepfake.augment import blur_surroundings, see
+from deepfake.augment import blur_surroundings, resize, see
 from deepfake.bundle import Detector, Member, find_weights
 from deepfake.calibration import Calibration
 from deepfake.config import CropView, Ensemble, Extract, Predict, Sequences, UserError
@@ -150,6 +150,25 @@ def test_views_of_a_crop_are_averaged(tmp_path: Path) -> None:
     assert not np.allclose(seen[0], seen[2])
     assert not np.allclose(seen[0], seen[3])
     assert all_four.frame_logits == pytest.approx(np.mean(seen, axis=0), abs=1e-4)
+
+
+def test_a_member_may_look_at_crops_in_a_way_of_its_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = FrameClassifier("test_efficientnet", 32).eval()
+    nn.init.normal_(model.head.weight, std=1.0)
+    faces = faces_of(tmp_path, 3)
+    pooling = Ensemble(min_track_frames=3, small_face_px=40, member_views={"b": (CropView(crop_px=16, mirror=True),)})
+    (alone,) = scorer_with(pooling, [Member("a", model)], a=1.0).score(tmp_path, faces)
+    (other,) = scorer_with(pooling, [Member("b", model)], b=1.0).score(tmp_path, faces)
+    (both,) = scorer_with(pooling, [Member("a", model), Member("b", model)], a=0.5, b=0.5).score(tmp_path, faces)
+    plain = FrameScorer(model, Predict(device="cpu", precision="fp32"))
+    crops = [read_crop(tmp_path, face["shard"], face["offset"], face["size"]) for face in faces]
+    assert crops[0].shape[0] == 32
+    soft = plain.crops([resize(crop, 16)[:, ::-1] for crop in crops])[0]
+    assert not np.allclose(alone.frame_logits, soft, atol=1e-3)
+    assert alone.frame_logits == pytest.approx(plain.crops(crops)[0], abs=1e-4)
+    assert other.frame_logits == pytest.approx(soft, abs=1e-4)
+    assert both.frame_logits == pytest.approx((alone.frame_logits + other.frame_logits) / 2, abs=1e-6)
 
 
 def test_heads_get_the_features_of_the_view_the_network_learnt_by(tmp_path: Path) -> None:

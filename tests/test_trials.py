@@ -181,15 +181,15 @@ def scored(tmp_path: Path) -> tuple[Path, Clips, Config]:
     return tmp_path / "net", made_up([*videos, clip("faceless.mp4", 1)], made.faces, settings.work_dir), settings
 
 
-def test_every_run_seen_every_way_is_a_member_at_the_cost_of_one_look(scored: tuple[Path, Clips, Config]) -> None:
+def test_every_network_seen_its_ways_is_a_member_at_the_cost_of_its_looks(scored: tuple[Path, Clips, Config]) -> None:
     network, clips, settings = scored
-    views = {"as it is": CropView(), "mirrored": CropView(mirror=True)}
-    found = evidence({"net": network}, views, clips, settings, 2)
-    assert found.members == ("net, as it is", "net, mirrored")
+    views = {"as it is": [CropView()], "both ways": [CropView(), CropView(mirror=True)]}
+    found = evidence({name: (network, some) for name, some in views.items()}, clips, settings, 2)
+    assert found.members == ("as it is", "both ways")
     assert found.labels.tolist() == [0, 1, 0, 1], "the clip without a face is out"
     assert found.folds.tolist() == clips.halves[:4].tolist()
     assert list(found.groups) == ["p0", "p0", "p1", "p1"]
-    seen = {way: frame_scores(network, clips, settings, 2, [view]) for way, view in views.items()}
+    seen = {name: frame_scores(network, clips, settings, 2, some) for name, some in views.items()}
     assert np.allclose(found.logits_NM, member_logits(seen, clips, settings.ensemble)[:4])
     assert not np.allclose(found.logits_NM[:, 0], found.logits_NM[:, 1])
     alone, both = found.cost_ms(found.members[:1]), found.cost_ms(found.members)

@@ -102,11 +102,20 @@ def blur_surroundings(crop_HWC: np.ndarray, blur_ratio: float) -> np.ndarray:
     return blur_outside(crop_HWC, inner_face(side), blur_ratio * side)
 
 
-def see(crop_HWC: np.ndarray, view_ratio: float, input_px: int, surroundings_blur: float = 0.0) -> np.ndarray:
+def see(
+    crop_HWC: np.ndarray,
+    view_ratio: float,
+    input_px: int,
+    surroundings_blur: float = 0.0,
+    crop_px: int | None = None,
+) -> np.ndarray:
     """The middle `view_ratio` of a square crop at the side the network sees; the only change for evaluation.
 
-    `surroundings_blur` above 0: see `blur_surroundings`.
+    A crop of more than `crop_px` a side is reduced to that first. `surroundings_blur` above 0: see
+    `blur_surroundings`.
     """
+    if crop_px is not None and crop_HWC.shape[0] > crop_px:
+        crop_HWC = resize(crop_HWC, crop_px)
     if surroundings_blur:
         crop_HWC = blur_surroundings(crop_HWC, surroundings_blur)
     side = crop_HWC.shape[0]

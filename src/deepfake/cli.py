@@ -65,30 +65,33 @@ def whole_number(text: str) -> int:
 def crop_view(text: str) -> CropView:
     """The type of an argument that is a way to see crops: size and view over the network's own, then what is changed.
 
-    `mirror` turns left to right, `blur=0.025` blurs the face's surroundings.
+    `mirror` turns left to right, `blur=0.025` blurs the face's surroundings, `px=240` reduces larger crops first.
     """
     try:
         size, view, *rest = (part.strip() for part in text.split(","))
-        changes: dict[str, Any] = {"mirror": False, "surroundings_blur": 0.0}
+        changes: dict[str, Any] = {"mirror": False, "surroundings_blur": 0.0, "crop_px": None}
         for part in rest:
             name, _, value = part.partition("=")
             if part == "mirror" and not changes["mirror"]:
                 changes["mirror"] = True
             elif name == "blur" and not changes["surroundings_blur"]:
                 changes["surroundings_blur"] = float(value)
+            elif name == "px" and changes["crop_px"] is None:
+                changes["crop_px"] = int(value)
             else:
                 raise ValueError(text)
         return CropView(size_ratio=float(size), view_ratio=float(view), **changes)
     except ValueError:  # pydantic's, too
         raise argparse.ArgumentTypeError(
-            f"found {text!r}, wanted ratios from 0.25 to 4 such as 1.333,1.129 or 1,1,mirror or 1,1,blur=0.025"
+            f"found {text!r}, wanted ratios from 0.25 to 4 such as 1.333,1.129 or 1,1,mirror,blur=0.025,px=240"
         ) from None
 
 
 def view_name(way: CropView) -> str:
     """What `crop_view` reads."""
     blur = f",blur={way.surroundings_blur:g}" if way.surroundings_blur else ""
-    return f"{way.size_ratio:g},{way.view_ratio:g}{',mirror' if way.mirror else ''}{blur}"
+    reduced = f",px={way.crop_px}" if way.crop_px is not None else ""
+    return f"{way.size_ratio:g},{way.view_ratio:g}{',mirror' if way.mirror else ''}{blur}{reduced}"
 
 
 def whole_numbers(text: str) -> list[int]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+MOST_VIEWS = 16
 INNER_FACE_MARGIN = 0.5  # extract.margin_ratio of crops twice as wide as the face
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
@@ -293,6 +294,9 @@ class CropView(Settings):
         description="Blur of all but eyes, nose and mouth: standard deviation, as a share of the side of a crop "
         "twice as wide as the face; 0: none.",
     )
+    crop_px: int | None = Field(
+        None, ge=16, le=4096, description="Larger crops are first reduced to this side, as if stored so; null: none."
+    )
 
 
 class Ensemble(Settings):
@@ -305,8 +309,11 @@ class Ensemble(Settings):
     views: tuple[CropView, ...] = Field(
         (CropView(),),
         min_length=1,
-        max_length=16,
+        max_length=MOST_VIEWS,
         description="A shipped detector looks at every crop so many ways and takes the mean logit; each costs a pass.",
+    )
+    member_views: dict[str, tuple[CropView, ...]] = Field(
+        {}, description="The same of single members, by their names (a shipped run's, with dashes for slashes)."
     )
     early_exit: Literal["off", "on", "forced"] = Field(
         "off",
@@ -358,6 +365,18 @@ class Ensemble(Settings):
         0.1, gt=0, lt=1, description="Share of wrong verdicts the inconclusive band allows, for reals and for fakes."
     )
     clip_p: float = Field(0.01, ge=0, lt=0.5, description="Submitted p_fake stays in [clip_p, 1 - clip_p].")
+
+    @field_validator("member_views")
+    @classmethod
+    def _every_member_looks(cls, found: dict[str, tuple[CropView, ...]]) -> dict[str, tuple[CropView, ...]]:
+        blind = sorted(name for name, views in found.items() if not 1 <= len(views) <= MOST_VIEWS)
+        if blind:
+            raise ValueError(f"{blind[0]!r} has {len(found[blind[0]])} views, wanted 1 to {MOST_VIEWS}")
+        return found
+
+    def views_of(self, member: str) -> tuple[CropView, ...]:
+        """How a member of this name looks at crops."""
+        return self.member_views.get(member, self.views)
 
 
 class Validation(Settings):
@@ -425,7 +444,8 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _inner_face_is_where_it_is_looked_for(self) -> Config:
-        blurred = any(view.surroundings_blur for view in self.ensemble.views)
+        ways = (self.ensemble.views, *self.ensemble.member_views.values())
+        blurred = any(view.surroundings_blur for views in ways for view in views)
         hidden = self.frames.selfblend is not None and self.frames.selfblend.hidden_surroundings > 0
         if (blurred or hidden) and self.extract.margin_ratio != INNER_FACE_MARGIN:
             raise ValueError(

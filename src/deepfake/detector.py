@@ -108,12 +108,12 @@ class VideoScorer:
     def frame_outputs(self, crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each frame network the logits_N and features_ND of crops."""
         found = []
-        for _, scorer, heads in self.members:
+        for name, scorer, heads in self.members:
 
             def score(view: CropView, scorer: FrameScorer = scorer) -> tuple[np.ndarray, np.ndarray]:
                 return scorer.seeing(view).crops(crops)
 
-            found.append(mean_of_views(self.detector.ensemble.views, score, bool(heads)))
+            found.append(mean_of_views(self.detector.ensemble.views_of(name), score, bool(heads)))
         return found
 
     @torch.inference_mode()

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -47,12 +48,11 @@ class FrameScorer:
 
     def __init__(self, model: FrameClassifier, predict: Predict, probe: Sequence[np.ndarray] = ()) -> None:
         self.device = choose_device(predict.device)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.model = model.for_scoring().to(self.device).to(memory_format=torch.channels_last)
         self.batch_size = predict.batch_size
         self.bf16 = predict.precision == "bf16"
         self.bf16_difference: float | None = None
-        self.input_px, self.view_ratio, self.mirror = model.input_px, model.view_ratio, False
-        self.surroundings_blur = 0.0
+        self.see, self.mirror = partial(see, view_ratio=model.view_ratio, input_px=model.input_px), False
         if predict.precision == "auto" and is_fast_at_bf16(self.device) and len(probe):
             self._pass_gate(probe)
 
@@ -65,15 +65,18 @@ class FrameScorer:
         told("bf16 moves logits by up to %.3f: %s", self.bf16_difference, "used" if self.bf16 else "fp32 is used")
 
     def _batch(self, crops: Sequence[np.ndarray]) -> torch.Tensor:
-        seen = [see(crop, self.view_ratio, self.input_px, self.surroundings_blur) for crop in crops]
+        seen = [self.see(crop) for crop in crops]
         return torch.from_numpy(np.stack(seen).transpose(0, 3, 1, 2))
 
     def seeing(self, view: CropView) -> Self:
         """The same network seeing every crop another way than it learnt to."""
         other = copy.copy(self)
-        other.input_px = round(self.model.input_px * view.size_ratio)
-        other.view_ratio = min(self.model.view_ratio * view.view_ratio, 1.0)
-        other.mirror, other.surroundings_blur = view.mirror, view.surroundings_blur
+        other.see = partial(
+            see, view_ratio=min(self.model.view_ratio * view.view_ratio, 1.0),
+            input_px=round(self.model.input_px * view.size_ratio), surroundings_blur=view.surroundings_blur,
+            crop_px=view.crop_px,
+        )  # fmt: skip
+        other.mirror = view.mirror
         return other
 
     @torch.inference_mode()
@@ -110,9 +113,8 @@ class FrameScorer:
 
 
 class _Crops(Dataset[torch.Tensor]):
-    def __init__(self, faces: pd.DataFrame, work_dir: Path, seen_by: FrameClassifier | FrameScorer) -> None:
-        self.work_dir, self.input_px, self.view_ratio = work_dir, seen_by.input_px, seen_by.view_ratio
-        self.surroundings_blur = seen_by.surroundings_blur if isinstance(seen_by, FrameScorer) else 0.0
+    def __init__(self, faces: pd.DataFrame, work_dir: Path, see: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.work_dir, self.see = work_dir, see
         self.shards, self.offsets, self.sizes = (faces[n].to_numpy() for n in ("shard", "offset", "size"))
 
     def __len__(self) -> int:
@@ -122,8 +124,7 @@ class _Crops(Dataset[torch.Tensor]):
         return read_crop(self.work_dir, str(self.shards[i]), int(self.offsets[i]), int(self.sizes[i]))
 
     def __getitem__(self, i: int) -> torch.Tensor:
-        seen = see(self.crop(i), self.view_ratio, self.input_px, self.surroundings_blur)
-        return torch.from_numpy(np.ascontiguousarray(seen.transpose(2, 0, 1)))
+        return torch.from_numpy(np.ascontiguousarray(self.see(self.crop(i)).transpose(2, 0, 1)))
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class FrameOutputs:
 def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader_workers: int = 0) -> FrameOutputs:
     """Score stored crops; `faces` are rows of the faces table."""
     began = time.perf_counter()
-    crops = _Crops(faces, work_dir, scorer)
+    crops = _Crops(faces, work_dir, scorer.see)
     if loader_workers:
         before_workers()
     loader = DataLoader(
@@ -183,16 +184,15 @@ def mean_of_views(
     return logits_N, found[CropView() if with_features else views[0]][1]
 
 
-def _probe(faces: pd.DataFrame, work_dir: Path, model: FrameClassifier, n_crops: int = 8) -> list[np.ndarray]:
+def _probe(faces: pd.DataFrame, work_dir: Path, n_crops: int = 8) -> list[np.ndarray]:
     spread = faces.iloc[np.unique(np.linspace(0, len(faces) - 1, n_crops).round().astype(int))] if len(faces) else faces
-    crops = _Crops(spread, work_dir, model)
-    return [crops.crop(i) for i in range(len(crops))]
+    return [read_crop(work_dir, *place) for place in spread[["shard", "offset", "size"]].itertuples(index=False)]
 
 
 def open_scorer(checkpoint: Path, predict: Predict, faces: pd.DataFrame, work_dir: Path) -> FrameScorer:
     """A finished frame model, ready to score; some of the faces' crops decide about its precision."""
     model = load_frames(checkpoint)
-    return FrameScorer(model, predict, _probe(faces, work_dir, model))
+    return FrameScorer(model, predict, _probe(faces, work_dir))
 
 
 def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iterator[FrameOutputs]:

@@ -163,18 +163,16 @@ def cross_banded(p: np.ndarray, clips: Clips, error_rate: float) -> np.ndarray:
 
 
 def evidence(
-    runs: Mapping[str, Path], views: Mapping[str, CropView], clips: Clips, config: Config, n_frames: int
+    looks: Mapping[str, tuple[Path, Sequence[CropView]]], clips: Clips, config: Config, n_frames: int
 ) -> Evidence:
-    """Every run's network seen every way is a member, for `ensemble_table.compare`; clips without a face are out.
+    """Members for `ensemble_table.compare`: networks, and the views whose mean is taken; clips without a face are out.
 
-    The halves of the people are the folds, and a member costs one look at a video's crops, measured here.
+    The halves of the people are the folds, and a member costs its looks at a video's crops, measured here.
     """
-    ways = {f"{run}, {way}": (run, way) for run in runs for way in views}
-    members = {
-        what: frame_scores(runs[run], clips, config, n_frames, [views[way]]) for what, (run, way) in ways.items()
-    }
+    members = {name: frame_scores(run, clips, config, n_frames, views) for name, (run, views) in looks.items()}
     costs = {
-        what: {what: _pass_ms(runs[run], clips, config, n_frames, views[way])} for what, (run, way) in ways.items()
+        name: {name: sum(_pass_ms(run, clips, config, n_frames, view) for view in views)}
+        for name, (run, views) in looks.items()
     }
     logits = member_logits(members, clips, config.ensemble)
     seen = np.flatnonzero(np.isfinite(logits).all(axis=1))
