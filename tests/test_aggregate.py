@@ -4,7 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake.aggregate import credible, draw_to_prior, track_logit, track_logits, trust, video_logits
+from deepfake.aggregate import (
+    credible,
+    draw_to_prior,
+    heard,
+    heard_tracks,
+    track_logit,
+    track_logits,
+    trust,
+    video_logits,
+)
 from deepfake.config import Ensemble
 
 SETTINGS = Ensemble()
@@ -54,6 +63,26 @@ def test_a_track_without_frames_is_an_error() -> None:
 
 def test_a_flicker_of_two_frames_does_not_decide_beside_a_long_track() -> None:
     assert p_of([[REAL] * 32, [FAKE] * 2]) < 0.1
+
+
+def test_two_accusers_say_together_that_a_video_is_real_only_if_neither_finds_anything() -> None:
+    settings = Ensemble(accusers=("borders", "mouths"))
+    p = np.array([[0.02, 0.1], [0.9, 0.1], [0.9, 0.8]])
+    logits = np.log(p / (1 - p))
+    said = sum(heard(column, name, settings) for column, name in zip(logits.T, settings.accusers, strict=True))
+    assert 1 - np.exp(-said) == pytest.approx(1 - (1 - p).prod(axis=1)), "the noisy or"
+    assert np.array_equal(heard(logits, "frames", settings), logits), "who is no accuser may acquit"
+
+
+def test_an_accuser_that_finds_nothing_hardly_moves_what_others_say_and_one_that_does_moves_it() -> None:
+    rows = pd.DataFrame({
+        "model": ["borders", "borders", "frames"], "video_id": ["v", "w", "v"], "track": 0, "n_frames": 9,
+        "logit": [-6.0, 6.0, -6.0],
+    })  # fmt: skip
+    said = heard_tracks(rows, Ensemble(accusers=("borders",)))["logit"].tolist()
+    assert 0 < said[0] < 0.003
+    assert said[1:] == pytest.approx([6.0025, -6.0], abs=1e-4)
+    assert rows["logit"].tolist() == [-6.0, 6.0, -6.0], "the rows given are left as they are"
 
 
 def test_short_tracks_count_where_there_is_no_longer_one() -> None:

@@ -126,6 +126,16 @@ def test_a_member_of_no_weight_is_not_asked(tmp_path: Path) -> None:
     assert verdict.frame_logits == pytest.approx([2.0] * 3)
 
 
+def test_an_accuser_does_not_acquit(tmp_path: Path) -> None:
+    pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, accusers=("b",))
+    faces = faces_of(tmp_path, 3)
+    for logit, heard in ((-9.0, 0.0), (3.0, 3.05)):
+        members = [Member("a", always(1.0)), Member("b", always(logit))]
+        (verdict,) = scorer_with(pooling, members, a=0.5, b=0.5).score(tmp_path, faces)
+        assert verdict.logit == pytest.approx(0.5 * 1.0 + 0.5 * heard, abs=0.01)
+        assert verdict.frame_logits == pytest.approx([verdict.logit] * 3)
+
+
 def test_views_of_a_crop_are_averaged(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = FrameClassifier("test_efficientnet", 32).eval()

@@ -181,6 +181,17 @@ def scored(tmp_path: Path) -> tuple[Path, Clips, Config]:
     return tmp_path / "net", made_up([*videos, clip("faceless.mp4", 1)], made.faces, settings.work_dir), settings
 
 
+def test_a_member_of_the_name_of_an_accuser_is_heard_as_one(scored: tuple[Path, Clips, Config]) -> None:
+    network, clips, settings = scored
+    scores = {"frames": frame_scores(network, clips, settings, 2), "borders": frame_scores(network, clips, settings, 2)}
+    pooling = settings.ensemble.model_copy(update={"accusers": ("borders",), "prior_frames": 0.0})
+    plain, accuser = member_logits(scores, clips, pooling)[:4].T
+    trusted = np.abs(plain) > 0
+    assert trusted.any()
+    assert not np.allclose(plain[trusted], accuser[trusted])
+    assert (accuser >= 0).all(), "it acquits nobody"
+
+
 def test_every_network_seen_its_ways_is_a_member_at_the_cost_of_its_looks(scored: tuple[Path, Clips, Config]) -> None:
     network, clips, settings = scored
     views = {"as it is": [CropView()], "both ways": [CropView(), CropView(mirror=True)]}

@@ -27,6 +27,15 @@ def track_logit(logits: np.ndarray, settings: Ensemble, n_frames: int | None = N
     return float(value * trusted / (trusted + settings.prior_frames))
 
 
+def heard(logits: np.ndarray, member: str, settings: Ensemble) -> np.ndarray:
+    """What a member's logits count for in a sum over members: as they are, or an accuser's log(1 + exp(logit)).
+
+    That is -log(1 - p): of accusers alone the sum says that a video is real only if none of them finds anything
+    ("noisy or", Pearl, Probabilistic Reasoning in Intelligent Systems, 1988). The order of the logits stays.
+    """
+    return np.asarray(np.logaddexp(0.0, logits) if member in settings.accusers else logits)
+
+
 def track_logits(frame_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:
     """Rows of the track_scores table from rows of the frame_scores table."""
     rows = [
@@ -35,6 +44,13 @@ def track_logits(frame_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame
         for logit in [track_logit(part.to_numpy(), settings)]
     ]
     return pd.DataFrame(rows, columns=["model", "video_id", "track", "n_frames", "logit"])
+
+
+def heard_tracks(track_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:
+    """Rows of track_scores with every member's logits as they are `heard`."""
+    logits = track_scores["logit"].to_numpy(np.float64)
+    accuses = track_scores["model"].isin(settings.accusers).to_numpy()
+    return track_scores.assign(logit=np.where(accuses, np.logaddexp(0.0, logits), logits))
 
 
 def trust(side_px: np.ndarray, sharpness: np.ndarray, settings: Ensemble) -> float:

@@ -315,6 +315,11 @@ class Ensemble(Settings):
     member_views: dict[str, tuple[CropView, ...]] = Field(
         {}, description="The same of single members, by their names (a shipped run's, with dashes for slashes)."
     )
+    accusers: tuple[str, ...] = Field(
+        (),
+        description="Members, by their names, that may accuse and not acquit: their logit z counts as log(1 + exp(z)). "
+        "For those that look for borders, as a head that was synthesised whole has none.",
+    )
     early_exit: Literal["off", "on", "forced"] = Field(
         "off",
         description="on: a shipped detector stops looking at a video's frames once more are unlikely to change the "

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake import tables
-from deepfake.aggregate import draw_to_prior, track_logits
+from deepfake.aggregate import draw_to_prior, heard_tracks, track_logits
 from deepfake.calibration import inconclusive_band
 from deepfake.config import Config, UserError
 from deepfake.costs import costs_ms, run_costs, total
@@ -74,7 +74,9 @@ def member_tracks(config: Config, name: str) -> pd.DataFrame:
     heads = [tables.read(tables.TRACK_SCORES, config.run_dir / f"{h}_{name}.parquet") for h in config.sequences.heads]
     every = pd.concat([track_logits(frames, config.ensemble), *heads], ignore_index=True)
     faces = tables.read(tables.FACES, config.work_dir / "faces.parquet")
-    return draw_to_prior(every, faces[faces["video_id"].isin(set(every["video_id"]))], config.ensemble)
+    return draw_to_prior(
+        heard_tracks(every, config.ensemble), faces[faces["video_id"].isin(set(every["video_id"]))], config.ensemble
+    )
 
 
 def out_of_fold_table(config: Config) -> tuple[pd.DataFrame, Evidence]:

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from deepfake.aggregate import credible, track_logit, trust
+from deepfake.aggregate import credible, heard, track_logit, trust
 from deepfake.bundle import Detector
 from deepfake.config import CropView, Predict, UserError, digest
 from deepfake.devices import choose_device
@@ -139,8 +139,11 @@ class VideoScorer:
                 per_frame.setdefault(kind, []).append(found.frame_logits_T.astype(np.float64))
                 of_tracks.setdefault(kind, []).append(found.logit)
         means = {name: np.mean(values, axis=0) for name, values in per_frame.items()}
-        whole = {name: track_logit(logits_T, self.detector.ensemble, n_frames) for name, logits_T in means.items()}
+        settings = self.detector.ensemble
+        whole = {name: track_logit(logits_T, settings, n_frames) for name, logits_T in means.items()}
         whole |= {kind: float(np.mean(logits)) for kind, logits in of_tracks.items()}
+        whole = {name: float(heard(np.array(logit), name, settings)) for name, logit in whole.items()}
+        means = {name: heard(logits_T, name, settings) for name, logits_T in means.items()}
         return TrackVerdict(
             track=rows[0]["track"],
             shot=rows[0]["shot"],

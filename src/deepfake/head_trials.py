@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake.aggregate import draw_to_prior, track_logits, video_logits
+from deepfake.aggregate import draw_to_prior, heard_tracks, track_logits, video_logits
 from deepfake.checkpoints import fold_folder, read_card
 from deepfake.config import Config, CropView, digest
 from deepfake.datasets import content_digest
@@ -83,7 +83,8 @@ def evidence(config: Config, clips: Clips) -> Evidence:
         costs[name] = {name: took_ms} if "features" not in head.inputs else costs["frames"] | {name: took_ms}
     columns: dict[str, Any] = {}
     for member, rows in scores.items():
-        videos = video_logits(draw_to_prior(rows, clips.faces, config.ensemble), config.ensemble)
+        said = heard_tracks(rows, config.ensemble)
+        videos = video_logits(draw_to_prior(said, clips.faces, config.ensemble), config.ensemble)
         columns[member] = videos.set_index("video_id")["logit"]
     has_face = [i for i, video_id in enumerate(clips.video_ids) if video_id in columns["frames"].index]
     ids = [clips.video_ids[i] for i in has_face]

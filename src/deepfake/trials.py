@@ -22,7 +22,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from deepfake import evaluation, metrics, tables
-from deepfake.aggregate import draw_to_prior, track_logits, video_logits
+from deepfake.aggregate import draw_to_prior, heard_tracks, track_logits, video_logits
 from deepfake.arrays import map_array, write_array
 from deepfake.calibration import inconclusive_band
 from deepfake.checkpoints import read_card
@@ -126,7 +126,8 @@ def member_logits(members: Mapping[str, pd.DataFrame], clips: Clips, settings: E
     """Video logits (n, members) in the order of the clips; a clip without a face gets NaN."""
     columns = []
     for name in members:
-        tracks = draw_to_prior(track_logits(members[name], settings), clips.faces, settings)
+        said = heard_tracks(track_logits(members[name].assign(model=name), settings), settings)
+        tracks = draw_to_prior(said, clips.faces, settings)
         videos = video_logits(tracks, settings).set_index("video_id")["logit"]
         columns.append(videos.reindex(clips.video_ids).to_numpy(np.float64))
     return np.stack(columns, axis=1)
