@@ -35,6 +35,21 @@ def test_every_weight_is_the_mean_and_the_card_names_the_parts(tmp_path: Path) -
     assert about["crop_px"] == 320
 
 
+def test_running_statistics_are_averaged_and_of_the_counts_of_batches_the_largest_is_kept(tmp_path: Path) -> None:
+    parts = []
+    for name, n_batches, level in (("a", 3, 1.0), ("b", 7, 2.0)):
+        model = FrameClassifier("test_efficientnet", 32)
+        model.backbone.bn1.num_batches_tracked.fill_(n_batches)
+        model.backbone.bn1.running_mean.fill_(level)
+        save_model(tmp_path / name, "frames", model, fold=None, settings_digest="d", metrics={}, about={})
+        parts.append((name, tmp_path / name))
+    average_networks(parts, tmp_path / "mean")
+    mean = load_model(tmp_path / "mean")
+    assert isinstance(mean, FrameClassifier)
+    assert int(mean.backbone.bn1.num_batches_tracked) == 7
+    assert torch.allclose(mean.backbone.bn1.running_mean, torch.tensor(1.5))
+
+
 def test_the_order_of_the_parts_does_not_matter(tmp_path: Path) -> None:
     one, other = ("a", network(tmp_path / "a", 1.0)), ("b", network(tmp_path / "b", 0.3))
     cards = [

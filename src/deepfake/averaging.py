@@ -70,11 +70,13 @@ def _crops(card: Card) -> dict[str, Any]:
 
 
 def _mean(values: Sequence[Tensor], key: str) -> Tensor:
+    if key.endswith("num_batches_tracked"):  # nothing is worked out from it; running statistics have a mean themselves
+        return torch.stack(list(values)).max()
     if values[0].is_floating_point():
         return torch.stack([value.double() for value in values]).mean(0).to(values[0].dtype)
     if any(not torch.equal(value, values[0]) for value in values[1:]):
         raise UserError(
-            f"weight {key!r}: a count that differs between the networks has no mean; fold their norms first"
+            f"weight {key!r}: a count that differs between the networks has no mean"
         )
     return values[0]
 
