@@ -75,9 +75,7 @@ def _mean(values: Sequence[Tensor], key: str) -> Tensor:
     if values[0].is_floating_point():
         return torch.stack([value.double() for value in values]).mean(0).to(values[0].dtype)
     if any(not torch.equal(value, values[0]) for value in values[1:]):
-        raise UserError(
-            f"weight {key!r}: a count that differs between the networks has no mean"
-        )
+        raise UserError(f"weight {key!r}: a count that differs between the networks has no mean")
     return values[0]
 
 

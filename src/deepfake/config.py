@@ -194,7 +194,11 @@ class Frames(Settings):
     frozen_stages: int = Field(
         3, ge=0, le=7, description="Stem and so many stages keep their starting weights; 0: all learn."
     )
-    freeze_batchnorm: bool = Field(True, description="Small batches and few people spoil running statistics.")
+    freeze_batchnorm: bool = Field(
+        True,
+        description="Running statistics stay: batches of few people spoil them. To learn by forging they must move, "
+        "or it hardly begins (submissions/ablations.md).",
+    )
     fold_batchnorm: bool = Field(
         False, description="Make the frozen statistics part of the convolutions: a fifth faster; only if frozen."
     )
