@@ -48,9 +48,11 @@ def track_logits(frame_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame
 
 def heard_tracks(track_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:
     """Rows of track_scores with every member's logits as they are `heard`."""
-    logits = track_scores["logit"].to_numpy(np.float64)
-    accuses = track_scores["model"].isin(settings.accusers).to_numpy()
-    return track_scores.assign(logit=np.where(accuses, np.logaddexp(0.0, logits), logits))
+    logits = track_scores["logit"].to_numpy(np.float64, copy=True)
+    for member in settings.accusers:
+        rows = (track_scores["model"] == member).to_numpy()
+        logits[rows] = heard(logits[rows], member, settings)
+    return track_scores.assign(logit=logits)
 
 
 def trust(side_px: np.ndarray, sharpness: np.ndarray, settings: Ensemble) -> float:
