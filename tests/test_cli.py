@@ -237,6 +237,13 @@ def test_a_view_is_read_and_told_alike() -> None:
     assert view_name(reduced) == "1,1,px=240"
 
 
+def test_crops_are_seen_as_told_or_as_set_not_both() -> None:
+    command = [sys.executable, str(PROJECT_ROOT / "src/measure_run.py"), "--view", "1,1", "--views-as-set"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "--views-as-set: not allowed with argument --view" in done.stderr
+
+
 @pytest.mark.parametrize(
     "text",
     [
