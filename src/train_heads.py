@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepfake.cli import guarded, stage_parser, whole_number
-from deepfake.config import load_config
+from deepfake.config import UserError, load_config
 
 
 def parse() -> argparse.Namespace:
     parser: argparse.ArgumentParser = stage_parser(__doc__)
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="a detector whose first frame network is taken")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="a detector whose frame network is taken")
+    parser.add_argument("--member", metavar="NAME", help="of the detector's members, the one to take (the first)")
     parser.add_argument(
         "--frames", type=whole_number, metavar="N", help="so many of each track alone, for a quick trial"
     )
@@ -24,6 +25,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     config = load_config(args.config, args.set, args.run)
+    if args.member is not None and args.weights is None:
+        raise UserError(f"--member {args.member}: of which detector? Give --weights FILE, too")
     from deepfake.bundle import unpack_frames
     from deepfake.checkpoints import fold_folder
     from deepfake.datasets import read_all
@@ -35,7 +38,7 @@ def main() -> None:
 
     with alone(config.run_dir):
         if args.weights is not None:
-            unpack_frames(args.weights, fold_folder(config.run_dir, "frames", None))
+            unpack_frames(args.weights, fold_folder(config.run_dir, "frames", None), args.member)
         data = read_all(config.work_dir, args.limit)
         data = replace(data, faces=some_frames(data.faces, args.frames)) if args.frames else data
         tracks = fold_features(config, data, None, held_out=False) + forged_features(config, data, None)

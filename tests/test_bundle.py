@@ -166,3 +166,17 @@ def test_a_detectors_frame_network_becomes_a_network_of_a_run(tmp_path: Path) ->
     assert (tmp_path / "run/frames/all/model.json").stat().st_mtime_ns == stamp
     with pytest.raises(UserError, match="do not exist"):
         unpack_frames(tmp_path / "absent.safetensors", tmp_path / "run/frames/all")
+
+
+def test_a_member_is_taken_by_its_name_and_makes_no_room_for_itself_unasked(tmp_path: Path) -> None:
+    path, parts = two_members(tmp_path)
+    folder = tmp_path / "run/frames/all"
+    for name, part in zip(("wide", "near-250"), parts, strict=True):
+        unpack_frames(path, folder, name)
+        assert torch.allclose(load_model(folder, "frames")(CROPS), load_model(part.frames)(CROPS), atol=0.02)
+        unpack_frames(path, folder, name, replace=False)  # its own network is none in the way
+    with pytest.raises(UserError, match=r"another network lies there.*--force"):
+        unpack_frames(path, folder, "wide", replace=False)
+    assert torch.allclose(load_model(folder, "frames")(CROPS), load_model(parts[1].frames)(CROPS), atol=0.02)
+    with pytest.raises(UserError, match="no member 'far'; it has near-250, wide"):
+        unpack_frames(path, folder, "far")

@@ -20,8 +20,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from deepfake import tables
-from deepfake.checkpoints import finished, fold_folder, load_frames, load_model, save_model
-from deepfake.config import Config, Ensemble, Extract, Predict, UserError
+from deepfake.checkpoints import CARD, finished, fold_folder, load_frames, load_model, save_model
+from deepfake.config import Config, Ensemble, Extract, Predict, UserError, digest
 from deepfake.detector_file import FORMAT, HEADER
 from deepfake.detector_file import find_weights as find_weights
 from deepfake.detector_file import read_header as read_header
@@ -158,18 +158,25 @@ def _rebuild(kind: str, settings: Mapping[str, Any], state: Mapping[str, Tensor]
     return model.eval()
 
 
-def unpack_frames(weights: Path, folder: Path) -> None:
-    """Make a detector's first frame network a finished network of a run, for others to be trained beside it.
+def unpack_frames(weights: Path, folder: Path, member: str | None = None, replace: bool = True) -> None:
+    """Make a detector's frame network a finished network of a run, for others to be trained beside it.
 
-    At once if it lies there already.
+    The first one, or that of the `member` of this name (the first of equals). At once if it lies there already;
+    `replace`: another network that lies there makes room, else it is an error.
     """
     origin = sha256_of(weights) if weights.is_file() else ""
     detector = load_detector(weights)
-    if not finished(folder, origin):
+    names = [one.name for one in detector.members]
+    if member is not None and member not in names:
+        raise UserError(f"weights {str(weights)!r}: no member {member!r}; it has {', '.join(sorted(set(names)))}")
+    found = detector.members[names.index(member) if member is not None else 0]
+    # The first keeps the digest that runs of earlier versions noted.
+    key = origin if found is detector.members[0] else digest([origin, found.name])
+    if not finished(folder, key):
+        if not replace and (folder / CARD).exists():
+            raise UserError(f"{folder}: another network lies there; move it away, or give --force to replace it")
         about = {"margin_ratio": detector.extract.margin_ratio, "crop_px": detector.extract.crop_px}
-        save_model(
-            folder, "frames", detector.members[0].frames, fold=None, settings_digest=origin, metrics={}, about=about
-        )
+        save_model(folder, "frames", found.frames, fold=None, settings_digest=key, metrics={}, about=about)
 
 
 def half_precision_error(parts: Sequence[Part], path: Path, work_dir: Path, predict: Predict) -> float:
