@@ -8,7 +8,7 @@ Write the model card data/weights/<name>.md beside it: sources, terms, recipe, f
 import argparse
 
 from deepfake.cli import file_stem, guarded, trial_parser
-from deepfake.config import PROJECT_ROOT, load_config
+from deepfake.config import PROJECT_ROOT, UserError, load_config
 
 
 def parse() -> argparse.Namespace:
@@ -24,6 +24,12 @@ def main() -> None:
     from deepfake.training import run_network
 
     parts = [bundle.Part(name.replace("/", "-"), run_network(config.run_dir.parent, name)) for name in args.run]
+    strangers = sorted({*config.ensemble.accusers, *config.ensemble.member_views} - {part.name for part in parts})
+    if strangers:
+        raise UserError(
+            f"ensemble.accusers and ensemble.member_views: {strangers[0]!r} is no member, those given by --run are "
+            f"{', '.join(part.name for part in parts)}; rename one or the other"
+        )
     clips = trials.read_clips(args.clips, args.labels, config.extract, args.cache)
     n_frames, views = config.extract.frames_per_video, config.ensemble.views_of
     scores = {p.name: trials.frame_scores(p.frames, clips, config, n_frames, views(p.name)) for p in parts}
