@@ -206,7 +206,7 @@ def forged_features(config: Config, data: Tables, fold: int | None) -> list[Trac
         for part in parts:
             found += work.rows(part, version, bar)
     bar.close()
-    names = Counter(row.video_id.rpartition("#")[2] for row in found)
+    names = Counter(row.video_id.rpartition("#")[2].partition("/")[0].partition("+")[0] for row in found)
     log.info("%s: clips made: %s", work.checkpoint.name, ", ".join(f"{n} {name}" for name, n in names.most_common()))
     return found
 
