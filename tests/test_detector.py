@@ -126,6 +126,20 @@ def test_a_member_of_no_weight_is_not_asked(tmp_path: Path) -> None:
     assert verdict.frame_logits == pytest.approx([2.0] * 3)
 
 
+def test_the_logits_of_frames_are_those_of_the_frame_networks_as_a_verdict_draws_them(tmp_path: Path) -> None:
+    pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, accusers=("b",))
+    varied = FrameClassifier("test_efficientnet", 32).eval()
+    nn.init.normal_(varied.head.weight, std=0.5, generator=torch.Generator().manual_seed(0))
+    made = scorer_with(pooling, [Member("a", always(1.0)), Member("b", varied), Member("a", always(3.0))], a=0.5, b=2.0)
+    rows = faces_of(tmp_path, 4)
+    (verdict,) = made.score(tmp_path, rows)
+    crops = [read_crop(tmp_path, row["shard"], row["offset"], row["size"]) for row in rows]
+    found = made.frame_logits(made.frame_outputs(crops))
+    assert np.ptp(found) > 0
+    assert found == pytest.approx(verdict.frame_logits)
+    assert (found > 0.5 * 2).all(), "an accuser's share is never below zero"
+
+
 def test_an_accuser_does_not_acquit(tmp_path: Path) -> None:
     pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, accusers=("b",))
     faces = faces_of(tmp_path, 3)

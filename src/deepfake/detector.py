@@ -116,6 +116,20 @@ class VideoScorer:
             found.append(mean_of_views(self.detector.ensemble.views_of(name), score, bool(heads)))
         return found
 
+    def frame_logits(self, outputs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """Stacked logits_N of crops by what `frame_outputs` gave: of the frame networks alone, no heads."""
+        found: dict[str, list[np.ndarray]] = {}
+        for (name, _, _), (logits_N, _) in zip(self.members, outputs, strict=True):
+            found.setdefault(name, []).append(logits_N.astype(np.float64))
+        return self._stacked({name: np.mean(values, axis=0) for name, values in found.items()})
+
+    def _stacked(self, logits: dict[str, np.ndarray]) -> np.ndarray:
+        shares = [
+            self.weights[name] * heard(logits_N, name, self.detector.ensemble) for name, logits_N in logits.items()
+            if name in self.weights
+        ]  # fmt: skip
+        return np.asarray(np.sum(shares, axis=0), np.float64)
+
     @torch.inference_mode()
     def verdict(
         self,
@@ -143,12 +157,11 @@ class VideoScorer:
         whole = {name: track_logit(logits_T, settings, n_frames) for name, logits_T in means.items()}
         whole |= {kind: float(np.mean(logits)) for kind, logits in of_tracks.items()}
         whole = {name: float(heard(np.array(logit), name, settings)) for name, logit in whole.items()}
-        means = {name: heard(logits_T, name, settings) for name, logits_T in means.items()}
         return TrackVerdict(
             track=rows[0]["track"],
             shot=rows[0]["shot"],
             logit=counts * sum(weight * whole[name] for name, weight in self.weights.items()),
-            frame_logits=np.sum([weight * means[name] for name, weight in self.weights.items()], axis=0),
+            frame_logits=self._stacked(means),
             times_s=np.array([row["time_s"] for row in rows]),
             frame_indices=np.array([row["frame_index"] for row in rows]),
             boxes=_boxes(rows),
