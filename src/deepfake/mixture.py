@@ -32,6 +32,7 @@ BLACK_LEVELS = 14
 DONORS_TRIED = 12  # of which the one turned most alike is taken
 HIDING_BLUR = (0.015, 0.04)  # of a face's surroundings, as shares of the picture's side
 BORDER_INSIDE = (0.1, 0.9)  # a mask whose mean over the inner face lies between has its border there
+LONGEST_BORDER = 0.35  # of a view's side, where a face reaches the edge of its video
 WHOLE_CHANGED = 0.95  # a mask of so high a mean has no border, and its fake is known by texture
 Item = tuple[Tensor, Tensor, Tensor, str]
 
@@ -248,7 +249,7 @@ def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources
     """What the labelled `videos` (video_id, label), their `faces` and the settings' photos give to learn from."""
     selfblend = config.frames.selfblend
     assert selfblend is not None
-    groups = _clip_groups(config, selfblend)
+    groups = clip_groups(config, selfblend)
     generators, people, origins = groups["generator"], groups["identity"], groups["source"]
     unknown = sorted(set(selfblend.leave_out) - set(generators.values()))
     if unknown:
@@ -286,7 +287,7 @@ def _kin(
 GROUP_COLUMNS = ["generator", "identity", "source"]
 
 
-def _clip_groups(config: Config, selfblend: Selfblend) -> dict[str, dict[str, str]]:
+def clip_groups(config: Config, selfblend: Selfblend) -> dict[str, dict[str, str]]:
     """Generator, identity and source of each video_id, as far as the groups' CSV knows them."""
     if selfblend.groups_csv is None:
         return {name: {} for name in GROUP_COLUMNS}
@@ -498,7 +499,11 @@ class View:
         cos, sin = np.cos(angle), np.sin(angle)
         turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([mirror, 1.0])
         matrix = np.hstack([turn, (centre - turn @ [out_px / 2, out_px / 2])[:, None]])
-        border = rng.uniform(0, 0.16, 4) * (rng.random(4) < 0.5) if rng.random() < 0.3 else np.zeros(4)
+        border = np.zeros(4)
+        if rng.random() < 0.3:
+            border = rng.uniform(0, 0.16, 4) * (rng.random(4) < 0.5)
+            if rng.random() < 0.4:  # a face at the edge of its video
+                border[rng.integers(4)] = rng.uniform(0.1, LONGEST_BORDER)
         left, top, right, bottom = border.tolist()
         return cls(matrix, out_px, (left, top, right, bottom))
 

@@ -6,7 +6,7 @@ the span if the moment it suspects most lies inside. Letters: T frames.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from deepfake.config import Config, UserError
 from deepfake.datasets import Tables
+from deepfake.detector import VideoScorer
 from deepfake.forged_tracks import ClipForger, Pair, RealTrack, real_tracks
 from deepfake.models import HEADS
 from deepfake.models.heads import TrackHead
@@ -28,9 +29,15 @@ WINDOW_S = 1.0
 
 
 def worst_moment(times_T: np.ndarray, logits_T: np.ndarray, window_s: float = WINDOW_S) -> float:
-    """The time of the frame around which the mean logit of `window_s` seconds is highest; the first of equals."""
+    """The time of the frame around which `window_s` seconds stand out most from the track; the first of equals.
+
+    By how far their mean logit lies above the track's, times the root of their number: a window cut short by an end
+    of the track has fewer frames, whose mean strays further by chance alone (as in Kulldorff's scan statistic, 1997).
+    """
     near_TT = np.abs(times_T[:, None] - times_T[None, :]) <= window_s / 2 + 1e-9
-    return float(times_T[int((near_TT @ logits_T / near_TT.sum(axis=1)).argmax())])
+    n_T = near_TT.sum(axis=1)
+    above_T = near_TT @ logits_T / n_T - logits_T.mean()
+    return float(times_T[int((above_T * np.sqrt(n_T)).argmax())])
 
 
 def draw_short_span(times_T: np.ndarray, span_s: float, rng: np.random.Generator) -> np.ndarray:
@@ -51,9 +58,11 @@ class Finding:
     found: Mapping[str, bool]
 
 
-def find_spans(
-    config: Config, data: Tables, scorer: FrameScorer, heads: Mapping[str, TrackHead], span_ratio: float, versions: int
-) -> Iterator[Finding]:
+# What networks make of a clip that is forged in part: for each of them the suspicion of every frame.
+Suspect = Callable[[RealTrack, Pair], Mapping[str, np.ndarray]]
+
+
+def find_spans(config: Config, data: Tables, suspect: Suspect, span_ratio: float, versions: int) -> Iterator[Finding]:
     """Forge `versions` spans into every real track that is long enough, and look for each.
 
     `span_ratio` is the span's share of the track's time: 0.2 is 2 s of 10 s.
@@ -70,13 +79,31 @@ def find_spans(
         span_s = span_ratio * float(track.times_T[-1] - track.times_T[0])
         span_T = draw_short_span(track.times_T, span_s, np.random.default_rng((version, len(track.rows))))
         pair = forger.make(track, version, span_T)
-        forged_T = pair.fake.forged_T
-        if not forged_T.any():  # no landmarks just there
+        if not pair.fake.forged_T.any():  # no landmarks just there
             continue
-        logits = frame_logits(track, pair, scorer, heads, config)
-        at = {name: int(np.abs(track.times_T - worst_moment(track.times_T, z)).argmin()) for name, z in logits.items()}
-        found = {name: bool(forged_T[place]) for name, place in at.items()}
-        yield Finding(track.video_id, pair.fake.name, float(forged_T.mean()), found)
+        yield look(track, pair, suspect)
+
+
+def look(track: RealTrack, pair: Pair, suspect: Suspect) -> Finding:
+    """Whether each network's worst moment of a track forged for a part of its time lies in that part."""
+    logits, forged_T = suspect(track, pair), pair.fake.forged_T
+    at = {name: int(np.abs(track.times_T - worst_moment(track.times_T, z)).argmin()) for name, z in logits.items()}
+    found = {name: bool(forged_T[place]) for name, place in at.items()}
+    return Finding(track.video_id, pair.fake.name, float(forged_T.mean()), found)
+
+
+def suspect_by_detector(scorer: VideoScorer) -> Suspect:
+    """A whole detector's suspicion of the frames, as its check of a video draws it; networks over tracks left out."""
+
+    def suspect(_: RealTrack, pair: Pair) -> dict[str, np.ndarray]:
+        return {"detector": scorer.frame_logits(scorer.frame_outputs(pair.fake_seen))}
+
+    return suspect
+
+
+def suspect_by_run(scorer: FrameScorer, heads: Mapping[str, TrackHead], config: Config) -> Suspect:
+    """The suspicion of a run's frame network and of its networks over tracks."""
+    return lambda track, pair: frame_logits(track, pair, scorer, heads, config)
 
 
 def frame_logits(
