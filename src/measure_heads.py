@@ -1,14 +1,17 @@
 """Measure networks over tracks on labelled clips they never learnt from, beside their frame network.
 
 Prints a table with intervals resampled over people: AUC and log loss of each set, stacked and calibrated on the
-other half of the people, and what it gains over the best single member.
+other half of the people, and what it gains over the best single member. Then a line of submissions/ablations.md for
+each member alone, with the families. Several runs make one table; only those named NAME/heads bring their heads.
 """
 
 import argparse
 from dataclasses import replace
 
 from deepfake.cli import guarded, trial_parser, whole_number
-from deepfake.config import load_config
+from deepfake.config import Config, load_config
+
+HEADS = "/heads"
 
 
 def parse() -> argparse.Namespace:
@@ -17,17 +20,33 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def settings_of(args: argparse.Namespace) -> list[Config]:
+    """The settings of each run; of several, the heads of those that were asked for them."""
+    runs = [load_config(args.config, args.set, name.removesuffix(HEADS)) for name in args.run]
+    if len(runs) == 1:
+        return runs
+    quiet = [run.model_copy(update={"sequences": run.sequences.model_copy(update={"heads": ()})}) for run in runs]
+    return [run if name.endswith(HEADS) else other for name, run, other in zip(args.run, runs, quiet, strict=True)]
+
+
 def main() -> None:
     args = parse()
+    runs = settings_of(args)
     from deepfake import trials
     from deepfake.ensemble_table import as_markdown, compare
-    from deepfake.head_trials import evidence
+    from deepfake.head_trials import ask
 
-    for run in args.run:
-        config = load_config(args.config, args.set, run)
-        clips = trials.read_clips(args.clips, args.labels, config.extract, args.cache)
-        clips = replace(clips, faces=trials.some_frames(clips.faces, args.frames))
-        print(f"{run}\n{as_markdown(compare(evidence(config, clips), config.ensemble, config.validation))}")
+    config = runs[0]
+    clips = trials.read_clips(args.clips, args.labels, config.extract, args.cache)
+    clips = replace(clips, faces=trials.some_frames(clips.faces, args.frames))
+    asked = ask(runs, clips)
+    print(as_markdown(compare(asked.evidence(clips), config.ensemble, config.validation)))
+    print(f"\n{trials.HEADER}")
+    for place, name in enumerate(asked.members):
+        print(trials.measure(asked.logits_NM[:, [place]], clips, [name], config.ensemble).row(name, "-"))
+    if len(asked.members) > 1:
+        all_of_them = " + ".join(asked.members)
+        print(trials.measure(asked.logits_NM, clips, asked.members, config.ensemble).row(all_of_them, "-"))
 
 
 if __name__ == "__main__":

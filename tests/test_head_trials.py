@@ -1,5 +1,6 @@
 """Networks over tracks beside their frame network on labelled clips."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from deepfake import head_trials
 from deepfake.checkpoints import save_model
 from deepfake.config import Config, CropView
 from deepfake.evaluation import Labelled
-from deepfake.head_trials import clip_outputs, evidence
+from deepfake.head_trials import ask, clip_outputs
 from deepfake.models import new_head
 from deepfake.models.frames import FrameClassifier
 from deepfake.trials import Clips
@@ -43,7 +44,7 @@ def run(folder: Path) -> tuple[Config, Clips]:
 
 def test_every_network_gives_a_logit_of_each_clip_with_a_face(tmp_path: Path) -> None:
     settings, clips = run(tmp_path)
-    found = evidence(settings, clips)
+    found = ask([settings], clips).evidence(clips)
     assert found.members == ("frames", "sequences", "motion")
     assert found.logits_NM.shape == (12, 3)
     assert found.labels.sum() == 6
@@ -66,3 +67,25 @@ def test_crops_scored_before_are_not_scored_again(tmp_path: Path, monkeypatch: p
     assert np.abs(clip_outputs(flipped, clips).logits_N - first.logits_N).max() > 1e-4, "another look at each crop"
     monkeypatch.setattr(head_trials, "score_faces", lambda *_: pytest.fail("it was scored again"))
     assert np.array_equal(clip_outputs(settings, clips).features_ND, first.features_ND)
+
+
+def test_of_several_runs_each_member_bears_its_runs_name_and_only_accusers_are_heard_as_such(tmp_path: Path) -> None:
+    one, clips = run(tmp_path)
+    one = one.model_copy(update={"run": "one"})
+    other = one.model_copy(
+        update={"run": "other", "sequences": one.sequences.model_copy(update={"heads": ("sequences",)})}
+    )
+    quiet = one.model_copy(update={"sequences": one.sequences.model_copy(update={"heads": ()})})
+    for name in ("one", "other"):
+        shutil.copytree(one.run_dir.with_name("demo"), one.run_dir.with_name(name))
+    found = ask([quiet, other], clips)
+    assert found.members == ("one", "other", "other/sequences")
+    assert np.isnan(found.logits_NM[-1]).all(), "the clip without a face"
+    assert np.array_equal(found.logits_NM[:-1, 0], found.logits_NM[:-1, 1]), "the same network"
+    assert sorted(found.costs_ms["other/sequences"]) == ["other", "other/sequences"]
+    accusing = quiet.model_copy(
+        update={"ensemble": quiet.ensemble.model_copy(update={"accusers": ("other", "other/sequences")})}
+    )
+    heard = ask([accusing, other], clips).logits_NM[:-1]
+    assert np.array_equal(heard[:, 0], found.logits_NM[:-1, 0])
+    assert (heard[:, 1:] > 0).all()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -31,29 +31,35 @@ from deepfake.trials import Clips
 def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
     """Logits and features of the clips' crops by the run's frame network that learnt from all; kept beside it.
 
-    The logits are the mean over `ensemble.views`, as in a detector.
+    The logits are the mean over the run's views (`ensemble.views_of`), as in a detector.
     """
-    checkpoint, faces, views = fold_folder(config.run_dir, "frames", None), clips.faces, config.ensemble.views
+    checkpoint, faces, views = fold_folder(config.run_dir, "frames", None), clips.faces, _views(config)
     card = read_card(checkpoint)
     ways = [view.model_dump() for view in views]
-    key = digest([card.weights_sha256, card.settings, content_digest(faces[PLACES]), config.predict.precision, ways])
+    with_features = bool(config.sequences.heads)  # of the view that it learnt by, which may be one look more
+    made_of = [card.weights_sha256, card.settings, content_digest(faces[PLACES]), config.predict.precision, ways]
+    key = digest(made_of if with_features else [*made_of, "no features"])
     stem = checkpoint / "scored" / f"clips_{key[:24]}"
     found = read_outputs(stem, len(faces))
     if found is None:
         scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir)
-        found = _scored(scorer, faces, clips, views)
+        found = _scored(scorer, faces, clips, views, with_features)
         write_outputs(stem, *found)
     return FrameOutputs(faces, *found, clips.cache_dir)
 
 
+def _views(config: Config) -> tuple[CropView, ...]:
+    return config.ensemble.views_of(config.run)
+
+
 def _scored(
-    scorer: FrameScorer, faces: pd.DataFrame, clips: Clips, views: Sequence[CropView]
+    scorer: FrameScorer, faces: pd.DataFrame, clips: Clips, views: Sequence[CropView], with_features: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     def score(view: CropView) -> tuple[np.ndarray, np.ndarray]:
         outputs = score_faces(scorer.seeing(view), faces, clips.cache_dir)
         return outputs.logits_N, outputs.features_ND
 
-    return mean_of_views(views, score)
+    return mean_of_views(views, score, with_features)
 
 
 def frames_ms(config: Config, clips: Clips, n_videos: int = 8) -> float:
@@ -62,33 +68,53 @@ def frames_ms(config: Config, clips: Clips, n_videos: int = 8) -> float:
     faces = clips.faces[clips.faces["video_id"].isin(some)].reset_index(drop=True)
     scorer = open_scorer(fold_folder(config.run_dir, "frames", None), config.predict, faces, clips.cache_dir)
     start = time.perf_counter()
-    _scored(scorer, faces, clips, config.ensemble.views)
+    _scored(scorer, faces, clips, _views(config), with_features=False)
     return 1000 * (time.perf_counter() - start) / max(len(some), 1)
 
 
-def evidence(config: Config, clips: Clips) -> Evidence:
-    """Video logits of the frame network and of every head, for `ensemble_table.compare`; clips without a face are out.
+@dataclass(frozen=True)
+class Asked:
+    """What members say of clips: a column of video logits each (N, M), NaN without a face, and their costs."""
 
-    The halves of the people are the folds. The costs are measured: a head's beside that of the frame network.
+    members: tuple[str, ...]
+    logits_NM: np.ndarray
+    costs_ms: Mapping[str, Mapping[str, float]]
+
+    def evidence(self, clips: Clips) -> Evidence:
+        """For `ensemble_table.compare`; clips without a face are out, and the halves of the people are the folds."""
+        seen = np.flatnonzero(np.isfinite(self.logits_NM).all(axis=1))
+        shown = [clips.labelled[i] for i in seen]
+        people = [video.columns.get("identity", "").strip() or video.name for video in shown]
+        return Evidence(
+            self.members, self.logits_NM[seen], clips.labels[seen], clips.halves[seen], people, self.costs_ms
+        )
+
+
+def ask(runs: Sequence[Config], clips: Clips) -> Asked:
+    """Video logits of the frame network and of every head of each run, all heard and pooled by the first's settings.
+
+    Of one run they are called frames and by the heads' names, of several NAME and NAME/head. The costs are measured:
+    a head's beside that of its frame network.
     """
-    outputs = clip_outputs(config, clips)
-    tracks = outputs.tracks()
-    scores = {"frames": track_logits(outputs.scores("frames"), config.ensemble)}
-    costs = {"frames": {"frames": frames_ms(config, clips)}}
-    for name in config.sequences.heads:
-        head = load_head(config, name, None)
-        start = time.perf_counter()
-        scores[name] = score_tracks(head, tracks, config.predict, name)
-        took_ms = 1000 * (time.perf_counter() - start) / clips.faces["video_id"].nunique()
-        costs[name] = {name: took_ms} if "features" not in head.inputs else costs["frames"] | {name: took_ms}
-    columns: dict[str, Any] = {}
-    for member, rows in scores.items():
-        said = heard_tracks(rows, config.ensemble)
-        videos = video_logits(draw_to_prior(said, clips.faces, config.ensemble), config.ensemble)
-        columns[member] = videos.set_index("video_id")["logit"]
-    has_face = [i for i, video_id in enumerate(clips.video_ids) if video_id in columns["frames"].index]
-    ids = [clips.video_ids[i] for i in has_face]
-    shown = [clips.labelled[i] for i in has_face]
-    people = [video.columns.get("identity", "").strip() or video.name for video in shown]
-    logits_NM = np.stack([column.loc[ids].to_numpy(float) for column in columns.values()], axis=1)
-    return Evidence(tuple(columns), logits_NM, clips.labels[has_face], clips.halves[has_face], people, costs)
+    ensemble = runs[0].ensemble
+    scores: dict[str, pd.DataFrame] = {}
+    costs: dict[str, dict[str, float]] = {}
+    for config in runs:
+        first = config.run if len(runs) > 1 else "frames"
+        outputs = clip_outputs(config, clips)
+        tracks = outputs.tracks()
+        scores[first] = track_logits(outputs.scores(first), ensemble)
+        costs[first] = {first: frames_ms(config, clips)}
+        for head_name in config.sequences.heads:
+            name = f"{config.run}/{head_name}" if len(runs) > 1 else head_name
+            head = load_head(config, head_name, None)
+            start = time.perf_counter()
+            scores[name] = score_tracks(head, tracks, config.predict, name)
+            took_ms = 1000 * (time.perf_counter() - start) / clips.faces["video_id"].nunique()
+            costs[name] = costs[first] | {name: took_ms} if "features" in head.inputs else {name: took_ms}
+    columns = []
+    for rows in scores.values():
+        said = heard_tracks(rows, ensemble)
+        videos = video_logits(draw_to_prior(said, clips.faces, ensemble), ensemble)
+        columns.append(videos.set_index("video_id")["logit"].reindex(clips.video_ids).to_numpy(np.float64))
+    return Asked(tuple(scores), np.stack(columns, axis=1), costs)
