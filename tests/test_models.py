@@ -460,3 +460,24 @@ def test_a_head_is_built_again_from_what_its_checkpoint_keeps() -> None:
 
 def test_the_settings_know_every_head_by_its_name() -> None:
     assert set(get_args(HeadName)) == set(HEADS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["r2plus1d_18", "mc3_18"])
+def test_networks_for_clips_learn_by_the_gradients_of_full_precision_where_bf16_has_wrong_ones(name: str) -> None:
+    """112 px are needed: some convolutions of a map of 28 by 28 are the ones whose bf16 gradients were no numbers."""
+    head = awake_head(name, n_features=5, hidden=8, seed=0).train()
+    rng = torch.Generator().manual_seed(0)
+    tube = torch.randint(0, 256, (2, 8, 3, 112, 112), dtype=torch.uint8, generator=rng)
+    inputs = (tube, torch.ones(2, 8, dtype=torch.bool), torch.zeros(2, 8))
+    found = []
+    for half in (False, True):
+        head.zero_grad()
+        torch.manual_seed(0)  # of the dropout
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            logits = head(*inputs)
+        (logits.float() * torch.tensor([1.0, -2.0])).sum().backward()
+        found.append([parameter.grad.clone() for parameter in head.parameters() if parameter.grad is not None])
+    assert len(found[0]) == len(list(head.parameters()))
+    for whole, other in zip(*found, strict=True):
+        assert torch.allclose(whole, other, rtol=1e-3, atol=1e-4 * float(whole.abs().max()))

@@ -62,6 +62,17 @@ class VideoResNet(ClipClassifier):
         super().__init__(layers, whole.fc.in_features, dropout)
         self.settings = {"dropout": dropout}
 
+    def frame_logits(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """As of every clip network; on a processor it learns in full precision, whatever is asked for.
+
+        PyTorch 2.14.1 gets the gradient of some 3-D convolutions wrong there in bf16 (128 channels to 230 and more, one
+        frame deep): off by half, or no number at all.
+        """
+        if not self.training or inputs[0].device.type != "cpu":
+            return super().frame_logits(*inputs)
+        with torch.autocast("cpu", enabled=False):
+            return super().frame_logits(*inputs)
+
 
 class R2Plus1d(VideoResNet):
     """Each 3-D convolution as one in space and one in time: 31 million parameters."""
