@@ -32,7 +32,7 @@ BLACK_LEVELS = 14
 DONORS_TRIED = 12  # of which the one turned most alike is taken
 HIDING_BLUR = (0.015, 0.04)  # of a face's surroundings, as shares of the picture's side
 BORDER_INSIDE = (0.1, 0.9)  # a mask whose mean over the inner face lies between has its border there
-LONGEST_BORDER = 0.35  # of a view's side, where a face reaches the edge of its video
+EDGE_BORDER = (0.1, 0.35)  # what lies beyond the edge of the video, as a share of a view's side
 WHOLE_CHANGED = 0.95  # a mask of so high a mean has no border, and its fake is known by texture
 Item = tuple[Tensor, Tensor, Tensor, str]
 
@@ -381,7 +381,7 @@ class Mixture(Dataset[Item]):
         face = pictures.face(i)
         material = Material(self._donor(pictures, face, rng), self._rebuilt(pictures, i, rng))
         forged = forge(face, self.settings.families, material, rng)
-        view = View.draw(rng, face.picture.shape[0], self.view_ratio, self.settings.zoom)
+        view = self._view(rng, face.picture)
         damage = self._damage(rng)
         hidden = self._hidden(rng, forged.mask)
         real, fake = (self._finish(view, picture, damage, hidden) for picture in (face.picture, forged.picture))
@@ -407,7 +407,7 @@ class Mixture(Dataset[Item]):
         crops = []
         hidden = self._hidden(rng)
         for picture in stored:
-            view = View.draw(rng, picture.shape[0], self.view_ratio, self.settings.zoom)
+            view = self._view(rng, picture)
             damage = Degradation.draw(rng, self.settings.h264, self.settings.forged_degradation)
             levels = Levels.draw(rng) if rng.random() < self.settings.equal_levels else None
             crops.append(self._finish(view, levels(picture) if levels else picture, damage, hidden))
@@ -438,6 +438,10 @@ class Mixture(Dataset[Item]):
             return pictures.face(int(tried[best]))
 
         return find
+
+    def _view(self, rng: np.random.Generator, picture_HWC: np.ndarray) -> View:
+        settings = self.settings
+        return View.draw(rng, picture_HWC.shape[0], self.view_ratio, settings.zoom, settings.at_edge)
 
     def _damage(self, rng: np.random.Generator) -> Degradation:
         return Degradation.draw(rng, self.settings.h264, self.settings.degradation)
@@ -486,10 +490,13 @@ class View:
     border: tuple[float, float, float, float]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, picture_px: int, view_ratio: float, zoom: float) -> View:
+    def draw(
+        cls, rng: np.random.Generator, picture_px: int, view_ratio: float, zoom: float, edge_share: float = 0.0
+    ) -> View:
         """About the middle of a picture of `picture_px`: 8 degrees and 5 % aside at most, larger or smaller.
 
-        The natural logarithm of its side over `view_ratio` of the picture lies between -zoom and zoom.
+        The natural logarithm of its side over `view_ratio` of the picture lies between -zoom and zoom. `edge_share`:
+        of the views that show a face at the edge of its video.
         """
         side = picture_px * view_ratio * np.exp(rng.uniform(-zoom, zoom))
         angle = np.deg2rad(rng.uniform(-8, 8)) if rng.random() < 0.7 else 0.0
@@ -499,11 +506,9 @@ class View:
         cos, sin = np.cos(angle), np.sin(angle)
         turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([mirror, 1.0])
         matrix = np.hstack([turn, (centre - turn @ [out_px / 2, out_px / 2])[:, None]])
-        border = np.zeros(4)
-        if rng.random() < 0.3:
-            border = rng.uniform(0, 0.16, 4) * (rng.random(4) < 0.5)
-            if rng.random() < 0.4:  # a face at the edge of its video
-                border[rng.integers(4)] = rng.uniform(0.1, LONGEST_BORDER)
+        border = rng.uniform(0, 0.16, 4) * (rng.random(4) < 0.5) if rng.random() < 0.3 else np.zeros(4)
+        if edge_share and rng.random() < edge_share:
+            border[rng.integers(4)] = rng.uniform(*EDGE_BORDER)
         left, top, right, bottom = border.tolist()
         return cls(matrix, out_px, (left, top, right, bottom))
 
