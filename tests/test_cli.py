@@ -244,6 +244,15 @@ def test_crops_are_seen_as_told_or_as_set_not_both() -> None:
     assert "--views-as-set: not allowed with argument --view" in done.stderr
 
 
+def test_a_member_without_its_detector_is_refused_in_words() -> None:
+    command = [sys.executable, str(PROJECT_ROOT / "src/train_heads.py"), "--config", "configs/demo.yaml"]
+    done = subprocess.run(
+        [*command, "--member", "borders"], cwd=PROJECT_ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "--member borders: of which detector? Give --weights FILE, too" in done.stderr
+
+
 @pytest.mark.parametrize(
     "text",
     [
