@@ -22,11 +22,11 @@ def parse() -> argparse.Namespace:
 
 def settings_of(args: argparse.Namespace) -> list[Config]:
     """The settings of each run; of several, the heads of those that were asked for them."""
-    runs = [load_config(args.config, args.set, name.removesuffix(HEADS)) for name in args.run]
-    if len(runs) == 1:
-        return runs
-    quiet = [run.model_copy(update={"sequences": run.sequences.model_copy(update={"heads": ()})}) for run in runs]
-    return [run if name.endswith(HEADS) else other for name, run, other in zip(args.run, runs, quiet, strict=True)]
+    silent = ["sequences.heads=[]"] if len(args.run) > 1 else []
+    return [
+        load_config(args.config, args.set if name.endswith(HEADS) else [*args.set, *silent], name.removesuffix(HEADS))
+        for name in args.run
+    ]
 
 
 def main() -> None:

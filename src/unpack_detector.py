@@ -21,7 +21,6 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    load_config(args.config)
     from deepfake.bundle import load_detector, unpack_frames
     from deepfake.checkpoints import fold_folder
     from deepfake.stages import alone

@@ -170,8 +170,7 @@ def unpack_frames(weights: Path, folder: Path, member: str | None = None, replac
     if member is not None and member not in names:
         raise UserError(f"weights {str(weights)!r}: no member {member!r}; it has {', '.join(sorted(set(names)))}")
     found = detector.members[names.index(member) if member is not None else 0]
-    # The first keeps the digest that runs of earlier versions noted.
-    key = origin if found is detector.members[0] else digest([origin, found.name])
+    key = digest([origin, found.name])
     if not finished(folder, key):
         if not replace and (folder / CARD).exists():
             raise UserError(f"{folder}: another network lies there; move it away, or give --force to replace it")

@@ -53,6 +53,11 @@ class ForgedClip:
     name: str
 
 
+def family_of(name: str) -> str:
+    """The family of a forged clip's name, such as self_blend of self_blend/face/alpha+mask_jitter+span."""
+    return name.partition("/")[0].partition("+")[0]
+
+
 # --- Unsteadiness --------------------------------------------------------------------------------
 
 

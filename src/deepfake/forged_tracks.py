@@ -26,7 +26,7 @@ from deepfake.config import Config, Selfblend, UserError, digest
 from deepfake.datasets import Tables, content_digest, read_all
 from deepfake.degrade import Degradation
 from deepfake.files import write_whole
-from deepfake.forged_clips import MIN_EYE_PX, ClipMaterial, ForgedClip, forge_clip, shown_part
+from deepfake.forged_clips import MIN_EYE_PX, ClipMaterial, ForgedClip, family_of, forge_clip, shown_part
 from deepfake.forgeries import FAMILIES, Face, aligned_misfit
 from deepfake.mixture import DONORS_TRIED, LANDMARKS, Frames
 from deepfake.models import HEADS
@@ -206,7 +206,7 @@ def forged_features(config: Config, data: Tables, fold: int | None) -> list[Trac
         for part in parts:
             found += work.rows(part, version, bar)
     bar.close()
-    names = Counter(row.video_id.rpartition("#")[2].partition("/")[0].partition("+")[0] for row in found)
+    names = Counter(family_of(row.video_id.rpartition("#")[2]) for row in found)
     log.info("%s: clips made: %s", work.checkpoint.name, ", ".join(f"{n} {name}" for name, n in names.most_common()))
     return found
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from deepfake.aggregate import draw_to_prior, heard_tracks, track_logits, video_logits
+from deepfake.aggregate import track_logits
 from deepfake.checkpoints import fold_folder, read_card
 from deepfake.config import Config, CropView, digest
 from deepfake.datasets import content_digest
@@ -25,7 +25,7 @@ from deepfake.scoring import (
     write_outputs,
 )
 from deepfake.track_scoring import load_head, score_tracks
-from deepfake.trials import Clips
+from deepfake.trials import Clips, as_evidence, pooled_tracks
 
 
 def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
@@ -38,7 +38,7 @@ def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
     ways = [view.model_dump() for view in views]
     with_features = bool(config.sequences.heads)  # of the view that it learnt by, which may be one look more
     made_of = [card.weights_sha256, card.settings, content_digest(faces[PLACES]), config.predict.precision, ways]
-    key = digest(made_of if with_features else [*made_of, "no features"])
+    key = digest([*made_of, with_features])
     stem = checkpoint / "scored" / f"clips_{key[:24]}"
     found = read_outputs(stem, len(faces))
     if found is None:
@@ -82,12 +82,7 @@ class Asked:
 
     def evidence(self, clips: Clips) -> Evidence:
         """For `ensemble_table.compare`; clips without a face are out, and the halves of the people are the folds."""
-        seen = np.flatnonzero(np.isfinite(self.logits_NM).all(axis=1))
-        shown = [clips.labelled[i] for i in seen]
-        people = [video.columns.get("identity", "").strip() or video.name for video in shown]
-        return Evidence(
-            self.members, self.logits_NM[seen], clips.labels[seen], clips.halves[seen], people, self.costs_ms
-        )
+        return as_evidence(self.members, self.logits_NM, clips, self.costs_ms)
 
 
 def ask(runs: Sequence[Config], clips: Clips) -> Asked:
@@ -112,9 +107,4 @@ def ask(runs: Sequence[Config], clips: Clips) -> Asked:
             scores[name] = score_tracks(head, tracks, config.predict, name)
             took_ms = 1000 * (time.perf_counter() - start) / clips.faces["video_id"].nunique()
             costs[name] = costs[first] | {name: took_ms} if "features" in head.inputs else {name: took_ms}
-    columns = []
-    for rows in scores.values():
-        said = heard_tracks(rows, ensemble)
-        videos = video_logits(draw_to_prior(said, clips.faces, ensemble), ensemble)
-        columns.append(videos.set_index("video_id")["logit"].reindex(clips.video_ids).to_numpy(np.float64))
-    return Asked(tuple(scores), np.stack(columns, axis=1), costs)
+    return Asked(tuple(scores), pooled_tracks(scores, clips, ensemble), costs)

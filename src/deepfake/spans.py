@@ -16,6 +16,7 @@ from tqdm import tqdm
 from deepfake.config import Config, UserError
 from deepfake.datasets import Tables
 from deepfake.detector import VideoScorer
+from deepfake.forged_clips import family_of
 from deepfake.forged_tracks import ClipForger, Pair, RealTrack, real_tracks
 from deepfake.models import HEADS
 from deepfake.models.heads import TrackHead
@@ -134,7 +135,7 @@ def rates(findings: Sequence[Finding]) -> pd.DataFrame:
         {"family": family, "member": member, "found": found, "chance": one.chance}
         for one in findings
         for member, found in one.found.items()
-        for family in ("all", one.forgery.partition("/")[0].partition("+")[0])
+        for family in ("all", family_of(one.forgery))
     ]
     table = pd.DataFrame(rows).groupby(["family", "member"], sort=False)
     made = table.agg(found=("found", "sum"), of=("found", "size"), chance=("chance", "mean"))

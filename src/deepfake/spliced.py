@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from deepfake.config import Config, Selfblend, UserError
-from deepfake.datasets import Tables
+from deepfake.datasets import Tables, nearest
 from deepfake.degrade import Degradation
 from deepfake.forged_clips import ForgedClip
 from deepfake.forged_tracks import Pair, RealTrack, real_tracks
@@ -41,9 +42,8 @@ class Counterpart:
 
 def match_times(real_T: np.ndarray, fake_T: np.ndarray, most_s: float) -> np.ndarray:
     """For each real time the place of the nearest forged one, -1 where that is more than `most_s` seconds off."""
-    away_TT = np.abs(real_T[:, None] - fake_T[None, :])
-    places = away_TT.argmin(axis=1)
-    return np.where(away_TT[np.arange(len(real_T)), places] <= most_s + 1e-9, places, -1)
+    places = nearest(fake_T, real_T)
+    return np.where(np.abs(fake_T[places] - real_T) <= most_s + 1e-9, places, -1)
 
 
 def around_alike(real: RealTrack, fake: RealTrack, fake_T: np.ndarray) -> float:
@@ -96,8 +96,8 @@ def counterparts(config: Config, data: Tables) -> list[Counterpart]:
     groups = clip_groups(config, config.frames.selfblend or Selfblend())
     videos = data.labelled()
     videos = videos.assign(
-        identity=[groups["identity"].get(name.rpartition("/")[2], "") for name in videos["video_id"]],
-        generator=[groups["generator"].get(name.rpartition("/")[2], "unknown") for name in videos["video_id"]],
+        identity=[groups["identity"].get(Path(name).name, "") for name in videos["video_id"]],
+        generator=[groups["generator"].get(Path(name).name, "unknown") for name in videos["video_id"]],
     )
     videos = videos[videos["identity"] != ""].sort_values("video_id", kind="stable")
     longest: dict[str, RealTrack] = {}

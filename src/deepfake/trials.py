@@ -57,6 +57,11 @@ class Clips:
         return np.array([video.label for video in self.labelled])
 
     @property
+    def people(self) -> list[str]:
+        """Whom each clip shows, or the clip's own name where nobody says."""
+        return [video.columns.get("identity", "").strip() or video.name for video in self.labelled]
+
+    @property
     def halves(self) -> np.ndarray:
         """0 or 1 for each clip: people are dealt to halves by turns, family by family, and never parted."""
         return self.quarters % HALVES
@@ -64,7 +69,7 @@ class Clips:
     @property
     def quarters(self) -> np.ndarray:
         """0 to 3 for each clip: the halves, each of them halved alike; modulo 2 it is the half."""
-        people = [video.columns.get("identity", "").strip() or video.name for video in self.labelled]
+        people = self.people
         family: dict[str, str] = {}
         for person, video in zip(people, self.labelled, strict=True):
             family[person] = max(family.get(person, ""), f"{video.label} {video.columns.get('family', '')}")
@@ -124,10 +129,16 @@ def frame_scores(
 
 def member_logits(members: Mapping[str, pd.DataFrame], clips: Clips, settings: Ensemble) -> np.ndarray:
     """Video logits (n, members) in the order of the clips; a clip without a face gets NaN."""
+    return pooled_tracks(
+        {name: track_logits(members[name].assign(model=name), settings) for name in members}, clips, settings
+    )
+
+
+def pooled_tracks(members: Mapping[str, pd.DataFrame], clips: Clips, settings: Ensemble) -> np.ndarray:
+    """`member_logits` from rows of TRACK_SCORES, in each of which the model is the member's name."""
     columns = []
-    for name in members:
-        said = heard_tracks(track_logits(members[name].assign(model=name), settings), settings)
-        tracks = draw_to_prior(said, clips.faces, settings)
+    for rows in members.values():
+        tracks = draw_to_prior(heard_tracks(rows, settings), clips.faces, settings)
         videos = video_logits(tracks, settings).set_index("video_id")["logit"]
         columns.append(videos.reindex(clips.video_ids).to_numpy(np.float64))
     return np.stack(columns, axis=1)
@@ -175,11 +186,19 @@ def evidence(
         name: {name: sum(_pass_ms(run, clips, config, n_frames, view) for view in views)}
         for name, (run, views) in looks.items()
     }
-    logits = member_logits(members, clips, config.ensemble)
+    return as_evidence(tuple(members), member_logits(members, clips, config.ensemble), clips, costs)
+
+
+def as_evidence(
+    members: tuple[str, ...], logits: np.ndarray, clips: Clips, costs_ms: Mapping[str, Mapping[str, float]]
+) -> Evidence:
+    """Evidence of video logits (n, members) in the order of the clips; clips without a face are out.
+
+    The halves of the people are the folds.
+    """
     seen = np.flatnonzero(np.isfinite(logits).all(axis=1))
-    shown = [clips.labelled[i] for i in seen]
-    people = [video.columns.get("identity", "").strip() or video.name for video in shown]
-    return Evidence(tuple(members), logits[seen], clips.labels[seen], clips.halves[seen], people, costs)
+    people = np.array(clips.people, object)[seen].tolist()
+    return Evidence(members, logits[seen], clips.labels[seen], clips.halves[seen], people, costs_ms)
 
 
 def mean_over_each(
@@ -194,7 +213,7 @@ def mean_over_each(
     logits = member_logits(mean | members, clips, config.ensemble)
     seen = np.isfinite(logits).all(axis=1)
     p = [cross_fitted(column[:, None], clips, ["frames"], config.ensemble)[seen] for column in logits.T]
-    people = np.array([video.columns.get("identity", "").strip() or video.name for video in clips.labelled])[seen]
+    people = np.array(clips.people)[seen]
     fixed = (people, config.validation, config.ensemble.clip_p)
     return {
         way: metrics.measure_difference(clips.labels[seen], p[0], alone, *fixed)
