@@ -10,7 +10,6 @@ from torch import nn
 from deepfake.augment import see
 from deepfake.checkpoints import load_model, save_model
 from deepfake.config import Frames, HeadName, Predict, Sequences, UserError
-from deepfake.mesh_motion import N_MESH_MOTION
 from deepfake.models import HEADS, build, new_head
 from deepfake.models.frames import MAPS, REGISTRY, FrameClassifier, fold_norms, registry_weights, timm_name
 from deepfake.models.heads import TrackHead
@@ -355,7 +354,7 @@ def test_padding_has_no_frame_logit() -> None:
 
 def test_families_are_built_by_name() -> None:
     assert isinstance(build("sequences", {"n_features": 3, "hidden": 4}), SequenceClassifier)
-    with pytest.raises(UserError, match="there is no 'frame'; known: frames, inflated, mc3_18, mesh_motion, motion"):
+    with pytest.raises(UserError, match="there is no 'frame'; known: frames, inflated, mc3_18, motion"):
         build("frame", {})
     with pytest.raises(UserError, match="cannot be built"):
         build("sequences", {"n_features": 3, "depth": 4})
@@ -370,10 +369,9 @@ def inputs_of(head: TrackHead, lengths: list[int], n_frames: int) -> list[torch.
     """Random inputs of a head for padded tracks; the padding is random, too."""
     made = {
         "features": torch.randn(len(lengths), n_frames, 6),
-        **{
-            name: torch.cat([torch.randn(len(lengths), n_frames, n - 1), torch.ones(len(lengths), n_frames, 1)], 2)
-            for name, n in (("motion", N_MOTION), ("mesh_motion", N_MESH_MOTION))
-        },
+        "motion": torch.cat(
+            [torch.randn(len(lengths), n_frames, N_MOTION - 1), torch.ones(len(lengths), n_frames, 1)], 2
+        ),
         "flow": torch.randn(len(lengths), n_frames, 2, CLIP_PX, CLIP_PX),
         **{
             name: torch.randint(0, 256, (len(lengths), n_frames, 3, CLIP_PX, CLIP_PX), dtype=torch.uint8)
@@ -442,7 +440,7 @@ def test_a_network_that_begins_as_another_wants_that_one() -> None:
         new_head("inflated", 6, Sequences())
 
 
-@pytest.mark.parametrize("name", ["motion", "mesh_motion", "slowfast"])
+@pytest.mark.parametrize("name", ["motion", "slowfast"])
 def test_heads_that_look_at_movement_say_nothing_of_a_single_frame(name: str) -> None:
     head = head_of(name)
     logits_B, logits_BT = head.frame_logits(*inputs_of(head, [1, 2], 2))

@@ -232,7 +232,7 @@ class Frames(Settings):
     seed: int = Field(0, ge=0, description="Of weights, order and augmentation.")
 
 
-HeadName = Literal["sequences", "motion", "mesh_motion", "two_stream", "r2plus1d_18", "mc3_18", "slowfast", "inflated"]
+HeadName = Literal["sequences", "motion", "two_stream", "r2plus1d_18", "mc3_18", "slowfast", "inflated"]
 
 
 class Sequences(Settings):
@@ -241,8 +241,8 @@ class Sequences(Settings):
     heads: tuple[HeadName, ...] = Field(
         ("sequences",),
         description="sequences: LSTM on the frame network's features (LRCN); motion: GRU on five landmarks; "
-        "mesh_motion: GRU on a mesh of 468; two_stream: features and optical flow; r2plus1d_18, mc3_18, slowfast: 3-D "
-        "convolutions on a tube of the face; inflated: the frame network on a larger one, three frames deep.",
+        "two_stream: features and optical flow; r2plus1d_18, mc3_18, slowfast: 3-D convolutions on a tube of the face; "
+        "inflated: the frame network on a larger one, three frames deep.",
     )
     hidden: int = Field(
         64, ge=4, le=2048, description="Units of the LSTM or GRU in each direction; motions take 64 at most."

@@ -13,12 +13,11 @@ from torch import nn
 
 import deepfake.models.no_compiler  # noqa: F401 - first: it decides how timm is imported
 from deepfake.config import Sequences, UserError
-from deepfake.mesh_motion import N_MESH_MOTION
 from deepfake.models.clips import Mc3, R2Plus1d, SlowFast
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads import TrackHead
 from deepfake.models.inflated import InflatedClassifier
-from deepfake.models.motion import MeshMotionClassifier, MotionClassifier
+from deepfake.models.motion import MotionClassifier
 from deepfake.models.sequences import SequenceClassifier
 from deepfake.models.two_stream import TwoStreamClassifier
 from deepfake.motion import N_MOTION
@@ -26,7 +25,6 @@ from deepfake.motion import N_MOTION
 HEADS: dict[str, type[TrackHead]] = {
     "sequences": SequenceClassifier,
     "motion": MotionClassifier,
-    "mesh_motion": MeshMotionClassifier,
     "two_stream": TwoStreamClassifier,
     "r2plus1d_18": R2Plus1d,
     "mc3_18": Mc3,
@@ -60,9 +58,8 @@ def new_head(
         return InflatedClassifier.made_of(frames(), dropout)
     settings: dict[str, dict[str, Any]] = {
         "sequences": {"n_features": n_features, "hidden": sequences.hidden, "logit_dropout": logit_dropout},
-        # Some hundred tracks of thirty or fifty quantities: more states learn them by heart.
+        # Some hundred tracks of thirty quantities: more states learn them by heart.
         "motion": {"n_features": N_MOTION, "hidden": min(sequences.hidden, 64)},
-        "mesh_motion": {"n_features": N_MESH_MOTION, "hidden": min(sequences.hidden, 64)},
         "two_stream": {"n_features": n_features, "logit_dropout": logit_dropout},
     }
     return HEADS[kind](dropout=dropout, **settings.get(kind, {}))

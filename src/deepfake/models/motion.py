@@ -1,7 +1,7 @@
 """A face's trajectory to one logit: a bidirectional GRU with attention over how its landmarks move.
 
-Letters: B tracks, T frames (padded at the end), M quantities (deepfake.motion or deepfake.mesh_motion, the last says
-whether a frame is known), H hidden states of both directions.
+Letters: B tracks, T frames (padded at the end), M quantities (deepfake.motion, the last says whether a frame is
+known), H hidden states of both directions.
 """
 
 from __future__ import annotations
@@ -36,9 +36,3 @@ class MotionClassifier(AttentionHead):
         logits_B, logits_BT = self.pooled(states_BTH, mask_BT)
         moves_B = known_BT.sum(dim=1) >= self.min_frames
         return logits_B * moves_B, logits_BT * moves_B[:, None]
-
-
-class MeshMotionClassifier(MotionClassifier):
-    """The same network over how the mesh moves."""
-
-    inputs = ("mesh_motion",)
