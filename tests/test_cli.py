@@ -107,7 +107,7 @@ def test_a_detector_is_not_trained_before_the_tables_are_there(
     assert "run src/02_extract_faces.py first" in said
 
 
-@pytest.mark.parametrize("name", ["train_autoencoders.py", "rebuild_pictures.py"])
+@pytest.mark.parametrize("name", ["rebuild_pictures.py"])
 def test_painting_needs_the_settings_of_learning_by_forging_and_the_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -146,8 +146,7 @@ def test_networks_clips_and_labels_that_are_missing_are_told_in_turn(
         ("ship_detector.py", "--name", "../elsewhere"),
         ("ship_detector.py", "--name", ""),
         ("train_detector.py", "--limit", "0"),
-        ("train_autoencoders.py", "--steps", "0"),
-        ("rebuild_pictures.py", "--by", "nobody"),
+        ("rebuild_pictures.py", "--only", "nobody"),
     ],
 )
 def test_a_wrong_argument_is_named(

@@ -2,7 +2,7 @@
 
 A face that is synthesised whole shows no blend; what it shows is the hand of the up-sampling network that painted it.
 Here published networks (Real-ESRGAN, waifu2x, Real-CUGAN: nearest, pixel-shuffle and transposed up-sampling) paint a
-real picture anew, or any other `Painter` (`autoencoders`). The published ones come inside PyPI packages, of which only
+real picture anew. The published ones come inside PyPI packages, of which only
 these files are used, and run in ncnn.
 """
 
@@ -117,7 +117,6 @@ class Ways:
 
 
 PUBLISHED = Ways(REBUILDERS, 0)
-FIRST_TRAINED = len(REBUILDERS)  # the number of the first autoencoder trained here
 
 
 def network_files(rebuilder: Rebuilder) -> tuple[Path, Path]:
