@@ -27,7 +27,7 @@ LAYERS = (
     {"demo_data", "datasets"},
     {"track_inputs"},
     {"mixture"},
-    {"source_check", "rebuilding"},
+    {"source_check"},
     {
         "models",
         "models.depthwise",

@@ -18,9 +18,7 @@ from deepfake.mixture import (
     fill_padding,
     gather,
     read_mixture,
-    rebuilt_path,
 )
-from deepfake.shards import encode_crop
 from face_pictures import face, sources, write_frames, write_photos
 from learning_data import config, video_row
 
@@ -168,37 +166,13 @@ def test_fakes_alone_are_nothing_to_learn_from(material: Sources) -> None:
         mixture(Sources(None, nobody, material.fakes, [], material.fake_groups, material.kin, material.fake_shares))
 
 
-def test_a_picture_without_a_rebuilt_version_is_forged_by_other_looks(material: Sources) -> None:
-    items = mixture(material, photo_share=1, clip_share=0, forged_share=0, families={"resynthesis": 1.0})
-    assert not any("twin/rebuilt" in items.make((0, number)).names[1] for number in range(10))
-
-
-def test_a_rebuilt_version_that_lies_there_is_used(tmp_path: Path) -> None:
-    csv = write_photos(tmp_path, [face(0, 96)])
-    rebuilt = np.full((96, 96, 3), 77, np.uint8)
-    path = rebuilt_path(tmp_path / "rebuilt", "0.png", 2)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(encode_crop(rebuilt, "jpg", 95))
-    photos = Photos(csv, tmp_path / "rebuilt")
-    assert photos.rebuilt(0, 1) is None
-    found = photos.rebuilt(0, 2)
-    assert found is not None
-    assert abs(found.astype(int) - 77).max() <= 1
-
-
 def test_a_photo_larger_than_crops_of_clips_is_reduced_to_their_size_with_its_points(tmp_path: Path) -> None:
     large, small = face(0, 96), face(1, 48)
     csv = write_photos(tmp_path, [large, small])
-    photos = Photos(csv, tmp_path / "rebuilt", most_px=64)
-    path = rebuilt_path(tmp_path / "rebuilt", "0.png", 0)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(encode_crop(large.picture, "jpg", 95))
+    photos = Photos(csv, most_px=64)
     found = photos.face(0)
     assert found.picture.shape == (64, 64, 3)
     assert np.allclose(found.landmarks, large.landmarks * 64 / 96, atol=0.01)
-    rebuilt = photos.rebuilt(0, 0)
-    assert rebuilt is not None
-    assert rebuilt.shape == found.picture.shape
     assert (photos.face(1).picture == small.picture).all()
 
 

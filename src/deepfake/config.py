@@ -142,12 +142,6 @@ class Selfblend(Settings):
         },
         description="Shares of the families of made fakes.",
     )  # fmt: skip
-    ways: int = Field(
-        4,
-        ge=1,
-        le=16,
-        description="Networks whose rebuilt pictures may stand in, where they were made (src/rebuild_pictures.py).",
-    )
     h264: bool = Field(True, description="Send pictures through H.264 too.")
     degradation: float = Field(1.0, ge=0, le=1.5, description="How often pictures are damaged; 1 is the usual.")
     forged_degradation: float = Field(1.3, ge=0, le=1.5, description="The same for forged clips and what is beside.")

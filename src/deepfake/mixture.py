@@ -49,14 +49,6 @@ class Pictures(Protocol):
         """The i-th picture's points (5, 2), without reading it."""
         ...
 
-    def rebuilt_name(self, i: int) -> str:
-        """What the i-th picture's rebuilt versions are called, in a folder for each way."""
-        ...
-
-    def rebuilt(self, i: int, way: int) -> np.ndarray | None:
-        """The i-th picture as a network gives it back; None: not made."""
-        ...
-
     def name(self, i: int) -> str:
         """What errors call it."""
         ...
@@ -72,7 +64,7 @@ class Photos:
     Those of more than `most_px` a side are reduced to that, as crops of clips are: a size would tell the source.
     """
 
-    def __init__(self, csv: Path, rebuilt_dir: Path | None = None, most_px: int | None = None) -> None:
+    def __init__(self, csv: Path, most_px: int | None = None) -> None:
         try:
             self.table = pd.read_csv(csv)
         except (OSError, ValueError) as error:
@@ -80,7 +72,7 @@ class Photos:
         missing = [name for name in PHOTO_COLUMNS if name not in self.table]
         if missing:
             raise UserError(f"photos {str(csv)!r}: no column {', '.join(missing)}; wanted {', '.join(PHOTO_COLUMNS)}")
-        self.folder, self.rebuilt_dir, self.most_px = csv.parent, rebuilt_dir, most_px
+        self.folder, self.most_px = csv.parent, most_px
         self.files = self.table["file"].astype(str).to_numpy(object)
         bad = [name for name in self.files if Path(name).is_absolute() or ".." in Path(name).parts]
         if bad:
@@ -113,15 +105,6 @@ class Photos:
         width, height = (round(side * self.most_px / longer) for side in picture_HWC.shape[1::-1])
         return np.asarray(cv2.resize(picture_HWC, (width, height), interpolation=cv2.INTER_AREA))
 
-    def rebuilt(self, i: int, way: int) -> np.ndarray | None:
-        """The photo as a network gives it back, where that was made."""
-        found = _rebuilt(self.rebuilt_dir, self.rebuilt_name(i), way)
-        return None if found is None else self._reduced(found)
-
-    def rebuilt_name(self, i: int) -> str:
-        """The photo's file."""
-        return str(self.files[i])
-
     def name(self, i: int) -> str:
         """The photo's file."""
         return f"photo {self.files[i]!r}"
@@ -134,8 +117,8 @@ class Photos:
 class Frames:
     """Stored crops of the frames of clips: rows of the faces table."""
 
-    def __init__(self, faces: pd.DataFrame, work_dir: Path, rebuilt_dir: Path | None = None) -> None:
-        self.faces, self.work_dir, self.rebuilt_dir = faces.reset_index(drop=True), work_dir, rebuilt_dir
+    def __init__(self, faces: pd.DataFrame, work_dir: Path) -> None:
+        self.faces, self.work_dir = faces.reset_index(drop=True), work_dir
         self.places = list(self.faces[["shard", "offset", "size"]].itertuples(index=False, name=None))
         corner = self.faces[["crop_x0_px", "crop_y0_px"]].to_numpy(np.float64)[:, None, :]
         side = self.faces["crop_side_px"].to_numpy(np.float64)[:, None, None]
@@ -152,15 +135,6 @@ class Frames:
         """The i-th frame's crop and its points."""
         crop = read_crop(self.work_dir, *self.places[i])
         return Face(crop, self.shares[i] * crop.shape[0])
-
-    def rebuilt(self, i: int, way: int) -> np.ndarray | None:
-        """The frame as a network gives it back, where that was made."""
-        return _rebuilt(self.rebuilt_dir, self.rebuilt_name(i), way)
-
-    def rebuilt_name(self, i: int) -> str:
-        """The frame's shard and place in it."""
-        shard, offset, _ = self.places[i]
-        return f"{Path(shard).stem}_{offset}"
 
     def name(self, i: int) -> str:
         """The frame's video, track and number."""
@@ -202,16 +176,6 @@ def fill_padding(picture_HWC: np.ndarray) -> np.ndarray:
     colour = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
     colour[nearest[known]] = picture_HWC[known]
     return np.asarray(np.where(known[..., None], picture_HWC, colour[nearest]))
-
-
-def rebuilt_path(folder: Path, name: str, way: int) -> Path:
-    """Where the rebuilt version number `way` of a picture lies."""
-    return folder / f"way{way}" / f"{name.replace('/', '_')}.jpg"
-
-
-def _rebuilt(folder: Path | None, name: str, way: int) -> np.ndarray | None:
-    path = None if folder is None else rebuilt_path(folder, name, way)
-    return _read(path) if path is not None and path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -261,14 +225,13 @@ def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources
     real_rows, fake_rows = (
         faces[faces["video_id"].isin(set(ids))].reset_index(drop=True) for ids in (real_ids, fake_ids)
     )
-    rebuilt = config.work_dir / "rebuilt"
     photos_csv, crop_px = selfblend.photos_csv, config.extract.crop_px
-    photos = Photos(config.path(photos_csv), rebuilt, crop_px) if photos_csv else None
+    photos = Photos(config.path(photos_csv), crop_px) if photos_csv else None
     real_groups, fake_groups = balanced_groups(real_rows, people), balanced_groups(fake_rows, generators)
     n_videos = np.array([fake_rows["video_id"].iloc[rows].nunique() for rows in fake_groups], float)
     shares = n_videos ** (1 - selfblend.generator_balance)
     return Sources(
-        photos, Frames(real_rows, config.work_dir, rebuilt), Frames(fake_rows, config.work_dir), real_groups,
+        photos, Frames(real_rows, config.work_dir), Frames(fake_rows, config.work_dir), real_groups,
         fake_groups, _kin(real_rows, real_groups, fake_rows, origins), shares / shares.sum() if len(shares) else shares,
     )  # fmt: skip
 
@@ -379,7 +342,7 @@ class Mixture(Dataset[Item]):
 
     def _forged_self(self, kind: str, pictures: Pictures, i: int, rng: np.random.Generator) -> Made:
         face = pictures.face(i)
-        material = Material(self._donor(pictures, face, rng), self._rebuilt(pictures, i, rng))
+        material = Material(self._donor(pictures, face, rng))
         forged = forge(face, self.settings.families, material, rng)
         view = self._view(rng, face.picture)
         damage = self._damage(rng)
@@ -415,17 +378,6 @@ class Mixture(Dataset[Item]):
         return Made(
             "forged", names, owners, stored, (crops[0], crops[1]), None, np.full((GRID, GRID), np.nan, np.float32)
         )
-
-    def _rebuilt(self, pictures: Pictures, i: int, rng: np.random.Generator) -> Callable[[], np.ndarray | None]:
-        """One of the picture's rebuilt versions: of the way drawn, or of the next that was made."""
-        ways = self.settings.ways
-        first = int(rng.integers(ways))
-
-        def read() -> np.ndarray | None:
-            made = (pictures.rebuilt(i, (first + step) % ways) for step in range(ways))
-            return next((picture for picture in made if picture is not None), None)
-
-        return read
 
     def _donor(self, pictures: Pictures, face: Face, rng: np.random.Generator) -> Callable[[], Face] | None:
         if not self.settings.families.get("cross_identity"):
