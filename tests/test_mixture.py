@@ -216,20 +216,6 @@ def test_views_are_as_much_larger_and_smaller_as_asked(zoom: float) -> None:
     assert 500 * np.exp(0.97 * zoom) - 1 <= max(sides) <= 500 * np.exp(zoom) + 1
 
 
-def test_faces_at_the_edge_of_their_video_are_shown_as_often_as_asked_and_else_nothing_changes() -> None:
-    def borders(share: float) -> np.ndarray:
-        return np.array([View.draw(np.random.default_rng(seed), 160, 0.7, 0.15, share).border for seed in range(400)])
-
-    usual, edged = borders(0.0), borders(0.25)
-    assert usual.max() < 0.16
-    changed = (usual != edged).any(axis=1)
-    assert 0.18 < changed.mean() < 0.32
-    assert ((usual != edged).sum(axis=1)[changed] == 1).all(), "one side"
-    assert (edged[usual != edged] >= 0.1).all() and edged.max() > 0.3
-    plain = [View.draw(np.random.default_rng(seed), 160, 0.7, 0.15).border for seed in range(400)]
-    assert np.array_equal(usual, np.array(plain))
-
-
 def test_a_view_with_a_border_repeats_its_inner_edge() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (100, 100, 3)).astype(np.uint8)
     plain = np.array([[1.0, 0, 0], [0, 1.0, 0]])

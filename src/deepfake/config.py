@@ -151,9 +151,6 @@ class Selfblend(Settings):
     zoom: float = Field(
         0.15, ge=0, le=0.7, description="How much larger or smaller than frames.view_ratio the part seen may be (log)."
     )
-    at_edge: float = Field(
-        0.0, ge=0, le=1, description="Share of views in which the face lies at the edge of its video, lines repeated."
-    )
     hidden_surroundings: float = Field(
         0.0, ge=0, le=1, description="Share of items seen with all but the inner face blurred, as ensemble.views may."
     )

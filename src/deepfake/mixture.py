@@ -32,7 +32,6 @@ BLACK_LEVELS = 14
 DONORS_TRIED = 12  # of which the one turned most alike is taken
 HIDING_BLUR = (0.015, 0.04)  # of a face's surroundings, as shares of the picture's side
 BORDER_INSIDE = (0.1, 0.9)  # a mask whose mean over the inner face lies between has its border there
-EDGE_BORDER = (0.1, 0.35)  # what lies beyond the edge of the video, as a share of a view's side
 WHOLE_CHANGED = 0.95  # a mask of so high a mean has no border, and its fake is known by texture
 Item = tuple[Tensor, Tensor, Tensor, str]
 
@@ -393,7 +392,7 @@ class Mixture(Dataset[Item]):
 
     def _view(self, rng: np.random.Generator, picture_HWC: np.ndarray) -> View:
         settings = self.settings
-        return View.draw(rng, picture_HWC.shape[0], self.view_ratio, settings.zoom, settings.at_edge)
+        return View.draw(rng, picture_HWC.shape[0], self.view_ratio, settings.zoom)
 
     def _damage(self, rng: np.random.Generator) -> Degradation:
         return Degradation.draw(rng, self.settings.h264, self.settings.degradation)
@@ -442,13 +441,10 @@ class View:
     border: tuple[float, float, float, float]
 
     @classmethod
-    def draw(
-        cls, rng: np.random.Generator, picture_px: int, view_ratio: float, zoom: float, edge_share: float = 0.0
-    ) -> View:
+    def draw(cls, rng: np.random.Generator, picture_px: int, view_ratio: float, zoom: float) -> View:
         """About the middle of a picture of `picture_px`: 8 degrees and 5 % aside at most, larger or smaller.
 
-        The natural logarithm of its side over `view_ratio` of the picture lies between -zoom and zoom. `edge_share`:
-        of the views that show a face at the edge of its video.
+        The natural logarithm of its side over `view_ratio` of the picture lies between -zoom and zoom.
         """
         side = picture_px * view_ratio * np.exp(rng.uniform(-zoom, zoom))
         angle = np.deg2rad(rng.uniform(-8, 8)) if rng.random() < 0.7 else 0.0
@@ -459,8 +455,6 @@ class View:
         turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([mirror, 1.0])
         matrix = np.hstack([turn, (centre - turn @ [out_px / 2, out_px / 2])[:, None]])
         border = rng.uniform(0, 0.16, 4) * (rng.random(4) < 0.5) if rng.random() < 0.3 else np.zeros(4)
-        if edge_share and rng.random() < edge_share:
-            border[rng.integers(4)] = rng.uniform(*EDGE_BORDER)
         left, top, right, bottom = border.tolist()
         return cls(matrix, out_px, (left, top, right, bottom))
 
