@@ -115,37 +115,6 @@ def test_real_and_fake_of_one_picture_share_view_and_damage(material: Sources) -
         assert (made.seen[0] != made.seen[1]).any()
 
 
-def test_surroundings_are_hidden_from_real_and_fake_alike_as_often_as_set(material: Sources) -> None:
-    def edges(number: int, **settings: object) -> list[float]:
-        """How sharp each picture of an item is along its left and right sides."""
-        made = mixture(material, degradation=0, forged_degradation=0, zoom=0, **settings).make((0, number))
-        sides = [seen[:, np.r_[0:6, -6:0]].astype(float) for seen in made.seen]
-        return [float(np.abs(np.diff(side, axis=0)).mean()) for side in sides]
-
-    forged: dict[str, object] = {"photo_share": 0, "clip_share": 0, "forged_share": 1, "equal_levels": 0}
-    shown, hidden = ([edges(i, hidden_surroundings=share, **forged) for i in range(12)] for share in (0.0, 1.0))
-    assert np.mean(hidden, axis=0).max() < 0.6 * np.mean(shown, axis=0).min()
-    half = [edges(i, hidden_surroundings=0.5, **forged) for i in range(12)]
-    assert np.mean(hidden) < np.mean(half) < np.mean(shown)
-
-
-@pytest.mark.parametrize(
-    ("mask", "told"),
-    [
-        (np.zeros((96, 96), np.float32), False),
-        (np.ones((96, 96), np.float32), True),  # all of the picture: by its texture
-        (np.pad(np.ones((60, 60), np.float32), 18), False),  # a border around the inner face, so not in sight
-        (np.pad(np.ones((20, 96), np.float32), ((50, 26), (0, 0))), True),  # the mouth
-    ],
-    ids=["nothing", "everything", "around", "mouth"],
-)
-def test_surroundings_are_hidden_only_where_the_inner_face_tells_the_fake(
-    material: Sources, mask: np.ndarray, told: bool
-) -> None:
-    blur_ratio = mixture(material, hidden_surroundings=1.0)._hidden(np.random.default_rng(0), mask)
-    assert (0.015 <= blur_ratio <= 0.04) if told else blur_ratio == 0
-
-
 def test_without_photos_items_come_from_clips_and_without_fakes_none_is_forged(material: Sources) -> None:
     none = material.fakes.faces.iloc[:0]
     clips_only = Sources(

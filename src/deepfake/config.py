@@ -151,9 +151,6 @@ class Selfblend(Settings):
     zoom: float = Field(
         0.15, ge=0, le=0.7, description="How much larger or smaller than frames.view_ratio the part seen may be (log)."
     )
-    hidden_surroundings: float = Field(
-        0.0, ge=0, le=1, description="Share of items seen with all but the inner face blurred, as ensemble.views may."
-    )
     items_per_epoch: int = Field(4096, ge=1, description="An item is a real and a fake picture.")
     boundary_weight: float = Field(0.3, ge=0, le=10, description="Of the loss of the head that finds the border.")
     pair_weight: float = Field(
@@ -446,12 +443,11 @@ class Config(Settings):
     def _inner_face_is_where_it_is_looked_for(self) -> Config:
         ways = (self.ensemble.views, *self.ensemble.member_views.values())
         blurred = any(view.surroundings_blur for views in ways for view in views)
-        hidden = self.frames.selfblend is not None and self.frames.selfblend.hidden_surroundings > 0
-        if (blurred or hidden) and self.extract.margin_ratio != INNER_FACE_MARGIN:
+        if blurred and self.extract.margin_ratio != INNER_FACE_MARGIN:
             raise ValueError(
                 f"extract.margin_ratio: found {self.extract.margin_ratio:g}, wanted {INNER_FACE_MARGIN:g}, where "
-                "ensemble.views or frames.selfblend.hidden_surroundings blurs all but the inner face: it is looked "
-                "for in a crop twice as wide as the face"
+                "ensemble.views or member_views blurs all but the inner face: it is looked for in a crop twice as wide "
+                "as the face"
             )
         return self
 

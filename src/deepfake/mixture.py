@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deepfake import tables
-from deepfake.augment import GRID, blur_outside, inner_face, see
+from deepfake.augment import GRID, see
 from deepfake.config import Config, Selfblend, UserError
 from deepfake.datasets import Batch, Index
 from deepfake.degrade import Degradation, Levels
@@ -30,9 +30,6 @@ PHOTO_COLUMNS = ("file", "identity", *(f"lm{i}_{axis}" for i in range(5) for axi
 LANDMARKS = [f"lm{i}_{axis}_px" for i in range(5) for axis in "xy"]
 BLACK_LEVELS = 14
 DONORS_TRIED = 12  # of which the one turned most alike is taken
-HIDING_BLUR = (0.015, 0.04)  # of a face's surroundings, as shares of the picture's side
-BORDER_INSIDE = (0.1, 0.9)  # a mask whose mean over the inner face lies between has its border there
-WHOLE_CHANGED = 0.95  # a mask of so high a mean has no border, and its fake is known by texture
 Item = tuple[Tensor, Tensor, Tensor, str]
 
 
@@ -345,8 +342,7 @@ class Mixture(Dataset[Item]):
         forged = forge(face, self.settings.families, material, rng)
         view = self._view(rng, face.picture)
         damage = self._damage(rng)
-        hidden = self._hidden(rng, forged.mask)
-        real, fake = (self._finish(view, picture, damage, hidden) for picture in (face.picture, forged.picture))
+        real, fake = (self._finish(view, picture, damage) for picture in (face.picture, forged.picture))
         names, owner = (pictures.name(i), f"its {forged.family}"), pictures.owner(i)
         stored = (face.picture, forged.picture)
         return Made(kind, names, (owner, owner), stored, (real, fake), forged.mask, view.mask(forged.mask))
@@ -367,12 +363,11 @@ class Mixture(Dataset[Item]):
             j = _from_groups(sources.real_groups, rng)
         stored = (reals.face(j).picture, sources.fakes.face(i).picture)
         crops = []
-        hidden = self._hidden(rng)
         for picture in stored:
             view = self._view(rng, picture)
             damage = Degradation.draw(rng, self.settings.h264, self.settings.forged_degradation)
             levels = Levels.draw(rng) if rng.random() < self.settings.equal_levels else None
-            crops.append(self._finish(view, levels(picture) if levels else picture, damage, hidden))
+            crops.append(self._finish(view, levels(picture) if levels else picture, damage))
         names, owners = (reals.name(j), sources.fakes.name(i)), (reals.owner(j), sources.fakes.owner(i))
         return Made(
             "forged", names, owners, stored, (crops[0], crops[1]), None, np.full((GRID, GRID), np.nan, np.float32)
@@ -397,30 +392,8 @@ class Mixture(Dataset[Item]):
     def _damage(self, rng: np.random.Generator) -> Degradation:
         return Degradation.draw(rng, self.settings.h264, self.settings.degradation)
 
-    def _hidden(self, rng: np.random.Generator, mask_HW: np.ndarray | None = None) -> float:
-        """The blur of the face's surroundings, as a share of the picture's side; 0: they are shown.
-
-        Drawn alike for both pictures of an item, and never where the inner face would not tell the fake by a border
-        (`mask_HW`) or by its texture.
-        """
-        share = self.settings.hidden_surroundings
-        if not share or rng.random() >= share:
-            return 0.0
-        blur_ratio = float(rng.uniform(*HIDING_BLUR))
-        return blur_ratio if mask_HW is None or _tells_inside(mask_HW) else 0.0
-
-    def _finish(self, view: View, picture: np.ndarray, damage: Degradation, hidden: float = 0.0) -> np.ndarray:
-        part = damage([view(picture)])[0]
-        if hidden:
-            side = picture.shape[0]
-            part = blur_outside(part, np.clip(view(inner_face(side)), 0, 1), hidden * side)
-        return see(part, 1.0, self.input_px)
-
-
-def _tells_inside(mask_HW: np.ndarray) -> bool:
-    inner = inner_face(mask_HW.shape[0])
-    changed = float((mask_HW * inner).sum() / inner.sum())
-    return BORDER_INSIDE[0] < changed < BORDER_INSIDE[1] or float(mask_HW.mean()) > WHOLE_CHANGED
+    def _finish(self, view: View, picture: np.ndarray, damage: Degradation) -> np.ndarray:
+        return see(damage([view(picture)])[0], 1.0, self.input_px)
 
 
 def _from_groups(groups: Sequence[np.ndarray], rng: np.random.Generator) -> int:
