@@ -237,7 +237,20 @@ class Poison(torch.utils.data.Dataset[int]):
 
 
 def test_a_loss_that_is_no_number_names_step_and_row(tmp_path: Path) -> None:
-    recipe = Recipe(1, 2, 0.1, 1.0, 0.0, 0.0, 0.0, 0.5, "fp32", 0, 1, 0)
+    recipe = Recipe(
+        epochs=1,
+        items_per_batch=2,
+        learning_rate=0.1,
+        backbone_rate_ratio=1.0,
+        weight_decay=0.0,
+        warmup_ratio=0.0,
+        label_smoothing=0.0,
+        ema_decay=0.5,
+        precision="fp32",
+        loader_workers=0,
+        checkpoint_steps=1,
+        seed=0,
+    )
 
     def collate(_: list[int]) -> Batch:
         return Batch((torch.tensor([[1.0], [math.nan]]),), torch.tensor([0.0, 1.0]), ["good", "'bad.mp4' track 0"])
