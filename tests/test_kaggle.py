@@ -69,8 +69,11 @@ def test_the_manifest_tells_every_file_with_its_size(weights: Path, tmp_path: Pa
     build(weights, tmp_path / "bundle")
     manifest = kaggle_setup.check_bundle(tmp_path / "bundle")
     told = {file["path"]: file["bytes"] for file in manifest["files"]}
-    found = {p.relative_to(tmp_path / "bundle").as_posix(): p.stat().st_size for p in (tmp_path / "bundle").rglob("*")
-             if p.is_file() and p.name != "MANIFEST.json"}  # fmt: skip
+    found = {
+        p.relative_to(tmp_path / "bundle").as_posix(): p.stat().st_size
+        for p in (tmp_path / "bundle").rglob("*")
+        if p.is_file() and p.name != "MANIFEST.json"
+    }
     assert told == found and manifest["detector"] == "tiny"
 
 

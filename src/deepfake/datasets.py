@@ -105,11 +105,17 @@ def tracks_of(faces: pd.DataFrame, labels: Mapping[str, int]) -> list[Track]:
     starts = np.flatnonzero(np.r_[True, (ids[1:] != ids[:-1]) | (numbers[1:] != numbers[:-1])])
     return [
         Track(
-            str(ids[a]), int(numbers[a]), int(labels[ids[a]]), frames[a:b], boxes[a:b], tuple(shards[a:b]),
-            offsets[a:b], sizes[a:b],
+            str(ids[a]),
+            int(numbers[a]),
+            int(labels[ids[a]]),
+            frames[a:b],
+            boxes[a:b],
+            tuple(shards[a:b]),
+            offsets[a:b],
+            sizes[a:b],
         )
         for a, b in zip(starts, np.r_[starts[1:], len(ids)], strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def nearest(frame_index_T: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -200,11 +206,8 @@ class PairDataset(Dataset[tuple[Tensor, Tensor, str]]):
         self.transform = TrainTransform(frames.input_px) if learns else None
         frames_per_track = frames.frames_per_track
         self.items = [
-            (unit, k, n)
-            for unit in plan.units
-            for n in (min(frames_per_track, len(unit.anchor)),)
-            for k in range(n)
-        ]  # fmt: skip
+            (unit, k, n) for unit in plan.units for n in (min(frames_per_track, len(unit.anchor)),) for k in range(n)
+        ]
 
     def __len__(self) -> int:
         return len(self.items)

@@ -64,7 +64,11 @@ KINDS: Mapping[str, Kind] = {
     "original": Kind("the file as it is, whole"),
     "none": Kind("the beginning, written as all below are"),
     "jpeg": Kind(
-        "JPEG quality of each frame", (100, 80, 60, 40, 20, 10), 1, 100, 1,
+        "JPEG quality of each frame",
+        (100, 80, 60, 40, 20, 10),
+        1,
+        100,
+        1,
         lambda frame, quality, _: jpeg_round_trip(frame, int(quality)),
     ),
     "h264": Kind("x264's CRF", (23, 28, 32, 36, 40), 0, 51, 1),
@@ -74,7 +78,7 @@ KINDS: Mapping[str, Kind] = {
     "fps": Kind("one frame in", (2, 4, 8), 1, 1000, 1),
     "brightness": Kind("values times", (0.85, 0.725, 0.6, 0.475, 0.35), 0, 4, None, darkened),
     "contrast": Kind("distance from grey times", (0.85, 0.725, 0.6, 0.475, 0.35), 0, 1, None, flattened),
-}  # fmt: skip
+}
 ALWAYS = ("original", "none")  # what the others are compared with
 
 

@@ -198,9 +198,7 @@ def forged_features(config: Config, data: Tables, fold: int | None) -> list[Trac
     tracks = real_tracks(faces, config.work_dir)
     work = _Work(config, fold_folder(config.run_dir, "frames", fold), faces, ClipForger(config, tracks))
     parts = [tracks[first : first + TRACKS_PER_PART] for first in range(0, len(tracks), TRACKS_PER_PART)]
-    bar = tqdm(
-        total=len(faces) * n_versions, desc=f"forge clips {work.checkpoint.name}", unit="frame", disable=None
-    )  # fmt: skip
+    bar = tqdm(total=len(faces) * n_versions, desc=f"forge clips {work.checkpoint.name}", unit="frame", disable=None)
     found = []
     for version in range(n_versions):
         for part in parts:
@@ -222,9 +220,12 @@ class _Work:
         predict = config.predict
         # All faces, for any of them may lend another its face.
         self.key = [
-            read_card(checkpoint).weights_sha256, forger.recipe(), predict.precision, predict.device,
+            read_card(checkpoint).weights_sha256,
+            forger.recipe(),
+            predict.precision,
+            predict.device,
             content_digest(faces[MADE_FROM]),
-        ]  # fmt: skip
+        ]
 
     def rows(self, tracks: Sequence[RealTrack], version: int, bar: tqdm[Any]) -> list[TrackFeatures]:
         """The fakes number `version` of some tracks; with the first ones the damaged reals."""
@@ -276,10 +277,18 @@ class _Work:
             for label, kind, forged_T in kinds:
                 rows = slice(start, start + n_frames)
                 whole = TrackFeatures(
-                    f"{track.video_id}#{kind}", track.track, label, track.frame_index_T, features_ND[rows],
-                    logits_N[rows], track.times_T, np.full((n_frames, 5, 2), np.nan), np.full((n_frames, 4), np.nan),
-                    forged_T, {} if tube_NHWC is None else {TUBE_PX: tube_NHWC[rows].__getitem__},
-                )  # fmt: skip
+                    f"{track.video_id}#{kind}",
+                    track.track,
+                    label,
+                    track.frame_index_T,
+                    features_ND[rows],
+                    logits_N[rows],
+                    track.times_T,
+                    np.full((n_frames, 5, 2), np.nan),
+                    np.full((n_frames, 4), np.nan),
+                    forged_T,
+                    {} if tube_NHWC is None else {TUBE_PX: tube_NHWC[rows].__getitem__},
+                )
                 clip_frames = self.config.sequences.clip_frames
                 shown = shown_part(forged_T > 0, clip_frames) if label else slice(None)
                 yield whole.take(np.arange(n_frames)[shown])

@@ -56,8 +56,14 @@ class TrackFeatures:
     def take(self, places: np.ndarray) -> TrackFeatures:
         """The track's frames at some places, in that order; falling places play it backwards."""
         arrays = (
-            "frame_index_T", "features_TD", "logits_T", "times_T", "landmarks_T52", "boxes_T4", "forged_T",
-        )  # fmt: skip
+            "frame_index_T",
+            "features_TD",
+            "logits_T",
+            "times_T",
+            "landmarks_T52",
+            "boxes_T4",
+            "forged_T",
+        )
         taken = {name: getattr(self, name)[places] for name in arrays}
         if len(places) > 1 and places[0] > places[-1]:
             taken["times_T"] = taken["times_T"][0] - taken["times_T"]
@@ -125,11 +131,20 @@ def split_tracks(
         tube = StoredTube(work_dir, shards[a:b], offsets[a:b], sizes[a:b], shares[a:b], TUBE_PX)
         found.append(
             TrackFeatures(
-                str(ids[a]), int(tracks[a]), label, frames[a:b], features_ND[a:b], logits_N[a:b], times[a:b],
-                seen[a:b], boxes[a:b], forged_T, {px: replace(tube, side_px=px) for px in tube_sides(INPUTS)},
+                str(ids[a]),
+                int(tracks[a]),
+                label,
+                frames[a:b],
+                features_ND[a:b],
+                logits_N[a:b],
+                times[a:b],
+                seen[a:b],
+                boxes[a:b],
+                forged_T,
+                {px: replace(tube, side_px=px) for px in tube_sides(INPUTS)},
                 StoredMesh(work_dir, faces.iloc[a:b]),
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -187,9 +202,13 @@ class TrackDataset(Dataset[list[Clip]]):
     """
 
     def __init__(
-        self, tracks: Sequence[TrackFeatures], clip_frames: int, seed: int, inputs: Sequence[str] = ("features",),
+        self,
+        tracks: Sequence[TrackFeatures],
+        clip_frames: int,
+        seed: int,
+        inputs: Sequence[str] = ("features",),
         changes: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.clip_frames, self.seed, self.inputs, self.changes = clip_frames, seed, tuple(inputs), changes
         by_label = [[t for t in tracks if t.label == label and has_inputs(t, inputs)] for label in (0, 1)]
         if not all(by_label):

@@ -399,9 +399,12 @@ def fit(
     if recipe.loader_workers:
         before_workers()
     loader: DataLoader[Any] = DataLoader(
-        dataset, batch_sampler=batches, collate_fn=collate, num_workers=recipe.loader_workers,
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=recipe.loader_workers,
         pin_memory=accelerator.device.type == "cuda",
-    )  # fmt: skip
+    )
     metrics = {"n_steps": float(batches.n_steps), "n_items": float(n_items)}
     notes = Log(folder, batches.start_step) if accelerator.is_main_process else None
     try:
@@ -424,9 +427,13 @@ def _steps(
 ) -> dict[str, float]:
     recent: list[float] = []
     bar = tqdm(
-        _numbered(loader, batches.start_step), total=batches.n_steps, initial=batches.start_step,
-        desc=state_path.parent.name, unit="step", disable=None if notes else True,
-    )  # fmt: skip
+        _numbered(loader, batches.start_step),
+        total=batches.n_steps,
+        initial=batches.start_step,
+        desc=state_path.parent.name,
+        unit="step",
+        disable=None if notes else True,
+    )
     for step, batch in bar:
         values = loop.step(step, batch)
         recent = [*recent[-9:], values["loss"]]
@@ -492,9 +499,14 @@ def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
     def keep(step: int, averaged: nn.Module) -> None:
         # Only the main process comes here: nothing may wait for the others.
         save_model(
-            folder / f"{SNAPSHOT}{step:06d}", "frames", averaged, fold=fold, settings_digest=settings_digest,
-            metrics={"n_steps": step}, about=about,
-        )  # fmt: skip
+            folder / f"{SNAPSHOT}{step:06d}",
+            "frames",
+            averaged,
+            fold=fold,
+            settings_digest=settings_digest,
+            metrics={"n_steps": step},
+            about=about,
+        )
 
     averaged, metrics = fit(model, dataset, collate, frames_recipe(frames), folder, settings_digest, keep)
     metrics |= notes
@@ -528,9 +540,14 @@ def _learn_from(config: Config, learn: Any, faces: Any) -> tuple[Dataset[Any], C
     if frames.selfblend is None:
         plan = plan_pairs(learn, faces)
         dataset = PairDataset(plan, config.work_dir, frames, frames.seed)
-        return dataset, collate_pairs, {
-            "about": plan.describe(), "n_random_pairs": float(plan.n_lone_reals + plan.n_lone_fakes),
-        }  # fmt: skip
+        return (
+            dataset,
+            collate_pairs,
+            {
+                "about": plan.describe(),
+                "n_random_pairs": float(plan.n_lone_reals + plan.n_lone_fakes),
+            },
+        )
     selfblend = frames.selfblend
     sources = mixture.gather(learn, faces, config)
     items = mixture.Mixture(
@@ -613,9 +630,15 @@ def train_head_fold(config: Config, head: str, tracks: list[TrackFeatures], fold
     frames_sha256 = read_card(fold_folder(config.run_dir, "frames", fold)).weights_sha256
     data = [(t.video_id, t.track, t.label, len(t), float(t.logits_T.sum())) for t in tracks]
     settings = {name: value for name, value in section_values(config, "sequences").items() if name != "heads"}
-    settings_digest = digest({
-        "head": head, "settings": settings, "fold": fold, "frames": frames_sha256, "data": data,
-    })  # fmt: skip
+    settings_digest = digest(
+        {
+            "head": head,
+            "settings": settings,
+            "fold": fold,
+            "frames": frames_sha256,
+            "data": data,
+        }
+    )
     if finished(folder, settings_digest):
         log.info("%s %s: already trained", head, folder.name)
         return folder / CARD

@@ -62,9 +62,12 @@ class InflatedClassifier(TrackHead):
     ) -> None:
         super().__init__()
         self.settings: dict[str, Any] = {
-            "backbone": backbone, "folded": folded, "frozen_stages": frozen_stages, "dropout": dropout,
+            "backbone": backbone,
+            "folded": folded,
+            "frozen_stages": frozen_stages,
+            "dropout": dropout,
             "stages": stages,
-        }  # fmt: skip
+        }
         self.backbone = FrameClassifier(backbone, LARGE_TUBE_PX, dropout, folded=folded, stages=stages)
         self.backbone.freeze(frozen_stages, batchnorm=True)
         depthwise = [m for m in self.backbone.backbone.modules() if isinstance(m, nn.Conv2d) and _learns_apart(m)]
