@@ -88,7 +88,15 @@ def track_of(
         "boxes_T4": np.zeros((n, 4)),
         "forged_T": np.full(n, 0.0 if label == 0 else np.nan, np.float32),
     }
-    return TrackFeatures(video_id, 0, label, np.arange(n), features_TD, logits_T, **(values | changes))  # type: ignore[arg-type]
+    return TrackFeatures(
+        video_id=video_id,
+        track=0,
+        label=label,
+        frame_index_T=np.arange(n),
+        features_TD=features_TD,
+        logits_T=logits_T,
+        **(values | changes),
+    )  # type: ignore[arg-type]
 
 
 def config(data_dir: Path, **sections: dict[str, object]) -> Config:

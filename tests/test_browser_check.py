@@ -107,7 +107,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     write_clip(video, [scene([box], WIDTH_PX, HEIGHT_PX) for box in boxes], FPS)  # type: ignore[list-item]
     found = invented_check(video)
     heat = np.linspace(0, 1, 192 * 192, dtype=np.float32).reshape(192, 192)
-    pictures = [Telling(1, 20, 2.0, 0.9, np.full((192, 192, 3), 120, np.uint8), heat)]
+    pictures = [
+        Telling(
+            track=1, frame=20, time_s=2.0, score=0.9, picture_HWC=np.full((192, 192, 3), 120, np.uint8), heat_HW=heat
+        )
+    ]
     made = Files(folder / f"{NASTY}.html", folder / "index.html")
     made.page.write_bytes(page(found, pictures, made.page))
     nothing = found | {"verdict": "no face found", "p_fake": None, "reason": "no <b>face</b>", "shots": []}

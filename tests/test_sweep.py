@@ -38,7 +38,9 @@ def scorer() -> VideoScorer:
     model = FrameClassifier("test_efficientnet", 32).eval()
     nn.init.normal_(model.head.weight, std=1.0)
     stack = Stack(("a",), (1.0,), Calibration("none"), 0.5, (0.4, 0.6))
-    detector = Detector("d", [Member("a", model, {})], stack, EXTRACT, Ensemble(), {})
+    detector = Detector(
+        name="d", members=[Member("a", model, {})], stack=stack, extract=EXTRACT, ensemble=Ensemble(), about={}
+    )
     return VideoScorer(detector, Predict(device="cpu", precision="fp32"))
 
 

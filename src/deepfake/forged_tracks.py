@@ -94,7 +94,16 @@ def real_tracks(faces: pd.DataFrame, work_dir: Path) -> list[RealTrack]:
     tracks, start = [], 0
     for (video_id, track), rows in faces.groupby(["video_id", "track"], sort=False):
         indices, times = rows["frame_index"].to_numpy(), rows["time_s"].to_numpy()
-        tracks.append(RealTrack(str(video_id), int(track), indices, times, pictures, range(start, start + len(rows))))
+        tracks.append(
+            RealTrack(
+                video_id=str(video_id),
+                track=int(track),
+                frame_index_T=indices,
+                times_T=times,
+                pictures=pictures,
+                rows=range(start, start + len(rows)),
+            )
+        )
         start += len(rows)
     return tracks
 
@@ -277,17 +286,17 @@ class _Work:
             for label, kind, forged_T in kinds:
                 rows = slice(start, start + n_frames)
                 whole = TrackFeatures(
-                    f"{track.video_id}#{kind}",
-                    track.track,
-                    label,
-                    track.frame_index_T,
-                    features_ND[rows],
-                    logits_N[rows],
-                    track.times_T,
-                    np.full((n_frames, 5, 2), np.nan),
-                    np.full((n_frames, 4), np.nan),
-                    forged_T,
-                    {} if tube_NHWC is None else {TUBE_PX: tube_NHWC[rows].__getitem__},
+                    video_id=f"{track.video_id}#{kind}",
+                    track=track.track,
+                    label=label,
+                    frame_index_T=track.frame_index_T,
+                    features_TD=features_ND[rows],
+                    logits_T=logits_N[rows],
+                    times_T=track.times_T,
+                    landmarks_T52=np.full((n_frames, 5, 2), np.nan),
+                    boxes_T4=np.full((n_frames, 4), np.nan),
+                    forged_T=forged_T,
+                    tubes={} if tube_NHWC is None else {TUBE_PX: tube_NHWC[rows].__getitem__},
                 )
                 clip_frames = self.config.sequences.clip_frames
                 shown = shown_part(forged_T > 0, clip_frames) if label else slice(None)

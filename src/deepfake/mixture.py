@@ -401,7 +401,15 @@ class Mixture(Dataset[Item]):
         real, fake = (self._finish(view, picture, damage, hidden) for picture in (face.picture, forged.picture))
         names, owner = (pictures.name(i), f"its {forged.family}"), pictures.owner(i)
         stored = (face.picture, forged.picture)
-        return Made(kind, names, (owner, owner), stored, (real, fake), forged.mask, view.mask(forged.mask))
+        return Made(
+            kind=kind,
+            names=names,
+            owners=(owner, owner),
+            stored=stored,
+            seen=(real, fake),
+            mask=forged.mask,
+            grid=view.mask(forged.mask),
+        )
 
     def _two_clips(self, rng: np.random.Generator) -> Made:
         sources = self.sources
@@ -427,7 +435,13 @@ class Mixture(Dataset[Item]):
             crops.append(self._finish(view, levels(picture) if levels else picture, damage, hidden))
         names, owners = (reals.name(j), sources.fakes.name(i)), (reals.owner(j), sources.fakes.owner(i))
         return Made(
-            "forged", names, owners, stored, (crops[0], crops[1]), None, np.full((GRID, GRID), np.nan, np.float32)
+            kind="forged",
+            names=names,
+            owners=owners,
+            stored=stored,
+            seen=(crops[0], crops[1]),
+            mask=None,
+            grid=np.full((GRID, GRID), np.nan, np.float32),
         )
 
     def _rebuilt(self, pictures: Pictures, i: int, rng: np.random.Generator) -> Callable[[], np.ndarray | None]:

@@ -128,21 +128,28 @@ def split_tracks(
     for a, b in zip(starts, [*starts[1:], len(ids)], strict=True):
         label = labels.get(ids[a])
         forged_T = np.full(b - a, 0.0 if label == 0 else np.nan, np.float32)
-        tube = StoredTube(work_dir, shards[a:b], offsets[a:b], sizes[a:b], shares[a:b], TUBE_PX)
+        tube = StoredTube(
+            work_dir=work_dir,
+            shards=shards[a:b],
+            offsets_T=offsets[a:b],
+            sizes_T=sizes[a:b],
+            landmarks_T52=shares[a:b],
+            side_px=TUBE_PX,
+        )
         found.append(
             TrackFeatures(
-                str(ids[a]),
-                int(tracks[a]),
-                label,
-                frames[a:b],
-                features_ND[a:b],
-                logits_N[a:b],
-                times[a:b],
-                seen[a:b],
-                boxes[a:b],
-                forged_T,
-                {px: replace(tube, side_px=px) for px in tube_sides(INPUTS)},
-                StoredMesh(work_dir, faces.iloc[a:b]),
+                video_id=str(ids[a]),
+                track=int(tracks[a]),
+                label=label,
+                frame_index_T=frames[a:b],
+                features_TD=features_ND[a:b],
+                logits_T=logits_N[a:b],
+                times_T=times[a:b],
+                landmarks_T52=seen[a:b],
+                boxes_T4=boxes[a:b],
+                forged_T=forged_T,
+                tubes={px: replace(tube, side_px=px) for px in tube_sides(INPUTS)},
+                mesh=StoredMesh(work_dir, faces.iloc[a:b]),
             )
         )
     return found
