@@ -46,8 +46,10 @@ def indexed(root: Path, settings: Index = SETTINGS, **options: object) -> pd.Dat
 def test_dfdc_parts_give_labels_originals_and_parts(tmp_path: Path, put: Callable[..., Path]) -> None:
     for name in ("dfdc_train_part_0/a.mp4", "dfdc_train_part_0/b.mp4", "dfdc_train_part_1/c.mp4", "test_videos/d.mp4"):
         put(name)
-    entries = {"a.mp4": {"label": "REAL", "split": "train", "original": None},
-               "b.mp4": {"label": "FAKE", "split": "train", "original": "a.mp4"}}  # fmt: skip
+    entries = {
+        "a.mp4": {"label": "REAL", "split": "train", "original": None},
+        "b.mp4": {"label": "FAKE", "split": "train", "original": "a.mp4"},
+    }
     put("dfdc_train_part_0/metadata.json", json.dumps(entries))
     put("dfdc_train_part_1/metadata.json", json.dumps({"c.mp4": {"label": "FAKE", "original": "z.mp4"}}))
     found = indexed(tmp_path)
@@ -111,7 +113,7 @@ def test_labels_are_read_as_words_and_as_numbers(tmp_path: Path, column: str, te
         ("", "wanted file or filename, and label"),
         ('file,label\n"a.mp4,0\n' + "x" * 200_000, "not valid CSV"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_csv_is_a_user_error(tmp_path: Path, put: Callable[..., Path], text: str, message: str) -> None:
     put("a.mp4")
     with pytest.raises(UserError, match=message):

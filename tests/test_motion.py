@@ -25,10 +25,17 @@ def oracle(landmarks: np.ndarray, boxes: np.ndarray, times: np.ndarray) -> np.nd
         head, beside = (middle[t] - centre) / usual, (box - middle[t]) / abs(axis)
         side = max(boxes[t, 2] - boxes[t, 0], boxes[t, 3] - boxes[t, 1])
         now = [
-            *(v for p in (nose, left, right) for v in (p.real, p.imag)), abs(left - right),
-            (left.imag + right.imag) / 2 - nose.imag, np.angle(axis), np.log(abs(axis) / usual),
-            head.real, head.imag, beside.real, beside.imag, np.log(side / abs(axis)),
-        ]  # fmt: skip
+            *(v for p in (nose, left, right) for v in (p.real, p.imag)),
+            abs(left - right),
+            (left.imag + right.imag) / 2 - nose.imag,
+            np.angle(axis),
+            np.log(abs(axis) / usual),
+            head.real,
+            head.imag,
+            beside.real,
+            beside.imag,
+            np.log(side / abs(axis)),
+        ]
         out[t, :N_STATIC], out[t, -1] = np.arcsinh(now), 1
         if last is not None:
             change = np.array(now) - last[1]

@@ -41,8 +41,11 @@ def test_tracks_are_split_with_what_the_tables_say_of_them(tmp_path: Path) -> No
     n = len(faces)
     tracks = split_tracks(faces, np.ones((n, 3)), np.arange(n), {"fake0.mp4": 1, "real0.mp4": 0}, tmp_path)
     assert [(t.video_id, t.label, len(t)) for t in tracks] == [
-        ("fake0.mp4", 1, 4), ("fake1.mp4", None, 4), ("real0.mp4", 0, 4), ("real1.mp4", None, 4),
-    ]  # fmt: skip
+        ("fake0.mp4", 1, 4),
+        ("fake1.mp4", None, 4),
+        ("real0.mp4", 0, 4),
+        ("real1.mp4", None, 4),
+    ]
     assert np.isnan(tracks[0].forged_T).all(), "which frames of a fake are forged no one knows"
     assert tracks[2].forged_T.tolist() == [0] * 4
     assert np.isnan(tracks[0].landmarks_T52).all((1, 2)).tolist() == [False, True, False, False], "carried, not seen"
@@ -65,10 +68,12 @@ def test_every_form_of_a_track_has_a_row_a_frame() -> None:
     track = in_pictures(features("v", 0, 3))
     shapes = {name: made(track).shape for name, made in INPUTS.items()}
     assert shapes == {
-        "features": (3, 5), "motion": (3, N_MOTION),
-        "flow": (3, 2, FLOW_PX, FLOW_PX), "tube": (3, 3, TUBE_PX, TUBE_PX),
+        "features": (3, 5),
+        "motion": (3, N_MOTION),
+        "flow": (3, 2, FLOW_PX, FLOW_PX),
+        "tube": (3, 3, TUBE_PX, TUBE_PX),
         "large_tube": (3, 3, LARGE_TUBE_PX, LARGE_TUBE_PX),
-    }  # fmt: skip
+    }
 
 
 def test_what_cannot_be_made_of_a_track_is_known_before() -> None:

@@ -35,10 +35,11 @@ def track(n_frames: int, seed: int = 0, fps: float = 25, **changes: object) -> T
         return np.repeat(frame, len(places), axis=0) if fps == 0 else rolled(frame, places)
 
     values = {
-        "landmarks_T52": FACE + moves, "boxes_T4": np.tile([30.0, 30, 70, 90], (n_frames, 1)),
+        "landmarks_T52": FACE + moves,
+        "boxes_T4": np.tile([30.0, 30, 70, 90], (n_frames, 1)),
         "times_T": np.arange(n_frames) / (fps or 25),
         "tubes": {TUBE_PX: pictures, LARGE_TUBE_PX: pictures},
-    }  # fmt: skip
+    }
     features_TD = rng.normal(size=(n_frames, 5)).astype(np.float16)
     return track_of(f"v{seed}", None, features_TD, rng.normal(size=n_frames), **(values | changes))
 
@@ -104,9 +105,7 @@ class Counting(AttentionHead):
 
 
 def test_parts_of_a_long_track_come_together_in_order_and_weigh_by_their_length() -> None:
-    tracks = [
-        track_of(f"v{n}", None, np.arange(n, dtype=np.float32)[:, None], np.zeros(n)) for n in (10, 3, 4, 5, 1)
-    ]  # fmt: skip
+    tracks = [track_of(f"v{n}", None, np.arange(n, dtype=np.float32)[:, None], np.zeros(n)) for n in (10, 3, 4, 5, 1)]
     for tracks_given in (tracks, tracks[::-1]):
         for given, found in zip(tracks_given, head_logits(Counting(), tracks_given, CPU), strict=True):
             assert found.frame_logits_T.tolist() == list(range(len(given)))

@@ -132,12 +132,12 @@ def load_detector(path: Path) -> Detector:
         if not members or set(stack.members) != have:
             raise ValueError(f"the stack weighs {', '.join(stack.members)}, the networks are {', '.join(sorted(have))}")
         return Detector(
-            str(header["name"]),
-            members,
-            stack,
-            Extract.model_validate(header["extract"]),
-            Ensemble.model_validate(header["ensemble"]),
-            dict(header["about"]),
+            name=str(header["name"]),
+            members=members,
+            stack=stack,
+            extract=Extract.model_validate(header["extract"]),
+            ensemble=Ensemble.model_validate(header["ensemble"]),
+            about=dict(header["about"]),
         )
     except (KeyError, TypeError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]

@@ -137,11 +137,16 @@ class Selfblend(Settings):
     leave_out: tuple[str, ...] = Field((), description="Generators whose clips are not learnt from: for ablations.")
     families: dict[str, float] = Field(
         {
-            "self_blend": 0.4, "cross_identity": 0.1, "twin": 0.15, "resynthesis": 0.1, "surroundings": 0.05,
-            "lip_sync": 0.15, "local_warp": 0.05,
+            "self_blend": 0.4,
+            "cross_identity": 0.1,
+            "twin": 0.15,
+            "resynthesis": 0.1,
+            "surroundings": 0.05,
+            "lip_sync": 0.15,
+            "local_warp": 0.05,
         },
         description="Shares of the families of made fakes.",
-    )  # fmt: skip
+    )
     h264: bool = Field(True, description="Send pictures through H.264 too.")
     degradation: float = Field(1.0, ge=0, le=1.5, description="How often pictures are damaged; 1 is the usual.")
     forged_degradation: float = Field(1.3, ge=0, le=1.5, description="The same for forged clips and what is beside.")

@@ -43,8 +43,11 @@ DETECTION_SIDE_PX = 320
 DETECTION_STRIDE = 2
 SHORT_SHARE = 0.6  # of the damaged file's bytes are kept
 SWAP, SELF, MOUTH, AUTOENCODER = (
-    "cross_identity_swap", "self_blend", "mouth_from_another_time", "autoencoder_look",
-)  # fmt: skip
+    "cross_identity_swap",
+    "self_blend",
+    "mouth_from_another_time",
+    "autoencoder_look",
+)
 log = logging.getLogger(__name__)
 
 

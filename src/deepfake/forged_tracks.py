@@ -83,7 +83,16 @@ def real_tracks(faces: pd.DataFrame, work_dir: Path) -> list[RealTrack]:
     tracks, start = [], 0
     for (video_id, track), rows in faces.groupby(["video_id", "track"], sort=False):
         indices, times = rows["frame_index"].to_numpy(), rows["time_s"].to_numpy()
-        tracks.append(RealTrack(str(video_id), int(track), indices, times, pictures, range(start, start + len(rows))))
+        tracks.append(
+            RealTrack(
+                video_id=str(video_id),
+                track=int(track),
+                frame_index_T=indices,
+                times_T=times,
+                pictures=pictures,
+                rows=range(start, start + len(rows)),
+            )
+        )
         start += len(rows)
     return tracks
 
@@ -186,9 +195,7 @@ def forged_features(config: Config, data: Tables, fold: int | None) -> list[Trac
     tracks = real_tracks(faces, config.work_dir)
     work = _Work(config, fold_folder(config.run_dir, "frames", fold), faces, ClipForger(config, tracks))
     parts = [tracks[first : first + TRACKS_PER_PART] for first in range(0, len(tracks), TRACKS_PER_PART)]
-    bar = tqdm(
-        total=len(faces) * n_versions, desc=f"forge clips {work.checkpoint.name}", unit="frame", disable=None
-    )  # fmt: skip
+    bar = tqdm(total=len(faces) * n_versions, desc=f"forge clips {work.checkpoint.name}", unit="frame", disable=None)
     found = []
     for version in range(n_versions):
         for part in parts:
@@ -210,9 +217,12 @@ class _Work:
         predict = config.predict
         # All faces, for any of them may lend another its face.
         self.key = [
-            read_card(checkpoint).weights_sha256, forger.recipe(), predict.precision, predict.device,
+            read_card(checkpoint).weights_sha256,
+            forger.recipe(),
+            predict.precision,
+            predict.device,
             content_digest(faces[MADE_FROM]),
-        ]  # fmt: skip
+        ]
 
     def rows(self, tracks: Sequence[RealTrack], version: int, bar: tqdm[Any]) -> list[TrackFeatures]:
         """The fakes number `version` of some tracks; with the first ones the damaged reals."""
@@ -264,10 +274,18 @@ class _Work:
             for label, kind, forged_T in kinds:
                 rows = slice(start, start + n_frames)
                 whole = TrackFeatures(
-                    f"{track.video_id}#{kind}", track.track, label, track.frame_index_T, features_ND[rows],
-                    logits_N[rows], track.times_T, np.full((n_frames, 5, 2), np.nan), np.full((n_frames, 4), np.nan),
-                    forged_T, {} if tube_NHWC is None else {TUBE_PX: tube_NHWC[rows].__getitem__},
-                )  # fmt: skip
+                    video_id=f"{track.video_id}#{kind}",
+                    track=track.track,
+                    label=label,
+                    frame_index_T=track.frame_index_T,
+                    features_TD=features_ND[rows],
+                    logits_T=logits_N[rows],
+                    times_T=track.times_T,
+                    landmarks_T52=np.full((n_frames, 5, 2), np.nan),
+                    boxes_T4=np.full((n_frames, 4), np.nan),
+                    forged_T=forged_T,
+                    tubes={} if tube_NHWC is None else {TUBE_PX: tube_NHWC[rows].__getitem__},
+                )
                 clip_frames = self.config.sequences.clip_frames
                 shown = shown_part(forged_T > 0, clip_frames) if label else slice(None)
                 yield whole.take(np.arange(n_frames)[shown])

@@ -201,8 +201,10 @@ class Sources:
 
 def balanced_groups(rows: pd.DataFrame, groups: Mapping[str, str]) -> list[np.ndarray]:
     """Row numbers of each group's videos; videos without a group are one of their own."""
-    names = rows["video_id"].map(lambda video_id: groups.get(Path(video_id).name, video_id))
-    return [np.flatnonzero(names == name) for name in sorted(names.unique())]
+    # Each video is named once, not each of its frames, and the rows are gone through once, not once a group.
+    names = {video_id: groups.get(Path(video_id).name, video_id) for video_id in rows["video_id"].unique()}
+    rows_of = rows.groupby(rows["video_id"].map(names)).indices
+    return [rows_of[name] for name in sorted(rows_of)]
 
 
 def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources:
@@ -224,12 +226,18 @@ def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources
     photos_csv, crop_px = selfblend.photos_csv, config.extract.crop_px
     photos = Photos(config.path(photos_csv), crop_px) if photos_csv else None
     real_groups, fake_groups = balanced_groups(real_rows, people), balanced_groups(fake_rows, generators)
-    n_videos = np.array([fake_rows["video_id"].iloc[rows].nunique() for rows in fake_groups], float)
+    video_of_row = pd.factorize(fake_rows["video_id"])[0]
+    n_videos = np.array([len(np.unique(video_of_row[rows])) for rows in fake_groups], float)
     shares = n_videos ** (1 - selfblend.generator_balance)
     return Sources(
-        photos, Frames(real_rows, config.work_dir), Frames(fake_rows, config.work_dir), real_groups,
-        fake_groups, _kin(real_rows, real_groups, fake_rows, origins), shares / shares.sum() if len(shares) else shares,
-    )  # fmt: skip
+        photos=photos,
+        reals=Frames(real_rows, config.work_dir),
+        fakes=Frames(fake_rows, config.work_dir),
+        real_groups=real_groups,
+        fake_groups=fake_groups,
+        kin=_kin(real_rows, real_groups, fake_rows, origins),
+        fake_shares=shares / shares.sum() if len(shares) else shares,
+    )
 
 
 def _kin(
@@ -238,9 +246,15 @@ def _kin(
     def origin(video_id: str) -> str:
         return origins.get(Path(video_id).name, "")
 
-    of_group = np.array([origin(reals["video_id"].iloc[rows[0]]) for rows in real_groups], object)
-    of_source = {source: np.flatnonzero(of_group == source) for source in set(origins.values())}
-    return [of_source.get(origin(video_id), np.empty(0, int)) for video_id in fakes["video_id"]]
+    video_ids = reals["video_id"].to_numpy(object)
+    groups_of: dict[str, list[int]] = {}
+    for number, rows in enumerate(real_groups):
+        groups_of.setdefault(origin(video_ids[rows[0]]), []).append(number)
+    known = set(origins.values())  # a group without a source is nobody's kin
+    of_source = {source: np.array(numbers) for source, numbers in groups_of.items() if source in known}
+    none = np.empty(0, int)
+    of_video = {video_id: of_source.get(origin(video_id), none) for video_id in fakes["video_id"].unique()}
+    return [of_video[video_id] for video_id in fakes["video_id"]]
 
 
 GROUP_COLUMNS = ["generator", "identity", "source"]
@@ -345,7 +359,15 @@ class Mixture(Dataset[Item]):
         real, fake = (self._finish(view, picture, damage) for picture in (face.picture, forged.picture))
         names, owner = (pictures.name(i), f"its {forged.family}"), pictures.owner(i)
         stored = (face.picture, forged.picture)
-        return Made(kind, names, (owner, owner), stored, (real, fake), forged.mask, view.mask(forged.mask))
+        return Made(
+            kind=kind,
+            names=names,
+            owners=(owner, owner),
+            stored=stored,
+            seen=(real, fake),
+            mask=forged.mask,
+            grid=view.mask(forged.mask),
+        )
 
     def _two_clips(self, rng: np.random.Generator) -> Made:
         sources = self.sources
@@ -370,7 +392,13 @@ class Mixture(Dataset[Item]):
             crops.append(self._finish(view, levels(picture) if levels else picture, damage))
         names, owners = (reals.name(j), sources.fakes.name(i)), (reals.owner(j), sources.fakes.owner(i))
         return Made(
-            "forged", names, owners, stored, (crops[0], crops[1]), None, np.full((GRID, GRID), np.nan, np.float32)
+            kind="forged",
+            names=names,
+            owners=owners,
+            stored=stored,
+            seen=(crops[0], crops[1]),
+            mask=None,
+            grid=np.full((GRID, GRID), np.nan, np.float32),
         )
 
     def _donor(self, pictures: Pictures, face: Face, rng: np.random.Generator) -> Callable[[], Face] | None:

@@ -12,9 +12,22 @@ from numba import njit
 # In eye distances, in a frame whose first axis runs from the left to the right eye: nose and mouth
 # corners, mouth width, how far the mouth hangs, then roll (rad), log size, where the head is, where the box is.
 STATIC = (
-    "nose_x", "nose_y", "mouth_left_x", "mouth_left_y", "mouth_right_x", "mouth_right_y", "mouth_width",
-    "mouth_drop", "roll", "log_size", "head_x", "head_y", "box_x", "box_y", "log_box",
-)  # fmt: skip
+    "nose_x",
+    "nose_y",
+    "mouth_left_x",
+    "mouth_left_y",
+    "mouth_right_x",
+    "mouth_right_y",
+    "mouth_width",
+    "mouth_drop",
+    "roll",
+    "log_size",
+    "head_x",
+    "head_y",
+    "box_x",
+    "box_y",
+    "log_box",
+)
 N_STATIC = len(STATIC)
 ROLL = STATIC.index("roll")
 N_MOTION = 2 * N_STATIC + 2  # each quantity, its change per second, log of the step, whether there are landmarks
@@ -42,7 +55,7 @@ def motion_features(landmarks_T52: np.ndarray, boxes_T4: np.ndarray, times_T: np
     return out
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _still(points: np.ndarray, box: np.ndarray, centre: np.ndarray, size: float, now: np.ndarray) -> None:
     dx, dy = points[1, 0] - points[0, 0], points[1, 1] - points[0, 1]
     eye = np.sqrt(dx * dx + dy * dy)
@@ -60,7 +73,7 @@ def _still(points: np.ndarray, box: np.ndarray, centre: np.ndarray, size: float,
     now[14] = np.log(max(max(box[2] - box[0], box[3] - box[1]), 1.0) / eye)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _stills(points: np.ndarray, boxes: np.ndarray, known: np.ndarray, centre: np.ndarray, size: float) -> np.ndarray:
     still = np.zeros((len(points), N_STATIC))
     for t in range(len(points)):
@@ -69,7 +82,7 @@ def _stills(points: np.ndarray, boxes: np.ndarray, known: np.ndarray, centre: np
     return still
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _speeds(still: np.ndarray, times: np.ndarray, known: np.ndarray, out: np.ndarray) -> None:
     n = still.shape[1]
     last = -1

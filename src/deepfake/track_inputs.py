@@ -52,8 +52,14 @@ class TrackFeatures:
     def take(self, places: np.ndarray) -> TrackFeatures:
         """The track's frames at some places, in that order; falling places play it backwards."""
         arrays = (
-            "frame_index_T", "features_TD", "logits_T", "times_T", "landmarks_T52", "boxes_T4", "forged_T",
-        )  # fmt: skip
+            "frame_index_T",
+            "features_TD",
+            "logits_T",
+            "times_T",
+            "landmarks_T52",
+            "boxes_T4",
+            "forged_T",
+        )
         taken = {name: getattr(self, name)[places] for name in arrays}
         if len(places) > 1 and places[0] > places[-1]:
             taken["times_T"] = taken["times_T"][0] - taken["times_T"]
@@ -112,13 +118,29 @@ def split_tracks(
     for a, b in zip(starts, [*starts[1:], len(ids)], strict=True):
         label = labels.get(ids[a])
         forged_T = np.full(b - a, 0.0 if label == 0 else np.nan, np.float32)
-        tube = StoredTube(work_dir, shards[a:b], offsets[a:b], sizes[a:b], shares[a:b], TUBE_PX)
+        tube = StoredTube(
+            work_dir=work_dir,
+            shards=shards[a:b],
+            offsets_T=offsets[a:b],
+            sizes_T=sizes[a:b],
+            landmarks_T52=shares[a:b],
+            side_px=TUBE_PX,
+        )
         found.append(
             TrackFeatures(
-                str(ids[a]), int(tracks[a]), label, frames[a:b], features_ND[a:b], logits_N[a:b], times[a:b],
-                seen[a:b], boxes[a:b], forged_T, {px: replace(tube, side_px=px) for px in tube_sides(INPUTS)},
+                video_id=str(ids[a]),
+                track=int(tracks[a]),
+                label=label,
+                frame_index_T=frames[a:b],
+                features_TD=features_ND[a:b],
+                logits_T=logits_N[a:b],
+                times_T=times[a:b],
+                landmarks_T52=seen[a:b],
+                boxes_T4=boxes[a:b],
+                forged_T=forged_T,
+                tubes={px: replace(tube, side_px=px) for px in tube_sides(INPUTS)},
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -173,9 +195,13 @@ class TrackDataset(Dataset[list[Clip]]):
     """
 
     def __init__(
-        self, tracks: Sequence[TrackFeatures], clip_frames: int, seed: int, inputs: Sequence[str] = ("features",),
+        self,
+        tracks: Sequence[TrackFeatures],
+        clip_frames: int,
+        seed: int,
+        inputs: Sequence[str] = ("features",),
         changes: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.clip_frames, self.seed, self.inputs, self.changes = clip_frames, seed, tuple(inputs), changes
         by_label = [[t for t in tracks if t.label == label and has_inputs(t, inputs)] for label in (0, 1)]
         if not all(by_label):

@@ -131,7 +131,14 @@ def sample(
     """
     if n_frames < 1 or sample_fps <= 0:
         raise ValueError(f"found n_frames = {n_frames}, sample_fps = {sample_fps}; wanted at least 1 and more than 0")
-    return Sampled(path, _Request(sampling, n_frames, sample_fps, backend, threads, every), on_frame, cut_detector)
+    return Sampled(
+        path,
+        _Request(
+            sampling=sampling, n_frames=n_frames, sample_fps=sample_fps, backend=backend, threads=threads, every=every
+        ),
+        on_frame,
+        cut_detector,
+    )
 
 
 class Sampled:

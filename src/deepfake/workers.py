@@ -115,21 +115,26 @@ class _Worker(Generic[Item]):
 
 
 def run_each(
-    function: Callable[[Item], T], items: Iterable[Item], limits: Limits, environment: dict[str, str] | None = None
+    function: Callable[[Item], T],
+    items: Iterable[Item],
+    limits: Limits,
+    environment: dict[str, str] | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Item, T | Failed]]:
     """Yield (item, result or Failed) as they finish, in no fixed order.
 
     `function` and items are pickled to the processes, so `function` stands at the top of a module; what it raises
     is raised here too, since only the function knows which errors belong to an item. Closing the
     iterator or Ctrl-C stops all processes. `environment` is set before the function is imported. The deadline
-    of a new process's first item includes its start.
+    of a new process's first item includes its start. Once `is_stopped` says so, all processes end and nothing more
+    is yielded: for another thread, which cannot close the iterator.
     """
     variables = {**_one_thread_each(limits.workers), **(environment or {})}
     workers: list[_Worker[Item]] = []
     source = iter(items)
     try:
         _fill(workers, function, source, limits, variables)
-        while busy := [worker for worker in workers if worker.is_busy]:
+        while (busy := [worker for worker in workers if worker.is_busy]) and not is_stopped():
             ready = wait([worker.connection for worker in busy], timeout=WATCH_S)
             finished: list[tuple[Any, Any]] = []
             for worker in busy:

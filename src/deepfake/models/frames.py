@@ -35,9 +35,13 @@ REGISTRY = {
 _TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _LATER = {
-    "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
-    "_project_conv": "conv_pwl", "_bn2": "bn3",
-}  # fmt: skip
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
 MAPS = ("border", "forged")  # what the map head finds: 4 m (1 - m) and m of a fake's soft mask m
 MAP_STRIDE = 16
 _NORMS = nn.modules.batchnorm._BatchNorm
@@ -47,14 +51,23 @@ class FrameClassifier(nn.Module):
     """A backbone with a head of one logit; above 0 means fake. Built with random weights."""
 
     def __init__(
-        self, backbone: str, input_px: int, dropout: float = 0.0, view_ratio: float = 1.0, maps: bool = False,
+        self,
+        backbone: str,
+        input_px: int,
+        dropout: float = 0.0,
+        view_ratio: float = 1.0,
+        maps: bool = False,
         folded: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.settings: dict[str, Any] = {
-            "backbone": backbone, "input_px": input_px, "dropout": dropout, "view_ratio": view_ratio, "maps": maps,
+            "backbone": backbone,
+            "input_px": input_px,
+            "dropout": dropout,
+            "view_ratio": view_ratio,
+            "maps": maps,
             "folded": folded,
-        }  # fmt: skip
+        }
         self.input_px, self.view_ratio = input_px, view_ratio
         self.backbone = _create(backbone, input_px, pretrained=False)
         self.n_features = int(getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features)
@@ -182,6 +195,7 @@ def fold_norms(network: nn.Module) -> None:
             if isinstance(child, nn.Conv2d):
                 convolution = child
             elif isinstance(child, BatchNormAct2d) and convolution is not None:
+                assert child.running_mean is not None and child.running_var is not None, "timm's keep statistics"
                 gain = child.weight / torch.sqrt(child.running_var + child.eps)
                 before = convolution.bias if convolution.bias is not None else torch.zeros_like(child.running_mean)
                 convolution.weight.mul_(gain[:, None, None, None])
@@ -198,7 +212,8 @@ def _create(backbone: str, input_px: int, pretrained: bool) -> Any:
         hint = f"; near names: {', '.join(near)}" if near else ""
         raise UserError(f"frames.backbone: timm {timm.__version__} has no model {backbone!r}{hint}")
     # Transformers must be told their input size; convolutions refuse the argument.
-    for sized in ({"img_size": input_px}, {}):
+    sizes: tuple[dict[str, Any], ...] = ({"img_size": input_px}, {})
+    for sized in sizes:
         try:
             return timm.create_model(backbone, pretrained=pretrained, num_classes=0, **sized)
         except TypeError as error:

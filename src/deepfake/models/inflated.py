@@ -60,8 +60,11 @@ class InflatedClassifier(TrackHead):
     def __init__(self, backbone: str, folded: bool, frozen_stages: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.settings: dict[str, Any] = {
-            "backbone": backbone, "folded": folded, "frozen_stages": frozen_stages, "dropout": dropout,
-        }  # fmt: skip
+            "backbone": backbone,
+            "folded": folded,
+            "frozen_stages": frozen_stages,
+            "dropout": dropout,
+        }
         self.backbone = FrameClassifier(backbone, LARGE_TUBE_PX, dropout, folded=folded)
         self.backbone.freeze(frozen_stages, batchnorm=True)
         depthwise = [m for m in self.backbone.backbone.modules() if isinstance(m, nn.Conv2d) and _learns_apart(m)]

@@ -22,8 +22,11 @@ class SequenceClassifier(AttentionHead):
     def __init__(self, n_features: int, hidden: int, dropout: float = 0.0, logit_dropout: float = 0.0) -> None:
         super().__init__(2 * hidden, dropout)
         self.settings = {
-            "n_features": n_features, "hidden": hidden, "dropout": dropout, "logit_dropout": logit_dropout,
-        }  # fmt: skip
+            "n_features": n_features,
+            "hidden": hidden,
+            "dropout": dropout,
+            "logit_dropout": logit_dropout,
+        }
         self.logit_dropout = logit_dropout
         self.project = nn.Sequential(nn.LayerNorm(n_features), nn.Dropout(dropout), nn.Linear(n_features, hidden))
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True, bidirectional=True)

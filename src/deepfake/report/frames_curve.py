@@ -94,9 +94,21 @@ def write(points: Sequence[Point], out: Path) -> None:
 
 def as_markdown(points: Sequence[Point]) -> str:
     """The points for people; log loss is calibrated on the other half of the people."""
-    titles = ("sampling", "frames", "early exit, skip gate", "crops seen", "saved", "AUC [95 %]", "difference",
-              "log loss [95 %]", "difference", "p_fake moves by up to", "verdicts changed", "CPU s: extraction",
-              "networks")  # fmt: skip
+    titles = (
+        "sampling",
+        "frames",
+        "early exit, skip gate",
+        "crops seen",
+        "saved",
+        "AUC [95 %]",
+        "difference",
+        "log loss [95 %]",
+        "difference",
+        "p_fake moves by up to",
+        "verdicts changed",
+        "CPU s: extraction",
+        "networks",
+    )
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     for point in points:
         measures = (point.roc_auc, point.roc_auc_difference, point.log_loss, point.log_loss_difference)
