@@ -7,6 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "deepfake"
 LAYERS = (
+    {"errors"},
+    {"registry"},
     {"config"},
     {"devices", "files", "clips", "hashes", "duplicates", "workers", "bitstream", "sampling", "pixels", "shots"},
     {"detector_file"},

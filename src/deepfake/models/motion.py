@@ -9,14 +9,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from deepfake.models.heads import AttentionHead, recurrent
+from deepfake.mesh_motion import N_MESH_MOTION
+from deepfake.models.heads import AttentionHead, Start, recurrent, register_head
+from deepfake.motion import N_MOTION
+
+MOST_HIDDEN = 64  # some hundred tracks of thirty or fifty quantities: more states learn them by heart
 
 
+@register_head("motion")
 class MotionClassifier(AttentionHead):
     """Looks at no picture and at no other network's logit; says 0 of tracks with landmarks in one frame alone."""
 
     inputs = ("motion",)
     min_frames = 2
+    n_quantities = N_MOTION
+
+    @classmethod
+    def begin(cls, start: Start) -> MotionClassifier:
+        """With at most MOST_HIDDEN states."""
+        return cls(cls.n_quantities, min(start.sequences.hidden, MOST_HIDDEN), start.sequences.dropout)
 
     def __init__(self, n_features: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__(2 * hidden, dropout)
@@ -38,7 +49,9 @@ class MotionClassifier(AttentionHead):
         return logits_B * moves_B, logits_BT * moves_B[:, None]
 
 
+@register_head("mesh_motion")
 class MeshMotionClassifier(MotionClassifier):
     """The same network over how the mesh moves."""
 
     inputs = ("mesh_motion",)
+    n_quantities = N_MESH_MOTION
