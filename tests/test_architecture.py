@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "deepfake"
 LAYERS = (
     {"errors"},
     {"registry"},
-    {"config"},
+    {"config", "labels"},
     {"devices", "files", "clips", "hashes", "duplicates", "workers", "bitstream", "sampling", "pixels", "shots"},
     {"detector_file"},
     {"tables", "arrays", "costs"},
