@@ -18,9 +18,7 @@ from deepfake.mixture import (
     fill_padding,
     gather,
     read_mixture,
-    rebuilt_path,
 )
-from deepfake.shards import encode_crop
 from face_pictures import face, sources, write_frames, write_photos
 from learning_data import config, video_row
 
@@ -117,37 +115,6 @@ def test_real_and_fake_of_one_picture_share_view_and_damage(material: Sources) -
         assert (made.seen[0] != made.seen[1]).any()
 
 
-def test_surroundings_are_hidden_from_real_and_fake_alike_as_often_as_set(material: Sources) -> None:
-    def edges(number: int, **settings: object) -> list[float]:
-        """How sharp each picture of an item is along its left and right sides."""
-        made = mixture(material, degradation=0, forged_degradation=0, zoom=0, **settings).make((0, number))
-        sides = [seen[:, np.r_[0:6, -6:0]].astype(float) for seen in made.seen]
-        return [float(np.abs(np.diff(side, axis=0)).mean()) for side in sides]
-
-    forged: dict[str, object] = {"photo_share": 0, "clip_share": 0, "forged_share": 1, "equal_levels": 0}
-    shown, hidden = ([edges(i, hidden_surroundings=share, **forged) for i in range(12)] for share in (0.0, 1.0))
-    assert np.mean(hidden, axis=0).max() < 0.6 * np.mean(shown, axis=0).min()
-    half = [edges(i, hidden_surroundings=0.5, **forged) for i in range(12)]
-    assert np.mean(hidden) < np.mean(half) < np.mean(shown)
-
-
-@pytest.mark.parametrize(
-    ("mask", "told"),
-    [
-        (np.zeros((96, 96), np.float32), False),
-        (np.ones((96, 96), np.float32), True),  # all of the picture: by its texture
-        (np.pad(np.ones((60, 60), np.float32), 18), False),  # a border around the inner face, so not in sight
-        (np.pad(np.ones((20, 96), np.float32), ((50, 26), (0, 0))), True),  # the mouth
-    ],
-    ids=["nothing", "everything", "around", "mouth"],
-)
-def test_surroundings_are_hidden_only_where_the_inner_face_tells_the_fake(
-    material: Sources, mask: np.ndarray, told: bool
-) -> None:
-    blur_ratio = mixture(material, hidden_surroundings=1.0)._hidden(np.random.default_rng(0), mask)
-    assert (0.015 <= blur_ratio <= 0.04) if told else blur_ratio == 0
-
-
 def test_without_photos_items_come_from_clips_and_without_fakes_none_is_forged(material: Sources) -> None:
     none = material.fakes.faces.iloc[:0]
     clips_only = Sources(
@@ -168,37 +135,13 @@ def test_fakes_alone_are_nothing_to_learn_from(material: Sources) -> None:
         mixture(Sources(None, nobody, material.fakes, [], material.fake_groups, material.kin, material.fake_shares))
 
 
-def test_a_picture_without_a_rebuilt_version_is_forged_by_other_looks(material: Sources) -> None:
-    items = mixture(material, photo_share=1, clip_share=0, forged_share=0, families={"resynthesis": 1.0})
-    assert not any("twin/rebuilt" in items.make((0, number)).names[1] for number in range(10))
-
-
-def test_a_rebuilt_version_that_lies_there_is_used(tmp_path: Path) -> None:
-    csv = write_photos(tmp_path, [face(0, 96)])
-    rebuilt = np.full((96, 96, 3), 77, np.uint8)
-    path = rebuilt_path(tmp_path / "rebuilt", "0.png", 2)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(encode_crop(rebuilt, "jpg", 95))
-    photos = Photos(csv, tmp_path / "rebuilt")
-    assert photos.rebuilt(0, 1) is None
-    found = photos.rebuilt(0, 2)
-    assert found is not None
-    assert abs(found.astype(int) - 77).max() <= 1
-
-
 def test_a_photo_larger_than_crops_of_clips_is_reduced_to_their_size_with_its_points(tmp_path: Path) -> None:
     large, small = face(0, 96), face(1, 48)
     csv = write_photos(tmp_path, [large, small])
-    photos = Photos(csv, tmp_path / "rebuilt", most_px=64)
-    path = rebuilt_path(tmp_path / "rebuilt", "0.png", 0)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(encode_crop(large.picture, "jpg", 95))
+    photos = Photos(csv, most_px=64)
     found = photos.face(0)
     assert found.picture.shape == (64, 64, 3)
     assert np.allclose(found.landmarks, large.landmarks * 64 / 96, atol=0.01)
-    rebuilt = photos.rebuilt(0, 0)
-    assert rebuilt is not None
-    assert rebuilt.shape == found.picture.shape
     assert (photos.face(1).picture == small.picture).all()
 
 
@@ -240,20 +183,6 @@ def test_views_are_as_much_larger_and_smaller_as_asked(zoom: float) -> None:
     sides = [View.draw(np.random.default_rng(seed), 1000, 0.5, zoom).side_px for seed in range(200)]
     assert 500 * np.exp(-zoom) - 1 <= min(sides) <= 500 * np.exp(-0.97 * zoom) + 1
     assert 500 * np.exp(0.97 * zoom) - 1 <= max(sides) <= 500 * np.exp(zoom) + 1
-
-
-def test_faces_at_the_edge_of_their_video_are_shown_as_often_as_asked_and_else_nothing_changes() -> None:
-    def borders(share: float) -> np.ndarray:
-        return np.array([View.draw(np.random.default_rng(seed), 160, 0.7, 0.15, share).border for seed in range(400)])
-
-    usual, edged = borders(0.0), borders(0.25)
-    assert usual.max() < 0.16
-    changed = (usual != edged).any(axis=1)
-    assert 0.18 < changed.mean() < 0.32
-    assert ((usual != edged).sum(axis=1)[changed] == 1).all(), "one side"
-    assert (edged[usual != edged] >= 0.1).all() and edged.max() > 0.3
-    plain = [View.draw(np.random.default_rng(seed), 160, 0.7, 0.15).border for seed in range(400)]
-    assert np.array_equal(usual, np.array(plain))
 
 
 def test_a_view_with_a_border_repeats_its_inner_edge() -> None:

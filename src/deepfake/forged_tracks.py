@@ -11,7 +11,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +66,6 @@ class RealTrack:
         faces = [self.pictures.face(row) for row in self.rows]
         return FaceClip([face.picture for face in faces], np.stack([face.landmarks for face in faces]))
 
-    def rebuilt(self, way: int) -> list[np.ndarray] | None:
-        """The crops as a network gives them back; None: not made of all of them."""
-        pictures: list[np.ndarray] = []
-        for row in self.rows:
-            picture = self.pictures.rebuilt(row, way)
-            if picture is None:
-                return None
-            pictures.append(picture)
-        return pictures
-
     @property
     def middle(self) -> int:
         """The row in the middle of the track."""
@@ -90,7 +79,7 @@ class RealTrack:
 
 def real_tracks(faces: pd.DataFrame, work_dir: Path) -> list[RealTrack]:
     """The tracks in rows of the faces table that are sorted by its key."""
-    pictures = Frames(faces, work_dir, work_dir / "rebuilt")
+    pictures = Frames(faces, work_dir)
     tracks, start = [], 0
     for (video_id, track), rows in faces.groupby(["video_id", "track"], sort=False):
         indices, times = rows["frame_index"].to_numpy(), rows["time_s"].to_numpy()
@@ -125,7 +114,7 @@ class ClipForger:
 
     def recipe(self) -> dict[str, Any]:
         """What the fakes depend on besides the tracks, as plain values."""
-        values = {name: getattr(self.selfblend, name) for name in ("ways", "h264", "degradation")}
+        values = {name: getattr(self.selfblend, name) for name in ("h264", "degradation")}
         return values | {"families": self.families, "span": self.span_share, "seed": self.seed}
 
     def make(self, track: RealTrack, version: int, span_T: np.ndarray | None = None) -> Pair:
@@ -134,8 +123,7 @@ class ClipForger:
         span = bool(rng.random() < self.span_share)
         damage = Degradation.draw(rng, self.selfblend.h264, self.selfblend.degradation)
         clip = track.clip()
-        way = int(rng.integers(self.selfblend.ways))
-        material = ClipMaterial(self._donor(track, rng), cache(lambda: track.rebuilt(way)))
+        material = ClipMaterial(self._donor(track, rng))
         fake = forge_clip(clip, self.families, material, rng, span and span_T is None, track.step_s)
         if span_T is not None:
             frames = [

@@ -47,14 +47,12 @@ class Face:
 
 @dataclass(frozen=True)
 class Material:
-    """What some families need besides the face: another person, and the picture rebuilt by a network.
+    """What some families need besides the face: another person.
 
-    Both are called only by families that need them: finding and reading a picture costs as much as forging.
-    A picture that was never rebuilt is None.
+    Called only by families that need one: finding and reading a picture costs as much as forging.
     """
 
     find_donor: Callable[[], Face] | None = None
-    find_rebuilt: Callable[[], np.ndarray | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -213,23 +211,16 @@ def coarse_grid(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return to_levels(picture_HWC + rng.uniform(0.8, 3.5) * pattern)
 
 
-def rebuilt_look(face: Face, material: Material, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+def resynthesised_look(face: Face, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """The whole picture as a synthesis network might give it back, and the name of the look."""
-    rebuilt = None if material.find_rebuilt is None else material.find_rebuilt()
-    if rebuilt is not None and rng.random() < 0.7:
-        look, name = rebuilt, "rebuilt"
-        if rng.random() < 0.3:
-            blurred = cv2.GaussianBlur(look, (0, 0), rng.uniform(0.8, 1.6))
-            look = cv2.addWeighted(look, 1.6, blurred, -0.6, 0)
+    name = str(rng.choice(["smooth", "down_up", "jpeg_sharpen"], p=[0.5, 0.25, 0.25]))
+    if name == "smooth":
+        look = smooth_skin(face.picture, rng)
+    elif name == "down_up":
+        look = down_up(face.picture, rng.uniform(0.25, 0.6), rng)
     else:
-        name = str(rng.choice(["smooth", "down_up", "jpeg_sharpen"], p=[0.5, 0.25, 0.25]))
-        if name == "smooth":
-            look = smooth_skin(face.picture, rng)
-        elif name == "down_up":
-            look = down_up(face.picture, rng.uniform(0.25, 0.6), rng)
-        else:
-            look = jpeg_round_trip(face.picture, int(rng.integers(15, 50)))
-            look = cv2.addWeighted(look, 1.8, cv2.GaussianBlur(look, (0, 0), 1.2), -0.8, 0)
+        look = jpeg_round_trip(face.picture, int(rng.integers(15, 50)))
+        look = cv2.addWeighted(look, 1.8, cv2.GaussianBlur(look, (0, 0), 1.2), -0.8, 0)
     if rng.random() < 0.3:
         look, name = coarse_grid(look, rng), name + "+grid"
     return np.asarray(look), name
@@ -327,7 +318,8 @@ def cross_identity(face: Face, material: Material, rng: np.random.Generator) -> 
 @register_forgery("twin")
 def twin(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """A region of the picture resynthesised, without a change of colour or place: no border to be seen."""
-    look, name = rebuilt_look(face, material, rng)
+    del material
+    look, name = resynthesised_look(face, rng)
     hull = str(rng.choice(HULLS, p=[0.4, 0.2, 0.1, 0.05, 0.1, 0.15]))
     region = _whole(face)
     mask = place_mask(hull_mask(hull, rng), face.landmarks, region) * rng.uniform(0.6, 1.0)
@@ -337,7 +329,8 @@ def twin(face: Face, material: Material, rng: np.random.Generator) -> Forged:
 @register_forgery("resynthesis")
 def resynthesis(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """The whole crop resynthesised, background and all."""
-    look, name = rebuilt_look(face, material, rng)
+    del material
+    look, name = resynthesised_look(face, rng)
     if rng.random() < 0.4:
         look = _bend(look, face, rng)
         name += "+warp"
@@ -349,7 +342,8 @@ def resynthesis(face: Face, material: Material, rng: np.random.Generator) -> For
 @register_forgery("surroundings")
 def resynthesised_surroundings(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """An untouched face in resynthesised surroundings: pasted back by face enhancers and portrait animators."""
-    look, name = rebuilt_look(face, material, rng)
+    del material
+    look, name = resynthesised_look(face, rng)
     region = _whole(face)
     mask = place_mask(hull_mask(str(rng.choice(["face", "inner"])), rng), face.landmarks, region)
     whole = np.zeros(face.picture.shape[:2], np.float32)

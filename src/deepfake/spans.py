@@ -144,4 +144,4 @@ def rates(findings: Sequence[Finding]) -> pd.DataFrame:
 
 def usable_heads(config: Config) -> list[str]:
     """Heads of the settings that look at pictures; a forgery drawn over a real face moves as that face did."""
-    return [name for name in config.sequences.heads if not {"motion", "mesh_motion"} & set(HEADS[name].inputs)]
+    return [name for name in config.sequences.heads if "motion" not in HEADS[name].inputs]

@@ -529,7 +529,7 @@ def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifie
     if frames.fold_batchnorm and not frames.freeze_batchnorm:
         raise UserError("frames.fold_batchnorm: statistics that are still to move cannot be folded; freeze them too")
     model = FrameClassifier(
-        frames.backbone, frames.input_px, frames.dropout, frames.view_ratio, maps, frames.fold_batchnorm, frames.stages
+        frames.backbone, frames.input_px, frames.dropout, frames.view_ratio, maps, frames.fold_batchnorm
     )
     model.load_start(frames.start_from)
     if frames.start_run is not None:

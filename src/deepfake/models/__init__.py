@@ -28,9 +28,21 @@ def build(kind: str, settings: Mapping[str, Any]) -> nn.Module:
     """A network of a family with random weights; `settings` are its constructor's arguments."""
     builder: Callable[..., nn.Module] = FrameClassifier if kind == "frames" else HEADS[kind]
     try:
-        return builder(**settings)
+        return builder(**_of_all_stages(kind, settings))
     except TypeError as error:
         raise UserError(f"models: {kind} cannot be built from {dict(settings)}: {error}") from None
+
+
+def _of_all_stages(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without `stages`, which files of earlier versions hold; they named a whole backbone by None."""
+    rest = dict(settings)
+    stages = rest.pop("stages", None) if kind in ("frames", "inflated") else None
+    if stages is not None:
+        raise UserError(
+            f"models: {kind} of the first {stages} stages of its backbone; this version builds whole ones only. "
+            "Train it again, or use commit c8ac245, the last that reads it"
+        )
+    return rest
 
 
 def new_head(

@@ -48,17 +48,15 @@ class FrameClassifier(nn.Module):
 
     def __init__(
         self, backbone: str, input_px: int, dropout: float = 0.0, view_ratio: float = 1.0, maps: bool = False,
-        folded: bool = False, stages: int | None = None,
+        folded: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.settings: dict[str, Any] = {
             "backbone": backbone, "input_px": input_px, "dropout": dropout, "view_ratio": view_ratio, "maps": maps,
-            "folded": folded, "stages": stages,
+            "folded": folded,
         }  # fmt: skip
         self.input_px, self.view_ratio = input_px, view_ratio
         self.backbone = _create(backbone, input_px, pretrained=False)
-        if stages is not None:
-            cut_to_stages(self.backbone, stages)
         self.n_features = int(getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features)
         cfg = self.backbone.pretrained_cfg
         self.register_buffer("mean_C", 255 * torch.tensor(cfg["mean"], dtype=torch.float32))
@@ -114,13 +112,10 @@ class FrameClassifier(nn.Module):
         """Put starting weights into the backbone: registry, timm or random (as it is)."""
         name = str(self.settings["backbone"])
         whole = _create(name, self.input_px, pretrained=start_from == "timm")
-        stages = self.settings["stages"]
         if start_from == "registry":
             whole.load_state_dict(registry_weights(name), strict=True)
         elif start_from not in ("timm", "random"):
             raise UserError(f"frames.start_from: found {start_from!r}, wanted registry, timm or random")
-        if stages is not None:
-            cut_to_stages(whole, stages)
         if self.settings["folded"]:
             fold_norms(whole)
         self.backbone.load_state_dict(whole.state_dict(), strict=True)
@@ -128,14 +123,10 @@ class FrameClassifier(nn.Module):
     def take_over(self, other: FrameClassifier) -> None:
         """Start with the weights of another network of the same backbone; the sizes they look at may differ."""
         mine, theirs = self.settings, other.settings
-        alike = mine["backbone"] == theirs["backbone"] and mine["stages"] == theirs["stages"]
-        if not alike or (theirs["folded"] and not mine["folded"]):
-            found, wanted = (
-                f"{settings['backbone']} of {settings['stages'] or 'all'} stages, folded {settings['folded']}"
-                for settings in (theirs, mine)
-            )
+        if mine["backbone"] != theirs["backbone"] or (theirs["folded"] and not mine["folded"]):
+            found, wanted = (f"{settings['backbone']}, folded {settings['folded']}" for settings in (theirs, mine))
             raise UserError(
-                f"the network to go on from: found {found}; wanted {wanted}. Set frames.backbone, frames.stages and "
+                f"the network to go on from: found {found}; wanted {wanted}. Set frames.backbone and "
                 "frames.fold_batchnorm as it has them"
             )
         if mine["folded"] and not theirs["folded"]:
@@ -176,30 +167,6 @@ class FrameClassifier(nn.Module):
         for module in self._frozen_norms:
             module.eval()
         return self
-
-
-def cut_to_stages(network: Any, n_stages: int) -> None:
-    """Leave only the first `n_stages` stages of an EfficientNet, and a last convolution of random weights.
-
-    What is left sees patches only, and the pooled logit is the mean of theirs: it can know textures, not people
-    (Chai et al., What makes fake images detectable?, ECCV 2020). The last convolution keeps its number of features.
-    """
-    blocks, conv_head = getattr(network, "blocks", None), getattr(network, "conv_head", None)
-    if not isinstance(blocks, nn.Sequential) or not isinstance(conv_head, nn.Conv2d):
-        raise UserError(f"frames.stages: {type(network).__name__} has no stages to leave out; wanted an EfficientNet")
-    if not 1 <= n_stages < len(blocks):
-        raise UserError(f"frames.stages: found {n_stages}; wanted 1 to {len(blocks) - 1}, or none to use all")
-    infos, network.blocks = list(network.feature_info), blocks[:n_stages]
-    kept = [info for info in infos if info["stage"] <= n_stages]
-    n_channels = [part for part in network.blocks.modules() if isinstance(part, nn.Conv2d)][-1].out_channels
-    if not kept or kept[-1]["stage"] < n_stages:  # the head follows what timm lists last
-        reduction = next(info["reduction"] for info in infos if info["stage"] > n_stages)
-        name = f"blocks.{n_stages - 1}"
-        kept.append({"stage": n_stages, "reduction": reduction, "module": name, "num_chs": n_channels})
-    network.feature_info, network.stage_ends = kept, [info["stage"] for info in kept]
-    network.conv_head = nn.Conv2d(n_channels, conv_head.out_channels, 1, bias=False)
-    nn.init.normal_(network.conv_head.weight, std=0.02)  # ImageNet's stages end at 6 to 8 rms: about 1 comes out
-    network.bn2.reset_parameters()  # its statistics were those of the convolution that is gone
 
 
 @torch.no_grad()

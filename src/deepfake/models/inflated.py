@@ -58,15 +58,12 @@ class InflatedClassifier(TrackHead):
     inputs = ("large_tube",)
     window = 32
 
-    def __init__(
-        self, backbone: str, folded: bool, frozen_stages: int, dropout: float = 0.0, stages: int | None = None
-    ) -> None:
+    def __init__(self, backbone: str, folded: bool, frozen_stages: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.settings: dict[str, Any] = {
             "backbone": backbone, "folded": folded, "frozen_stages": frozen_stages, "dropout": dropout,
-            "stages": stages,
         }  # fmt: skip
-        self.backbone = FrameClassifier(backbone, LARGE_TUBE_PX, dropout, folded=folded, stages=stages)
+        self.backbone = FrameClassifier(backbone, LARGE_TUBE_PX, dropout, folded=folded)
         self.backbone.freeze(frozen_stages, batchnorm=True)
         depthwise = [m for m in self.backbone.backbone.modules() if isinstance(m, nn.Conv2d) and _learns_apart(m)]
         if not depthwise:
@@ -89,7 +86,7 @@ class InflatedClassifier(TrackHead):
     def made_of(cls, frames: FrameClassifier, dropout: float = 0.0) -> InflatedClassifier:
         """A frame network inflated, the first half of its stages frozen; the network itself stays as it is."""
         n_stages = len(getattr(frames.backbone, "blocks", ()))
-        like = {name: frames.settings[name] for name in ("backbone", "folded", "stages")}
+        like = {name: frames.settings[name] for name in ("backbone", "folded")}
         head = cls(**like, frozen_stages=(n_stages + 1) // 2, dropout=dropout)
         maps = {name for name in frames.state_dict() if name.startswith("map_head.")}
         weights = {name: weight for name, weight in frames.state_dict().items() if name not in maps}
