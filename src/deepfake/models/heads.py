@@ -33,7 +33,7 @@ class Start:
 class TrackHead(nn.Module):
     """A network over a track.
 
-    `inputs` are names out of `datasets.INPUTS`; it is called with one padded tensor for each of them, then mask_BT
+    `inputs` are names out of `track_inputs.INPUTS`; it is called with one padded tensor for each of them, then mask_BT
     (True for real frames, which come before the padding; each track has at least one) and the frame model's
     logits_BT. Of longer tracks it is given parts of `window` frames; it says nothing of fewer than `min_frames`.
     """
@@ -46,7 +46,7 @@ class TrackHead(nn.Module):
     @classmethod
     def begin(cls, start: Start) -> TrackHead:
         """The network before its first step, by the settings; `settings` are to be its constructor's arguments."""
-        return cls(dropout=start.sequences.dropout)  # type: ignore[call-arg]  # of most of those who do not say more
+        return cls(dropout=start.sequences.dropout)
 
     def frame_logits(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The tracks' logits_B and their frames' logits_BT, 0 where the mask is False."""
