@@ -7,7 +7,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "deepfake"
 LAYERS = (
-    {"config"},
+    {"errors"},
+    {"registry"},
+    {"config", "labels"},
     {"devices", "files", "clips", "hashes", "duplicates", "workers", "bitstream", "sampling", "pixels", "shots"},
     {"detector_file"},
     {"tables", "arrays", "costs"},

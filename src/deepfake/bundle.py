@@ -27,7 +27,7 @@ from deepfake.detector_file import find_weights as find_weights
 from deepfake.detector_file import read_header as read_header
 from deepfake.ensemble import Stack
 from deepfake.files import current_commit, sha256_of, write_whole
-from deepfake.models import BUILDERS, build
+from deepfake.models import build
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads import TrackHead
 from deepfake.scoring import FrameScorer
@@ -118,7 +118,8 @@ def load_detector(path: Path) -> Detector:
         tensors = safetensors.torch.load_file(path)
         members = []
         for number, name in enumerate(header["members"]):
-            kinds = [k for k in BUILDERS if f"{k}.{number}" in header["networks"]]
+            names = [str(network).rpartition(".") for network in header["networks"]]
+            kinds = [kind for kind, _, of in names if of == str(number)]
             networks = {
                 k: _rebuild(k, header["networks"][f"{k}.{number}"], _below(tensors, f"{k}.{number}.")) for k in kinds
             }

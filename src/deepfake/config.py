@@ -10,16 +10,30 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from deepfake.errors import UserError as UserError
+from deepfake.registry import check_name, use_plugins
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 MOST_VIEWS = 16
 INNER_FACE_MARGIN = 0.5  # extract.margin_ratio of crops twice as wide as the face
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+MODULE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
 
 # YAML reads a bare "no" as False; both said fp32 once.
@@ -27,6 +41,11 @@ LearningPrecision = Annotated[
     Literal["fp32", "auto", "bf16", "fp16"],
     BeforeValidator(lambda value: "fp32" if value is False or value == "no" else value),
 ]
+
+# Names of what the package and the plugins have registered.
+HeadName = Annotated[str, AfterValidator(partial(check_name, "head"))]
+FamilyName = Annotated[str, AfterValidator(partial(check_name, "forgery"))]
+SamplingName = Annotated[str, AfterValidator(partial(check_name, "sampling"))]
 
 # Settings that change how long something takes, never what comes out: left out of fingerprints.
 SPEED_ONLY: dict[str, set[str]] = {
@@ -37,10 +56,6 @@ SPEED_ONLY: dict[str, set[str]] = {
     "predict": {"batch_size", "device"},
     "robustness": {"clips_on_disk", "workers", "deadline_s", "memory_mb"},
 }
-
-
-class UserError(ValueError):
-    """A mistake its user can mend: printed without a traceback, exit code 2."""
 
 
 class Settings(BaseModel):
@@ -70,8 +85,10 @@ class Index(Settings):
 class Extract(Settings):
     """Stage 02: which frames, faces and crops."""
 
-    sampling: Literal["uniform", "fps", "reference", "keyframe", "adaptive", "shot_aware"] = Field(
-        "reference", description="How frames are chosen; reference frames decode at about half the cost."
+    sampling: SamplingName = Field(
+        "reference",
+        description="How frames are chosen: uniform, fps, reference, keyframe, adaptive, shot_aware, or a plugin's; "
+        "reference frames decode at about half the cost.",
     )
     frames_per_video: int = Field(32, ge=1, le=4096, description="Spread over the whole length.")
     sample_fps: float = Field(2.0, gt=0, le=240, description="Frames per second for sampling = fps.")
@@ -135,7 +152,7 @@ class Selfblend(Settings):
         0.5, ge=0, le=1, description="1: all generators are drawn alike; 0: all forged clips; between: by a root."
     )
     leave_out: tuple[str, ...] = Field((), description="Generators whose clips are not learnt from: for ablations.")
-    families: dict[str, float] = Field(
+    families: dict[FamilyName, float] = Field(
         {
             "self_blend": 0.4,
             "cross_identity": 0.1,
@@ -220,9 +237,6 @@ class Frames(Settings):
         32, ge=0, le=100000, description="Pairs of the held-out fold measured at the end of training."
     )
     seed: int = Field(0, ge=0, description="Of weights, order and augmentation.")
-
-
-HeadName = Literal["sequences", "motion", "two_stream", "r2plus1d_18", "mc3_18", "slowfast", "inflated"]
 
 
 class Sequences(Settings):
@@ -433,6 +447,11 @@ class Config(Settings):
     run: str = Field("demo", pattern=NAME, description="Name of data/runs/<run> and submissions/<run>.")
     data_dir: Path = Field(Path("data"), description="Below the project, or absolute.")
     submissions_dir: Path = Field(Path("submissions"), description="Below the project, or absolute.")
+    plugins: tuple[Annotated[str, Field(pattern=MODULE)], ...] = Field(
+        (),
+        description="Modules of your own on PYTHONPATH that register heads, forgeries or sampling modes. What a module "
+        "made before it was changed is not made again by itself: --force.",
+    )
     index: Index = Index()
     extract: Extract = Extract()
     folds: Folds = Folds()
@@ -563,7 +582,7 @@ def _explain(error: ValidationError, name: str) -> str:
         elif not path:  # of several settings together
             lines.append(item["msg"].removeprefix("Value error, "))
         else:
-            lines.append(f"{dotted}: found {item['input']!r}; {item['msg']}")
+            lines.append(f"{dotted}: found {item['input']!r}; {item['msg'].removeprefix('Value error, ')}")
     return f"{name}: {len(lines)} wrong setting{'s' if len(lines) > 1 else ''}\n  " + "\n  ".join(lines)
 
 
@@ -596,12 +615,20 @@ def parse_config(values: Mapping[str, Any], name: str = "settings") -> Config:
         raise UserError(_explain(error, name)) from None
 
 
+def _own_config(values: Mapping[str, Any], name: str) -> Config:
+    """`parse_config` of what the user wrote, whose plugins are imported before their names are looked up."""
+    listed = values.get("plugins")
+    if isinstance(listed, list):
+        use_plugins(module for module in listed if isinstance(module, str) and re.fullmatch(MODULE, module))
+    return parse_config(values, name)
+
+
 def default_config(overrides: Iterable[str] = ()) -> Config:
     """The defaults with `stage.key=value` overrides laid over them: for commands without a settings file."""
     values: dict[str, Any] = {}
     for override in overrides:
         _set(values, override)
-    return parse_config(values, "--set")
+    return _own_config(values, "--set")
 
 
 def load_config(path: Path, overrides: Iterable[str] = (), run: str | None = None) -> Config:
@@ -619,4 +646,4 @@ def load_config(path: Path, overrides: Iterable[str] = (), run: str | None = Non
         _set(values, override)
     if run is not None:
         values["run"] = run
-    return parse_config(values, str(path))
+    return _own_config(values, str(path))

@@ -2,7 +2,7 @@
 
 Pure: a face picture and a NumPy Generator in, the forged picture and its soft mask out. Wider than
 self-blending (SBI, CVPR 2022): a head that is synthesised whole shows no blend. A new family is a
-function and a line in FAMILIES.
+function with `@register_forgery`, here or in a module of your own (settings: plugins).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from deepfake.blend import (
     seamless,
 )
 from deepfake.degrade import jpeg_round_trip, to_levels
+from deepfake.registry import Registry
 
 BLEND_RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 UNIT_PX = MASK_PX / CANONICAL_SPAN
@@ -61,6 +62,15 @@ class Forged:
     picture: np.ndarray
     mask: np.ndarray
     family: str
+
+
+Forge = Callable[[Face, Material, np.random.Generator], Forged]
+FAMILIES: Registry[Forge] = Registry("forgery")
+
+
+def register_forgery(name: str) -> Callable[[Forge], Forge]:
+    """Make a function a family of fakes of this name, which frames.selfblend.families gives its share."""
+    return FAMILIES.register(name)
 
 
 # --- Masks ---------------------------------------------------------------------------------------
@@ -245,6 +255,7 @@ def _nudge(face: Face, rng: np.random.Generator, shift: float = 0.03, scale: flo
     )
 
 
+@register_forgery("self_blend")
 def self_blend(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """The picture blended with itself, one of the two recoloured and softened or sharpened."""
     del material
@@ -284,6 +295,7 @@ def _distance(height: int, width: int) -> np.ndarray:
     return np.minimum(rows[:, None], columns[None, :]).astype(np.float32)
 
 
+@register_forgery("cross_identity")
 def cross_identity(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """Another person's face on this one: warped onto its points, recoloured, blended in."""
     if material.find_donor is None:
@@ -303,6 +315,7 @@ def cross_identity(face: Face, material: Material, rng: np.random.Generator) -> 
     return _mix(face, patch, mask, region, f"cross_identity/{hull}")
 
 
+@register_forgery("twin")
 def twin(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """A region of the picture resynthesised, without a change of colour or place: no border to be seen."""
     del material
@@ -313,6 +326,7 @@ def twin(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     return _mix(face, region.of(look), mask, region, f"twin/{name}/{hull}")
 
 
+@register_forgery("resynthesis")
 def resynthesis(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """The whole crop resynthesised, background and all."""
     del material
@@ -325,6 +339,7 @@ def resynthesis(face: Face, material: Material, rng: np.random.Generator) -> For
     return Forged(np.asarray(mixed), np.ones(face.picture.shape[:2], np.float32), f"resynthesis/{name}")
 
 
+@register_forgery("surroundings")
 def resynthesised_surroundings(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """An untouched face in resynthesised surroundings: pasted back by face enhancers and portrait animators."""
     del material
@@ -338,6 +353,7 @@ def resynthesised_surroundings(face: Face, material: Material, rng: np.random.Ge
     return Forged(to_levels(mixed), 1 - whole, f"surroundings/{name}")
 
 
+@register_forgery("lip_sync")
 def lip_sync(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """The mouth made anew at a small size in the lower half of the face box: Wav2Lip works at 96 px."""
     region = _whole(face)
@@ -373,6 +389,7 @@ def _bend(picture: np.ndarray, face: Face, rng: np.random.Generator) -> np.ndarr
     )
 
 
+@register_forgery("local_warp")
 def local_warp(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """The face's points pulled elsewhere inside a soft mask, or over all of the picture: reenactment by warping."""
     del material
@@ -385,23 +402,12 @@ def local_warp(face: Face, material: Material, rng: np.random.Generator) -> Forg
     return _mix(face, region.of(bent), mask, region, f"local_warp/{hull}")
 
 
-Forge = Callable[[Face, Material, np.random.Generator], Forged]
-FAMILIES: dict[str, Forge] = {
-    "self_blend": self_blend,
-    "cross_identity": cross_identity,
-    "twin": twin,
-    "resynthesis": resynthesis,
-    "surroundings": resynthesised_surroundings,
-    "lip_sync": lip_sync,
-    "local_warp": local_warp,
-}
-
-
 def draw_family(shares: Mapping[str, float], rng: np.random.Generator) -> str:
     """A family drawn with the given shares (any positive numbers)."""
-    unknown = sorted(set(shares) - set(FAMILIES))
-    if unknown or not sum(shares.values()) > 0:
-        raise ValueError(f"families {unknown or dict(shares)}: wanted shares of {', '.join(FAMILIES)}, one above 0")
+    for name in sorted(shares):
+        FAMILIES.check(name)
+    if not sum(shares.values()) > 0:
+        raise ValueError(f"families {dict(shares)}: wanted shares of {', '.join(FAMILIES)}, one above 0")
     names = sorted(shares)
     weights = np.array([shares[name] for name in names], float)
     return names[int(rng.choice(len(names), p=weights / weights.sum()))]

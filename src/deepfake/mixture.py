@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deepfake import tables
+from deepfake import labels, tables
 from deepfake.augment import GRID, see
 from deepfake.config import Config, Selfblend, UserError
 from deepfake.datasets import Batch, Index
@@ -54,6 +54,13 @@ class Pictures(Protocol):
         ...
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
+
+
 class Photos:
     """Face photos listed in a CSV: file (below the CSV's folder), identity, landmarks in pixels of the file.
 
@@ -61,21 +68,17 @@ class Photos:
     """
 
     def __init__(self, csv: Path, most_px: int | None = None) -> None:
-        try:
-            self.table = pd.read_csv(csv)
-        except (OSError, ValueError) as error:
-            raise UserError(f"photos {str(csv)!r}: not a readable CSV ({error}); see data/README.md") from None
-        missing = [name for name in PHOTO_COLUMNS if name not in self.table]
-        if missing:
-            raise UserError(f"photos {str(csv)!r}: no column {', '.join(missing)}; wanted {', '.join(PHOTO_COLUMNS)}")
+        table = labels.read_table(csv, *([name] for name in PHOTO_COLUMNS))
+        if not table.rows:
+            raise UserError(f"photos {str(csv)!r}: no photo in it; wanted at least one; see data/README.md")
         self.folder, self.most_px = csv.parent, most_px
-        self.files = self.table["file"].astype(str).to_numpy(object)
+        files = [labels.name_of(row.cells["file"], table.where(row)) for row in table.rows]
+        self.files = np.array(files, object)
+        self.people = [row.cells["identity"] for row in table.rows]
         bad = [name for name in self.files if Path(name).is_absolute() or ".." in Path(name).parts]
         if bad:
             raise UserError(f"photos {str(csv)!r}: the path {bad[0]!r} leaves the CSV's folder")
-        if not len(self.files):
-            raise UserError(f"photos {str(csv)!r}: no photo in it; wanted at least one")
-        points = self.table[list(PHOTO_COLUMNS[2:])].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        points = np.array([[_number(row.cells[name]) for name in PHOTO_COLUMNS[2:]] for row in table.rows])
         unknown = np.flatnonzero(~np.isfinite(points).all(1))
         if len(unknown):
             raise UserError(f"photos {str(csv)!r}: {self.files[unknown[0]]!r} lacks a landmark; wanted numbers in all")
@@ -107,7 +110,7 @@ class Photos:
 
     def owner(self, i: int) -> str:
         """The photo's person."""
-        return str(self.table["identity"].iloc[i])
+        return self.people[i]
 
 
 class Frames:
@@ -265,14 +268,10 @@ def clip_groups(config: Config, selfblend: Selfblend) -> dict[str, dict[str, str
     if selfblend.groups_csv is None:
         return {name: {} for name in GROUP_COLUMNS}
     path = config.path(selfblend.groups_csv)
-    try:
-        table = pd.read_csv(path, usecols=["file", *GROUP_COLUMNS], dtype=str)
-    except (OSError, ValueError) as error:
-        wanted = ", ".join(["file", *GROUP_COLUMNS])
-        raise UserError(f"groups {str(path)!r}: not a readable CSV with {wanted} ({error})") from None
+    table = labels.read_table(path, ["file"], *([name] for name in GROUP_COLUMNS))
     # The files are named from the CSV's folder, video_ids from the index's root: only the last part is alike.
-    table.index = pd.Index([Path(name).name for name in table["file"].fillna("")])
-    groups = {column: table[column].dropna().to_dict() for column in GROUP_COLUMNS}
+    named = [(Path(labels.name_of(row.cells["file"], table.where(row))).name, row.cells) for row in table.rows]
+    groups = {column: {name: cells[column] for name, cells in named if cells[column]} for column in GROUP_COLUMNS}
     # "DeepFaceLab (model of A)" and "DeepFaceLab (model of B)" are one generator.
     groups["generator"] = {name: value.partition(" (")[0] for name, value in groups["generator"].items()}
     return groups

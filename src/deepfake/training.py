@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -46,6 +47,7 @@ from deepfake.files import sha256_of, write_whole
 from deepfake.models import new_head
 from deepfake.models.depthwise import keep_memory, quicken
 from deepfake.models.frames import FrameClassifier
+from deepfake.registry import plugins, start_worker
 from deepfake.track_inputs import TrackDataset, TrackFeatures, collate_tracks
 
 STATE, LOG, SNAPSHOT = "state.pt", "log.jsonl", "step"
@@ -404,6 +406,7 @@ def fit(
         collate_fn=collate,
         num_workers=recipe.loader_workers,
         pin_memory=accelerator.device.type == "cuda",
+        worker_init_fn=partial(start_worker, plugins()),
     )
     metrics = {"n_steps": float(batches.n_steps), "n_items": float(n_items)}
     notes = Log(folder, batches.start_step) if accelerator.is_main_process else None

@@ -19,6 +19,8 @@ from typing import Any, Generic, TypeVar
 
 import psutil
 
+from deepfake import registry
+
 WATCH_S = 0.2
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -47,10 +49,11 @@ def _follow_parent(parent: int) -> None:
             os._exit(1)  # the parent was killed: leave nothing running
 
 
-def _serve(connection: Connection, parent: int, environment: dict[str, str]) -> None:
+def _serve(connection: Connection, parent: int, environment: dict[str, str], plugins: tuple[str, ...]) -> None:
     """Body of a worker: answer each (function, item) with (True, result) or (False, exception)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     os.environ.update(environment)
+    registry.start_worker(plugins)
     threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
     while True:
         try:
@@ -73,7 +76,8 @@ class _Worker(Generic[Item]):
     def __init__(self, environment: dict[str, str]) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, os.getpid(), environment), daemon=True)
+        arguments = (theirs, os.getpid(), environment, registry.plugins())
+        self.process = context.Process(target=_serve, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
         self.item: Item | None = None

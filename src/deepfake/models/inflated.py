@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deepfake.config import UserError
 from deepfake.models.frames import FrameClassifier
-from deepfake.models.heads import TrackHead
+from deepfake.models.heads import Start, TrackHead, register_head
 from deepfake.tubes import LARGE_TUBE_PX
 
 
@@ -43,6 +43,7 @@ def _empty(convolution: nn.Conv2d) -> nn.Conv2d:
     return same.requires_grad_(True)
 
 
+@register_head("inflated")
 class InflatedClassifier(TrackHead):
     """Begins as the frame network it is made of: each frame of a tube gets the very logit that network gives it.
 
@@ -76,6 +77,13 @@ class InflatedClassifier(TrackHead):
         self.time = nn.ModuleList(TimeKernel(convolution) for convolution in depthwise)
         for convolution, kernel in zip(depthwise, self.time, strict=True):
             convolution.register_forward_hook(kernel)
+
+    @classmethod
+    def begin(cls, start: Start) -> InflatedClassifier:
+        """With the weights of the frame network beside it."""
+        if start.frames is None:
+            raise ValueError("inflated: wanted the frame network whose weights it begins with, found none")
+        return cls.made_of(start.frames(), start.sequences.dropout)
 
     @classmethod
     def made_of(cls, frames: FrameClassifier, dropout: float = 0.0) -> InflatedClassifier:

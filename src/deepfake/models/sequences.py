@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from deepfake.models.heads import AttentionHead, hide_logits, recurrent
+from deepfake.models.heads import AttentionHead, Start, hide_logits, recurrent, register_head
 
 
+@register_head("sequences")
 class SequenceClassifier(AttentionHead):
     """Corrects the frame model's logits by what the whole track shows, and weighs the frames.
 
@@ -18,6 +19,12 @@ class SequenceClassifier(AttentionHead):
     """
 
     inputs = ("features",)
+
+    @classmethod
+    def begin(cls, start: Start) -> SequenceClassifier:
+        """With the states and the dropouts of the settings."""
+        wanted = start.sequences
+        return cls(start.n_features, wanted.hidden, wanted.dropout, wanted.logit_dropout)
 
     def __init__(self, n_features: int, hidden: int, dropout: float = 0.0, logit_dropout: float = 0.0) -> None:
         super().__init__(2 * hidden, dropout)

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,6 +20,7 @@ from deepfake.files import sha256_of, write_whole
 from deepfake.index import find_videos, video_id_of
 from deepfake.report.plain import as_csv, plain_rows
 from deepfake.report.plots import INK, STYLE
+from deepfake.sampling import MODES
 from deepfake.sweep import Costs, Point, Sweep, curve, extraction_cpu_s, network_cpu_s, table
 from deepfake.trials import read_clips
 
@@ -69,9 +70,8 @@ def run(weights: Path, wanted: Wanted, config: Config) -> str:
 
 
 def _most(extract: Extract, sampling: str, most: int, workers: int) -> Extract:
-    modes = get_args(Extract.model_fields["sampling"].annotation)
-    if sampling not in modes:
-        raise UserError(f"--sampling {sampling!r}: no such mode; choose from {', '.join(modes)}")
+    if sampling not in MODES:
+        raise UserError(f"--sampling {sampling!r}: no such mode; choose from {', '.join(MODES)}")
     fps = min(extract.sample_fps * most / extract.frames_per_video, 240)
     changes = {"sampling": sampling, "workers": workers, "frames_per_video": most, "sample_fps": fps}
     return Extract.model_validate(extract.model_dump() | changes)
