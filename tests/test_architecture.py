@@ -65,7 +65,7 @@ LAYERS = (
     {"kaggle_run", "report.tracks"},
     {"notebooks", "two_passes"},
     {"verdict"},
-    {"evidence"},
+    {"evidence", "demo_verdicts"},
     {"report.check"},
     {"checking"},
     {"trials"},

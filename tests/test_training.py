@@ -504,6 +504,15 @@ def test_a_training_may_start_from_the_shipped_detector(tmp_path: Path) -> None:
     assert all(alike)
 
 
+def test_the_member_to_start_from_is_a_setting(tmp_path: Path) -> None:
+    frames = {**LIKE_SHIPPED, "start_weights": SHIPPED}
+    members = {member.name: member.frames for member in load_detector(SHIPPED).members}
+    made = config(tmp_path, frames={**frames, "start_member": "borders"})
+    started = start_frames(made.frames, made).head.weight
+    assert torch.equal(started, members["borders"].head.weight)
+    assert not torch.equal(started, members["soup5"].head.weight)
+
+
 def test_another_file_to_start_from_is_another_training(tmp_path: Path) -> None:
     plain = config(tmp_path, frames=LIKE_SHIPPED)
     shutil.copy(SHIPPED, tmp_path / "other.safetensors")
@@ -522,6 +531,8 @@ def test_another_file_to_start_from_is_another_training(tmp_path: Path) -> None:
     [
         ({"start_weights": "data/nobody.safetensors"}, r"nobody\.safetensors"),
         ({"start_weights": str(SHIPPED), "start_run": "demo"}, "both set"),
+        ({"start_weights": str(SHIPPED), "start_member": "nobody"}, "no member 'nobody'; it has borders, soup5"),
+        ({"start_member": "soup5"}, "'soup5' without frames.start_weights"),
         (
             {"start_weights": str(SHIPPED), "fold_batchnorm": False},
             "folded True; wanted .* folded False.*fold_batchnorm",

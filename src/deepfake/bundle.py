@@ -145,6 +145,14 @@ def load_detector(path: Path) -> Detector:
         raise UserError(f"weights {str(path)!r}: they do not fit the networks their header names: {reason}") from None
 
 
+def pick_member(detector: Detector, name: str | None, weights: Path) -> Member:
+    """The member of this name, the first of equals; None: the first of all. `weights` is what errors call the file."""
+    names = [member.name for member in detector.members]
+    if name is not None and name not in names:
+        raise UserError(f"weights {str(weights)!r}: no member {name!r}; it has {', '.join(sorted(set(names)))}")
+    return detector.members[names.index(name) if name is not None else 0]
+
+
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
@@ -167,10 +175,7 @@ def unpack_frames(weights: Path, folder: Path, member: str | None = None, replac
     """
     origin = sha256_of(weights) if weights.is_file() else ""
     detector = load_detector(weights)
-    names = [one.name for one in detector.members]
-    if member is not None and member not in names:
-        raise UserError(f"weights {str(weights)!r}: no member {member!r}; it has {', '.join(sorted(set(names)))}")
-    found = detector.members[names.index(member) if member is not None else 0]
+    found = pick_member(detector, member, weights)
     key = digest([origin, found.name])
     if not finished(folder, key):
         if not replace and (folder / CARD).exists():

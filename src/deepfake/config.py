@@ -194,7 +194,10 @@ class Frames(Settings):
         description="Go on from another run's network: its name, or NAME/STEP for a snapshot of it.",
     )
     start_weights: Path | None = Field(
-        None, description="Go on from a detector's first frame network: data/weights/selfblend.safetensors, or yours."
+        None, description="Go on from a detector's frame network: data/weights/selfblend.safetensors, or yours."
+    )
+    start_member: str | None = Field(
+        None, description="The member of start_weights to go on from, by its name; None: the first."
     )
     input_px: int = Field(224, ge=32, le=1024, description="Side of the picture the network sees.")
     view_ratio: float = Field(

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from deepfake import mixture
 from deepfake.augment import before_workers
-from deepfake.bundle import load_detector
+from deepfake.bundle import load_detector, pick_member
 from deepfake.checkpoints import CARD, finished, fold_folder, load_frames, load_state, read_card, save_model, save_state
 from deepfake.config import Config, Frames, Sequences, UserError, digest, section_values
 from deepfake.datasets import (
@@ -571,6 +571,10 @@ def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifie
         frames.backbone, frames.input_px, frames.dropout, frames.view_ratio, maps, frames.fold_batchnorm
     )
     model.load_start(frames.start_from)
+    if frames.start_member is not None and frames.start_weights is None:
+        raise UserError(
+            f"frames.start_member: found {frames.start_member!r} without frames.start_weights; set the file it is in"
+        )
     if frames.start_run is not None:
         if config is None:
             raise ValueError(f"frames.start_run={frames.start_run}: wanted the settings that say where runs lie")
@@ -581,7 +585,7 @@ def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifie
         model.take_over(load_frames(run_network(config.run_dir.parent, frames.start_run)))
     elif frames.start_weights is not None:
         weights = frames.start_weights if config is None else config.path(frames.start_weights)
-        model.take_over(load_detector(weights).members[0].frames)
+        model.take_over(pick_member(load_detector(weights), frames.start_member, weights).frames)
     model.freeze(frames.frozen_stages, frames.freeze_batchnorm)
     return model
 
