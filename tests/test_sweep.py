@@ -254,7 +254,7 @@ def test_networks_are_timed_by_the_crop(clips: Clips) -> None:
 
 
 def test_modes_are_those_of_the_settings_and_a_rate_stands_for_frames() -> None:
-    with pytest.raises(UserError, match="choose from uniform, fps, reference"):
+    with pytest.raises(UserError, match="choose from uniform, reference, keyframe, fps"):
         frames_curve._most(EXTRACT, "sideways", 64, 1)
     settings = frames_curve._most(EXTRACT, "fps", 64, 1)
     assert (settings.frames_per_video, settings.sample_fps) == (64, EXTRACT.sample_fps * 4), "four times as dense"
