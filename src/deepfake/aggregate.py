@@ -186,7 +186,7 @@ def pool(
     names = tuple(str(name) for name in (wide.columns if members is None else members))
     _refuse_gaps(wide, "member", "run the training and prediction stages again")
     n_frames = track_scores.groupby(["video_id", "track"])["n_frames"].max().reindex(wide.index).to_numpy(int)
-    logits_KM = wide.to_numpy(np.float64).reshape(len(wide), len(names))
+    logits_KM = wide.to_numpy(np.float64, copy=True).reshape(len(wide), len(names))
     for place, name in enumerate(names):
         logits_KM[:, place] = heard(logits_KM[:, place], name, settings)
     video_K, video_ids = pd.factorize(wide.index.get_level_values("video_id"))

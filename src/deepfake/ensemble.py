@@ -5,8 +5,9 @@ not turn a worse member into a correction of a better one. A member that does no
 
 Which track of a video is its worst depends on the weights and on the calibration, and these are fitted on the worst
 tracks. So they are found by turns: take each video's worst track by equal shares, fit weights and calibration on
-these tracks, take the worst tracks anew by that fit, and so on until they stay the same. Videos of one track need one
-turn. Fitted like this a score is what serving makes of the same tracks: both go through `aggregate.video_logits`.
+these tracks, take the worst tracks anew by that fit, and so on until they stay the same. Where they never do, the
+turn counts whose scores, as served, have the lowest log loss. Videos of one track need one turn. Fitted like this a
+score is what serving makes of the same tracks: both go through `aggregate.video_logits`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from deepfake.aggregate import Line, Tracks, video_logits
 from deepfake.calibration import Calibration, fit
 from deepfake.config import Ensemble
 
-MOST_TURNS = 20  # where two tracks take turns at being the worst, the last fit is as good as the one before
+MOST_TURNS = 20  # more come only where tracks take turns at being the worst
 SURE = 1e-6  # nearer to 0 or 1 no prior is taken, so that its logit is finite
 ENSEMBLE = "ensemble"
 
@@ -112,7 +113,9 @@ def _fit(tracks: Tracks, labels: np.ndarray, settings: Ensemble, prior: float) -
     shares, neutral = class_weights(labels, settings.fake_share), neutral_logit(prior)
     equal = np.full(len(tracks.members), 1 / len(tracks.members))
     line = Line(tuple(equal.tolist()), neutral=neutral)
-    rows = video_logits(tracks, line)[1]
+    rows, least = video_logits(tracks, line)[1], np.inf
+    best = line, Calibration("none")
+    sign = np.where(labels == 1, 1.0, -1.0)
     for _ in range(MOST_TURNS):
         logits, trust = tracks.logits_KM[rows], tracks.trust_K[rows]
         weights = equal
@@ -121,10 +124,13 @@ def _fit(tracks: Tracks, labels: np.ndarray, settings: Ensemble, prior: float) -
         told = logits @ weights
         calibration = fit(told, labels, settings.calibration, shares, trust=trust, neutral=neutral)
         line = Line(tuple(weights.tolist()), calibration.slope, calibration.intercept, neutral)
-        used, rows = rows, video_logits(tracks, line)[1]
-        if np.array_equal(used, rows):
+        used, (served, rows) = rows, video_logits(tracks, line)
+        is_stable, loss = np.array_equal(used, rows), float(-shares @ log_expit(sign * served))
+        if is_stable or loss < least:
+            best, least = (line, calibration), loss
+        if is_stable:
             break
-    return list(line.weights), calibration
+    return list(best[0].weights), best[1]
 
 
 def _paying(
