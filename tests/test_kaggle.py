@@ -304,7 +304,7 @@ class Machine:
             self.now_s += self.seconds * (16 + n_frames) / 48
             fallback = self.fallbacks.get(video_id)
             p_fake = 0.5 if fallback else 0.2 + int(video_id[1:4]) / 1000
-            yield Scored(video_id, p_fake, 0 if fallback else n_frames, 0 if fallback else 1, fallback, {}, [])
+            yield Scored(video_id, p_fake, 0 if fallback else n_frames, 0 if fallback else 1, fallback)
 
 
 SMALL = {"budget_hours": 1, "reserve_s": 600, "batch_s": 60, "first_videos": 4, "write_every_s": 1e6}

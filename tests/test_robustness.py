@@ -48,7 +48,7 @@ class Stub:
             self.seen.append(name)
             with sample(path, n_frames=1) as video:
                 (frame,) = video
-            yield Scored(name, float(frame.rgb().mean()) / 255, 8, 1, self.fallback, {}, [])
+            yield Scored(name, float(frame.rgb().mean()) / 255, 8, 1, self.fallback)
 
 
 def bench(out: Path, score: Stub, **changes: object) -> Bench:
