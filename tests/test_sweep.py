@@ -157,7 +157,7 @@ def test_crops_that_hardly_differ_get_the_logit_of_the_one_looked_at_in_their_ow
 def test_a_skip_gate_scores_as_if_the_skipped_frames_had_said_the_same(gated: Sweep) -> None:
     looked = gated.skipped(1.0)
     assert looked.seen_V.tolist() == [3]
-    assert looked.logit_V[0] == pytest.approx(track_logit(np.array([1.0, 1, 2, 2]), Ensemble()), abs=1e-6)
+    assert looked.logit_V[0] == pytest.approx(track_logit(np.array([1.0, 1, 2, 2]), Ensemble()) * 4 / 5, abs=1e-6)
     assert gated.skipped(0.5).seen_V.tolist() == [5]
 
 

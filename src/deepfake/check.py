@@ -146,7 +146,8 @@ class CheckedTrack(Value):
     counts: bool = Field(description="Whether it is long enough to be judged by.")
     decides: bool = Field(description="Whether the video's p_fake is this track's.")
     trust: Probability = Field(
-        description="1, or less where the face is small or blurred: its logit was multiplied by it."
+        description="1, or less where the face is small or blurred: the share of the way from the prior to what the "
+        "networks say."
     )
     from_s: Seconds
     to_s: Seconds

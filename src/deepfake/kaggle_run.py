@@ -22,7 +22,7 @@ import pandas as pd
 from deepfake.budget import Pace, ladder, next_step
 from deepfake.bundle import Detector, find_weights, load_detector
 from deepfake.config import Config, Extract, Kaggle, UserError, digest, result_values
-from deepfake.detector import Scored, TrackVerdict, refuse_equal_scores, score_videos
+from deepfake.detector import Scored, deciding, refuse_equal_scores, score_videos
 from deepfake.extracted import Extraction
 from deepfake.files import sha256_of, write_whole
 from deepfake.index import find_videos, video_id_of
@@ -41,7 +41,7 @@ from deepfake.submission import (
     write_submission,
 )
 
-FORMAT = 1  # raise it when records of an older version no longer hold
+FORMAT = 2  # raise it when records of an older version no longer hold
 NOT_YET, ERROR = "not scored yet", "error: "
 MAX_ERRORS_IN_ROW = 5  # so many videos that fail one after the other have a common cause
 SLOW_BATCH = 2.0  # a batch that takes so many times its seconds is broken off and the frames are chosen anew
@@ -330,7 +330,7 @@ def examples(job: Job, scorer: Scorer, records: Mapping[str, Record]) -> str:
 
 
 def _strip(title: str, result: Scored, found: Extraction, scorer: Scorer) -> Strip:
-    verdict: TrackVerdict = max(result.verdicts, key=lambda verdict: verdict.logit)
+    verdict = result.verdicts[deciding(result.verdicts, scorer.detector.ensemble)]
     faces = [face for face in found.faces if face.track == verdict.track]
     p_fake = scorer.detector.stack.calibration.apply(verdict.frame_logits)
     shown = [(faces[i], p_fake[i]) for i in spread_places(len(faces))]

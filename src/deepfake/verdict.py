@@ -155,19 +155,20 @@ def _shot_starts(found: Extraction, verdicts: Sequence[TrackVerdict]) -> list[fl
 
 def _tracks(verdicts: Sequence[TrackVerdict], found: Extraction, detector: Detector) -> list[CheckedTrack]:
     from deepfake.aggregate import credible, trust
+    from deepfake.detector import deciding
 
     if not verdicts:
         return []
     settings = detector.ensemble
     lengths = np.array([v.n_frames or len(v.frame_logits) for v in verdicts])
     counts = credible(lengths, settings.min_track_frames)
-    logits = np.where(counts, [v.logit for v in verdicts], -np.inf)
+    decisive = deciding(verdicts, settings)
     sharpness = {(face.track, face.frame_index): face.sharpness for face in found.faces}
     made = []
     for number, verdict in enumerate(verdicts):
         sharp = np.array([sharpness[verdict.track, int(index)] for index in verdict.frame_indices])
         sides = (verdict.boxes[:, 2:] - verdict.boxes[:, :2]).max(axis=1)
-        standing = Standing(bool(counts[number]), number == int(logits.argmax()), trust(sides, sharp, settings))
+        standing = Standing(bool(counts[number]), number == decisive, trust(sides, sharp, settings))
         made.append(_track(verdict, standing, detector))
     return made
 
@@ -182,6 +183,8 @@ class Standing:
 
 
 def _track(verdict: TrackVerdict, standing: Standing, detector: Detector) -> CheckedTrack:
+    from scipy.special import expit
+
     apply = detector.stack.calibration.apply
     p_frames = apply(verdict.frame_logits)
     seconds = np.floor(verdict.times_s).astype(int)
@@ -190,7 +193,7 @@ def _track(verdict: TrackVerdict, standing: Standing, detector: Detector) -> Che
     }
     return CheckedTrack(
         track=verdict.track,
-        p_fake=_rounded(float(apply(np.array([verdict.logit]))[0])),
+        p_fake=_rounded(float(expit(verdict.logit))),
         counts=standing.counts,
         decides=standing.decides,
         trust=_rounded(standing.trust),
