@@ -7,13 +7,13 @@ becomes a row with its hash, size, codec, label and status; a bad file becomes a
 import argparse
 from typing import Any
 
-from deepfake.cli import run_stage
-from deepfake.config import Config
+from deepfake.commands.stage_command import run_stage
+from deepfake.settings import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
-    from deepfake.index import index_videos
+    from deepfake.media.listing import index_videos
 
     labels_csv = config.path(config.index.labels_csv) if config.index.labels_csv else None
     videos = index_videos(config.path(config.index.root), config.index, labels_csv, args.limit)

@@ -8,13 +8,13 @@ any moment: videos that are done are not read again.
 import argparse
 from typing import Any
 
-from deepfake.cli import run_stage
-from deepfake.config import Config
+from deepfake.commands.stage_command import run_stage
+from deepfake.settings import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
-    from deepfake.extraction import extract_table
+    from deepfake.faces.extraction import extract_table
 
     videos = tables.spread(tables.read(tables.VIDEOS, config.work_dir / "videos.parquet"), args.limit)
     found = extract_table(videos, config.path(config.index.root), config.work_dir, config.extract, args.force)

@@ -7,13 +7,13 @@ together. Folds are stratified; an overlap between them is refused.
 import argparse
 from typing import Any
 
-from deepfake.cli import run_stage
-from deepfake.config import Config
+from deepfake.commands.stage_command import run_stage
+from deepfake.settings import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
-    from deepfake.folds import make_folds
+    from deepfake.training.folds import make_folds
 
     videos = tables.spread(tables.read(tables.VIDEOS, config.work_dir / "videos.parquet"), args.limit)
     extractions = tables.read(tables.EXTRACTIONS, config.work_dir / "extractions.parquet")

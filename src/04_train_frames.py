@@ -7,15 +7,15 @@ Can be stopped at any moment: finished folds are kept, a fold goes on from its l
 import argparse
 from typing import Any
 
-from deepfake.cli import run_stage
-from deepfake.config import Config
+from deepfake.commands.stage_command import run_stage
+from deepfake.settings import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
-    from deepfake.datasets import read_tables
-    from deepfake.scoring import oof_frames
-    from deepfake.training import forget_folds, train_frames_fold
+    from deepfake.datasets.pairs import read_tables
+    from deepfake.scoring.run_scores import oof_frames
+    from deepfake.training.train import forget_folds, train_frames_fold
 
     data = read_tables(config.work_dir, args.limit)
     if args.force:

@@ -8,17 +8,17 @@ stopping and going on. With sequences.forged_clips they learn from fakes made of
 import argparse
 from typing import Any
 
-from deepfake.cli import run_stage
-from deepfake.config import Config
+from deepfake.commands.stage_command import run_stage
+from deepfake.settings import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
-    from deepfake.datasets import read_tables
-    from deepfake.forged_tracks import forged_features
-    from deepfake.scoring import fold_features
-    from deepfake.track_scoring import oof_heads
-    from deepfake.training import forget_folds, train_head_fold
+    from deepfake.datasets.pairs import read_tables
+    from deepfake.scoring.run_heads import oof_heads
+    from deepfake.scoring.run_scores import fold_features
+    from deepfake.training.forged_features import forged_features
+    from deepfake.training.train import forget_folds, train_head_fold
 
     data = read_tables(config.work_dir, args.limit)
     heads = config.sequences.heads

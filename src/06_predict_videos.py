@@ -7,15 +7,15 @@ gives them the prior, with the reason.
 import argparse
 from typing import Any
 
-from deepfake.cli import run_stage
-from deepfake.config import Config
+from deepfake.commands.stage_command import run_stage
+from deepfake.settings import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
-    from deepfake.datasets import read_tables
-    from deepfake.scoring import predict_frames
-    from deepfake.track_scoring import predict_heads
+    from deepfake.datasets.pairs import read_tables
+    from deepfake.scoring.run_heads import predict_heads
+    from deepfake.scoring.run_scores import predict_frames
 
     data = read_tables(config.work_dir, None)
     videos = tables.spread(data.videos[data.videos["split"] == "test"], args.limit)

@@ -8,14 +8,14 @@ sample submission with a manifest, and the whole detector as one file for predic
 import argparse
 from typing import Any
 
-from deepfake.cli import run_stage
-from deepfake.config import Config
+from deepfake.commands.stage_command import run_stage
+from deepfake.settings import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
-    from deepfake.bundle import run_parts, save_detector
-    from deepfake.decision import decide
+    from deepfake.detector.file import run_parts, save_detector
+    from deepfake.ensemble.decision import decide
 
     decision = decide(config)
     tables.write(tables.VIDEO_SCORES, decision.oof, config.run_dir / "oof_video_scores.parquet")

@@ -10,17 +10,18 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from deepfake.cli import run_stage
-from deepfake.config import Config
+from deepfake.commands.stage_command import run_stage
+from deepfake.settings import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     """Read the tables, write page and numbers."""
     from deepfake import tables
-    from deepfake.decision import out_of_fold_evidence
+    from deepfake.ensemble.decision import out_of_fold_evidence
+    from deepfake.faces.crop_store import read_crop
     from deepfake.files import current_commit
-    from deepfake.report.validation import ReportInputs, build_report
-    from deepfake.shards import read_crop
+    from deepfake.report.inputs import ReportInputs
+    from deepfake.report.validation import build_report
 
     work = (tables.VIDEOS, tables.EXTRACTIONS, tables.FACES, tables.FOLDS, tables.FAILURES)
     versions = {name: version(name) for name in ("torch", "timm", "facenet-pytorch", "av", "numpy", "scikit-learn")}

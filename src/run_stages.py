@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 
-from deepfake.cli import guarded, stage_parser
-from deepfake.config import load_config
+from deepfake.commands.arguments import stage_parser
+from deepfake.commands.guard import guarded
+from deepfake.settings_file import load_config
 from deepfake.stages import STAGES, is_current
 
 

@@ -12,7 +12,8 @@ import av
 import numpy as np
 
 from clip_factory import Coding, read_number, write
-from deepfake.video import VideoError, sample
+from deepfake.media.demux import VideoError
+from deepfake.media.video import sample
 
 BACKENDS = ("auto", "pyav", "decord")
 MODES = ("uniform", "fps", "reference", "keyframe", "adaptive", "shot_aware", "two frames")

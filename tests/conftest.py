@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake.clips import write_clip
+from deepfake.media.clips import write_clip
 
 Box = tuple[int, int, int, int]
 

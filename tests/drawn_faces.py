@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deepfake.clips import write_clip
+from deepfake.media.clips import write_clip
 
 SKINS = ((205, 160, 130), (120, 85, 65), (230, 190, 165), (175, 130, 100), (150, 110, 85), (215, 175, 150))
 DARK, WHITE, LIP = (35, 25, 20), (235, 230, 225), (150, 70, 70)

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from deepfake import tables
-from deepfake.forgeries import Face
-from deepfake.mixture import LANDMARKS, PHOTO_COLUMNS, Frames, Photos, Sources, balanced_groups
-from deepfake.shards import encode_crop, write_shard
+from deepfake.faces.crop_store import encode_crop, write_shard
+from deepfake.forging.families import Face
+from deepfake.forging.pictures import LANDMARKS, PHOTO_COLUMNS, Frames, Photos
+from deepfake.forging.sources import Sources, balanced_groups
 from drawn_faces import SKINS, drawn_face, paste
 from learning_data import face_row
 

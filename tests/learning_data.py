@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from deepfake import tables
-from deepfake.config import Config, Sequences, parse_config
-from deepfake.datasets import Tables
-from deepfake.models import new_head
+from deepfake.datasets.pairs import Tables
+from deepfake.datasets.track_clips import TrackFeatures
+from deepfake.faces.crop_store import encode_crop, write_shard
+from deepfake.models.build import new_head
 from deepfake.models.frames import FrameClassifier
-from deepfake.models.heads import TrackHead
-from deepfake.shards import encode_crop, write_shard
-from deepfake.track_inputs import TrackFeatures
+from deepfake.models.heads.base import TrackHead
+from deepfake.settings import Config, Sequences
+from deepfake.settings_file import parse_config
 
 
 @pytest.fixture(scope="module")

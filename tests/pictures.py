@@ -14,13 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from test_report_validation import invented_inputs
 
 from browser import Opened, chromium, opened
-from deepfake.clips import write_clip
-from deepfake.config import PROJECT_ROOT, UserError
+from deepfake.errors import UserError
+from deepfake.files import PROJECT_ROOT
+from deepfake.media.clips import write_clip
 from deepfake.report.validation import build_report
 from drawn_faces import SKINS, drawn_face, paste
-from test_report_validation import invented_inputs
 
 WIDTH_PX, HEIGHT_PX, FPS, N_FRAMES = 640, 360, 10, 60
 ENTERS, CUT = 20, 40  # frames: a second person comes in, a third has the next shot to herself

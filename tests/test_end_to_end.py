@@ -17,8 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from deepfake import tables
-from deepfake.bundle import load_detector
-from deepfake.config import UserError
+from deepfake.detector.file import load_detector
+from deepfake.errors import UserError
 from drawn_faces import write_person
 
 ROOT = Path(__file__).parents[1]

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from deepfake import evaluation, index
-from deepfake.config import UserError
+from deepfake.errors import UserError
+from deepfake.evaluation import labelled as evaluation_labelled
 from deepfake.labels import read_labels, read_table
+from deepfake.media import listing
 
 PLAIN = "file,label\na.mp4,REAL\nb/ü.mp4,FAKE\n"
 WANTED = {"a.mp4": 0, "b/ü.mp4": 1}
@@ -114,12 +115,12 @@ def test_only_what_is_asked_for_must_be_in_every_row(tmp_path: Path) -> None:
 def test_stage_01_and_the_evaluation_read_the_same_labels(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_bytes("Name;Class;Identity\r\nb\\ü.mp4;FAKE;Zoë\r\na.mp4;REAL;Ada;;\r\n".encode("cp1252"))
-    notes = index.read_labels(path)
+    notes = listing.read_labels(path)
     assert {name: (note.label, note.identity) for name, note in notes.items()} == {
         "b/ü.mp4": (1, "Zoë"),
         "a.mp4": (0, "Ada"),
     }
-    labelled = evaluation.read_labels(path)
+    labelled = evaluation_labelled.read_labels(path)
     assert [(video.name, video.label, video.columns["identity"]) for video in labelled] == [
         ("b/ü.mp4", 1, "Zoë"),
         ("a.mp4", 0, "Ada"),
@@ -129,13 +130,13 @@ def test_stage_01_and_the_evaluation_read_the_same_labels(tmp_path: Path) -> Non
 def test_a_video_without_a_label_is_unlabelled_in_stage_01_and_refused_by_the_evaluation(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("file,label\na.mp4,\n")
-    assert index.read_labels(path)["a.mp4"].label is None
+    assert listing.read_labels(path)["a.mp4"].label is None
     with pytest.raises(UserError, match=r"line 2: 'a\.mp4' has no label; wanted REAL, FAKE, 0 or 1"):
-        evaluation.read_labels(path)
+        evaluation_labelled.read_labels(path)
 
 
 def test_a_label_file_of_stage_01_cannot_name_a_video_outside_its_folder(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("file,label\n..\\a.mp4,1\n")
     with pytest.raises(UserError, match="no file name inside its folder"):
-        index.read_labels(path)
+        listing.read_labels(path)

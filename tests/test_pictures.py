@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from browser import needs_browser
-from deepfake.config import PROJECT_ROOT
+from deepfake.files import PROJECT_ROOT
 from pictures import CUT, ENTERS, HEIGHT_PX, N_FRAMES, PAGES, WIDTH_PX, WINDOW_PX, drawn_frames, photograph
 
 FOLDER = PROJECT_ROOT / "notebooks/pictures"

@@ -11,8 +11,10 @@ import torch
 
 from clip_factory import Coding, write
 from deepfake import registry
-from deepfake.config import Extract, UserError, default_config, load_config, parse_config
+from deepfake.errors import UserError
 from deepfake.registry import Registry, built_in_names
+from deepfake.settings import Extract
+from deepfake.settings_file import default_config, load_config, parse_config
 from deepfake.workers import Limits, run_each
 
 OWN = """
@@ -69,9 +71,9 @@ frames: {selfblend: {families: {negative: 1.0}}}
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A settings file that names a module which lies beside it; afterwards nobody knows what it registered."""
-    from deepfake.forgeries import FAMILIES
-    from deepfake.models import HEADS
-    from deepfake.sampling import MODES
+    from deepfake.forging.families import FAMILIES
+    from deepfake.media.sampling import MODES
+    from deepfake.models.heads.base import HEADS
 
     (tmp_path / "own_ideas.py").write_text(OWN)
     (tmp_path / "settings.yaml").write_text(SETTINGS)
@@ -85,7 +87,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_head_of_ones_own_is_chosen_in_the_settings_and_gives_logits(settings: Path) -> None:
-    from deepfake.models import build, new_head
+    from deepfake.models.build import build, new_head
 
     config = load_config(settings)
     (name,) = config.sequences.heads
@@ -97,7 +99,7 @@ def test_a_head_of_ones_own_is_chosen_in_the_settings_and_gives_logits(settings:
 
 
 def test_a_pseudo_fake_of_ones_own_is_drawn_by_its_share(settings: Path) -> None:
-    from deepfake.forgeries import Face, Material, forge
+    from deepfake.forging.families import Face, Material, forge
 
     selfblend = load_config(settings).frames.selfblend
     assert selfblend is not None
@@ -107,7 +109,7 @@ def test_a_pseudo_fake_of_ones_own_is_drawn_by_its_share(settings: Path) -> None
 
 
 def test_a_sampling_mode_of_ones_own_chooses_the_frames(settings: Path, tmp_path: Path) -> None:
-    from deepfake.video import sample
+    from deepfake.media.video import sample
 
     extract = load_config(settings).extract
     clip = write(tmp_path / "clip.mp4", Coding(n_frames=12))
@@ -123,7 +125,7 @@ def test_worker_processes_know_it_too(settings: Path) -> None:
 
 
 def _names(kind: str) -> list[str]:
-    from deepfake.sampling import MODES
+    from deepfake.media.sampling import MODES
 
     return [name for name in MODES.names() if name not in built_in_names(kind)]
 
@@ -193,9 +195,9 @@ def test_a_name_is_registered_by_one_and_may_be_by_the_same_again() -> None:
 
 def test_the_source_names_what_the_package_registers() -> None:
     """The settings trust it, so as not to import torch."""
-    from deepfake.forgeries import FAMILIES
-    from deepfake.models import HEADS
-    from deepfake.sampling import MODES
+    from deepfake.forging.families import FAMILIES
+    from deepfake.media.sampling import MODES
+    from deepfake.models.heads.base import HEADS
 
     for one in (HEADS, FAMILIES, MODES):
         assert set(built_in_names(one.kind)) == set(one.names())

@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 
 from deepfake import tables
-from deepfake.config import PROJECT_ROOT, Config, UserError, parse_config
+from deepfake.errors import UserError
+from deepfake.files import PROJECT_ROOT
+from deepfake.settings import Config
+from deepfake.settings_file import parse_config
 from deepfake.stages import STAGES, Stage, alone, check_inputs, is_current, missing_shards, note_done
 
 FOLDS = STAGES["03_make_folds"]
@@ -226,8 +229,8 @@ def test_a_stage_of_any_name_says_itself_what_it_goes_by_what_it_may_lack_and_wh
 
 def test_what_was_made_before_stages_described_themselves_is_still_up_to_date(done: Config) -> None:
     """Digests taken with stages that were told apart by their names."""
-    from deepfake.config import digest, section_values
-    from deepfake.files import sha256_of
+    from deepfake.files import digest, sha256_of
+    from deepfake.settings import section_values
     from deepfake.stages import FORMAT, fingerprint
 
     inputs = [[path.name, sha256_of(path)] for path in FOLDS.input_paths(done)]

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deepfake import tables
-from deepfake.config import UserError
+from deepfake.errors import UserError
 
 
 def folds(*rows: tuple[str, str, int]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -10,8 +11,11 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-from deepfake.config import PROJECT_ROOT, UserError, digest
+from deepfake.errors import UserError
 
+_SOURCES = Path(__file__).resolve().parent.parent
+# In a source tree (src/deepfake) the folder above src, wherever a command is started; else the current folder.
+PROJECT_ROOT = _SOURCES.parent if _SOURCES.name == "src" else Path.cwd()
 BLOCK_BYTES = 1 << 20
 
 
@@ -95,3 +99,9 @@ def current_commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def digest(value: object) -> str:
+    """SHA-256 (64 hex digits) of a plain value; equal values give equal digests."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

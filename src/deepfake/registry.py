@@ -21,7 +21,12 @@ from deepfake.errors import UserError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 # Where the package's own are registered: a module, or a package of which each module is imported.
-HOMES = {"head": "models", "forgery": "forgeries", "sampling": "sampling"}
+HOMES = {"head": "models/heads", "forgery": "forging/families", "sampling": "media/sampling"}
+ENTRANCES = {
+    "head": "deepfake.models.build",
+    "forgery": "deepfake.forging.families",
+    "sampling": "deepfake.media.sampling",
+}
 T = TypeVar("T")
 Entry = TypeVar("Entry")
 _registries: dict[str, Registry[Any]] = {}
@@ -113,7 +118,7 @@ def check_name(kind: str, name: str) -> str:
         return name
     if own and not _plugins and kind not in _registries:
         raise UserError(unknown(kind, name, own))
-    importlib.import_module(f"deepfake.{HOMES[kind]}")
+    importlib.import_module(ENTRANCES[kind])
     _registries[kind].check(name)
     return name
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deepfake.config import PROJECT_ROOT, Config, UserError, digest, section_values
-from deepfake.costs import SCORED, cost_path
-from deepfake.files import current_commit, sha256_of, visible_files, write_whole
+from deepfake.ensemble.costs import SCORED, cost_path
+from deepfake.errors import UserError
+from deepfake.files import PROJECT_ROOT, current_commit, digest, sha256_of, visible_files, write_whole
+from deepfake.settings import Config, section_values
 
 FORMAT = 4  # raise it when the same settings give other tables, as when video_faces.FORMAT is raised
 

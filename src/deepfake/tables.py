@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deepfake.config import UserError
+from deepfake.errors import UserError
 from deepfake.files import write_whole
 
 

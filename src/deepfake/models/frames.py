@@ -17,7 +17,7 @@ from timm.layers import BatchNormAct2d
 from timm.models._manipulate import group_parameters
 from torch import Tensor, nn
 
-from deepfake.config import UserError
+from deepfake.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Pages and JSON for people."""
+"""Pages and plots: values in, HTML out."""

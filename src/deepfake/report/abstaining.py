@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake.calibration import inconclusive_band
-from deepfake.metrics import THRESHOLD
+from deepfake.ensemble.calibration import inconclusive_band
+from deepfake.evaluation.metrics import THRESHOLD
 
 BAND_ERROR_RATES = (0.01, 0.05, 0.1, 0.2)
 CURVE_POINTS = 100

@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake import metrics
-from deepfake.config import Config, UserError
+from deepfake.errors import UserError
+from deepfake.evaluation import bootstrap, metrics
 from deepfake.report.inputs import ensemble_scores
 from deepfake.report.plain import plain_rows
+from deepfake.settings import Config
 
 SHOWN = ("log_loss_clipped", "balanced_log_loss", "roc_auc", "pr_auc", "brier", "recall", "false_alarm_rate")
 
@@ -28,8 +29,8 @@ def compare_runs(scored: pd.DataFrame, other_scores: pd.DataFrame | None, config
     labels, groups = both["label"].to_numpy(), both["group"].tolist()
     p, other_p = both["p_fake"].to_numpy(), both["other_p_fake"].to_numpy()
     limits = config.validation, config.ensemble.clip_p
-    here, there = (metrics.measure(labels, scores, groups, *limits) for scores in (p, other_p))
-    difference = metrics.measure_difference(labels, p, other_p, groups, *limits)
+    here, there = (bootstrap.measure(labels, scores, groups, *limits) for scores in (p, other_p))
+    difference = bootstrap.measure_difference(labels, p, other_p, groups, *limits)
     rows = [
         {
             "metric": metric,

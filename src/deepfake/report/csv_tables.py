@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake import metrics
+from deepfake.evaluation import metrics
 from deepfake.report.leakage import pair_rows
 from deepfake.report.plain import as_csv, flat_measures, plain_rows
 from deepfake.report.worst import COLUMNS

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake import metrics
-from deepfake.aggregate import Tracks, pool, track_logit
-from deepfake.config import Config, Ensemble
-from deepfake.ensemble import held_out
+from deepfake.ensemble.pooling import Tracks, pool, track_logit
+from deepfake.ensemble.stack import held_out
+from deepfake.evaluation import bootstrap
+from deepfake.settings import Config, Ensemble
 
 FRAME_COUNTS = (1, 2, 4, 8, 16, 32)
 SHOWN = ("roc_auc", "log_loss_clipped")
@@ -39,7 +39,7 @@ def frames_against_accuracy(
             pooled = tracks.pooled(wanted)
             labels, folds = truth["label"].to_numpy(), truth["fold"].to_numpy(int)
             p = held_out(pooled, labels, folds, config.ensemble)
-            found = metrics.measure(labels, p, truth["group"].tolist(), config.validation, config.ensemble.clip_p)
+            found = bootstrap.measure(labels, p, truth["group"].tolist(), config.validation, config.ensemble.clip_p)
             rows.append(
                 {
                     "model": str(model),

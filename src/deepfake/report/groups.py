@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake import evaluation
-from deepfake.config import Config
+from deepfake.evaluation import evaluate
+from deepfake.settings import Config
 
 MAX_GROUPS = 200  # of one table: the largest; thousands of people would take minutes to resample
 NO_VALUE = "not given"
@@ -63,7 +63,7 @@ def _measured(scored: pd.DataFrame, values: Sequence[str], config: Config, again
     # What stands against all reals needs them all: left-out values lose their row, not their videos.
     mask = np.array([against_all_reals or value in kept for value in values])
     part = scored[mask]
-    rows = evaluation.measure_groups(
+    rows = evaluate.measure_groups(
         part["label"].to_numpy(),
         part["p_fake"].to_numpy(),
         part["group"].tolist(),

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from deepfake.config import Config, UserError
-from deepfake.ensemble import ENSEMBLE
-from deepfake.ensemble_table import Evidence
+from deepfake.ensemble.members import Evidence
+from deepfake.ensemble.stack import ENSEMBLE
+from deepfake.errors import UserError
+from deepfake.settings import Config
 
 BRIGHTNESS_CROPS = 3  # of a video; one where there are more videos than below
 MANY_VIDEOS = 2000

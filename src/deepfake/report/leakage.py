@@ -16,10 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from deepfake import metrics
-from deepfake.config import Config
-from deepfake.folds import near_duplicates
+from deepfake.evaluation import bootstrap, metrics
 from deepfake.report.inputs import ReportInputs
+from deepfake.settings import Config
+from deepfake.training.folds import near_duplicates
 
 MAX_PAIRS = 200  # told of each check
 MAX_CODECS = 8
@@ -135,7 +135,7 @@ def metadata_classifier(videos: pd.DataFrame, scored: pd.DataFrame, config: Conf
     if isinstance(p, str):
         return {"auc": None, "reason": p, "sentence": f"Not measured: {p}.", "columns": []}
     groups = own["group"].tolist()
-    found = metrics.measure(labels, p, groups, config.validation, config.ensemble.clip_p)["roc_auc"]
+    found = bootstrap.measure(labels, p, groups, config.validation, config.ensemble.clip_p)["roc_auc"]
     alone = [
         {"column": name, "meaning": COLUMN_MEANINGS.get(name, "the file has this codec"), "auc": _auc(labels, values)}
         for name, values in features.items()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake.submission import csv_bytes
+from deepfake.ensemble.submission import csv_bytes
 
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -18,8 +18,8 @@ import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from deepfake import metrics
-from deepfake.metrics import ReliabilityBin
+from deepfake.evaluation import metrics
+from deepfake.evaluation.metrics import ReliabilityBin
 
 REAL, FAKE, INK, PALE, GRID = "#2b6c8f", "#c4502f", "#2a2e33", "#c9cdd2", "#eceef0"
 VARIABLES = {REAL: "real", FAKE: "fake", INK: "ink", PALE: "pale", GRID: "grid"}

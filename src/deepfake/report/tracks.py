@@ -12,10 +12,11 @@ import pandas as pd
 from scipy.special import expit
 
 from deepfake import tables
-from deepfake.config import Config, UserError
+from deepfake.errors import UserError
+from deepfake.faces.crop_store import read_crop
 from deepfake.report import plots
 from deepfake.report.strips import Strip, facts_html, spread_places, strips_html
-from deepfake.shards import read_crop
+from deepfake.settings import Config
 
 LABELS = {0: "real", 1: "fake"}
 

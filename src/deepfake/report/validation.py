@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake import metrics
-from deepfake.config import Config
-from deepfake.ensemble import ENSEMBLE
-from deepfake.ensemble_table import compare
+from deepfake.ensemble.stack import ENSEMBLE
+from deepfake.evaluation import bootstrap, metrics
+from deepfake.evaluation.member_sets import compare
 from deepfake.files import write_whole
-from deepfake.report import page
+from deepfake.report import validation_page
 from deepfake.report.abstaining import bands, risk_coverage
 from deepfake.report.against import compare_runs
 from deepfake.report.csv_tables import csv_tables
@@ -31,6 +30,7 @@ from deepfake.report.inputs import ReportInputs, count, scored_videos
 from deepfake.report.leakage import leakage
 from deepfake.report.plain import plain_rows
 from deepfake.report.worst import check_command, strip, worst_videos
+from deepfake.settings import Config
 
 __all__ = ["Report", "ReportInputs", "build_report"]
 
@@ -93,7 +93,7 @@ def build_report(inputs: ReportInputs) -> Report:
     }
     strips = {row["video_id"]: strip(inputs, row["video_id"]) for rows in worst.values() for row in rows}
     tables = csv_tables(result, scored)
-    return Report(page.render(result, labels, p, strips, tables), result, tables)
+    return Report(validation_page.render(result, labels, p, strips, tables), result, tables)
 
 
 def _baselines(scored: pd.DataFrame, config: Config) -> list[dict[str, Any]]:
@@ -107,8 +107,8 @@ def _baselines(scored: pd.DataFrame, config: Config) -> list[dict[str, Any]]:
         ("prior", f"Always {share:.3f}, the share of fakes", share),
     ):
         same = np.full(len(labels), value)
-        found = metrics.measure(labels, same, groups, *limits)
-        gain = metrics.measure_difference(labels, same, p, groups, *limits)["log_loss_clipped"]
+        found = bootstrap.measure(labels, same, groups, *limits)
+        gain = bootstrap.measure_difference(labels, same, p, groups, *limits)["log_loss_clipped"]
         measures = {key: measure.to_dict() for key, measure in found.items()}
         rows.append({"name": name, "title": title, "p_fake": value, "metrics": measures, "gain": gain.to_dict()})
     return rows
@@ -121,7 +121,7 @@ def _models(inputs: ReportInputs, scored: pd.DataFrame) -> list[dict[str, Any]]:
     names = sorted(inputs.scores["model"].unique(), key=lambda name: (name != ENSEMBLE, name))
     for name in names:
         own = inputs.scores[inputs.scores["model"] == name].merge(known, on="video_id").sort_values("video_id")
-        found = metrics.measure(
+        found = bootstrap.measure(
             own["label"].to_numpy(),
             own["p_fake"].to_numpy(),
             own["group"].tolist(),

@@ -13,11 +13,13 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from deepfake.config import PROJECT_ROOT, Config, UserError
-from deepfake.metrics import THRESHOLD
+from deepfake.errors import UserError
+from deepfake.evaluation.metrics import THRESHOLD
+from deepfake.files import PROJECT_ROOT
 from deepfake.report.inputs import ReportInputs
 from deepfake.report.plain import plain_rows
-from deepfake.report.templates import data_url
+from deepfake.report.strips import data_url
+from deepfake.settings import Config
 
 STRIP_FRAMES = 8
 STRIP_PX = 112

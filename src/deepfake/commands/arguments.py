@@ -1,0 +1,109 @@
+"""Flags that commands share, and types of arguments; light, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepfake.files import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from deepfake.settings import CropView
+
+
+def stage_parser(description: str | None) -> argparse.ArgumentParser:
+    """The flags of every stage."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="settings, such as configs/demo.yaml"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="STAGE.KEY=VALUE", help="lay a value over the settings file"
+    )
+    parser.add_argument("--run", metavar="NAME", help="name of the run, instead of the settings file's")
+    parser.add_argument("--limit", type=whole_number, metavar="N", help="work on N videos only, spread over all")
+    parser.add_argument("--force", action="store_true", help="do it again even if it is up to date")
+    return parser
+
+
+def trial_parser(description: str | None) -> argparse.ArgumentParser:
+    """The flags of commands that measure networks on labelled clips they never learnt from."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings: extraction and ensemble")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="STAGE.KEY=VALUE", help="lay a value over the settings file"
+    )
+    parser.add_argument("--run", action="append", required=True, metavar="NAME[/STEP]", help="may be given repeatedly")
+    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
+    parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
+    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    return parser
+
+
+def whole_number(text: str) -> int:
+    """The type of an argument that counts something: 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number from 1")
+    return int(text)
+
+
+def crop_view(text: str) -> CropView:
+    """The type of an argument that is a way to see crops: size and view over the network's own, then what is changed.
+
+    `mirror` turns left to right, `blur=0.025` blurs the face's surroundings, `px=240` reduces larger crops first.
+    """
+    from deepfake.settings import CropView
+
+    try:
+        size, view, *rest = (part.strip() for part in text.split(","))
+        changes: dict[str, Any] = {"mirror": False, "surroundings_blur": 0.0, "crop_px": None}
+        for part in rest:
+            name, _, value = part.partition("=")
+            if part == "mirror" and not changes["mirror"]:
+                changes["mirror"] = True
+            elif name == "blur" and not changes["surroundings_blur"]:
+                changes["surroundings_blur"] = float(value)
+            elif name == "px" and changes["crop_px"] is None:
+                changes["crop_px"] = int(value)
+            else:
+                raise ValueError(text)
+        return CropView(size_ratio=float(size), view_ratio=float(view), **changes)
+    except ValueError:  # pydantic's, too
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, wanted ratios from 0.25 to 4 such as 1.333,1.129 or 1,1,mirror,blur=0.025,px=240"
+        ) from None
+
+
+def view_name(way: CropView) -> str:
+    """What `crop_view` reads."""
+    blur = f",blur={way.surroundings_blur:g}" if way.surroundings_blur else ""
+    reduced = f",px={way.crop_px}" if way.crop_px is not None else ""
+    return f"{way.size_ratio:g},{way.view_ratio:g}{',mirror' if way.mirror else ''}{blur}{reduced}"
+
+
+def whole_numbers(text: str) -> list[int]:
+    """The type of an argument that lists counts between commas: rising, none twice."""
+    return sorted({whole_number(part) for part in text.split(",")})
+
+
+def grey_levels(text: str) -> list[float]:
+    """The type of an argument that lists differences of pictures between commas: rising, none twice."""
+    try:
+        levels = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        levels = [math.nan]
+    if not all(0 < level <= 255 for level in levels):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted grey levels above 0, up to 255, such as 1,2.5")
+    return levels
+
+
+def file_stem(text: str) -> str:
+    """The type of an argument that names a file to be made, without folder and ending."""
+    from deepfake.settings import NAME
+
+    if not re.fullmatch(NAME, text):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted letters, digits, dots and dashes")
+    return text

@@ -1,0 +1,44 @@
+"""Check videos with the shipped detector: a verdict on each, with its reasons, as a line, a page and JSON.
+
+Pages and JSON go to data/work/checks unless --html and --json say where; several videos get an index.html
+beside their pages. Nothing is fetched or sent. Exit codes; of several videos the gravest verdict, top line first:
+
+  3  likely forged
+  4  inconclusive
+  5  no face found, or the file could not be read
+  0  likely real: no sign of forgery was found
+  2  a mistake in the command
+"""
+
+import argparse
+from pathlib import Path
+
+from deepfake.errors import UserError
+from deepfake.files import PROJECT_ROOT
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="*", type=Path, metavar="FILE", help="video file")
+    parser.add_argument("--json", metavar="F", help="where the JSON goes; - is the screen; of several videos, a list")
+    parser.add_argument("--html", type=Path, metavar="F", help="where the page goes; of several videos, a folder")
+    parser.add_argument("--open", action="store_true", help="show the page, or the index, in the browser")
+    parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
+    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument("--schema", action="store_true", help="print the JSON's schema and stop")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    from deepfake.commands import checks
+
+    if args.schema:
+        return checks.print_schema()
+    if not args.videos:
+        raise UserError("no video given; `deepfake check --help` tells how")
+    for path in args.videos:
+        if not path.is_file():
+            kind = "is a folder; use `deepfake predict`" if path.is_dir() else "does not exist"
+            raise UserError(f"video {str(path)!r} {kind}")
+    places = checks.Places(args.json, args.html, PROJECT_ROOT / "data/work/checks", len(args.videos))
+    return checks.check(args.videos, places, args.weights, args.cache, args.open)

@@ -1,0 +1,104 @@
+"""The `check_video` command: verdicts, pages and JSON of some videos, each written as soon as it is known."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from deepfake.detector.check import Check, CheckedFile, schema
+from deepfake.detector.read_ahead import reading_ahead
+from deepfake.detector.verdict import check_videos, exit_code, face_lines, verdict_line
+from deepfake.errors import UserError
+from deepfake.files import sha256_of, write_whole
+from deepfake.models.detector_file import shipped_weights
+from deepfake.report.check_page import index_page, page
+
+SCREEN = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where the outputs of `n_videos` go: `json` a file, - or None; `html` a page or a folder, or None.
+
+    Several videos need a folder.
+    """
+
+    json: str | None
+    html: Path | None
+    default_dir: Path
+    n_videos: int
+
+    def __post_init__(self) -> None:
+        if self.html is not None and self.n_videos > 1 and (self.html.is_file() or self.html.suffix == ".html"):
+            raise UserError(f"--html {self.html}: names one page; {self.n_videos} videos get one each: name a folder")
+        if self.json not in (None, SCREEN) and Path(str(self.json)).is_dir():
+            raise UserError(f"--json {self.json}: is a folder; name a file, or - for the screen")
+
+    def page(self, number: int, file: CheckedFile) -> Path:
+        """The page of the video of this number."""
+        if self.html is not None and self.n_videos == 1 and not self.html.is_dir():
+            return self.html
+        stem = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(file.name).stem)[:60].strip(".-_") or "video"
+        again = f"-{number + 1}" if self.n_videos > 1 else ""
+        return self.folder / f"{stem}-{file.sha256[:8]}{again}.html"
+
+    @property
+    def folder(self) -> Path:
+        """Where pages of several videos and their index go."""
+        return self.html or self.default_dir
+
+    def json_path(self, page_path: Path) -> Path:
+        """Where the JSON goes; beside the page if nothing was said."""
+        if self.json is not None:
+            return Path(self.json)
+        return page_path.with_suffix(".json") if self.n_videos == 1 else self.folder / "index.json"
+
+
+def check(videos: Sequence[Path], places: Places, weights: Path | None, cache_dir: Path, show: bool) -> int:
+    """Check videos, write what was found, say it, and return the exit code."""
+    path = weights or shipped_weights()
+    workers = min(len(videos), 2)
+    with reading_ahead(videos[:workers], path, cache_dir) as known:
+        from deepfake.detector.file import load_detector
+        from deepfake.evidence.crops import telling_crops
+
+        detector = load_detector(path)
+    done: dict[int, tuple[Check, Path]] = {}
+    for number, scored, made in check_videos(videos, detector, sha256_of(path), cache_dir, workers, known):
+        page_path = places.page(number, made.file)
+        crops = telling_crops(made, scored.reading.extraction, detector, cache_dir) if scored.reading else []
+        write_whole(page_path, page(made, crops, page_path))
+        done[number] = made, page_path
+        if places.json != SCREEN:
+            print("\n".join([verdict_line(made), *face_lines(made), f"  page: {page_path}"]), flush=True)
+    checks = [done[number] for number in sorted(done)]
+    top = checks[0][1]
+    if len(videos) > 1:
+        top = places.folder / "index.html"
+        write_whole(top, index_page([(made, page_path.name) for made, page_path in checks]))
+    _write_json([made for made, _ in checks], places, top)
+    if show:
+        webbrowser.open(top.resolve().as_uri())
+    return exit_code([made.verdict for made, _ in checks])
+
+
+def _write_json(checks: Sequence[Check], places: Places, top: Path) -> None:
+    several = places.n_videos > 1
+    text = (json.dumps([check.plain() for check in checks], indent=1) if several else checks[0].to_json()) + "\n"
+    if places.json == SCREEN:
+        sys.stdout.write(text)
+        return
+    path = places.json_path(top)
+    write_whole(path, text.encode())
+    print(f"{f'index: {top}, ' if several else '  '}JSON: {path}")
+
+
+def print_schema() -> int:
+    """Print the JSON schema of a check."""
+    sys.stdout.write(json.dumps(schema(), indent=1) + "\n")
+    return 0

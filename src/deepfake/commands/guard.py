@@ -1,0 +1,42 @@
+"""How every command ends: a user's mistake with a sentence and exit code 2, Ctrl-C with what to do next."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from deepfake.errors import UserError
+
+EXIT_USER, EXIT_STOPPED = 2, 130
+
+
+# A folder that may not be written, a full disk: the user's to mend.
+USERS_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR}
+
+
+def guarded(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command; a user's mistake and Ctrl-C end it with a sentence instead of a traceback."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(message)s", stream=sys.stderr)
+    for name in ("matplotlib", "numba", "PIL", "fontTools"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        sys.exit(main() or 0)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER)
+    except KeyboardInterrupt:
+        print("stopped; the same command again goes on from here", file=sys.stderr)
+        sys.exit(EXIT_STOPPED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: nothing more to say
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in USERS_DISK:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER)

@@ -1,0 +1,43 @@
+"""Score every video below a folder with the shipped detector -> CSV, one row a file.
+
+Columns: filename, label (p_fake, 0 real to 1 fake), n_faces, n_tracks, fallback (why a file has the
+prior instead of a score). Stopped and started again it goes on where it was.
+"""
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from deepfake.files import PROJECT_ROOT
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", type=Path, help="folder of videos, searched with all folders below it")
+    parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="CSV to write (predictions.csv)")
+    parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
+    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument(
+        "--early-exit", choices=["off", "on", "forced"], help="stop once the verdict is settled (on: decode less)"
+    )
+    parser.add_argument("--workers", type=int, default=max((os.cpu_count() or 2), 1), help="processes that read videos")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    from deepfake.detector.file import load_detector
+    from deepfake.detector.score_videos import predict_folder, score_videos
+    from deepfake.detector.two_passes import score_in_two_passes
+    from deepfake.files import sha256_of
+    from deepfake.media.listing import find_videos
+    from deepfake.models.detector_file import shipped_weights
+
+    find_videos(args.videos)  # the likeliest mistake first
+    weights = args.weights or shipped_weights()
+    detector = load_detector(weights)
+    if args.early_exit:
+        changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})
+        detector = replace(detector, ensemble=changed)
+    score = score_in_two_passes if detector.ensemble.early_exit == "on" else score_videos
+    predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers, score)

@@ -1,0 +1,50 @@
+"""Ship networks as one detector: runs of train_detector.py -> data/weights/<name>.safetensors.
+
+Weighs and calibrates them on labelled clips they never learnt from, and prints what that gives with every
+clip scored by a fit on the other half of the people. In half precision, unless that moves a logit by more than 0.01.
+Write the model card data/weights/<name>.md beside it: sources, terms, recipe, figures, what it cannot see.
+"""
+
+import argparse
+
+from deepfake.commands.arguments import file_stem, trial_parser
+from deepfake.errors import UserError
+from deepfake.files import PROJECT_ROOT
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = trial_parser(__doc__)
+    parser.add_argument("--name", type=file_stem, required=True, help="name of the file in data/weights")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    from deepfake.settings_file import load_config
+
+    config = load_config(args.config, args.set)
+    from deepfake.detector import file, fitting, labelled_clips
+    from deepfake.training.train import run_network
+
+    parts = [file.Part(name.replace("/", "-"), run_network(config.run_dir.parent, name)) for name in args.run]
+    strangers = sorted({*config.ensemble.accusers, *config.ensemble.member_views} - {part.name for part in parts})
+    if strangers:
+        raise UserError(
+            f"ensemble.accusers and ensemble.member_views: {strangers[0]!r} is no member, those given by --run are "
+            f"{', '.join(part.name for part in parts)}; rename one or the other"
+        )
+    clips = labelled_clips.read_clips(args.clips, args.labels, config.extract, args.cache)
+    n_frames, views = config.extract.frames_per_video, config.ensemble.views_of
+    scores = {p.name: fitting.frame_scores(p.frames, clips, config, n_frames, views(p.name)) for p in parts}
+    tracks = fitting.member_tracks(scores, clips, config.ensemble)
+    trial = fitting.measure(tracks, clips, config.ensemble)
+    stack = fitting.final_stack(tracks, clips, trial, config.ensemble)
+    out = PROJECT_ROOT / "data/weights" / f"{args.name}.safetensors"
+    file.save_detector(out, args.name, parts, stack, config)
+    moved = file.half_precision_error(parts, out, config.work_dir, config.predict)
+    if moved > file.MAX_HALF_DIFFERENCE:
+        file.save_detector(out, args.name, parts, stack, config, half=False)
+        print(f"half precision would move logits by up to {moved:.4f}: written in full")
+        moved = file.half_precision_error(parts, out, config.work_dir, config.predict)
+    print(f"{fitting.HEADER}\n{trial.row(' + '.join(scores), '-')}")
+    print(f"stack {stack.to_dict()}")
+    print(f"{out}: {out.stat().st_size / 2**20:.1f} MB; the file moves logits by up to {moved:.4f}")

@@ -1,0 +1,30 @@
+"""Take a detector's file apart: each member's frame network becomes a finished network of a run of its name.
+
+They lie in data/runs/<member>/frames/all then, to be measured (measure_run.py, measure_spans.py), to train on from
+(frames.start_run) or to train others beside them (train_heads.py). Other networks there stay, unless --force.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings: where runs lie")
+    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="the detector's .safetensors")
+    parser.add_argument("--force", action="store_true", help="replace other networks of those runs")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    from deepfake.detector.file import load_detector, unpack_frames
+    from deepfake.models.checkpoints import fold_folder
+    from deepfake.settings_file import load_config
+    from deepfake.stages import alone
+
+    for name in sorted({member.name for member in load_detector(args.weights).members}):
+        run_dir = load_config(args.config, run=name).run_dir
+        folder = fold_folder(run_dir, "frames", None)
+        with alone(run_dir):
+            unpack_frames(args.weights, folder, name, args.force)
+        print(f"unpack_detector: {name} -> {folder}")

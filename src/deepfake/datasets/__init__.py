@@ -1,0 +1,1 @@
+"""What networks are shown: views of crops, pairs, clips of tracks."""

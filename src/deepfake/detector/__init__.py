@@ -1,0 +1,1 @@
+"""A whole detector: its file, and how it judges a video."""

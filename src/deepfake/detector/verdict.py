@@ -1,0 +1,270 @@
+"""What is said of one video: a `Check` made from its scores, a line and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from deepfake.detector.check import (
+    FORGED,
+    INCONCLUSIVE,
+    NO_FACE,
+    REAL,
+    SPAN_GAP_S,
+    STANDS_FOR_S,
+    UNREADABLE,
+    Band,
+    Check,
+    CheckedFile,
+    CheckedTrack,
+    DetectorFacts,
+    FrameScore,
+    LookedAt,
+    SecondScore,
+    Shot,
+    Span,
+    Verdict,
+    level_of,
+)
+from deepfake.files import printable, sha256_of
+from deepfake.media.file_facts import describe
+from deepfake.settings import Predict
+
+if TYPE_CHECKING:  # torch, timm and pandas cost seconds: pages, --help and --schema do without
+    from deepfake.detector.file import Detector
+    from deepfake.detector.score_videos import Scored
+    from deepfake.detector.video_scorer import TrackVerdict
+    from deepfake.faces.extracted import Extraction
+    from deepfake.faces.reading import Reading
+
+EXIT_CODES: Mapping[Verdict, Literal[0, 3, 4, 5]] = {FORGED: 3, REAL: 0, INCONCLUSIVE: 4, NO_FACE: 5, UNREADABLE: 5}
+GRAVEST_FIRST = (FORGED, INCONCLUSIVE, UNREADABLE, NO_FACE, REAL)
+
+
+def check_videos(
+    paths: Sequence[Path],
+    detector: Detector,
+    weights_sha256: str,
+    cache_dir: Path,
+    workers: int = 1,
+    known: Mapping[Path, Reading] | None = None,
+) -> Iterator[tuple[int, Scored, Check]]:
+    """Yield each video's place in `paths`, its scores and its check, as each is done; `known`: see `score_videos`."""
+    from deepfake.detector.score_videos import score_videos
+
+    by_id = {f"{number:06d}": path for number, path in enumerate(paths)}
+    for scored in score_videos(by_id, detector, weights_sha256, cache_dir, Predict(), workers, known):
+        made = check_of(by_id[scored.video_id], scored, detector, weights_sha256)
+        yield int(scored.video_id), scored, made
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
+    """What a script is told: the code of the gravest verdict."""
+    return EXIT_CODES[min(verdicts, key=GRAVEST_FIRST.index)]
+
+
+def verdict_of(scored: Scored, band: tuple[float, float]) -> Verdict:
+    """What a score means; without a score it depends on whether the video could be read."""
+    if scored.fallback is not None:
+        return NO_FACE if scored.fallback == "no_face" else UNREADABLE
+    return level_of(scored.p_fake, *band)
+
+
+def check_of(path: Path, scored: Scored, detector: Detector, weights_sha256: str) -> Check:
+    """All that is known of a scored video; nothing is read that was read for its scores."""
+    assert scored.reading is not None, f"{scored.video_id}: a score without what it was made from"
+    verdict = verdict_of(scored, detector.stack.band)
+    file, found = scored.reading.file, scored.reading.extraction
+    facts = None if verdict == UNREADABLE else describe(file)
+    low, high = detector.stack.band
+    sha256 = file.sha256 or sha256_of(path)  # unknown where the process that read it was stopped
+    return Check(
+        file=CheckedFile(path=str(path), name=path.name, sha256=sha256, size_bytes=file.size_bytes),
+        verdict=verdict,
+        exit_code=EXIT_CODES[verdict],
+        reason=None if scored.fallback is None else str(found.reason),
+        p_fake=None if scored.fallback else _rounded(scored.p_fake),
+        inconclusive_band=Band(low=low, high=high),
+        detector=_about(detector, weights_sha256),
+        video=facts,
+        looked_at=_looked_at(found, facts.duration_s) if facts else None,
+        shots=_shots(scored.verdicts, found, facts.duration_s, detector) if facts else (),
+    )
+
+
+def _about(detector: Detector, weights_sha256: str) -> DetectorFacts:
+    calibration = detector.stack.calibration
+    return DetectorFacts(
+        name=detector.name,
+        weights_sha256=weights_sha256,
+        about={str(key): value for key, value in sorted(detector.about.items())},
+        calibration=calibration.kind,
+        n_calibration_videos=calibration.n_videos,
+        error_rate=detector.ensemble.error_rate,
+        fake_share=detector.ensemble.fake_share,
+        min_track_frames=detector.ensemble.min_track_frames,
+        max_tracks=detector.extract.max_tracks,
+    )
+
+
+def _looked_at(found: Extraction, duration_s: float) -> LookedAt:
+    return LookedAt(
+        n_frames=found.n_sampled,
+        n_damaged_frames=found.n_damaged,
+        times_s=tuple(round(t, 3) for t in found.times_s),
+        unseen_s=tuple(_unseen(found.times_s, duration_s)),
+        decoder=found.decoder or "",
+        decoder_reason=found.decoder_reason or "",
+    )
+
+
+def _unseen(times_s: Sequence[float], duration_s: float) -> list[tuple[float, float]]:
+    """Stretches (from, to) that no looked-at frame stands for."""
+    edges = [(t - STANDS_FOR_S, t + STANDS_FOR_S) for t in times_s]
+    starts, ends = [0.0, *(end for _, end in edges)], [*(start for start, _ in edges), duration_s]
+    return [(round(a, 3), round(b, 3)) for a, b in zip(starts, ends, strict=True) if b - a > 1e-3]
+
+
+def _shots(
+    verdicts: Sequence[TrackVerdict], found: Extraction, duration_s: float, detector: Detector
+) -> tuple[Shot, ...]:
+    starts = _shot_starts(found, verdicts)
+    tracks = _tracks(verdicts, found, detector)
+    return tuple(
+        Shot(
+            shot=number,
+            from_s=round(start, 3),
+            to_s=round(end, 3),
+            tracks=tuple(track for track, verdict in zip(tracks, verdicts, strict=True) if verdict.shot == number),
+        )
+        for number, (start, end) in enumerate(zip(starts, [*starts[1:], duration_s], strict=True))
+    )
+
+
+def _shot_starts(found: Extraction, verdicts: Sequence[TrackVerdict]) -> list[float]:
+    """When each shot begins; from the faces where a shard of an older version does not tell the cuts."""
+    last = max((v.shot for v in verdicts), default=0)
+    if found.cuts_s is not None and len(found.cuts_s) >= last:
+        return [0.0, *found.cuts_s]
+    first = [min((float(v.times_s[0]) for v in verdicts if v.shot == n), default=0.0) for n in range(1, last + 1)]
+    return [0.0, *np.maximum.accumulate(first).tolist()] if first else [0.0]
+
+
+def _tracks(verdicts: Sequence[TrackVerdict], found: Extraction, detector: Detector) -> list[CheckedTrack]:
+    from deepfake.detector.video_scorer import deciding
+    from deepfake.ensemble.pooling import credible, trust
+
+    if not verdicts:
+        return []
+    settings = detector.ensemble
+    lengths = np.array([v.n_frames or len(v.frame_logits) for v in verdicts])
+    counts = credible(lengths, settings.min_track_frames)
+    decisive = deciding(verdicts, settings)
+    sharpness = {(face.track, face.frame_index): face.sharpness for face in found.faces}
+    made = []
+    for number, verdict in enumerate(verdicts):
+        sharp = np.array([sharpness[verdict.track, int(index)] for index in verdict.frame_indices])
+        sides = (verdict.boxes[:, 2:] - verdict.boxes[:, :2]).max(axis=1)
+        standing = Standing(bool(counts[number]), number == decisive, trust(sides, sharp, settings))
+        made.append(_track(verdict, standing, detector))
+    return made
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a track is worth beside the others: see `CheckedTrack`."""
+
+    counts: bool
+    decides: bool
+    trust: float
+
+
+def _track(verdict: TrackVerdict, standing: Standing, detector: Detector) -> CheckedTrack:
+    from scipy.special import expit
+
+    apply = detector.stack.calibration.apply
+    p_frames = apply(verdict.frame_logits)
+    seconds = np.floor(verdict.times_s).astype(int)
+    p_seconds = {
+        int(s): float(apply(verdict.frame_logits[seconds == s].mean(keepdims=True))[0]) for s in np.unique(seconds)
+    }
+    return CheckedTrack(
+        track=verdict.track,
+        p_fake=_rounded(float(expit(verdict.logit))),
+        counts=standing.counts,
+        decides=standing.decides,
+        trust=_rounded(standing.trust),
+        from_s=round(float(verdict.times_s[0]), 3),
+        to_s=round(float(verdict.times_s[-1]), 3),
+        n_frames=len(p_frames),
+        seconds=tuple(
+            SecondScore(second=s, p_fake=_rounded(p), n_frames=int((seconds == s).sum())) for s, p in p_seconds.items()
+        ),
+        suspicious=suspicious_spans(verdict.times_s, p_frames, p_seconds, detector.stack.band[1]),
+        frames=_frames(verdict, p_frames),
+    )
+
+
+def _frames(verdict: TrackVerdict, p_frames: np.ndarray) -> tuple[FrameScore, ...]:
+    rows = zip(verdict.frame_indices, verdict.times_s, verdict.boxes, p_frames, strict=True)
+    return tuple(
+        FrameScore(frame=int(index), time_s=round(float(time_s), 3), box_px=_rounded_box(box), score=_rounded(p))
+        for index, time_s, box, p in rows
+    )
+
+
+def _rounded_box(box: np.ndarray) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = (round(float(x), 1) for x in box)
+    return x0, y0, x1, y1
+
+
+def suspicious_spans(
+    times_s: np.ndarray, p_frames: np.ndarray, p_seconds: Mapping[int, float], high: float
+) -> tuple[Span, ...]:
+    """Stretches of seconds above the inconclusive band, from their first to their last frame looked at."""
+    spans: list[list[int]] = []
+    for index, time_s in enumerate(times_s):
+        if p_seconds[int(time_s)] <= high:
+            continue
+        goes_on = spans and spans[-1][-1] == index - 1 and time_s - times_s[index - 1] <= SPAN_GAP_S
+        if goes_on:
+            spans[-1].append(index)
+        else:
+            spans.append([index])
+    return tuple(
+        Span(
+            from_s=round(float(times_s[span[0]]), 3),
+            to_s=round(float(times_s[span[-1]]), 3),
+            n_frames=len(span),
+            p_fake_max=_rounded(float(p_frames[span].max())),
+        )
+        for span in spans
+    )
+
+
+def verdict_line(check: Check) -> str:
+    """The verdict in one line: name, verdict, and the score or why there is none."""
+    name, band = printable(check.file.name), check.inconclusive_band
+    if check.p_fake is None:
+        return f"{name}: {check.verdict} ({printable(check.reason)})"
+    return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} (inconclusive from {band.low:.2f} to {band.high:.2f})"
+
+
+def face_lines(check: Check) -> list[str]:
+    """A line for each face, with its scores by the second as a row of bars."""
+    lines = []
+    for shot, track in check.tracks:
+        bar = "".join("▁▂▃▄▅▆▇█"[min(int(second.p_fake * 8), 7)] for second in track.seconds)
+        lines.append(
+            f"  face {track.track} in shot {shot.shot}, {track.from_s:.1f}-{track.to_s:.1f} s, "
+            f"{track.n_frames} frames: p_fake {track.p_fake:.2f}, by the second {bar}"
+        )
+    return lines
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)

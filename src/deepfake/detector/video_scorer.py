@@ -1,0 +1,237 @@
+"""Score videos with a whole detector, and a folder of them into a CSV; `verdict` says what a score means."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import expit
+
+from deepfake.datasets.track_clips import split_tracks
+from deepfake.detector.file import Detector
+from deepfake.ensemble.early_exit import Look, SkipGate, look_until_settled, standard_error
+from deepfake.ensemble.pooling import heard, length_trust, track_logit, trust, worst_of
+from deepfake.faces.crop_store import read_crop
+from deepfake.models.devices import choose_device
+from deepfake.scoring.frame_scorer import FrameScorer, mean_of_views
+from deepfake.scoring.track_scorer import head_logits
+from deepfake.settings import CropView, Ensemble, Predict
+
+FORMAT = 3  # raise it when the same weights and crops give other scores
+GATE_CROPS = 8
+EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_difference"}
+
+
+@dataclass(frozen=True)
+class TrackVerdict:
+    """One person in one shot: a logit for the whole, calibrated and drawn to the prior as far as it is not trusted,
+    and one a frame, stacked but neither calibrated nor drawn anywhere.
+
+    `n_frames` is how many frames the track has, where not all were looked at.
+    """
+
+    track: int
+    shot: int
+    logit: float
+    frame_logits: np.ndarray
+    times_s: np.ndarray
+    frame_indices: np.ndarray
+    boxes: np.ndarray
+    n_frames: int | None = None
+
+
+def _boxes(rows: list[dict[str, Any]]) -> np.ndarray:
+    return np.array([[row[n] for n in ("x0_px", "y0_px", "x1_px", "y1_px")] for row in rows])
+
+
+def _gate_crops() -> list[np.ndarray]:
+    """Soft random pictures, the same on every run: what bf16 does to them decides whether it is used."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (GATE_CROPS, 14, 14, 3), dtype=np.uint8)
+    return [np.asarray(np.kron(picture, np.ones((16, 16, 1), np.uint8))) for picture in coarse]
+
+
+class VideoScorer:
+    """A detector on a device."""
+
+    def __init__(self, detector: Detector, predict: Predict) -> None:
+        self.detector, self.predict = detector, predict
+        self.device = choose_device(predict.device)
+        weights = zip(detector.stack.members, detector.stack.weights, strict=True)
+        self.weights = {name: weight for name, weight in weights if weight}  # the others are not asked
+        self.line = detector.stack.line
+        self.members = [
+            (m.name, FrameScorer(m.frames, predict, _gate_crops()), heads)
+            for m in detector.members
+            for heads in [{kind: head for kind, head in m.heads.items() if kind in self.weights}]
+            if heads or m.name in self.weights
+        ]
+
+    def with_settings(self, **changes: Any) -> Self:
+        """The same networks under other settings of `Ensemble`."""
+        other = copy.copy(self)
+        ensemble = self.detector.ensemble.model_copy(update=changes)
+        other.detector = replace(self.detector, ensemble=ensemble)
+        return other
+
+    def score(self, work_dir: Path, faces: list[dict[str, Any]]) -> list[TrackVerdict]:
+        """Verdicts of a video's tracks; `faces` are rows of the faces table of one video, sorted by its key.
+
+        With early exit not all frames are looked at.
+        """
+        numbers = sorted({face["track"] for face in faces})
+        return self.settle(
+            [Track(self, work_dir, [face for face in faces if face["track"] == number]) for number in numbers]
+        )
+
+    def settle(self, tracks: list[Track]) -> list[TrackVerdict]:
+        """Look at a video's tracks until its verdict is settled; what is made of each by then."""
+        look_until_settled(
+            [len(track.rows) for track in tracks],
+            lambda number, positions: tracks[number].look(positions),
+            self.detector.stack.band_logits,
+            self.detector.ensemble,
+        )
+        return [track.verdict for track in tracks]
+
+    def frame_outputs(self, crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each frame network the logits_N and features_ND of crops."""
+        found = []
+        for name, scorer, heads in self.members:
+
+            def score(view: CropView, scorer: FrameScorer = scorer) -> tuple[np.ndarray, np.ndarray]:
+                return scorer.seeing(view).crops(crops)
+
+            found.append(mean_of_views(self.detector.ensemble.views_of(name), score, bool(heads)))
+        return found
+
+    def frame_logits(self, outputs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """Stacked logits_N of crops by what `frame_outputs` gave: of the frame networks alone, no heads."""
+        found: dict[str, list[np.ndarray]] = {}
+        for (name, _, _), (logits_N, _) in zip(self.members, outputs, strict=True):
+            found.setdefault(name, []).append(logits_N.astype(np.float64))
+        return self._stacked({name: np.mean(values, axis=0) for name, values in found.items()})
+
+    def _stacked(self, logits: dict[str, np.ndarray]) -> np.ndarray:
+        shares = [
+            self.weights[name] * heard(logits_N, name, self.detector.ensemble) for name, logits_N in logits.items()
+            if name in self.weights
+        ]  # fmt: skip
+        return np.asarray(np.sum(shares, axis=0), np.float64)
+
+    @torch.inference_mode()
+    def verdict(
+        self,
+        rows: list[dict[str, Any]],
+        outputs: list[tuple[np.ndarray, np.ndarray]],
+        work_dir: Path,
+        counts: float,
+        n_frames: int,
+    ) -> TrackVerdict:
+        """What is made of a track by the outputs of its frame networks at these rows, of `n_frames` that it has.
+
+        `counts` is how far the track is trusted.
+        """
+        per_frame: dict[str, list[np.ndarray]] = {}
+        of_tracks: dict[str, list[float]] = {}
+        for (name, _, heads), (logits_T, features_TD) in zip(self.members, outputs, strict=True):
+            per_frame.setdefault(name, []).append(logits_T.astype(np.float64))
+            tracks = split_tracks(pd.DataFrame(rows), features_TD, logits_T, {}, work_dir) if heads else []
+            for kind, head in heads.items():
+                (found,) = head_logits(head, tracks, self.predict)
+                per_frame.setdefault(kind, []).append(found.frame_logits_T.astype(np.float64))
+                of_tracks.setdefault(kind, []).append(found.logit)
+        means = {name: np.mean(values, axis=0) for name, values in per_frame.items()}
+        settings = self.detector.ensemble
+        whole = {name: track_logit(logits_T, settings) for name, logits_T in means.items()}
+        whole |= {kind: float(np.mean(logits)) for kind, logits in of_tracks.items()}
+        whole = {name: float(heard(np.array(logit), name, settings)) for name, logit in whole.items()}
+        members = self.detector.stack.members
+        return TrackVerdict(
+            track=rows[0]["track"],
+            shot=rows[0]["shot"],
+            logit=float(self.line.logits(np.array([[whole.get(m, 0.0) for m in members]]), np.array([counts]))[0]),
+            frame_logits=self._stacked(means),
+            times_s=np.array([row["time_s"] for row in rows]),
+            frame_indices=np.array([row["frame_index"] for row in rows]),
+            boxes=_boxes(rows),
+            n_frames=n_frames,
+        )
+
+    def video_logit(self, verdicts: list[TrackVerdict]) -> float:
+        """Calibrated logit of the worst credible track."""
+        return verdicts[deciding(verdicts, self.detector.ensemble)].logit
+
+    def p_fake(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities of calibrated logits."""
+        return np.asarray(expit(logits), np.float64)
+
+
+def deciding(verdicts: Sequence[TrackVerdict], settings: Ensemble) -> int:
+    """Which of a video's tracks decides: its worst credible one."""
+    n_frames = [v.n_frames or len(v.frame_logits) for v in verdicts]
+    return worst_of([v.logit for v in verdicts], n_frames, settings.min_track_frames)
+
+
+class Track:
+    """A track's frames as they are looked at by and by; no frame is shown to a network twice.
+
+    `outputs` are what the frame networks say of all of them, where that is known. The track has `n_frames`, where that
+    is more than the rows that are there to be looked at.
+    """
+
+    def __init__(
+        self,
+        scorer: VideoScorer,
+        work_dir: Path,
+        rows: list[dict[str, Any]],
+        outputs: list[tuple[np.ndarray, np.ndarray]] | None = None,
+        n_frames: int | None = None,
+    ) -> None:
+        self.scorer, self.work_dir, self.rows = scorer, work_dir, rows
+        self.n_frames = n_frames or len(rows)
+        settings = scorer.detector.ensemble
+        boxes, sharpness = _boxes(rows), np.array([row["sharpness"] for row in rows])
+        seen_well = trust((boxes[:, 2:] - boxes[:, :2]).max(axis=1), sharpness, settings)
+        self.counts = seen_well * float(length_trust(np.array(self.n_frames), settings))
+        self.gate = SkipGate(settings.skip_difference)
+        self.is_seen = np.full(len(rows), outputs is not None)
+        self.outputs = outputs or []
+
+    def look(self, positions: np.ndarray) -> Look:
+        """What is made of the track once these frames are seen."""
+        new = positions[~self.is_seen[positions]]
+        size = self.scorer.predict.batch_size
+        for start in range(0, len(new), size):  # so that memory does not grow with the track
+            self._see(new[start : start + size])
+        rows = [self.rows[i] for i in positions]
+        outputs = [(logits[positions], features[positions]) for logits, features in self.outputs]
+        self.verdict = self.scorer.verdict(rows, outputs, self.work_dir, self.counts, self.n_frames)
+        error = self.counts * self.scorer.line.slope * standard_error(self.verdict.frame_logits, self.n_frames)
+        return Look(self.verdict.logit, error, len(positions), self.n_frames)
+
+    def _see(self, positions: np.ndarray) -> None:
+        places = [self.rows[i] for i in positions]
+        crops = [read_crop(self.work_dir, row["shard"], row["offset"], row["size"]) for row in places]
+        sources = np.array([self.gate.source(int(i), crop) for i, crop in zip(positions, crops, strict=True)])
+        own = np.flatnonzero(sources == positions)
+        found = self.scorer.frame_outputs([crops[i] for i in own]) if len(own) else []
+        if not self.outputs:
+            self.outputs = [_room(len(self.rows), logits, features) for logits, features in found]
+        for kept, made in zip(self.outputs, found, strict=False):
+            for into, values in zip(kept, made, strict=True):
+                into[positions[own]] = values
+        for kept in self.outputs:
+            for into in kept:
+                into[positions] = into[sources]
+        self.is_seen[positions] = True
+
+
+def _room(n_frames: int, logits_N: np.ndarray, features_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.empty(n_frames, logits_N.dtype), np.empty((n_frames, features_ND.shape[1]), features_ND.dtype)

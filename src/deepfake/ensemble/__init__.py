@@ -1,0 +1,1 @@
+"""From logits to one calibrated probability a video; no networks here."""

@@ -1,0 +1,1 @@
+"""What can be shown beside a score."""

@@ -1,0 +1,1 @@
+"""The offline bundle for Kaggle, and what runs there."""

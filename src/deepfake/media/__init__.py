@@ -1,0 +1,1 @@
+"""Video files: probing, demuxing, decoding, sampling, shots. PyAV is used here alone."""

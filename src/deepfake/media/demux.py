@@ -1,0 +1,382 @@
+"""What a video file holds, from its packets alone: the demux pass behind `deepfake.video.probe`.
+
+Packets in display order are the ground truth about frame numbers; decoders are never believed about them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from deepfake.media import bitstream
+
+# Containers a person's video comes in. Left out on purpose: playlists (they open other files and the
+# network), pictures, and FFmpeg's `tty`, which takes any text file for a video.
+_CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,mxf,"
+    "nut,rm,dv,gif,wtv,mjpeg,av1,vc1,swf,gxf,yuv4mpegpipe,mp3,wav,flac,aac"
+)
+# They store no display times; where frames are reordered, FFmpeg's guesses were wrong (h264 in AVI: 6 of 20).
+_NO_DISPLAY_TIMES = {"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"}
+_DECORD_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+_DECORD_CODECS = {"h264", "vp9"}
+_COVER_PICTURE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
+
+
+class VideoError(ValueError):
+    """A file that is not a usable video: says which, what was found, what was wanted, what to do."""
+
+
+@dataclass(frozen=True)
+class VideoProbe:
+    """What a demux pass finds; nothing but the first frame is decoded.
+
+    `width_px`, `height_px` are of the upright picture, `rotation` is what turns the stored one upright
+    (clockwise degrees). `keyframe_share` and `reference_share` are shares of the playable frames;
+    `reference_share` is None where packets do not tell (AV1, for one). `verdicts` says per backend
+    "ok" or why it is not used.
+    """
+
+    path: Path
+    container: str
+    codec: str
+    pixel_format: str
+    width_px: int
+    height_px: int
+    rotation: int
+    fps: float
+    duration_s: float
+    n_packets: int
+    n_declared: int | None
+    n_discarded: int
+    n_missing_pts: int
+    is_vfr: bool
+    keyframe_share: float
+    reference_share: float | None
+    start_s: float
+    has_audio: bool
+    n_frames: int
+    is_cut_short: bool
+    verdicts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Packets:
+    """The playable packets in display order; `keys` are pts, or 0, 1, 2 ... where pts are missing.
+
+    `entries[i]` is the packet, in decode order, at which decoding has to start for frame i; `is_start`
+    says of each packet in decode order whether decoding can start there.
+    """
+
+    keys: npt.NDArray[np.int64]
+    is_keyframe: npt.NDArray[np.bool_]
+    is_reference: npt.NDArray[np.bool_] | None
+    entries: npt.NDArray[np.int64]
+    is_start: npt.NDArray[np.bool_]
+    has_open_gops: bool
+    has_pts: bool
+    tick_s: float
+
+    def next_start(self, key: int) -> float:
+        """Display time of the first keyframe after one; infinity where there is none."""
+        later = self.keys[self.is_keyframe & (self.keys > key)]
+        return float(later[0]) if len(later) else np.inf
+
+    def time_s(self, key: float) -> float:
+        """Seconds from the first frame's display time."""
+        return (key - float(self.keys[0])) * self.tick_s
+
+
+@dataclass(frozen=True)
+class Demuxed:
+    """All that one pass over a file's packets tells.
+
+    `tags` are what the file says of its making: container and stream tags, and the settings x264 and x265 leave in
+    the stream. Anybody can write these; values are cut to 1000 characters.
+    """
+
+    probe: VideoProbe
+    packets: Packets
+    tags: Mapping[str, str]
+
+
+@dataclass
+class _Scan:
+    """What the demux pass collects, in decode order."""
+
+    first: bytes = b""  # the first packet with data
+    pts: list[int | None] = field(default_factory=list)
+    entry: list[int] = field(default_factory=list)
+    reference: list[bool] = field(default_factory=list)
+    playable: list[bool] = field(default_factory=list)
+    n_discarded: int = 0
+    n_not_entries: int = 0
+    is_reordered: bool = False
+    first_picture: Any = None
+    error: str = ""
+
+
+def open_video(path: Path) -> Any:
+    """The file as a PyAV container; VideoError in words where that fails."""
+    # Native logs would flood stderr with one line a damaged block; our errors say what matters.
+    av.logging.set_level(None)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing" if not path.exists() else "no regular file"
+        raise VideoError(f"video {path.name!r}: found {found} at {str(path)!r}, wanted a video file")
+    if path.stat().st_size == 0:
+        raise VideoError(f"video {path.name!r}: the file has 0 bytes; fetch it again or leave it out")
+    options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
+    try:
+        # An absolute path, for FFmpeg takes `a:b.mp4` for a protocol.
+        return av.open(str(path.absolute()), options=options, metadata_errors="replace")
+    except (av.error.FFmpegError, UnicodeError, ValueError) as error:
+        found = f"{_looks_like(path)} ({_words(error)})"
+        raise VideoError(f"video {path.name!r}: {found}, wanted a video; fetch it again or leave it out") from None
+
+
+def _words(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _looks_like(path: Path) -> str:
+    """A guess at what an unreadable file is."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if b"ftyp" in head[:16]:
+        return "found an MP4 without its index (moov), probably cut short"
+    try:
+        is_text = head.decode("utf-8", errors="strict").isprintable() or b"\n" in head
+    except UnicodeDecodeError:
+        is_text = False
+    return "found text" if is_text else "found bytes that are no known video container"
+
+
+def video_stream(container: Any, path: Path) -> Any:
+    """The video stream with the most pixels, the earlier of two equal ones; a cover picture is none."""
+    shown = [s for s in container.streams.video if not int(s.disposition) & _COVER_PICTURE]
+    streams = [s for s in shown if s.codec_context is not None]
+    if shown and not streams:
+        raise VideoError(
+            f"video {path.name!r}: found a video stream of a codec this FFmpeg cannot decode; convert it to H.264"
+        )
+    if not streams:
+        kinds = [f"{s.type} ({s.codec_context.name})" for s in container.streams if s.codec_context is not None]
+        cover = " and a cover picture" if container.streams.video else ""
+        raise VideoError(
+            f"video {path.name!r}: found {', '.join(kinds) or 'no streams'}{cover}, wanted a video stream; leave it out"
+        )
+    # FFmpeg's own choice was a 64x48 preview beside the video.
+    return max(streams, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
+
+
+def set_up(stream: Any, level: str, threads: int) -> Any:
+    """The stream's decoder, told how many threads to use and what to leave out."""
+    codec = stream.codec_context
+    codec.thread_count = threads
+    codec.thread_type = "AUTO" if threads > 1 else "SLICE"
+    codec.skip_frame = level
+    return codec
+
+
+def coded_packets(container: Any, stream: Any) -> Iterator[Any]:
+    """The stream's packets with data in them, in decode order."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except IndexError:
+            # PyAV stumbles over a stream that appears in the middle of a TS; what follows is fine.
+            packets = container.demux(stream)
+            continue
+        if packet.size > 0:
+            yield packet
+
+
+def scan(path: Path) -> Demuxed:
+    """Demux a whole file: what it holds, its playable packets in display order, its tags."""
+    with open_video(path) as container:
+        stream = video_stream(container, path)
+        codec = stream.codec_context
+        named = {**stream.metadata, **container.metadata}
+        header = bytes(codec.extradata or b"")
+        set_up(stream, "DEFAULT", 1)
+        found = _demux(container, stream)
+        if not any(found.playable):
+            more = f" ({found.error})" if found.error else ""
+            raise VideoError(
+                f"video {path.name!r}: found a {codec.name} stream without any frame{more}; "
+                "the file may be cut short: fetch it again or leave it out"
+            )
+        packets = _in_display_order(found, codec.codec.canonical_name, stream)
+        described = _describe(path, container, stream, found, packets)
+        return Demuxed(described, packets, _tags(named, header + found.first))
+
+
+def _tags(named: Mapping[str, str], data: bytes) -> dict[str, str]:
+    """Tags with the encoder's settings from the beginning of the stream."""
+    found = dict(named)
+    for name in (b"x264 - core", b"x265 (build"):
+        if name in data:
+            text = data[data.index(name) :].partition(b"\0")[0]
+            found["encoder_settings"] = text.decode("ascii", "replace")
+    return {str(key): str(value)[:1000] for key, value in sorted(found.items())}
+
+
+def _demux(container: Any, stream: Any) -> _Scan:
+    found = _Scan()
+    codec = stream.codec_context
+    name = codec.codec.canonical_name
+    size = bitstream.length_bytes(name, bytes(codec.extradata or b""))
+    tries = 3
+    try:
+        for packet in coded_packets(container, stream):
+            data = memoryview(packet)
+            found.first = found.first or bytes(data)
+            shown = not packet.is_discard and bitstream.is_shown(name, data)
+            found.pts.append(packet.pts)
+            found.is_reordered |= packet.pts != packet.dts
+            found.entry.append(bitstream.entry_kind(name, data, size) if packet.is_keyframe else bitstream.NO_ENTRY)
+            found.reference.append(not packet.is_disposable and bitstream.is_reference(name, data, size))
+            found.playable.append(shown)
+            found.n_not_entries += packet.is_keyframe and found.entry[-1] == bitstream.NO_ENTRY
+            found.n_discarded += packet.is_discard
+            if found.first_picture is None and packet.is_keyframe and tries > 0:
+                tries -= 1
+                # An edit list may hide it from the decoder; a copy is not marked so.
+                visible = av.Packet(bytes(packet)) if packet.is_discard else packet
+                found.first_picture = next(iter(decode_alone(codec, visible)), None)
+    except av.error.FFmpegError as error:
+        found.error = _words(error)
+    return found
+
+
+def decode_alone(codec: Any, packet: Any) -> list[Any]:
+    """A keyframe's picture, without those around it; empty when it cannot be decoded."""
+    try:
+        pictures = [*codec.decode(packet), *codec.decode(None)]
+    except (av.error.FFmpegError, ValueError):
+        pictures = []
+    codec.flush_buffers()
+    return pictures
+
+
+def _in_display_order(found: _Scan, codec: str, stream: Any) -> Packets:
+    playable = np.flatnonzero(found.playable)
+    pts = [found.pts[i] for i in playable]
+    is_guessed = found.is_reordered and stream.container.format.name in _NO_DISPLAY_TIMES
+    has_pts = None not in pts and len(set(pts)) == len(pts) and not is_guessed
+    fps = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
+    keys = np.asarray(pts if has_pts else np.arange(len(pts)), np.int64)
+    order = np.argsort(keys, kind="stable")
+    keyframes = np.flatnonzero(found.entry)
+    all_pts = np.asarray([p if p is not None else 0 for p in found.pts], np.int64)
+    entries = np.zeros(len(keys), np.int64)
+    if has_pts and len(keyframes):
+        # The last keyframe shown no later; the frames between it and the wanted one need nothing before it.
+        shown = keyframes[np.argsort(all_pts[keyframes], kind="stable")]
+        place = np.searchsorted(all_pts[shown], keys[order], side="right") - 1
+        entries = np.where(place >= 0, shown[np.maximum(place, 0)], 0)
+    reference = np.asarray(found.reference)[playable][order]
+    return Packets(
+        keys=keys[order],
+        is_keyframe=np.asarray(found.entry)[playable][order] != bitstream.NO_ENTRY,
+        is_reference=reference if bitstream.tells_references(codec) and has_pts else None,
+        entries=entries,
+        is_start=np.asarray(found.entry) != bitstream.NO_ENTRY,
+        has_open_gops=bitstream.OPEN in found.entry,
+        has_pts=has_pts,
+        tick_s=float(stream.time_base) if has_pts else 1 / fps,
+    )
+
+
+def _describe(path: Path, container: Any, stream: Any, found: _Scan, packets: Packets) -> VideoProbe:
+    codec, picture = stream.codec_context, found.first_picture
+    n_frames = len(packets.keys)
+    steps_s = np.diff(packets.keys) * packets.tick_s
+    usual_s = float(np.median(steps_s)) if n_frames > 1 else 1 / float(stream.average_rate or 25)
+    mean_s = float(steps_s.mean()) if n_frames > 1 else usual_s
+    uneven = np.abs(steps_s - usual_s) > max(1.5 * packets.tick_s, 0.1 * usual_s)
+    rotation = -round(picture.rotation) % 360 if picture is not None else 0
+    rotation = rotation if rotation % 90 == 0 else 0
+    sides = (codec.width, codec.height)
+    if picture is not None:
+        sides = (picture.width, picture.height)
+    references = packets.is_reference
+    start_s = float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
+    declared = stream.frames or None
+    described = VideoProbe(
+        path=path,
+        container=container.format.name,
+        codec=codec.codec.canonical_name,
+        pixel_format=picture.format.name if picture is not None else str(codec.pix_fmt),
+        width_px=sides[rotation % 180 != 0],
+        height_px=sides[rotation % 180 == 0],
+        rotation=rotation,
+        fps=1 / mean_s,
+        duration_s=n_frames * mean_s,
+        n_packets=len(found.pts),
+        n_declared=declared,
+        n_discarded=found.n_discarded,
+        n_missing_pts=sum(p is None for p in found.pts),
+        is_vfr=bool(uneven.sum() > 0.01 * n_frames),
+        keyframe_share=float(packets.is_keyframe.mean()),
+        reference_share=None if references is None else float(references.mean()),
+        start_s=start_s,
+        has_audio=bool(container.streams.audio),
+        n_frames=n_frames,
+        is_cut_short=bool(found.error) or _is_shorter_than_declared(stream, found, packets),
+    )
+    described.verdicts.update(pyav=_pyav_verdict(codec, picture), decord=_decord_verdict(described, packets, found))
+    return described
+
+
+def _is_shorter_than_declared(stream: Any, found: _Scan, packets: Packets) -> bool:
+    """Whether packets or, in MKV, seconds are missing; AVI counts empty packets, so it cannot tell."""
+    if stream.container.format.name == "avi":
+        return False
+    if stream.frames:
+        return len(found.pts) < int(stream.frames)
+    parts = stream.metadata.get("DURATION", "").split(":")
+    try:
+        declared_s = sum(float(part) * 60**i for i, part in enumerate(reversed(parts)))
+    except ValueError:
+        return False
+    return bool(declared_s - packets.time_s(float(packets.keys[-1])) > 0.5)
+
+
+def _pyav_verdict(codec: Any, first_picture: Any) -> str:
+    return "ok" if first_picture is not None else f"none of the first keyframes ({codec.name}) could be decoded"
+
+
+def _decord_verdict(described: VideoProbe, packets: Packets, found: _Scan) -> str:
+    """Why decord 0.6.0 would or might return wrong frames; each rule was seen to matter."""
+    if importlib.util.find_spec("decord") is None:
+        return "decord is not installed"
+    if described.container not in _DECORD_CONTAINERS:
+        return f"container {described.container}: decord returns wrong frames or none"
+    if described.codec not in _DECORD_CODECS:
+        return f"codec {described.codec}: decord returns wrong frames or none"
+    if described.n_discarded:
+        return f"{described.n_discarded} discarded packets (an edit list): decord returns wrong frames"
+    if not packets.has_pts:
+        return "missing or repeated timestamps: decord returns wrong frames"
+    if packets.has_open_gops:
+        return "keyframes whose leading frames refer back (open GOPs): decord returns wrong frames"
+    if described.start_s != 0:
+        return f"starts at {described.start_s:.3f} s, not at 0: decord is not proven there"
+    if described.is_cut_short:
+        return "cut short: decord loses the whole batch"
+    if described.n_frames != described.n_packets:
+        return "hidden packets: decord is not proven there"
+    if found.n_not_entries:
+        return "periodic intra refresh: decord returns wrong frames"
+    return "ok"

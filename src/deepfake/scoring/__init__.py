@@ -1,0 +1,1 @@
+"""Networks over crops and tracks: logits out."""

@@ -1,0 +1,1 @@
+"""Research: measures and compares; never imported by `deepfake`, not in the wheel."""

@@ -1,0 +1,21 @@
+"""`python -m lab COMMAND ...`: research commands; one file each in `lab/commands`."""
+
+from deepfake.commands.main import dispatch
+
+COMMANDS = {
+    "measure": "networks on labelled clips they never learnt from: lines of the ablation log",
+    "measure-heads": "networks over tracks beside their frame network, with intervals",
+    "measure-spans": "how often a short forgery is found at the right second",
+    "robustness": "how a detector bears damage, kind by kind and level by level",
+    "sweep-frames": "how many frames a detector needs; early exit and skip gates",
+    "dependence": "how strongly scores depend on source, size and codec",
+    "check-sources": "whether training material tells real from fake by its quality alone",
+    "show-blends": "a sheet of made fakes, a row for each family",
+    "show-mistakes": "a page of the surest mistakes of a CSV of scores",
+    "bench": "seconds, ratios and memory of every step",
+    "bench-tracks": "our linker beside others on invented scenes",
+}
+ABOUT = "Measures and compares what `deepfake` does. Nothing here is imported by it or shipped with it."
+
+if __name__ == "__main__":
+    dispatch("python -m lab", "lab.commands", ABOUT, COMMANDS)

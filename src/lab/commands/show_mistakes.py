@@ -1,0 +1,42 @@
+"""Draw the surest mistakes of a CSV of scores: reals that look forged, forgeries that look real -> one HTML page.
+
+The faces are those the shipped detector looks at; those found before (make predict) are read back.
+The pictures are of real people: look at the page, do not publish it.
+"""
+
+import argparse
+from pathlib import Path
+
+from deepfake.commands.arguments import whole_number
+from deepfake.files import PROJECT_ROOT
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scores", type=Path, required=True, metavar="CSV", help="what make predict writes")
+    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of the videos")
+    parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label; family, source, ...")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="where the page goes")
+    parser.add_argument("--most", type=whole_number, default=10, metavar="N", help="mistakes of each kind (10)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
+    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    from deepfake.detector.file import load_detector
+    from deepfake.detector.labelled_clips import read_clips
+    from deepfake.evaluation.labelled import match, read_scores
+    from deepfake.files import write_whole
+    from deepfake.models.detector_file import shipped_weights
+    from lab.mistakes import mistakes_page
+
+    scores = read_scores(args.scores)
+    extract = load_detector(args.weights or shipped_weights()).extract
+    clips = read_clips(args.clips, args.labels, extract, args.cache)
+    found = match(scores, clips.labelled)
+    ids = dict(zip((video.name for video in clips.labelled), clips.video_ids, strict=True))
+    video_ids = [ids[video.name] for video in found.videos]
+    page = mistakes_page(found.videos, video_ids, found.p, clips.faces, clips.cache_dir, args.most)
+    write_whole(args.out, page.encode())
+    print(f"show_mistakes: {len(found.videos)} scored videos -> {args.out}")

@@ -1,0 +1,185 @@
+"""Detectors in one file: written, read back, refused in words."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load, save_file
+from torch import nn
+
+from deepfake import tables
+from deepfake.detector.file import Part, half_precision_error, load_detector, save_detector, unpack_frames
+from deepfake.ensemble.calibration import Calibration
+from deepfake.ensemble.stack import Stack
+from deepfake.errors import UserError
+from deepfake.files import PROJECT_ROOT
+from deepfake.models.build import new_head
+from deepfake.models.checkpoints import load_model, save_model
+from deepfake.models.detector_file import read_header
+from deepfake.models.frames import FrameClassifier
+from deepfake.models.heads.sequences import SequenceClassifier
+from deepfake.settings import Config, Sequences
+from learning_data import config, invented, one_thread  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CROPS = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def saved(folder: Path, kind: str, model: nn.Module) -> Path:
+    save_model(folder, kind, model, fold=None, settings_digest="d", metrics={}, about={})
+    return folder
+
+
+def frames(folder: Path, seed: int, **settings: object) -> Path:
+    """A network whose logits are as large as those of a learnt one."""
+    torch.manual_seed(seed)
+    model = FrameClassifier("test_efficientnet", 32, **settings)
+    nn.init.normal_(model.head.weight, std=0.5)
+    return saved(folder, "frames", model)
+
+
+def sequences(folder: Path, frames_dir: Path) -> Path:
+    model = load_model(frames_dir, "frames")
+    assert isinstance(model, FrameClassifier)
+    return saved(folder, "sequences", SequenceClassifier(model.n_features, 4))
+
+
+def stack(*members: str) -> Stack:
+    return Stack(
+        members, tuple(1 / len(members) for _ in members), Calibration("platt", 0.7, -0.1, 40), 0.5, (0.4, 0.6)
+    )
+
+
+def settings(folder: Path) -> Config:
+    return config(folder)
+
+
+def two_members(folder: Path) -> tuple[Path, list[Part]]:
+    """A detector of two frame networks under names of their own, one folded and with maps; no sequences."""
+    parts = [
+        Part("wide", frames(folder / "one", 1, view_ratio=0.7)),
+        Part("near-250", frames(folder / "two", 2, maps=True, folded=True)),
+    ]
+    path = folder / "two.safetensors"
+    save_detector(path, "two", parts, stack("wide", "near-250"), settings(folder))
+    return path, parts
+
+
+def test_two_frame_members_without_sequences_come_back_under_their_names(tmp_path: Path) -> None:
+    path, parts = two_members(tmp_path)
+    found = load_detector(path)
+    assert [member.name for member in found.members] == ["wide", "near-250"]
+    assert all(not member.heads for member in found.members)
+    assert found.members[0].frames.view_ratio == 0.7
+    assert (found.name, found.stack) == ("two", stack("wide", "near-250"))
+    assert found.extract == settings(tmp_path).extract
+    for part, member in zip(parts, found.members, strict=True):
+        whole = load_model(part.frames)
+        assert torch.allclose(member.frames(CROPS), whole(CROPS), atol=0.02)
+
+
+def test_frames_with_their_sequences_come_back(tmp_path: Path) -> None:
+    parts = []
+    for number in range(2):
+        folder = frames(tmp_path / f"frames{number}", number)
+        parts.append(Part("frames", folder, {"sequences": sequences(tmp_path / f"sequences{number}", folder)}))
+    path = tmp_path / "d.safetensors"
+    save_detector(path, "d", parts, stack("frames", "sequences"), settings(tmp_path))
+    found = load_detector(path)
+    assert [member.name for member in found.members] == ["frames", "frames"]
+    assert all(isinstance(member.heads["sequences"], SequenceClassifier) for member in found.members)
+    assert read_header(path)["members"] == ["frames", "frames"]
+
+
+@pytest.mark.parametrize("members", [("wide",), ("wide", "far"), ("wide", "near-250", "sequences")])
+def test_a_stack_that_weighs_other_members_is_refused(tmp_path: Path, members: tuple[str, ...]) -> None:
+    path, parts = two_members(tmp_path)
+    save_detector(path, "two", parts, stack(*members), settings(tmp_path))
+    with pytest.raises(UserError, match=f"the stack weighs {', '.join(members)}, the networks are near-250, wide"):
+        load_detector(path)
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    """Lay values over a detector's header; None takes one away."""
+    with safe_open(path, "pt") as stored:
+        header = json.loads(stored.metadata()["detector"])
+    header = {name: value for name, value in {**header, **changes}.items() if value is not None}
+    tensors = load(path.read_bytes())  # a copy: the file itself is about to change
+    save_file(tensors, path, {"detector": json.dumps(header)})
+
+
+@pytest.mark.parametrize("other", [2, 4])
+def test_a_file_of_another_format_is_refused(tmp_path: Path, other: int) -> None:
+    path, _ = two_members(tmp_path)
+    rewrite(path, format=other)
+    with pytest.raises(UserError, match=f"format {other}, this version reads 3; make it again"):
+        load_detector(path)
+
+
+def test_a_member_without_a_frame_network_is_refused(tmp_path: Path) -> None:
+    path, _ = two_members(tmp_path)
+    rewrite(path, members=["wide", "near-250", "wide"])
+    with pytest.raises(UserError, match="member 2 has no frame network"):
+        load_detector(path)
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT_ROOT / "data/weights").glob("*.safetensors")), ids=lambda p: p.name)
+def test_every_shipped_detector_can_be_read_and_has_a_card(path: Path) -> None:
+    assert np.isfinite(load_detector(path).stack.weights).all()
+    assert path.with_suffix(".md").is_file()
+
+
+def test_half_precision_moves_logits_little_but_not_by_nothing(tmp_path: Path) -> None:
+    path, parts = two_members(tmp_path)
+    found = settings(tmp_path)
+    made = invented(found.work_dir, n_originals=2, n_tests=0)
+    tables.write(tables.FACES, made.faces, found.work_dir / "faces.parquet")
+    moved = half_precision_error(parts, path, found.work_dir, found.predict)
+    assert 0 < moved < 0.02
+    with pytest.raises(UserError, match=r"faces\.parquet does not exist"):
+        half_precision_error(parts, path, tmp_path, found.predict)
+
+
+def test_several_heads_beside_one_frame_network_come_back_and_each_is_a_name_of_the_stack(tmp_path: Path) -> None:
+    folder = frames(tmp_path / "frames", 0)
+    n_features = load_model(folder, "frames").n_features
+    heads = {}
+    for name in ("motion", "two_stream", "slowfast"):
+        torch.manual_seed(len(name))
+        heads[name] = saved(tmp_path / name, name, new_head(name, n_features, Sequences(hidden=4)))
+    path = tmp_path / "d.safetensors"
+    save_detector(path, "d", [Part("frames", folder, heads)], stack("frames", *heads), settings(tmp_path))
+    (member,) = load_detector(path).members
+    assert set(member.heads) == {"motion", "two_stream", "slowfast"}
+    for name, head in member.heads.items():
+        whole = load_model(heads[name], name).state_dict()
+        assert all(torch.allclose(value.float(), whole[k].float(), atol=0.01) for k, value in head.state_dict().items())
+
+
+def test_a_detectors_frame_network_becomes_a_network_of_a_run(tmp_path: Path) -> None:
+    path, parts = two_members(tmp_path)
+    unpack_frames(path, tmp_path / "run/frames/all")
+    taken = load_model(tmp_path / "run/frames/all", "frames")
+    assert torch.allclose(taken(CROPS), load_model(parts[0].frames)(CROPS), atol=0.02)
+    stamp = (tmp_path / "run/frames/all/model.json").stat().st_mtime_ns
+    unpack_frames(path, tmp_path / "run/frames/all")
+    assert (tmp_path / "run/frames/all/model.json").stat().st_mtime_ns == stamp
+    with pytest.raises(UserError, match="do not exist"):
+        unpack_frames(tmp_path / "absent.safetensors", tmp_path / "run/frames/all")
+
+
+def test_a_member_is_taken_by_its_name_and_makes_no_room_for_itself_unasked(tmp_path: Path) -> None:
+    path, parts = two_members(tmp_path)
+    folder = tmp_path / "run/frames/all"
+    for name, part in zip(("wide", "near-250"), parts, strict=True):
+        unpack_frames(path, folder, name)
+        assert torch.allclose(load_model(folder, "frames")(CROPS), load_model(part.frames)(CROPS), atol=0.02)
+        unpack_frames(path, folder, name, replace=False)  # its own network is none in the way
+    with pytest.raises(UserError, match=r"another network lies there.*--force"):
+        unpack_frames(path, folder, "wide", replace=False)
+    assert torch.allclose(load_model(folder, "frames")(CROPS), load_model(parts[1].frames)(CROPS), atol=0.02)
+    with pytest.raises(UserError, match="no member 'far'; it has near-250, wide"):
+        unpack_frames(path, folder, "far")

@@ -1,0 +1,217 @@
+"""The page of one checked video and the index of several in a browser: seeking, boxes in time, names, keys, fit."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from browser import NARROW_PX, WIDE_PX, Opened, chromium, needs_browser, opened
+from conftest import scene
+from deepfake.detector.check import FORGED, Check, FrameScore
+from deepfake.evidence.crops import Telling
+from deepfake.media.clips import write_clip
+from deepfake.media.file_facts import describe_path
+from deepfake.report.check_page import index_page, page
+
+pytestmark = [needs_browser, pytest.mark.slow]
+NASTY = "<script>alert(1)<\n'&\"<img src=x onerror=alert(2)>#?%41.mp4"
+WIDTH_PX, HEIGHT_PX, FPS, DURATION_S = 320, 180, 10, 4.0
+TIMES_S = np.arange(0.0, DURATION_S, 0.5)
+HAS_TIME = (
+    "t => { const v = document.getElementById('player'); return !v.seeking && Math.abs(v.currentTime - t) < 0.06 }"
+)
+
+
+def box_at(time_s: float) -> list[float]:
+    """The first face goes right, 40 pixels a second; its box in full-frame pixels."""
+    return [20 + 40 * time_s, 40.0, 80 + 40 * time_s, 120.0]
+
+
+def invented_track(track: int, boxes: list[list[float]], scores: list[float]) -> dict[str, Any]:
+    p_seconds = {s: float(np.mean(scores[2 * s : 2 * s + 2])) for s in range(int(DURATION_S))}
+    high = [float(t) for t, p in zip(TIMES_S, scores, strict=True) if p > 0.7]
+    spans = [{"from_s": high[0], "to_s": high[-1], "n_frames": len(high), "p_fake_max": max(scores)}] if high else []
+    frames = [
+        {"frame": round(t * FPS), "time_s": float(t), "box_px": box, "score": score}
+        for t, box, score in zip(TIMES_S, boxes, scores, strict=True)
+    ]
+    return {
+        "track": track,
+        "p_fake": max(scores),
+        "trust": 1.0,
+        "counts": True,
+        "decides": bool(high),
+        "from_s": 0.0,
+        "to_s": float(TIMES_S[-1]),
+        "n_frames": len(TIMES_S),
+        "frames": frames,
+        "suspicious": spans,
+        "seconds": [{"second": s, "p_fake": p, "n_frames": 2} for s, p in p_seconds.items()],
+    }
+
+
+def invented_check(video: Path) -> Check:
+    """The check of a video with two faces, the second forged from 2 s on."""
+    tracks = [
+        invented_track(0, [box_at(t) for t in TIMES_S], [0.1] * len(TIMES_S)),
+        invented_track(1, [[240.0, 60.0, 290.0, 130.0]] * len(TIMES_S), [0.2] * 4 + [0.9] * 4),
+    ]
+    values = {
+        "schema_version": 1,
+        "file": {"path": str(video), "name": video.name, "sha256": "0" * 64, "size_bytes": video.stat().st_size},
+        "verdict": FORGED,
+        "exit_code": 3,
+        "reason": None,
+        "p_fake": 0.9,
+        "inconclusive_band": {"low": 0.3, "high": 0.7},
+        "detector": {
+            "name": "invented",
+            "weights_sha256": "1" * 64,
+            "about": {"data": "none"},
+            "calibration": "platt",
+            "n_calibration_videos": 100,
+            "error_rate": 0.1,
+            "fake_share": 0.5,
+            "min_track_frames": 4,
+            "max_tracks": 8,
+        },
+        "video": describe_path(video),
+        "looked_at": {
+            "n_frames": len(TIMES_S),
+            "n_damaged_frames": 0,
+            "times_s": TIMES_S.tolist(),
+            "unseen_s": [[3.9, 4.0]],
+            "decoder": "pyav",
+            "decoder_reason": "tested",
+        },
+        "shots": [{"shot": 0, "from_s": 0.0, "to_s": DURATION_S, "tracks": tracks}],
+    }
+    return Check.model_validate(values)
+
+
+@dataclass(frozen=True)
+class Files:
+    """A check page, and an index that leads to it."""
+
+    page: Path
+    index: Path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder = tmp_path_factory.mktemp("check <b>&#%41")
+    video = folder / "videos" / NASTY
+    boxes = [tuple(round(x) for x in box_at(i / FPS)) for i in range(int(DURATION_S * FPS))]
+    write_clip(video, [scene([box], WIDTH_PX, HEIGHT_PX) for box in boxes], FPS)  # type: ignore[list-item]
+    found = invented_check(video)
+    heat = np.linspace(0, 1, 192 * 192, dtype=np.float32).reshape(192, 192)
+    shown = FrameScore(frame=20, time_s=2.0, box_px=(240.0, 60.0, 290.0, 130.0), score=0.9)
+    pictures = [Telling(1, shown, np.full((192, 192, 3), 120, np.uint8), heat)]
+    made = Files(folder / f"{NASTY}.html", folder / "index.html")
+    made.page.write_bytes(page(found, pictures, made.page))
+    gone = {"verdict": "no face found", "p_fake": None, "reason": "no <b>face</b>", "shots": []}
+    nothing = Check.model_validate(found.model_dump() | gone)
+    made.index.write_bytes(index_page([(found, made.page.name), (nothing, "b.html")]))
+    return made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with chromium() as found:
+        yield found
+
+
+def lane(found: Opened, face: int) -> Any:
+    return found.page.locator(f".lane > svg[data-face='{face}']")
+
+
+def shown_time(found: Opened) -> float:
+    return float(found.page.evaluate("document.getElementById('player').currentTime"))
+
+
+def drawn_box(found: Opened, face: int) -> list[float]:
+    """x and width of a face's drawn rectangle, in pixels of the video."""
+    rect = found.page.locator(f"#boxes g[data-face='{face}'] rect")
+    return [float(rect.get_attribute(name) or -1) for name in ("x", "width")]
+
+
+@pytest.mark.parametrize("kind", ["page", "index"])
+@pytest.mark.parametrize(("width_px", "theme"), [(NARROW_PX, "light"), (WIDE_PX, "dark")])
+def test_a_check_fits_its_window_asks_nobody_and_has_no_serious_fault(browser, files, kind, width_px, theme) -> None:
+    with opened(browser, getattr(files, kind), width_px, theme) as found:
+        assert found.overflow_px() == 0
+        assert found.severe_faults() == []
+        assert found.faults == [] and found.asked_elsewhere == []
+
+
+def test_a_click_on_a_timeline_and_arrow_keys_seek_and_the_boxes_follow(browser, files) -> None:
+    with opened(browser, files.page) as found:
+        found.page.wait_for_function("() => document.getElementById('player').readyState >= 1")
+        size = lane(found, 0).bounding_box()
+        lane(found, 0).click(position={"x": size["width"] / 4, "y": 30})
+        found.page.wait_for_function(HAS_TIME, arg=1.0)
+        time_s = shown_time(found)
+        assert drawn_box(found, 0) == pytest.approx([box_at(time_s)[0], 60], abs=2)
+        assert "face 1: 0.20, no sign" in found.page.locator("#boxes").inner_html()
+        for key, moved_s in (("ArrowRight", 0.2), ("ArrowLeft", -0.2), ("Shift+ArrowRight", 1.0)):
+            before = shown_time(found)
+            lane(found, 0).press(key)
+            found.page.wait_for_function(HAS_TIME, arg=before + moved_s)
+        assert drawn_box(found, 0) == pytest.approx([box_at(shown_time(found))[0], 60], abs=2)
+        assert "face 1: 0.90, looks forged" in found.page.locator("#boxes").inner_html()
+        lane(found, 1).press("Home")
+        found.page.wait_for_function(HAS_TIME, arg=0.0)
+        lane(found, 1).press("PageDown")
+        found.page.wait_for_function(HAS_TIME, arg=2.0)
+        assert lane(found, 1).get_attribute("aria-valuetext") == "0:02.0, 0.90, looks forged"
+        lane(found, 1).press("End")
+        found.page.locator(".crops button").first.click()
+        found.page.wait_for_function(HAS_TIME, arg=2.0)
+
+
+def test_the_words_over_a_box_stay_in_a_narrow_picture(browser, files) -> None:
+    with opened(browser, files.page, NARROW_PX) as found:
+        found.page.locator(".crops button").first.click()
+        text = found.page.locator("#boxes g[data-face='1'] text")
+        assert text.inner_html() == "face 1: 0.90"
+        assert text.bounding_box()["x"] + text.bounding_box()["width"] <= NARROW_PX - 14
+
+
+def test_a_playing_video_takes_the_boxes_along(browser, files) -> None:
+    with opened(browser, files.page) as found:
+        found.page.evaluate("() => { const v = document.getElementById('player'); v.muted = true; return v.play(); }")
+        found.page.wait_for_function("() => document.getElementById('player').currentTime > 1")
+        assert drawn_box(found, 0)[0] > box_at(0.8)[0]
+
+
+def test_a_hostile_file_name_is_text_on_both_pages_and_leads_to_the_page(browser, files) -> None:
+    shown = NASTY.replace("\n", "\\n")
+    with opened(browser, files.index) as found:
+        asked: list[str] = []
+        found.page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+        assert found.page.locator("td.name").first.inner_text() == shown
+        assert "no <b>face</b>" in found.page.locator("tbody").inner_text()
+        found.page.locator("td.name a").first.click()
+        found.page.wait_for_function("() => document.documentElement.dataset.ready === 'yes'")
+        assert found.page.locator("h1 .name").inner_text() == shown
+        found.page.wait_for_function("() => document.getElementById('player').readyState >= 1")
+        assert asked == [] and found.faults == []
+
+
+def test_the_tab_key_reaches_everything_on_a_check_and_shows_where_it_is(browser, files) -> None:
+    with opened(browser, files.page) as found:
+        reached = found.tab_through()
+        assert set(found.usable()) <= {stop["number"] for stop in reached}, reached
+        assert all(stop["ring"] and stop["seen"] for stop in reached), reached
+
+
+def test_a_check_prints_on_white_without_what_only_a_screen_can_use(browser, files) -> None:
+    with opened(browser, files.page, width_px=760, theme="dark") as found:
+        found.page.emulate_media(media="print")
+        assert found.overflow_px() <= 0
+        assert found.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not found.page.locator("#timeline .screen").first.is_visible()
+        assert not found.page.locator("#video-title").is_visible()

@@ -1,0 +1,222 @@
+"""The page of a checked video as text; `test_browser_check.py` opens it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepfake.detector.check import Check, FrameScore
+from deepfake.evidence.crops import Telling
+from deepfake.report.check_page import clock, heated, index_page, page
+
+SHARP_NAME = "</title><script>alert('x')</script> \"q\" 50%#1?\n.mp4"
+
+
+def track(number: int, shot: int, scores: list[float], **changes: Any) -> dict[str, Any]:
+    """A track with a frame in the middle of each second of its shot."""
+    frames = [
+        {"frame": 10 * i + 5, "time_s": i + 0.5, "box_px": [10.0, 5.0, 40.0, 35.0], "score": p}
+        for i, p in enumerate(scores)
+    ]
+    spans = [
+        {"from_s": f["time_s"], "to_s": f["time_s"], "n_frames": 1, "p_fake_max": f["score"]}
+        for f in frames
+        if f["score"] > 0.7
+    ]
+    return {
+        "track": number, "p_fake": max(scores), "counts": True, "decides": number == 0, "trust": 1.0, "from_s": 0.5,
+        "to_s": len(scores) - 0.5, "n_frames": len(scores), "suspicious": spans, "frames": frames,
+        "seconds": [{"second": i, "p_fake": p, "n_frames": 1} for i, p in enumerate(scores)], **changes,
+    }  # fmt: skip
+
+
+def found(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any) -> dict[str, Any]:
+    video = {
+        "container": "mov,mp4,m4a,3gp,3g2,mj2", "codec": "h264", "pixel_format": "yuv420p", "width_px": 64,
+        "height_px": 48, "rotation": 0, "fps": 10.0, "is_vfr": False, "n_frames": 100, "duration_s": 10.0,
+        "has_audio": False, "kbit_per_s": 9.0, "bits_per_pixel": 0.1, "plays_in_browsers": "widely",
+        "warnings": [], "hints": [], "tags": {},
+    }  # fmt: skip
+    looked_at = {
+        "n_frames": 4, "n_damaged_frames": 0, "times_s": [0.5, 1.5, 2.5, 3.5], "unseen_s": [[4.0, 10.0]],
+        "decoder": "pyav", "decoder_reason": "tested",
+    }  # fmt: skip
+    about = {
+        "name": "d", "weights_sha256": "cd" * 32, "about": {"commit": "0123"}, "calibration": "platt",
+        "n_calibration_videos": 321, "error_rate": 0.07, "fake_share": 0.5, "min_track_frames": 3,
+        "max_tracks": 8,
+    }  # fmt: skip
+    shots = [{"shot": 0, "from_s": 0.0, "to_s": 10.0, "tracks": tracks}]
+    return {
+        "schema_version": 1,
+        "file": {"path": f"clips/{name}", "name": name, "sha256": "ab" * 32, "size_bytes": 3},
+        "verdict": "likely forged", "exit_code": 3, "reason": None, "p_fake": 0.9,
+        "inconclusive_band": {"low": 0.3, "high": 0.7},
+        "detector": about, "video": video, "looked_at": looked_at, "shots": shots, **changes,
+    }  # fmt: skip
+
+
+def made(values: dict[str, Any], pictures: list[Telling] | None = None, at: str = "pages/p.html") -> str:
+    return page(Check.model_validate(values), pictures or [], Path(at)).decode()
+
+
+def test_a_hostile_name_stays_text_everywhere() -> None:
+    text = made(found([track(0, 0, [0.9])], SHARP_NAME))
+    assert "<script>alert" not in text and text.count("<script") == 2 == text.count("</script>")
+    assert "&lt;script&gt;alert" in text and "\\n.mp4" in text
+
+
+def test_hostile_tags_and_hints_stay_text() -> None:
+    values = found([track(0, 0, [0.9])])
+    values["video"] |= {"tags": {"encoder": "<img src=x onerror=y>"}, "hints": ["<u>"], "codec": "<s>"}
+    values["detector"]["about"] = {"<kbd>": "<q>"}
+    text = made(values)
+    assert not re.search(r"<img src=x|<u>|<s>|<kbd>|<q>", text)
+    assert "&lt;img src=x" in text and "&lt;u&gt;" in text and "&lt;q&gt;" in text
+
+
+def test_the_policy_names_the_style_and_script_that_stand_there() -> None:
+    text = made(found([track(0, 0, [0.9])]))
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
+    assert policy and "default-src &#39;none&#39;" in policy[1] and "unsafe" not in policy[1]
+    for element in (r"<style>(.*?)</style>", r"<script>(.*?)</script>"):
+        inside = re.search(element, text, re.DOTALL)
+        assert inside
+        assert base64.b64encode(hashlib.sha256(inside[1].encode()).digest()).decode() in policy[1]
+    assert " style=" not in text and " onclick=" not in text, "the policy forbids both"
+
+
+def test_nothing_is_fetched_but_the_video() -> None:
+    text = made(found([track(0, 0, [0.9])]))
+    assert not re.search(r'(?:src|href)="(?!data:|#|\.\./clips/a%20b\.mp4)', text)
+    assert "url(http" not in text and "@import" not in text
+
+
+def test_the_video_is_named_from_where_the_page_lies() -> None:
+    text = made(found([], "50% #1?.mp4"), at="other/deep/p.html")
+    assert 'src="../../clips/50%25%20%231%3F.mp4"' in text
+
+
+def test_data_for_the_script_cannot_end_its_element() -> None:
+    text = made(found([track(0, 0, [0.9, 0.2])]))
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert data and "<" not in data[1]
+    values = json.loads(data[1])
+    assert values["tracks"][0]["frames"][0] == [0.5, 10.0, 5.0, 40.0, 35.0, 0.9]
+    assert values["tracks"][0]["marks"] == [0.5] and (values["low"], values["high"]) == (0.3, 0.7)
+
+
+def test_columns_spans_and_hatching_stand_where_the_seconds_are() -> None:
+    text = made(found([track(0, 0, [0.2, 0.9])]))
+    assert '<rect class="p real" data-second="0" data-p="0.2" x="0.0%" y="60.8" width="10.0%" height="15.2">' in text
+    assert '<rect class="p forged" data-second="1" data-p="0.9" x="10.0%" y="7.6" width="10.0%" height="68.4">' in text
+    assert '<rect class="unseen" x="40.0%" y="0" width="60.0%"' in text
+    assert '<rect class="span" data-span="0" x="14.0%" y="-5" width="2.0%"' in text
+
+
+def test_each_cut_and_each_other_face_is_drawn() -> None:
+    values = found([track(0, 0, [0.9, 0.9])])
+    values["shots"].append({"shot": 1, "from_s": 5.0, "to_s": 10.0, "tracks": [track(1, 1, [0.1])]})
+    text = made(values)
+    assert text.count('data-cut="1" x1="50.0%"') == 2, "in both timelines"
+    assert "face 1 is seen here" in text and "face 0 is seen here" in text
+    assert text.count('role="slider"') == 2
+
+
+def test_figures_are_those_of_the_detector_s_file() -> None:
+    text = made(found([track(0, 0, [0.9])]))
+    assert "321 labelled videos" in text and "7 %" in text and "0.70" in text
+    silent = found([track(0, 0, [0.9])])
+    silent["detector"] |= {"n_calibration_videos": 0, "calibration": "none"}
+    assert "never calibrated" in made(silent) and "labelled videos so that" not in made(silent)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ("likely forged", "not proof"),
+        ("likely real", "does not show that the video is genuine"),
+        ("inconclusive", "evidence neither for nor against"),
+    ],
+)
+def test_each_verdict_says_what_it_does_not_mean(verdict: str, words: str) -> None:
+    text = " ".join(made(found([track(0, 0, [0.5])], verdict=verdict)).split())
+    assert words in text and f'data-verdict="{verdict}"' in text
+
+
+def test_a_page_says_where_it_may_have_left_faces_out() -> None:
+    full, roomy = (made(found([track(n, 0, [0.5]) for n in range(n_tracks)])) for n_tracks in (8, 7))
+    assert "Only the 8 longest" in full and "Only the 8 longest" not in roomy
+    sparse = found([track(0, 0, [0.5])])
+    sparse["video"]["duration_s"] = 600.0
+    assert "one every 150 s" in made(sparse)
+    sparse["video"]["duration_s"] = 8.0
+    assert "one every" not in made(sparse)
+
+
+def test_without_a_face_there_is_a_video_and_no_timeline() -> None:
+    text = made(found([], verdict="no face found", p_fake=None, reason="no face in 4 frames"))
+    assert "<video" in text and 'role="slider"' not in text and "no face in 4 frames" in text
+
+
+def test_an_unreadable_file_gets_a_page_with_its_reason() -> None:
+    values = found([], verdict="could not be read", p_fake=None, reason="<cut> short", video=None, looked_at=None)
+    text = made(values | {"shots": []})
+    assert "&lt;cut&gt; short" in text and "<video" not in text
+
+
+def test_a_rarely_played_kind_of_file_is_named() -> None:
+    values = found([track(0, 0, [0.9])])
+    values["video"] |= {"plays_in_browsers": "rarely", "codec": "hevc"}
+    assert 'id="unplayable"' in made(values) and 'id="unplayable"' not in made(found([]))
+
+
+SHOWN = FrameScore(frame=5, time_s=0.5, box_px=(10.0, 5.0, 40.0, 35.0), score=0.9)
+
+
+def crop(heat: bool) -> Telling:
+    picture = np.full((192, 192, 3), 120, np.uint8)
+    return Telling(0, SHOWN, picture, np.full((192, 192), 0.6, np.float32) if heat else None)
+
+
+def test_crops_come_with_heat_maps_or_say_why_not() -> None:
+    with_heat = made(found([track(0, 0, [0.9])]), [crop(True)])
+    without = made(found([track(0, 0, [0.9])]), [crop(False)])
+    assert with_heat.count("data:image/jpeg") == 2 and "its highest value is 0.60" in with_heat
+    assert without.count("data:image/jpeg") == 1 and "draws no heat maps" in without
+
+
+def test_a_long_video_with_many_faces_stays_below_five_megabytes() -> None:
+    rng = np.random.default_rng(0)
+    noisy = [Telling(0, SHOWN, rng.integers(0, 256, (192, 192, 3), np.uint8), np.ones((192, 192)))] * 8
+    values = found([track(n, 0, [0.5] * 600) for n in range(8)])
+    values["video"]["duration_s"] = 600.0
+    assert len(page(Check.model_validate(values), noisy, Path("p.html"))) < 5e6
+
+
+def test_heat_is_grey_below_a_tenth_and_red_at_one() -> None:
+    grey = np.full((2, 2, 3), 100, np.uint8)
+    assert (heated(grey, np.full((2, 2), 0.1)) == 100).all()
+    red, green, blue = heated(grey, np.ones((2, 2)))[0, 0].tolist()
+    assert red > 200 and green < 30 and blue < 60
+
+
+def test_times_are_told_as_clocks_tell_them() -> None:
+    assert [clock(s) for s in (0, 61.9, 3600)] == ["0:00", "1:01", "1:00:00"]
+
+
+def test_the_index_links_each_page_and_counts_verdicts() -> None:
+    checks = [
+        (found([track(0, 0, [0.9])], "<a>.mp4"), "p 1#.html"),
+        (found([], "b.mp4", verdict="inconclusive"), "q.html"),
+    ]
+    text = index_page([(Check.model_validate(values), name) for values, name in checks]).decode()
+    assert 'href="p%201%23.html"' in text and "&lt;a&gt;.mp4" in text and "<a>.mp4" not in text
+    assert "1 likely forged" in text and "1 inconclusive" in text and "script-src &#39;none&#39;" in text
