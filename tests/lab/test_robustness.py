@@ -23,8 +23,8 @@ from deepfake.media.video import probe, sample
 from deepfake.settings import Robustness, Validation
 from drawn_faces import write_person
 from lab.distortions import Distortion
-from lab.robustness import Bench, Clip, Material, gather, write_distorted
-from lab.robustness_report import as_csv, as_markdown, as_svg, measured, write_table
+from lab.robustness import Bench, Clip, Material, gather, measured, write_distorted
+from lab.robustness_report import as_csv, as_markdown, as_svg, write_table
 
 SETTINGS = Robustness(seconds=1, workers=1, deadline_s=60, clips_on_disk=2)
 SCRIPT = PROJECT_ROOT / "src" / "measure_robustness.py"
