@@ -11,8 +11,6 @@ from pathlib import Path
 
 import av
 import pytest
-from test_detector import always, scorer_with
-from test_extraction import SquareDetector, moving
 
 from deepfake import files
 from deepfake.commands.checks import Places, check
@@ -21,7 +19,9 @@ from deepfake.faces import crop_store, extraction, extractor
 from deepfake.media import demux
 from deepfake.models.members import Member
 from deepfake.settings import Ensemble, Extract, Predict
+from invented_scorer import always, scorer_with
 from learning_data import one_thread  # noqa: F401 - a fixture
+from moving_squares import SquareDetector, moving
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EXTRACT = Extract(frames_per_video=8, sampling="uniform", crop_px=32)

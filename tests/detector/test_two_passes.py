@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_detector import always, faces_of, scorer_with
-from test_extraction import SquareDetector, moving
 
 from deepfake.detector.score_videos import Scored, score_videos
 from deepfake.detector.two_passes import EVERY, look_at_some, score_in_two_passes
@@ -22,7 +20,9 @@ from deepfake.models.frames import FrameClassifier
 from deepfake.models.members import Member
 from deepfake.settings import Ensemble, Extract, Predict
 from deepfake.workers import Failed
+from invented_scorer import always, faces_of, scorer_with
 from learning_data import one_thread  # noqa: F401 - a fixture
+from moving_squares import SquareDetector, moving
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EXTRACT = Extract(frames_per_video=32, sampling="uniform", crop_px=32)

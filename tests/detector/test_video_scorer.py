@@ -12,11 +12,8 @@ from scipy.special import expit
 from torch import nn
 
 from deepfake.datasets.views import blur_surroundings, resize, see
-from deepfake.detector.file import Detector
 from deepfake.detector.score_videos import Scored, refuse_equal_scores
 from deepfake.detector.video_scorer import VideoScorer
-from deepfake.ensemble.calibration import Calibration
-from deepfake.ensemble.stack import Stack
 from deepfake.ensemble.submission import count_reasons
 from deepfake.errors import UserError
 from deepfake.faces.crop_store import encode_crop, write_shard
@@ -28,7 +25,8 @@ from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads.sequences import SequenceClassifier
 from deepfake.models.members import Member
 from deepfake.scoring.frame_scorer import FrameScorer
-from deepfake.settings import CropView, Ensemble, Extract, Predict, Sequences
+from deepfake.settings import CropView, Ensemble, Predict, Sequences
+from invented_scorer import always, faces_of, scorer_with
 from learning_data import face_row, one_thread, picture  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,33 +65,9 @@ def test_weights_must_be_named_where_there_are_none_or_several(tmp_path: Path) -
 # --- Members, mixed as the stack says ----------------------------------------------------------------
 
 
-def always(logit: float) -> FrameClassifier:
-    """A network that gives one logit to everything."""
-    model = FrameClassifier("test_efficientnet", 32).eval()
-    nn.init.zeros_(model.head.weight)
-    nn.init.constant_(model.head.bias, logit)
-    return model
-
-
 def scorer(members: list[Member], views: tuple[CropView, ...] = (CropView(),), **weights: float) -> VideoScorer:
     pooling = Ensemble(prior_frames=1.0, min_track_frames=3, small_face_px=40, views=views)
     return scorer_with(pooling, members, **weights)
-
-
-def scorer_with(pooling: Ensemble, members: list[Member], **weights: float) -> VideoScorer:
-    stack = Stack(tuple(weights), tuple(weights.values()), Calibration("none"), 0.5, (0.3, 0.7))
-    return VideoScorer(Detector("d", members, stack, Extract(), pooling, {}), Predict(device="cpu", precision="fp32"))
-
-
-def faces_of(folder: Path, *lengths: int, side_px: float = 40) -> list[StoredFace]:
-    """Faces of one video with a track of each length."""
-    names = [(track, frame) for track, length in enumerate(lengths) for frame in range(length)]
-    crops = [(f"{t}_{f}.png", encode_crop(picture(10 * t + f, False), "png", 95)) for t, f in names]
-    places = write_shard(folder / "v.tar", crops, {"faces": [{}] * len(crops)})
-    return faces_of_rows(
-        face_row("v.mp4", t, f, (0, 0, side_px, 30), shard="v.tar", offset=offset, size=size, sharpness=1000.0)
-        for (t, f), (offset, size) in zip(names, places, strict=True)
-    )
 
 
 def test_networks_of_one_name_are_averaged_and_names_weighed(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_report_validation import inputs, report  # noqa: F401 - fixtures
 
 from deepfake import stages
 from deepfake.commands import stage_command
@@ -25,6 +24,7 @@ from deepfake.report.validation import build_report
 from deepfake.report.validation_page import MAX_ROWS, hardest, number, story
 from deepfake.settings import Ensemble
 from deepfake.settings_file import parse_config
+from invented_report import inputs, report  # noqa: F401 - fixtures
 
 CONFIG = parse_config({"validation": {"bootstrap": 50, "against": "old"}})
 
