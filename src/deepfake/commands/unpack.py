@@ -1,7 +1,7 @@
 """Take a detector's file apart: each member's frame network becomes a finished network of a run of its name.
 
 They lie in data/runs/<member>/frames/all then, to be measured (`python -m lab measure`, `measure-spans`), to train on
-from (frames.start_run) or to train others beside them (`deepfake train-heads`). Other networks there stay, unless --force.
+from (frames.start_run) or to train others beside them (`deepfake train-heads`). Other networks stay, unless --force.
 """
 
 import argparse
