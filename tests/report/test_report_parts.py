@@ -24,7 +24,6 @@ from deepfake.report.validation import build_report
 from deepfake.report.validation_page import MAX_ROWS, hardest, number, story
 from deepfake.settings import Ensemble
 from deepfake.settings_file import parse_config
-from invented_report import inputs, report  # noqa: F401 - fixtures
 
 CONFIG = parse_config({"validation": {"bootstrap": 50, "against": "old"}})
 
