@@ -59,6 +59,7 @@ def _member(name: str, number: int, settings: Mapping[str, Any], tensors: Mappin
 
 
 def half_precision(value: Tensor) -> Tensor:
+    """A tensor as a file in half precision holds it; whole numbers stay."""
     return (value.half() if value.is_floating_point() else value).contiguous()
 
 

@@ -8,7 +8,6 @@ what each run seen each way is worth alone, in pairs and together, with interval
 import argparse
 
 from deepfake.commands.arguments import crop_view, trial_parser, view_name, whole_number
-from deepfake.settings import CropView
 
 POOLINGS = {
     "as set": {},
@@ -45,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.detector import fitting, labelled_clips
     from deepfake.evaluation.member_sets import as_markdown, compare
     from deepfake.evaluation.text_tables import show
+    from deepfake.settings import CropView
     from deepfake.training.train import run_network
     from lab import trials
 
