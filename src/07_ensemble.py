@@ -2,7 +2,7 @@
 
 Frames are aggregated to tracks and tracks to the video (its worst credible track); the members are
 stacked and calibrated out of fold. Writes submissions/<run>/submission.csv in the order of the
-sample submission with a manifest, and the whole detector as one file for predict_folder.py.
+sample submission with a manifest, and the whole detector as one file for `deepfake predict`.
 """
 
 import argparse

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,14 +12,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from test_report_validation import invented_inputs
 
 from browser import Opened, chromium, opened
 from deepfake.errors import UserError
-from deepfake.files import PROJECT_ROOT
 from deepfake.media.clips import write_clip
 from deepfake.report.validation import build_report
 from drawn_faces import SKINS, drawn_face, paste
+from invented_report import invented_inputs
+from run_command import run
 
 WIDTH_PX, HEIGHT_PX, FPS, N_FRAMES = 640, 360, 10, 60
 ENTERS, CUT = 20, 40  # frames: a second person comes in, a third has the next shot to herself
@@ -98,13 +96,12 @@ def write_drawn(path: Path) -> Path:
 
 
 def check_page(folder: Path) -> Path:
-    """The page that `check_video` makes of the drawn people with the shipped detector."""
+    """The page that `deepfake check` makes of the drawn people with the shipped detector."""
     video, made = write_drawn(folder / "drawn.mp4"), folder / "check.html"
-    script = PROJECT_ROOT / "src/check_video.py"
-    command = [sys.executable, str(script), str(video), "--html", str(made), "--json", str(folder / "check.json")]
-    told = subprocess.run([*command, "--cache", str(folder / "cache")], capture_output=True, text=True)
+    outputs = ("--html", made, "--json", folder / "check.json", "--cache", folder / "cache")
+    told = run("deepfake.check", video, *outputs)
     if not made.is_file():
-        raise UserError(f"check_video made no page of the drawn people (exit code {told.returncode}): {told.stderr}")
+        raise UserError(f"deepfake check made no page of the drawn people (exit code {told.returncode}): {told.stderr}")
     return made
 
 

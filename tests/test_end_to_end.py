@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,15 +19,16 @@ from deepfake import tables
 from deepfake.detector.file import load_detector
 from deepfake.errors import UserError
 from drawn_faces import write_person
+from run_command import ENVIRONMENT, arguments_of
 
 ROOT = Path(__file__).parents[1]
 ODD_NAME = 'a "quoted" <b>née, name.mp4'
 PEOPLE = 6
 
 
-def run(script: str, *args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "src" / script), *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+def run(name: str, *args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments_of(name), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, env={**ENVIRONMENT, "OMP_NUM_THREADS": "1"})
 
 
 def make_data(raw: Path) -> None:
@@ -134,21 +134,21 @@ def test_the_folder_command_gives_a_row_a_file_whatever_its_state_and_goes_on_wh
     out = project / "out.csv"
     weights = project / "data/runs/tiny/detector.safetensors"
     args = (project / "raw/test_videos", "--out", out, "--weights", weights, "--cache", project / "cache")
-    done = run("predict_folder.py", *args)
+    done = run("deepfake.predict", *args)
     assert done.returncode == 0, done.stderr
     made = pd.read_csv(out).set_index("filename")
     assert sorted(made.index) == sorted(path.name for path in (project / "raw/test_videos").iterdir())
     assert made.loc[["broken.mp4", "empty.mp4"], "fallback"].str.startswith("unreadable").all()
     assert made.loc["two faces.mp4", "n_tracks"] == 2
     first = out.read_bytes()
-    assert run("predict_folder.py", *args).returncode == 0
+    assert run("deepfake.predict", *args).returncode == 0
     assert out.read_bytes() == first
 
 
 def test_the_folder_command_agrees_with_the_stages(project: Path) -> None:
     out, cache = project / "same.csv", project / "cache"
     weights = project / "data/runs/tiny/detector.safetensors"
-    run("predict_folder.py", project / "raw/test_videos", "--out", out, "--weights", weights, "--cache", cache)
+    run("deepfake.predict", project / "raw/test_videos", "--out", out, "--weights", weights, "--cache", cache)
     scores = tables.read(tables.VIDEO_SCORES, project / "data/runs/tiny/test_video_scores.parquet")
     by_stages = scores.assign(filename=scores["video_id"].str.removeprefix("test_videos/")).set_index("filename")
     by_folder = pd.read_csv(out).set_index("filename")
@@ -162,7 +162,7 @@ def test_one_video_gets_a_verdict_by_face_and_second(project: Path) -> None:
     video = project / "raw/test_videos/two faces.mp4"
     page = project / "page.html"
     flags = ["--weights", weights, "--cache", project / "cache", "--json", "-", "--html", page]
-    done = run("check_video.py", video, *flags)
+    done = run("deepfake.check", video, *flags)
     found = json.loads(done.stdout)
     assert found["verdict"] in ("likely forged", "inconclusive", "likely real"), done.stderr
     assert done.returncode == found["exit_code"], done.stderr
@@ -170,7 +170,7 @@ def test_one_video_gets_a_verdict_by_face_and_second(project: Path) -> None:
     assert [len(track["seconds"]) for track in tracks] == [1, 1]
     assert found["p_fake"] == max(track["p_fake"] for track in tracks)
     assert [track["decides"] for track in tracks].count(True) == 1
-    jsonschema.validate(found, json.loads(run("check_video.py", "--schema").stdout))
+    jsonschema.validate(found, json.loads(run("deepfake.check", "--schema").stdout))
     assert "two faces.mp4" in page.read_text() and 'src="raw/test_videos/two%20faces.mp4"' in page.read_text()
 
 
@@ -214,10 +214,10 @@ def test_weights_that_are_not_a_detectors_are_refused_in_words(
 @pytest.mark.parametrize(
     ("script", "args", "words"),
     [
-        ("predict_folder.py", ["no such folder"], "does not exist"),
-        ("predict_folder.py", ["{videos}", "--weights", "absent.safetensors"], "do not exist"),
-        ("check_video.py", ["absent.mp4"], "does not exist"),
-        ("check_video.py", [str(ROOT / "README.md"), "--probe"], "README.md"),
+        ("deepfake.predict", ["no such folder"], "does not exist"),
+        ("deepfake.predict", ["{videos}", "--weights", "absent.safetensors"], "do not exist"),
+        ("deepfake.check", ["absent.mp4"], "does not exist"),
+        ("deepfake.probe", [str(ROOT / "README.md")], "README.md"),
     ],
 )
 def test_a_users_mistake_ends_with_a_sentence_and_exit_code_2(

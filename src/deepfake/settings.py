@@ -419,7 +419,7 @@ class Robustness(Settings):
 
 
 class Kaggle(Settings):
-    """build_kaggle and the notebook: what the bundle holds, and how long the notebook may take."""
+    """`deepfake kaggle` and the notebook: what the bundle holds, and how long the notebook may take."""
 
     wheels: tuple[str, ...] = Field((), description="Packages of requirements.txt that Kaggle's image lacks.")
     image_has: tuple[str, ...] = Field((), description="Packages the image is taken to have, in whatever version.")

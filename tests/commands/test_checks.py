@@ -1,10 +1,11 @@
-"""Where `check_video` writes, and reading ahead."""
+"""Where `deepfake check` writes, and reading ahead."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from clip_factory import pictures
-from deepfake.commands.checks import Places, print_probes, print_schema
+from deepfake.commands import probe
+from deepfake.commands.checks import Places, print_schema
 from deepfake.detector import read_ahead
 from deepfake.detector.check import CheckedFile
 from deepfake.detector.read_ahead import reading_ahead
@@ -64,7 +66,7 @@ def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_file_that_is_no_video_cannot_be_described(tmp_path: Path) -> None:
     (tmp_path / "v.mp4").write_text("text\n")
     with pytest.raises(UserError, match="found text"):
-        print_probes([tmp_path / "v.mp4"])
+        probe.run(Namespace(videos=[tmp_path / "v.mp4"]))
 
 
 def test_what_is_read_ahead_lies_where_the_detector_looks_for_it(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from deepfake.ensemble.pooling import video_logits
 from deepfake.ensemble.stack import Stack, fit_stack
 from deepfake.errors import UserError
 from deepfake.evaluation.labelled import Labelled
+from deepfake.faces.extraction import faces_of_rows
 from deepfake.files import sha256_of
 from deepfake.models.checkpoints import save_model
 from deepfake.models.detector_file import read_header
@@ -63,7 +64,8 @@ def clips_of_two_tracks(folder: Path) -> Clips:
 def served(made: Detector, clips: Clips) -> np.ndarray:
     scorer = VideoScorer(made, CPU)
     groups = clips.faces.groupby("video_id", sort=True)
-    logits = [scorer.video_logit(scorer.score(clips.cache_dir, part.to_dict("records"))) for _, part in groups]
+    videos = [faces_of_rows(part.to_dict("records")) for _, part in groups]
+    logits = [scorer.video_logit(scorer.score(clips.cache_dir, faces)) for faces in videos]
     return scorer.p_fake(np.array(logits))
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_detector import always, faces_of, scorer_with
-from test_extraction import SquareDetector, moving
 
 from deepfake.detector.score_videos import Scored, score_videos
 from deepfake.detector.two_passes import EVERY, look_at_some, score_in_two_passes
@@ -22,7 +20,9 @@ from deepfake.models.frames import FrameClassifier
 from deepfake.models.members import Member
 from deepfake.settings import Ensemble, Extract, Predict
 from deepfake.workers import Failed
+from invented_scorer import always, faces_of, scorer_with
 from learning_data import one_thread  # noqa: F401 - a fixture
+from moving_squares import SquareDetector, moving
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EXTRACT = Extract(frames_per_video=32, sampling="uniform", crop_px=32)
@@ -139,7 +139,7 @@ def test_an_open_video_gets_what_one_pass_over_all_frames_gives(
     assert [every for name, every in read if name == "face.mp4"] == [2, 1]
     once = scored(score_videos, clips, tmp_path / "one", OPEN)["face.mp4"]
     assert (found.p_fake, found.n_faces, found.reading) == (once.p_fake, 32, once.reading)
-    assert np.array_equal(found.verdicts[0].frame_indices, once.verdicts[0].frame_indices)
+    assert np.array_equal(found.tracks[0].frame_indices, once.tracks[0].frame_indices)
 
 
 @pytest.mark.parametrize("logit", [FORGED, OPEN])

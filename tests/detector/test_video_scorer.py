@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,21 @@ from scipy.special import expit
 from torch import nn
 
 from deepfake.datasets.views import blur_surroundings, resize, see
-from deepfake.detector.file import Detector
-from deepfake.detector.score_videos import Scored, refuse_equal_scores
-from deepfake.detector.video_scorer import VideoScorer
-from deepfake.ensemble.calibration import Calibration
-from deepfake.ensemble.stack import Stack
+from deepfake.detector.score_videos import Scored, refuse_equal_scores, summary_lines
+from deepfake.detector.video_scorer import Track, VideoScorer
 from deepfake.ensemble.submission import count_reasons
 from deepfake.errors import UserError
-from deepfake.faces.crop_store import encode_crop, read_crop, write_shard
+from deepfake.faces.crop_store import encode_crop, write_shard
+from deepfake.faces.extracted import StoredFace, stored_crop
+from deepfake.faces.extraction import faces_of_rows
 from deepfake.models.build import new_head
 from deepfake.models.detector_file import find_weights
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads.sequences import SequenceClassifier
 from deepfake.models.members import Member
 from deepfake.scoring.frame_scorer import FrameScorer
-from deepfake.settings import CropView, Ensemble, Extract, Predict, Sequences
+from deepfake.settings import CropView, Ensemble, Predict, Sequences
+from invented_scorer import always, faces_of, scorer_with
 from learning_data import face_row, one_thread, picture  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -52,6 +53,14 @@ def test_fallbacks_are_counted_by_their_short_reason() -> None:
     assert count_reasons(reasons) == {"no_face": 1, "unreadable": 2}
 
 
+def test_a_summary_counts_scores_and_names_what_could_not_be_read() -> None:
+    one, none = scored(0.5), replace(scored(0.5, "no_face"), video_id="n.mp4")
+    bad = [replace(scored(0.5, "unreadable: cut short"), video_id=f"{i}.mp4") for i in range(21)]
+    lines = summary_lines([one, none, *bad], Path("out.csv"))
+    assert lines[:2] == ["23 videos -> out.csv", "scored: 1; without a score: 1 no_face, 21 unreadable"]
+    assert lines[2] == "  '0.mp4': cut short" and len(lines) == 22, "twenty are named, one is only counted"
+
+
 def test_weights_must_be_named_where_there_are_none_or_several(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="0 detectors"):
         find_weights(tmp_path)
@@ -65,33 +74,9 @@ def test_weights_must_be_named_where_there_are_none_or_several(tmp_path: Path) -
 # --- Members, mixed as the stack says ----------------------------------------------------------------
 
 
-def always(logit: float) -> FrameClassifier:
-    """A network that gives one logit to everything."""
-    model = FrameClassifier("test_efficientnet", 32).eval()
-    nn.init.zeros_(model.head.weight)
-    nn.init.constant_(model.head.bias, logit)
-    return model
-
-
 def scorer(members: list[Member], views: tuple[CropView, ...] = (CropView(),), **weights: float) -> VideoScorer:
     pooling = Ensemble(prior_frames=1.0, min_track_frames=3, small_face_px=40, views=views)
     return scorer_with(pooling, members, **weights)
-
-
-def scorer_with(pooling: Ensemble, members: list[Member], **weights: float) -> VideoScorer:
-    stack = Stack(tuple(weights), tuple(weights.values()), Calibration("none"), 0.5, (0.3, 0.7))
-    return VideoScorer(Detector("d", members, stack, Extract(), pooling, {}), Predict(device="cpu", precision="fp32"))
-
-
-def faces_of(folder: Path, *lengths: int, side_px: float = 40) -> list[dict[str, Any]]:
-    """Rows of one video with a track of each length."""
-    names = [(track, frame) for track, length in enumerate(lengths) for frame in range(length)]
-    crops = [(f"{t}_{f}.png", encode_crop(picture(10 * t + f, False), "png", 95)) for t, f in names]
-    places = write_shard(folder / "v.tar", crops, {"faces": [{}] * len(crops)})
-    return [
-        face_row("v.mp4", t, f, (0, 0, side_px, 30), shard="v.tar", offset=offset, size=size, sharpness=1000.0)
-        for (t, f), (offset, size) in zip(names, places, strict=True)
-    ]
 
 
 def test_networks_of_one_name_are_averaged_and_names_weighed(tmp_path: Path) -> None:
@@ -137,7 +122,7 @@ def test_the_logits_of_frames_are_those_of_the_frame_networks_as_a_verdict_draws
     made = scorer_with(pooling, [Member("a", always(1.0)), Member("b", varied), Member("a", always(3.0))], a=0.5, b=2.0)
     rows = faces_of(tmp_path, 4)
     (verdict,) = made.score(tmp_path, rows)
-    crops = [read_crop(tmp_path, row["shard"], row["offset"], row["size"]) for row in rows]
+    crops = [stored_crop(tmp_path, face) for face in rows]
     found = made.frame_logits(made.frame_outputs(crops))
     assert np.ptp(found) > 0
     assert found == pytest.approx(verdict.frame_logits)
@@ -167,7 +152,7 @@ def test_views_of_a_crop_are_averaged(tmp_path: Path) -> None:
     )
     (all_four,) = scorer([Member("a", model)], views, a=1.0).score(tmp_path, faces)
     plain = FrameScorer(model, Predict(device="cpu", precision="fp32"))
-    crops = [read_crop(tmp_path, face["shard"], face["offset"], face["size"]) for face in faces]
+    crops = [stored_crop(tmp_path, face) for face in faces]
     seen = [plain.crops([crop[:, ::step] for crop in crops])[0] for step in (1, -1)]
     larger = np.stack([see(crop, 0.5, 64) for crop in crops]).transpose(0, 3, 1, 2)
     seen_blurred = plain.crops([blur_surroundings(crop, 0.1) for crop in crops])[0]
@@ -190,7 +175,7 @@ def test_a_member_may_look_at_crops_in_a_way_of_its_own(tmp_path: Path) -> None:
     (other,) = scorer_with(pooling, [Member("b", model)], b=1.0).score(tmp_path, faces)
     (both,) = scorer_with(pooling, [Member("a", model), Member("b", model)], a=0.5, b=0.5).score(tmp_path, faces)
     plain = FrameScorer(model, Predict(device="cpu", precision="fp32"))
-    crops = [read_crop(tmp_path, face["shard"], face["offset"], face["size"]) for face in faces]
+    crops = [stored_crop(tmp_path, face) for face in faces]
     assert crops[0].shape[0] == 32
     soft = plain.crops([resize(crop, 16)[:, ::-1] for crop in crops])[0]
     assert not np.allclose(alone.frame_logits, soft, atol=1e-3)
@@ -218,6 +203,17 @@ def test_a_video_is_as_fake_as_its_worst_credible_track(tmp_path: Path) -> None:
     assert made.video_logit(verdicts) == pytest.approx(-1.6), "one frame is too short a track to count"
     assert made.video_logit(verdicts[1:2]) == pytest.approx(-1.0), "unless there is no longer one"
     assert made.p_fake(np.array([-1.6]))[0] == pytest.approx(expit(-1.6))
+
+
+def test_each_look_at_a_track_gives_the_score_of_the_frames_seen_by_then(tmp_path: Path) -> None:
+    made = scorer([Member("a", some_network())], a=1.0)
+    track = Track(made, tmp_path, faces_of(tmp_path, 8))
+    few, look = track.look(np.array([0, 4]))
+    assert few.frame_indices.tolist() == [0, 4] and (look.n_seen, look.n_frames, look.logit) == (2, 8, few.logit)
+    all_of_them, _ = track.look(np.arange(8))
+    assert len(all_of_them.frame_logits) == 8 and few.frame_indices.tolist() == [0, 4], (
+        "an earlier score stays as it was"
+    )
 
 
 def test_a_small_face_counts_as_much_as_it_shows(tmp_path: Path) -> None:
@@ -251,13 +247,14 @@ def some_network() -> FrameClassifier:
     return model
 
 
-def still(folder: Path, n_frames: int, fps: float = 25.0) -> list[dict[str, Any]]:
-    """Rows of a video that shows one picture all the time."""
+def still(folder: Path, n_frames: int, fps: float = 25.0) -> list[StoredFace]:
+    """Faces of a video that shows one picture all the time."""
     ((offset, size),) = write_shard(
         folder / "v.tar", [("a.png", encode_crop(picture(0, False), "png", 95))], {"faces": [{}]}
     )
     place = {"shard": "v.tar", "offset": offset, "size": size, "sharpness": 1000.0}
-    return [face_row("v.mp4", 0, i, (0, 0, 64, 64), **place) | {"time_s": i / fps} for i in range(n_frames)]
+    rows = (face_row("v.mp4", 0, i, (0, 0, 64, 64), **place) | {"time_s": i / fps} for i in range(n_frames))
+    return faces_of_rows(rows)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +310,7 @@ def test_a_picture_as_a_video_of_any_length_and_rate_has_a_score(
 
 
 def test_frames_may_be_missing(tmp_path: Path) -> None:
-    faces = [face for face in faces_of(tmp_path, 20) if face["frame_index"] % 7 != 3]
+    faces = [face for face in faces_of(tmp_path, 20) if face.frame_index % 7 != 3]
     made = scorer_with(Ensemble(early_exit="on"), [Member("a", some_network(), {})], a=1.0)
     assert np.isfinite(made.video_logit(made.score(tmp_path, faces)))
 

@@ -1,6 +1,5 @@
 """Stacking: no member counts against itself, none is learnt from its own fold, every prior has a reason."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,27 +21,9 @@ from deepfake.ensemble.stack import (
 )
 from deepfake.settings import Ensemble
 from deepfake.tables import VIDEO_SCORES, check
+from member_logits import GOOD, LABELS, RNG, USELESS, columns, fit_stack, table
 
-RNG = np.random.default_rng(0)
-LABELS = np.arange(80) % 2
-GOOD = np.where(LABELS == 1, 1.5, -1.5) + RNG.normal(0, 1, 80)
-USELESS = RNG.normal(0, 2, 80)
 SETTINGS = Ensemble()
-
-
-def columns(*members: np.ndarray) -> np.ndarray:
-    return np.column_stack(members)
-
-
-def table(*members: np.ndarray) -> Tracks:
-    """Videos of one track each, of members m0, m1, ..."""
-    return Tracks.one_each(columns(*members), [f"m{i}" for i in range(len(members))])
-
-
-def fit_stack(
-    logits: np.ndarray, labels: np.ndarray, members: Sequence[str], settings: Ensemble, folds: np.ndarray | None = None
-) -> Stack:
-    return ensemble_stack.fit_stack(Tracks.one_each(logits, members), labels, settings, folds)
 
 
 def p_of(stack: Stack, logits: np.ndarray) -> np.ndarray:

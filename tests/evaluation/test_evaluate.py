@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 from deepfake.errors import UserError
 from deepfake.evaluation import evaluate, labelled, text_tables
 from deepfake.settings import Validation
+from run_command import ENVIRONMENT, arguments_of
 
 SETTINGS = Validation(bootstrap=50)
-SCRIPT = Path(__file__).parents[2] / "src" / "evaluate_scores.py"
 
 
 def written(path: Path, text: str) -> Path:
@@ -195,10 +195,10 @@ def test_the_command_prints_tables_writes_json_and_explains_mistakes(tmp_path: P
     scores, labels = crowd()
     written(tmp_path / "scores.csv", scores)
     written(tmp_path / "labels.csv", labels)
-    command = [sys.executable, str(SCRIPT), "--scores", "scores.csv", "--labels", "labels.csv"]
+    command = [sys.executable, *arguments_of("deepfake.evaluate"), "--scores", "scores.csv", "--labels", "labels.csv"]
     asked = [*command, "--group", "family", "--json", "out.json"]
-    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(asked, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert "ROC AUC" in done.stdout and "By family" in done.stdout
     assert json.loads((tmp_path / "out.json").read_text())["n_fake"] == 40
-    wrong = subprocess.run([*command, "--group", "x"], cwd=tmp_path, capture_output=True, text=True)
+    wrong = subprocess.run([*command, "--group", "x"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert wrong.returncode == 2 and "Traceback" not in wrong.stderr and "no such column" in wrong.stderr

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from test_ensemble import GOOD, LABELS, USELESS, columns, fit_stack, table
 
 from deepfake.ensemble.members import Evidence
 from deepfake.ensemble.stack import ENSEMBLE, Stack, held_out, out_of_fold
 from deepfake.evaluation import metrics
 from deepfake.evaluation.member_sets import as_markdown, compare, sets_of
 from deepfake.settings import Ensemble, Validation
+from member_logits import GOOD, LABELS, USELESS, columns, fit_stack, table
 
 FOLDS = np.arange(80) // 2 % 4  # a fake and a real in turn
 VALIDATION = Validation(bootstrap=50)

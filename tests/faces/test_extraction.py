@@ -1,9 +1,8 @@
 """Extraction, with a detector that sees white squares: the right crops, carried boxes, tracks, and resuming."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,46 +14,18 @@ from deepfake.faces.crop_store import decode_crop, read_crop, write_shard
 from deepfake.faces.extracted import Extraction, Face, read_extraction
 from deepfake.faces.extraction import Video, extract_table, extract_videos
 from deepfake.faces.extractor import Extractor, Found, Job, credible_tracks, extract, shard_name
-from deepfake.faces.mtcnn import Faces
 from deepfake.files import sha256_of
 from deepfake.media.video import sample
 from deepfake.settings import Extract
 from deepfake.workers import Failed
+from moving_squares import SquareDetector, moving
 
-POINTS = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.58), (0.35, 0.78), (0.65, 0.78)], np.float32)
 SETTINGS = Extract(frames_per_video=32, sampling="uniform", detection_stride=4, crop_px=32, margin_ratio=0.25)
-
-
-class SquareDetector:
-    """Finds white squares of 8 px and more; counts its looks; may be blind in some of them or at a small size."""
-
-    def __init__(self, blind_looks: Sequence[int] = (), min_side_px: int = 0, score: float = 0.95) -> None:
-        self.blind_looks, self.min_side_px, self.score = blind_looks, min_side_px, score
-        self.looks: list[tuple[int, int]] = []
-
-    def detect(self, pictures: Sequence[np.ndarray], min_face_px: int | None = None) -> list[Faces]:
-        found = []
-        for picture_HWC in pictures:
-            self.looks.append((picture_HWC.shape[1], picture_HWC.shape[0]))
-            white = (picture_HWC.min(2) > 200).astype(np.uint8)
-            _, _, stats, _ = cv2.connectedComponentsWithStats(white, connectivity=4)
-            boxes = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:] if w >= 8 and h >= 8], np.float32)
-            blind = len(self.looks) - 1 in self.blind_looks or max(picture_HWC.shape) < self.min_side_px
-            if blind or not len(boxes):
-                found.append(Faces.none())
-                continue
-            landmarks = boxes[:, None, :2] + POINTS * (boxes[:, 2:] - boxes[:, :2])[:, None]
-            found.append(Faces(boxes, np.full(len(boxes), self.score, np.float32), landmarks))
-        return found
 
 
 def run(path: Path, settings: Extract = SETTINGS, detector: SquareDetector | None = None) -> Found:
     frames = sample(path, settings.sampling, n_frames=settings.frames_per_video)
     return Extractor(settings, detector or SquareDetector()).run(iter(frames))  # type: ignore[arg-type]
-
-
-def moving(number: int) -> list[tuple[int, int, int, int]]:
-    return [(20 + 2 * number, 30, 44 + 2 * number, 54)]
 
 
 def boxes_of(found: Found) -> np.ndarray:

@@ -1,8 +1,6 @@
 """Whether the scores of real videos depend on where they come from: hand-made crowds with a known answer."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,8 +11,7 @@ from clip_factory import Coding, write
 from deepfake.errors import UserError
 from deepfake.evaluation import labelled
 from lab.dependence import measure_dependence, with_facts
-
-SCRIPT = Path(__file__).parents[2] / "src" / "evaluate_scores.py"
+from run_command import run
 
 
 def matched(rows: Sequence[tuple[float, int, Mapping[str, str]]]) -> labelled.Matched:
@@ -116,17 +113,13 @@ def test_the_command_prints_and_writes_both_labels(tmp_path: Path) -> None:
     for name, lines in (("scores", scores), ("labels", labels)):
         (tmp_path / f"{name}.csv").write_text("\n".join(lines))
     files = ["--scores", tmp_path / "scores.csv", "--labels", tmp_path / "labels.csv"]
-    told = subprocess.run(
-        [sys.executable, SCRIPT, *files, "--dependence", "source,width", "--json", tmp_path / "out.json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    told = run("lab.dependence", *files, "--columns", "source,width", "--json", tmp_path / "out.json")
+    assert told.returncode == 0, told.stderr
     assert "What the scores of the real videos depend on" in told.stdout
     assert "What the scores of the fake videos depend on" in told.stdout
-    written = json.loads((tmp_path / "out.json").read_text())["dependence"]
+    written = json.loads((tmp_path / "out.json").read_text())
     assert written["real"]["width"]["strength"] == pytest.approx(1)
     assert written["fake"]["source"]["n_videos"] == 10
-    wrong = subprocess.run([sys.executable, SCRIPT, *files, "--dependence", "sauce"], capture_output=True, text=True)
+    wrong = run("lab.dependence", *files, "--columns", "sauce")
     assert wrong.returncode == 2
-    assert "--dependence sauce: the labels have no such column; did you mean 'source'?" in wrong.stderr
+    assert "--columns sauce: the labels have no such column; did you mean 'source'?" in wrong.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,11 +21,11 @@ from deepfake.media.video import probe, sample
 from deepfake.settings import Robustness, Validation
 from drawn_faces import write_person
 from lab.distortions import Distortion
-from lab.robustness import Bench, Clip, Material, gather, write_distorted
-from lab.robustness_report import as_csv, as_markdown, as_svg, measured, write_table
+from lab.robustness import Bench, Clip, Material, gather, measured, write_distorted
+from lab.robustness_report import as_csv, as_markdown, as_svg, write_table
+from run_command import run
 
 SETTINGS = Robustness(seconds=1, workers=1, deadline_s=60, clips_on_disk=2)
-SCRIPT = PROJECT_ROOT / "src" / "measure_robustness.py"
 
 
 def clip(path: Path, grey: int, n_frames: int = 16) -> Path:
@@ -290,10 +288,6 @@ def test_the_text_counts_what_has_no_score(tmp_path: Path) -> None:
     assert (tmp_path / "robustness.csv").is_file() and (tmp_path / "robustness.svg").is_file()
 
 
-def run(*args: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *map(str, args)], capture_output=True, text=True, timeout=300)
-
-
 def people(folder: Path) -> tuple[Path, Path]:
     for person in (1, 2):
         write_person(folder / "videos" / f"real{person}.mp4", person, n_frames=12)
@@ -313,7 +307,9 @@ def people(folder: Path) -> tuple[Path, Path]:
     ],
 )
 def test_a_mistake_is_a_sentence_and_exit_code_2(extra: list[str], words: str, tmp_path: Path) -> None:
-    done = run("--videos", tmp_path, "--labels", tmp_path / "none.csv", "--out", tmp_path / "out", *extra)
+    done = run(
+        "lab.robustness", "--videos", tmp_path, "--labels", tmp_path / "none.csv", "--out", tmp_path / "out", *extra
+    )
     assert done.returncode == 2, done.stderr
     assert words in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
@@ -325,10 +321,10 @@ def test_the_command_scores_damaged_people_with_a_shipped_detector(tmp_path: Pat
     weights = sorted((PROJECT_ROOT / "data/weights").glob("*.safetensors"))[0]
     args = ("--videos", videos, "--labels", labels, "--out", tmp_path / "out", "--weights", weights)
     args = (*args, "--levels", "scale=0.1", "--set", "validation.bootstrap=20", "--set", "robustness.workers=1")
-    done = run(*args)
+    done = run("lab.robustness", *args)
     assert done.returncode == 0, done.stderr
     original, none, small = csv.DictReader((tmp_path / "out/robustness.csv").open())
     assert original["n_without_score"] == none["n_without_score"] == "0"
     assert small["n_without_score"] == "4"  # no face is found in 20 x 18 px
     first = (tmp_path / "out/robustness.csv").read_bytes()
-    assert run(*args).returncode == 0 and (tmp_path / "out/robustness.csv").read_bytes() == first
+    assert run("lab.robustness", *args).returncode == 0 and (tmp_path / "out/robustness.csv").read_bytes() == first

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import test_report_validation as invented
 
+import invented_report as invented
 from browser import NARROW_PX, WIDE_PX, Opened, chromium, needs_browser, opened
 
 pytestmark = [needs_browser, pytest.mark.slow]

@@ -6,25 +6,25 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_report_validation import inputs, report  # noqa: F401 - fixtures
 
 from deepfake import stages
 from deepfake.commands import stage_command
 from deepfake.ensemble import pooling
 from deepfake.ensemble.members import Evidence
 from deepfake.errors import UserError
+from deepfake.evaluation.metadata_classifier import metadata_classifier
 from deepfake.evaluation.metrics import Measure
 from deepfake.report.abstaining import bands, risk_coverage
 from deepfake.report.against import compare_runs, verdict
 from deepfake.report.frames_needed import _Frames, frames_against_accuracy
 from deepfake.report.groups import MAX_GROUPS, NO_VALUE, binned, group_tables
 from deepfake.report.inputs import brightness
-from deepfake.report.leakage import metadata_classifier
 from deepfake.report.plain import as_csv
 from deepfake.report.validation import build_report
 from deepfake.report.validation_page import MAX_ROWS, hardest, number, story
 from deepfake.settings import Ensemble
 from deepfake.settings_file import parse_config
+from invented_report import inputs, report  # noqa: F401 - fixtures
 
 CONFIG = parse_config({"validation": {"bootstrap": 50, "against": "old"}})
 

@@ -550,7 +550,7 @@ def test_a_snapshot_that_is_not_there_is_answered_with_those_there_are(snapped: 
 
 def test_an_unknown_run_to_start_from_is_the_user_s_mistake(snapped: Config) -> None:
     frames = config(snapped.path(snapped.data_dir), frames={"start_run": "nobody"}).frames
-    with pytest.raises(UserError, match=r"run 'nobody'.*snapshots there: none.*train_detector\.py --run nobody"):
+    with pytest.raises(UserError, match=r"run 'nobody'.*snapshots there: none.*deepfake train --run nobody"):
         start_frames(frames, snapped)
     with pytest.raises(ValueError, match="wanted the settings that say where runs lie"):
         start_frames(frames)

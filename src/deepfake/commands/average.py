@@ -1,6 +1,6 @@
 """Average the weights of networks that were tuned from one start: a run of its own, as cheap as each of them.
 
-Measure it with src/measure_run.py before use. Networks of different starts have no useful mean.
+Measure it with `python -m lab measure` before use. Networks of different starts have no useful mean.
 """
 
 import argparse
@@ -32,4 +32,4 @@ def run(args: argparse.Namespace) -> None:
     if is_taken(out, args.force):
         raise UserError(f"run {args.name!r}: {out} holds a network already; choose another --name")
     average_networks(parts, out)
-    print(f"average_runs: mean of {', '.join(args.run)} -> {out}")
+    print(f"average: mean of {', '.join(args.run)} -> {out}")

@@ -1,4 +1,4 @@
-"""The `check_video` command: verdicts, pages and JSON of some videos, each written as soon as it is known."""
+"""`deepfake check`: verdicts, pages and JSON of some videos, each written as soon as it is known."""
 
 from __future__ import annotations
 

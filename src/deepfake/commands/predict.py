@@ -27,7 +27,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     from deepfake.detector.file import load_detector
-    from deepfake.detector.score_videos import predict_folder, score_videos
+    from deepfake.detector.score_videos import predict_folder, score_videos, summary_lines
     from deepfake.detector.two_passes import score_in_two_passes
     from deepfake.files import sha256_of
     from deepfake.media.listing import find_videos
@@ -40,4 +40,5 @@ def run(args: argparse.Namespace) -> None:
         changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})
         detector = replace(detector, ensemble=changed)
     score = score_in_two_passes if detector.ensemble.early_exit == "on" else score_videos
-    predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers, score)
+    scored = predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers, score)
+    print("\n".join(summary_lines(scored, args.out)))

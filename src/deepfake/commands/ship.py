@@ -1,4 +1,4 @@
-"""Ship networks as one detector: runs of train_detector.py -> data/weights/<name>.safetensors.
+"""Ship networks as one detector: runs of `deepfake train` -> data/weights/<name>.safetensors.
 
 Weighs and calibrates them on labelled clips they never learnt from, and prints what that gives with every
 clip scored by a fit on the other half of the people. In half precision, unless that moves a logit by more than 0.01.

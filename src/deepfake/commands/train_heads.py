@@ -1,7 +1,7 @@
 """Train networks over tracks (sequences.heads) beside one frame network, on all labelled clips of a settings file.
 
 Needs the tables of stages 01 and 02. The frame network is that of --weights, a detector's file, or the run's own
-by train_detector.py. Writes data/runs/<run>/<head>/all; measure them by measure_heads.py and measure_spans.py.
+by `deepfake train`. Writes data/runs/<run>/<head>/all; `python -m lab measure-heads` and `measure-spans` measure them.
 """
 
 import argparse
@@ -46,4 +46,4 @@ def run(args: argparse.Namespace) -> None:
         for head in config.sequences.heads:
             if args.force:
                 forget_folds(config, head)
-            print(f"train_heads: {head} -> {train_head_fold(config, head, tracks, None).parent}")
+            print(f"train-heads: {head} -> {train_head_fold(config, head, tracks, None).parent}")

@@ -1,7 +1,7 @@
 """Take a detector's file apart: each member's frame network becomes a finished network of a run of its name.
 
-They lie in data/runs/<member>/frames/all then, to be measured (measure_run.py, measure_spans.py), to train on from
-(frames.start_run) or to train others beside them (train_heads.py). Other networks there stay, unless --force.
+They lie in data/runs/<member>/frames/all then, to be measured (`python -m lab measure`, `measure-spans`), to train on
+from (frames.start_run) or to train others beside them (`deepfake train-heads`). Other networks stay, unless --force.
 """
 
 import argparse
@@ -27,4 +27,4 @@ def run(args: argparse.Namespace) -> None:
         folder = fold_folder(run_dir, "frames", None)
         with alone(run_dir):
             unpack_frames(args.weights, folder, name, args.force)
-        print(f"unpack_detector: {name} -> {folder}")
+        print(f"unpack: {name} -> {folder}")

@@ -1,6 +1,6 @@
 """All that is known of one checked video, as one frozen value; its JSON and that JSON's schema are made from the types.
 
-`Check.to_json()` is what `check_video --json` writes, `schema()` what `check_video --schema` prints. A new fact is a
+`Check.to_json()` is what `deepfake check --json` writes, `schema()` what `--schema` prints. A new fact is a
 field with a description here; `Check.schema_version` is raised whenever a key goes or changes its meaning.
 """
 
@@ -136,7 +136,7 @@ class Shot(Value):
 
 
 class Check(Value):
-    """What check_video says of one video.
+    """What `deepfake check` says of one video.
 
     Keys stand in this order. Seconds count from the first frame; boxes are x0 y0 x1 y1 in full-frame pixels of the
     upright picture; probabilities and scores are calibrated and lie in 0..1.
@@ -184,7 +184,5 @@ class _WithoutTitles(GenerateJsonSchema):
 def schema() -> Mapping[str, object]:
     """The JSON schema of a check."""
     made = Check.model_json_schema(mode="serialization", schema_generator=_WithoutTitles)
-    title = (
-        f"deepfake check, version {Check.model_fields['schema_version'].default}: what check_video says of one video"
-    )
+    title = f"deepfake check, version {Check.model_fields['schema_version'].default}: what it says of one video"
     return {"$schema": GenerateJsonSchema.schema_dialect, **made, "title": title}

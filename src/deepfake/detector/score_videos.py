@@ -6,23 +6,27 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from deepfake.detector.file import Detector
-from deepfake.detector.video_scorer import EXIT_SETTINGS, FORMAT, TrackVerdict, VideoScorer
+from deepfake.detector.video_scorer import FORMAT, TrackScore, VideoScorer
 from deepfake.ensemble.early_exit import FIRST_ROUND
 from deepfake.ensemble.submission import count_reasons, csv_bytes, rounded
 from deepfake.errors import UserError
-from deepfake.faces.extracted import Extraction
-from deepfake.faces.extraction import face_rows, read_videos
+from deepfake.faces.extracted import Extraction, StoredFace
+from deepfake.faces.extraction import read_videos
 from deepfake.faces.reading import Reading
 from deepfake.files import digest, write_whole
 from deepfake.media.listing import find_videos, video_id_of
 from deepfake.scoring.frame_scorer import MIN_VIDEOS_TO_DIFFER
 from deepfake.settings import Predict
+
+MOST_NAMED = 20  # unreadable videos in a summary
+
+
+EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_difference"}
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,7 @@ class Scored:
     n_tracks: int
     fallback: str | None
     reading: Reading | None = None
-    verdicts: Sequence[TrackVerdict] = ()
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+    tracks: Sequence[TrackScore] = ()
 
 
 def score_videos(
@@ -71,8 +67,8 @@ def score_videos(
 
 def score_reading(scorer: VideoScorer, reading: Reading, cache_dir: Path, weights_sha256: str) -> Scored:
     """The result of a video that shows a face."""
-    verdicts = kept_verdicts(scorer, reading.extraction, cache_dir, weights_sha256, scorer.score)
-    return with_score(scorer, reading, verdicts)
+    tracks = kept_scores(scorer, reading.extraction, cache_dir, weights_sha256, scorer.score)
+    return with_score(scorer, reading, tracks)
 
 
 def without_score(reading: Reading, prior: float) -> Scored:
@@ -82,46 +78,49 @@ def without_score(reading: Reading, prior: float) -> Scored:
     return Scored(found.video_id, prior, 0, 0, reason, reading)
 
 
-def kept_verdicts(
+def kept_scores(
     scorer: VideoScorer,
     found: Extraction,
     cache_dir: Path,
     weights_sha256: str,
-    look: Callable[[Path, list[dict[str, Any]]], list[TrackVerdict]],
-) -> list[TrackVerdict]:
+    look: Callable[[Path, Sequence[StoredFace]], list[TrackScore]],
+) -> list[TrackScore]:
     """What `look(cache_dir, faces)` makes of a video's tracks, kept by its crops, the weights and the settings."""
     changed = scorer.detector.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
     key = digest(
         [weights_sha256, found.shard, scorer.device.type, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
     )[:32]
     path = cache_dir / "scores" / key[:2] / f"{key}.json"
-    known = _read_json(path)
-    verdicts = _from_plain(known) if known else look(cache_dir, face_rows(found.video_id, found.faces))
-    if known is None:
-        write_whole(path, json.dumps(_to_plain(verdicts)).encode())
-    return verdicts
+    known = _read_scores(path)
+    if known is not None:
+        return known
+    scores = look(cache_dir, found.faces)
+    write_whole(path, _stored(scores))
+    return scores
 
 
-def with_score(scorer: VideoScorer, reading: Reading, verdicts: Sequence[TrackVerdict]) -> Scored:
+def with_score(scorer: VideoScorer, reading: Reading, tracks: Sequence[TrackScore]) -> Scored:
     """The result of a video whose tracks were looked at."""
-    p_fake = float(scorer.p_fake(np.array([scorer.video_logit(list(verdicts))]))[0])
+    p_fake = float(scorer.p_fake(np.array([scorer.video_logit(tracks)]))[0])
     n_faces = len(reading.extraction.faces)
-    return Scored(reading.video_id, p_fake, n_faces, len(verdicts), None, reading, verdicts)
+    return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks)
 
 
-def _to_plain(verdicts: list[TrackVerdict]) -> dict[str, Any]:
-    return {
-        "tracks": [{k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(t).items()} for t in verdicts]
-    }
+_ARRAYS = ("frame_logits", "times_s", "frame_indices", "boxes")
 
 
-def _from_plain(values: dict[str, Any]) -> list[TrackVerdict]:
-    arrays = ("frame_logits", "times_s", "frame_indices", "boxes")
-    plain: list[dict[str, Any]] = [
-        {name: np.array(value) if name in arrays else value for name, value in track.items()}
-        for track in values["tracks"]
-    ]
-    return [TrackVerdict(**track) for track in plain]
+def _stored(scores: Sequence[TrackScore]) -> bytes:
+    tracks = [{**vars(score), **{name: getattr(score, name).tolist() for name in _ARRAYS}} for score in scores]
+    return json.dumps({"tracks": tracks}).encode()
+
+
+def _read_scores(path: Path) -> list[TrackScore] | None:
+    """What `_stored` was made from; None where there is nothing, or something of another version."""
+    try:
+        tracks = json.loads(path.read_text())["tracks"]
+        return [TrackScore(**{**track, **{name: np.array(track[name]) for name in _ARRAYS}}) for track in tracks]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def refuse_equal_scores(scored: list[Scored]) -> None:
@@ -143,10 +142,10 @@ def predict_folder(
     cache_dir: Path,
     workers: int,
     score: Callable[[dict[str, Path], Detector, str, Path, Predict, int], Iterator[Scored]] = score_videos,
-) -> int:
+) -> list[Scored]:
     """Score every video below a folder into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
 
-    Returns how many videos got the prior instead of a score. `score` does what `score_videos` does.
+    Returns the videos by name. `score` does what `score_videos` does.
     """
     paths = {video_id_of(path, folder): path for path in find_videos(folder)}
     scored: list[Scored] = []
@@ -159,10 +158,17 @@ def predict_folder(
     header = ("filename", "label", "n_faces", "n_tracks", "fallback")
     rows = [(s.video_id, rounded(s.p_fake), s.n_faces, s.n_tracks, s.fallback or "") for s in scored]
     write_whole(out, csv_bytes([header, *rows]))
+    return scored
+
+
+def summary_lines(scored: Sequence[Scored], out: Path) -> list[str]:
+    """How many videos got a score, and why the others got the prior."""
     reasons = count_reasons({s.video_id: s.fallback for s in scored if s.fallback})
     n_without = sum(reasons.values())
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
-    print(f"{len(scored)} videos -> {out}\nscored: {len(scored) - n_without}; without a score: {told}")
-    for result in [s for s in scored if s.fallback and s.fallback.startswith("unreadable")][:20]:
-        print(f"  {result.video_id!r}: {(result.fallback or '').partition(': ')[2]}")
-    return n_without
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
+    unreadable = [s for s in scored if s.fallback and s.fallback.startswith("unreadable")]
+    return [
+        f"{len(scored)} videos -> {out}",
+        f"scored: {len(scored) - n_without}; without a score: {counts}",
+        *(f"  {s.video_id!r}: {(s.fallback or '').partition(': ')[2]}" for s in unreadable[:MOST_NAMED]),
+    ]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy.special import expit
 
@@ -17,7 +16,8 @@ from deepfake.datasets.track_clips import split_tracks
 from deepfake.detector.file import Detector
 from deepfake.ensemble.early_exit import Look, SkipGate, look_until_settled, standard_error
 from deepfake.ensemble.pooling import heard, length_trust, track_logit, trust, worst_of
-from deepfake.faces.crop_store import read_crop
+from deepfake.faces.extracted import StoredFace, by_track, stored_crop
+from deepfake.faces.extraction import faces_table
 from deepfake.models.devices import choose_device
 from deepfake.scoring.frame_scorer import FrameScorer, mean_of_views
 from deepfake.scoring.track_scorer import head_logits
@@ -25,11 +25,10 @@ from deepfake.settings import CropView, Ensemble, Predict
 
 FORMAT = 3  # raise it when the same weights and crops give other scores
 GATE_CROPS = 8
-EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_difference"}
 
 
 @dataclass(frozen=True)
-class TrackVerdict:
+class TrackScore:
     """One person in one shot: a logit for the whole, calibrated and drawn to the prior as far as it is not trusted,
     and one a frame, stacked but neither calibrated nor drawn anywhere.
 
@@ -46,8 +45,8 @@ class TrackVerdict:
     n_frames: int | None = None
 
 
-def _boxes(rows: list[dict[str, Any]]) -> np.ndarray:
-    return np.array([[row[n] for n in ("x0_px", "y0_px", "x1_px", "y1_px")] for row in rows])
+def _boxes(faces: Sequence[StoredFace]) -> np.ndarray:
+    return np.array([face.box for face in faces])
 
 
 def _gate_crops() -> list[np.ndarray]:
@@ -80,25 +79,25 @@ class VideoScorer:
         other.detector = replace(self.detector, ensemble=ensemble)
         return other
 
-    def score(self, work_dir: Path, faces: list[dict[str, Any]]) -> list[TrackVerdict]:
-        """Verdicts of a video's tracks; `faces` are rows of the faces table of one video, sorted by its key.
+    def score(self, work_dir: Path, faces: Sequence[StoredFace]) -> list[TrackScore]:
+        """Scores of a video's tracks; with early exit not all frames are looked at."""
+        return self.settle([Track(self, work_dir, own) for own in by_track(faces)])
 
-        With early exit not all frames are looked at.
-        """
-        numbers = sorted({face["track"] for face in faces})
-        return self.settle(
-            [Track(self, work_dir, [face for face in faces if face["track"] == number]) for number in numbers]
-        )
-
-    def settle(self, tracks: list[Track]) -> list[TrackVerdict]:
+    def settle(self, tracks: Sequence[Track]) -> list[TrackScore]:
         """Look at a video's tracks until its verdict is settled; what is made of each by then."""
-        look_until_settled(
-            [len(track.rows) for track in tracks],
-            lambda number, positions: tracks[number].look(positions),
-            self.detector.stack.band_logits,
-            self.detector.ensemble,
-        )
-        return [track.verdict for track in tracks]
+        return [score for score, _ in self.look_at(tracks)]
+
+    def look_at(self, tracks: Sequence[Track]) -> list[tuple[TrackScore, Look]]:
+        """`settle`, with how much was seen of each track."""
+        scores: dict[int, TrackScore] = {}
+
+        def look(number: int, positions: np.ndarray) -> Look:
+            scores[number], seen = tracks[number].look(positions)
+            return seen
+
+        lengths, band = [len(track.faces) for track in tracks], self.detector.stack.band_logits
+        looks = look_until_settled(lengths, look, band, self.detector.ensemble)
+        return [(scores[number], seen) for number, seen in enumerate(looks)]
 
     def frame_outputs(self, crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each frame network the logits_N and features_ND of crops."""
@@ -126,15 +125,15 @@ class VideoScorer:
         return np.asarray(np.sum(shares, axis=0), np.float64)
 
     @torch.inference_mode()
-    def verdict(
+    def track_score(
         self,
-        rows: list[dict[str, Any]],
+        faces: Sequence[StoredFace],
         outputs: list[tuple[np.ndarray, np.ndarray]],
         work_dir: Path,
         counts: float,
         n_frames: int,
-    ) -> TrackVerdict:
-        """What is made of a track by the outputs of its frame networks at these rows, of `n_frames` that it has.
+    ) -> TrackScore:
+        """What is made of a track by the outputs of its frame networks at these faces, of `n_frames` that it has.
 
         `counts` is how far the track is trusted.
         """
@@ -142,7 +141,8 @@ class VideoScorer:
         of_tracks: dict[str, list[float]] = {}
         for (name, _, heads), (logits_T, features_TD) in zip(self.members, outputs, strict=True):
             per_frame.setdefault(name, []).append(logits_T.astype(np.float64))
-            tracks = split_tracks(pd.DataFrame(rows), features_TD, logits_T, {}, work_dir) if heads else []
+            rows = faces_table(faces[0].shard, faces) if heads else None
+            tracks = [] if rows is None else split_tracks(rows, features_TD, logits_T, {}, work_dir)
             for kind, head in heads.items():
                 (found,) = head_logits(head, tracks, self.predict)
                 per_frame.setdefault(kind, []).append(found.frame_logits_T.astype(np.float64))
@@ -153,30 +153,30 @@ class VideoScorer:
         whole |= {kind: float(np.mean(logits)) for kind, logits in of_tracks.items()}
         whole = {name: float(heard(np.array(logit), name, settings)) for name, logit in whole.items()}
         members = self.detector.stack.members
-        return TrackVerdict(
-            track=rows[0]["track"],
-            shot=rows[0]["shot"],
+        return TrackScore(
+            track=faces[0].track,
+            shot=faces[0].shot,
             logit=float(self.line.logits(np.array([[whole.get(m, 0.0) for m in members]]), np.array([counts]))[0]),
             frame_logits=self._stacked(means),
-            times_s=np.array([row["time_s"] for row in rows]),
-            frame_indices=np.array([row["frame_index"] for row in rows]),
-            boxes=_boxes(rows),
+            times_s=np.array([face.time_s for face in faces]),
+            frame_indices=np.array([face.frame_index for face in faces]),
+            boxes=_boxes(faces),
             n_frames=n_frames,
         )
 
-    def video_logit(self, verdicts: list[TrackVerdict]) -> float:
+    def video_logit(self, tracks: Sequence[TrackScore]) -> float:
         """Calibrated logit of the worst credible track."""
-        return verdicts[deciding(verdicts, self.detector.ensemble)].logit
+        return tracks[deciding(tracks, self.detector.ensemble)].logit
 
     def p_fake(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities of calibrated logits."""
         return np.asarray(expit(logits), np.float64)
 
 
-def deciding(verdicts: Sequence[TrackVerdict], settings: Ensemble) -> int:
+def deciding(tracks: Sequence[TrackScore], settings: Ensemble) -> int:
     """Which of a video's tracks decides: its worst credible one."""
-    n_frames = [v.n_frames or len(v.frame_logits) for v in verdicts]
-    return worst_of([v.logit for v in verdicts], n_frames, settings.min_track_frames)
+    n_frames = [track.n_frames or len(track.frame_logits) for track in tracks]
+    return worst_of([track.logit for track in tracks], n_frames, settings.min_track_frames)
 
 
 class Track:
@@ -190,40 +190,39 @@ class Track:
         self,
         scorer: VideoScorer,
         work_dir: Path,
-        rows: list[dict[str, Any]],
+        faces: Sequence[StoredFace],
         outputs: list[tuple[np.ndarray, np.ndarray]] | None = None,
         n_frames: int | None = None,
     ) -> None:
-        self.scorer, self.work_dir, self.rows = scorer, work_dir, rows
-        self.n_frames = n_frames or len(rows)
+        self.scorer, self.work_dir, self.faces = scorer, work_dir, faces
+        self.n_frames = n_frames or len(faces)
         settings = scorer.detector.ensemble
-        boxes, sharpness = _boxes(rows), np.array([row["sharpness"] for row in rows])
+        boxes, sharpness = _boxes(faces), np.array([face.sharpness for face in faces])
         seen_well = trust((boxes[:, 2:] - boxes[:, :2]).max(axis=1), sharpness, settings)
         self.counts = seen_well * float(length_trust(np.array(self.n_frames), settings))
         self.gate = SkipGate(settings.skip_difference)
-        self.is_seen = np.full(len(rows), outputs is not None)
+        self.is_seen = np.full(len(faces), outputs is not None)
         self.outputs = outputs or []
 
-    def look(self, positions: np.ndarray) -> Look:
+    def look(self, positions: np.ndarray) -> tuple[TrackScore, Look]:
         """What is made of the track once these frames are seen."""
         new = positions[~self.is_seen[positions]]
         size = self.scorer.predict.batch_size
         for start in range(0, len(new), size):  # so that memory does not grow with the track
             self._see(new[start : start + size])
-        rows = [self.rows[i] for i in positions]
+        faces = [self.faces[i] for i in positions]
         outputs = [(logits[positions], features[positions]) for logits, features in self.outputs]
-        self.verdict = self.scorer.verdict(rows, outputs, self.work_dir, self.counts, self.n_frames)
-        error = self.counts * self.scorer.line.slope * standard_error(self.verdict.frame_logits, self.n_frames)
-        return Look(self.verdict.logit, error, len(positions), self.n_frames)
+        score = self.scorer.track_score(faces, outputs, self.work_dir, self.counts, self.n_frames)
+        error = self.counts * self.scorer.line.slope * standard_error(score.frame_logits, self.n_frames)
+        return score, Look(score.logit, error, len(positions), self.n_frames)
 
     def _see(self, positions: np.ndarray) -> None:
-        places = [self.rows[i] for i in positions]
-        crops = [read_crop(self.work_dir, row["shard"], row["offset"], row["size"]) for row in places]
+        crops = [stored_crop(self.work_dir, self.faces[i]) for i in positions]
         sources = np.array([self.gate.source(int(i), crop) for i, crop in zip(positions, crops, strict=True)])
         own = np.flatnonzero(sources == positions)
         found = self.scorer.frame_outputs([crops[i] for i in own]) if len(own) else []
         if not self.outputs:
-            self.outputs = [_room(len(self.rows), logits, features) for logits, features in found]
+            self.outputs = [_room(len(self.faces), logits, features) for logits, features in found]
         for kept, made in zip(self.outputs, found, strict=False):
             for into, values in zip(kept, made, strict=True):
                 into[positions[own]] = values

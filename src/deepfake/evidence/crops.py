@@ -13,8 +13,7 @@ import torch
 from deepfake.datasets.views import see
 from deepfake.detector.check import Check, CheckedTrack, FrameScore
 from deepfake.detector.file import Detector
-from deepfake.faces.crop_store import read_crop
-from deepfake.faces.extracted import Extraction
+from deepfake.faces.extracted import Extraction, stored_crop
 from deepfake.models.frames import MAPS, FrameClassifier
 
 MAX_TRACKS = 4
@@ -44,7 +43,7 @@ def telling_crops(check: Check, found: Extraction, detector: Detector, cache_dir
         return []
     faces = {(face.track, face.frame_index): face for face in found.faces}
     stored = [faces[track, frame.frame] for track, frame in chosen]
-    crops = [read_crop(cache_dir, face.shard, face.offset, face.size) for face in stored]
+    crops = [stored_crop(cache_dir, face) for face in stored]
     first = detector.members[0].frames
     pictures = [see(crop, first.view_ratio, PICTURE_PX) for crop in crops]
     heats = heat_maps([member.frames for member in detector.members], crops)

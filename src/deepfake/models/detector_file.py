@@ -40,7 +40,7 @@ def read_header(path: Path) -> dict[str, Any]:
     if header.get("format") != FORMAT:
         raise UserError(
             f"weights {str(path)!r}: format {header.get('format')!r}, this version reads {FORMAT}; "
-            "make it again with 07_ensemble or ship_detector, or take the one that came with this version"
+            "make it again with 07_ensemble or `deepfake ship`, or take the one that came with this version"
         )
     return header
 

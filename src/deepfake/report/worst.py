@@ -76,7 +76,7 @@ def check_command(config: Config, video_ids: Sequence[str], out: str = CHECKS) -
         _short(config.submission_dir / out),
     ]
     words += ["--", *(_short(root / video_id) for video_id in video_ids)]
-    return f".venv/bin/python src/check_video.py {shlex.join(words)}"
+    return f".venv/bin/deepfake check {shlex.join(words)}"
 
 
 def _short(path: Path) -> str:

@@ -234,7 +234,7 @@ def run_network(runs_dir: Path, name: str) -> Path:
         have = sorted(path.parent.name for path in (runs_dir / run).glob(f"frames/all/*/{CARD}"))
         raise UserError(
             f"run {name!r}: {folder} holds no finished network; snapshots there: {', '.join(have) or 'none'}. "
-            f"Train it first: src/train_detector.py --run {run}"
+            f"Train it first: deepfake train --run {run}"
         )
     return folder
 

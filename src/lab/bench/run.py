@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -248,14 +249,14 @@ def measure_numbers(setting: Setting) -> Iterator[Row]:
 
 
 def measure_check(setting: Setting) -> Iterator[Row]:
-    """`check_video` on the 1080p clip, from the command to the written page; the second time its crops are known."""
+    """`deepfake check` on the 1080p clip, from the command to the written page; the second time its crops are known."""
     known = [
         *sorted((PROJECT_ROOT / "data/weights").glob("*.safetensors")),
         demo_config().run_dir / "detector.safetensors",
     ]
     weights = next((path for path in known if path.is_file()), None)
     if weights is None:
-        yield Row("check_video", None, "not measured: no detector; run `make demo` first")
+        yield Row("check", None, "not measured: no detector; run `make demo` first")
         return
     start = time.perf_counter()
     decode_plainly(setting.clips.hd, 1)
@@ -263,8 +264,8 @@ def measure_check(setting: Setting) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         outputs = ["--json", f"{folder}/page.json", "--html", f"{folder}/page.html"]
         flags = ["--weights", str(weights), "--cache", folder, *outputs, str(setting.clips.hd)]
-        for name in ("check_video on 1080p, page written", "check_video on 1080p, the second time"):
-            seconds, peak_mb = _command("check_video.py", *flags, good=VERDICT_CODES)
+        for name in ("check on 1080p, page written", "check on 1080p, the second time"):
+            seconds, peak_mb = _command("-m", "deepfake", "check", *flags, good=VERDICT_CODES)
             yield Row(name, seconds, UNIT, seconds / decode_s, peak_mb)
 
 
@@ -275,7 +276,7 @@ def measure_second_run(setting: Setting) -> Iterator[Row]:
     if stale:
         yield Row("run_stages, nothing changed", None, f"not measured: {stale[0]} is not up to date; run `make demo`")
         return
-    seconds, _ = _command("run_stages.py", "--config", str(PROJECT_ROOT / "configs/demo.yaml"))
+    seconds, _ = _command(str(PROJECT_ROOT / "src/run_stages.py"), "--config", str(PROJECT_ROOT / "configs/demo.yaml"))
     yield Row("run_stages, nothing changed", seconds)
 
 
@@ -303,13 +304,14 @@ def demo_config() -> Config:
     return load_config(PROJECT_ROOT / "configs/demo.yaml")
 
 
-def _command(script: str, *flags: str, good: tuple[int, ...] = (0,)) -> tuple[float, float]:
-    """Seconds of a command, and the peak memory in MB of it and what it starts."""
-    command = [sys.executable, str(PROJECT_ROOT / "src" / script), *flags]
+def _command(*arguments: str, good: tuple[int, ...] = (0,)) -> tuple[float, float]:
+    """Seconds of `python` with these arguments, and the peak memory in MB of it and what it starts."""
+    command = [sys.executable, *arguments]
     peak_mb = 0.0
     with tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
-        started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+        sources = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "src")}
+        started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=sources)
         while started.poll() is None:
             peak_mb = max(peak_mb, _memory_mb(started.pid))
             time.sleep(COMMAND_WATCH_S)
@@ -317,7 +319,7 @@ def _command(script: str, *flags: str, good: tuple[int, ...] = (0,)) -> tuple[fl
         if started.returncode not in good:
             errors.seek(0)
             told = errors.read().decode(errors="replace").strip()[-300:]
-            raise UserError(f"benchmark: {script} ended with {started.returncode}: {told}")
+            raise UserError(f"benchmark: {' '.join(arguments[:3])} ended with {started.returncode}: {told}")
     return seconds, peak_mb
 
 

@@ -91,7 +91,7 @@ def library_numbers(python: Path, scenes: Sequence[Sequence[SceneFrame]]) -> tup
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=TIMEOUT_S)
     if done.returncode:
         reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
-        raise UserError(f"bench_tracks: {python} ended with {done.returncode}: {reason}; run `make bench-tracks`")
+        raise UserError(f"bench-tracks: {python} ended with {done.returncode}: {reason}; run `make bench-tracks`")
     answer = json.loads(done.stdout)
     return answer["version"], answer["numbers"]
 

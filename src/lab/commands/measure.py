@@ -1,6 +1,6 @@
 """Measure networks on labelled clips they never learnt from: one line of submissions/ablations.md for each way.
 
---run NAME or NAME/STEP (a snapshot) of src/train_detector.py, several times for an ensemble too. AUC is of the
+--run NAME or NAME/STEP (a snapshot) of `deepfake train`, several times for an ensemble too. AUC is of the
 logits; log loss, ECE and the inconclusive share of probabilities fitted on the other half of the people. --table adds
 what each run seen each way is worth alone, in pairs and together, with intervals of the gain over the best of them.
 """

@@ -1,7 +1,7 @@
 """Measure how a detector bears damage: videos x kinds x levels -> robustness.csv, .json and .svg, and a table.
 
 Each video's beginning is damaged as a whole, before any face is looked for, written as a clip and scored as
-predict_folder scores it. Kinds: jpeg, h264, scale, blur, noise, fps, brightness, contrast; beside them always
+`deepfake predict` scores it. Kinds: jpeg, h264, scale, blur, noise, fps, brightness, contrast; beside them always
 `original` (the files as they are) and `none` (written without damage). Stopped and started again it goes on
 where it was.
 """
@@ -33,14 +33,15 @@ def run(args: argparse.Namespace) -> None:
     config = default_config([*args.set, *seconds])
     from deepfake.evaluation.labelled import read_labels
     from lab.distortions import choose
-    from lab.robustness import gather
+    from lab.robustness import gather, measure
 
     chosen = choose(args.kinds, args.levels)
     material = gather(args.videos, read_labels(args.labels), args.limit)
     from deepfake.models.detector_file import shipped_weights
     from deepfake.stages import alone
-    from lab.robustness_report import run
+    from lab.robustness_report import write_table
 
     with alone(args.out):
         weights = args.weights or shipped_weights()
-        print(run(weights, material, chosen, config, args.out))
+        found = measure(weights, material, chosen, config, args.out)
+        print(write_table(found.cells, found.about, args.out))

@@ -39,4 +39,4 @@ def run(args: argparse.Namespace) -> None:
     video_ids = [ids[video.name] for video in found.videos]
     page = mistakes_page(found.videos, video_ids, found.p, clips.faces, clips.cache_dir, args.most)
     write_whole(args.out, page.encode())
-    print(f"show_mistakes: {len(found.videos)} scored videos -> {args.out}")
+    print(f"show-mistakes: {len(found.videos)} scored videos -> {args.out}")

@@ -39,9 +39,12 @@ def run(args: argparse.Namespace) -> None:
     config = default_config(args.set)
     from deepfake.models.detector_file import shipped_weights
     from deepfake.stages import alone
-    from lab.frames_curve import Wanted, run
+    from lab.frames_curve import as_markdown, write
+    from lab.frames_sweep import Wanted, sweep_modes
 
     places = (args.clips, args.labels, args.sampling.split(","), args.frames, args.cache, args.workers, args.out)
     wanted = Wanted(*places, args.skip, args.limit)
     with alone(args.out):
-        print(run(args.weights or shipped_weights(), wanted, config))
+        for points in sweep_modes(args.weights or shipped_weights(), wanted, config):
+            write(points, args.out)
+        print(f"{as_markdown(points)}\n\n  -> {args.out / 'frames.csv'}, .png, .svg")
