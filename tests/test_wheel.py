@@ -15,13 +15,14 @@ import pytest
 from packaging.requirements import Requirement
 
 from deepfake import __version__
+from deepfake.commands.guard import EXTRAS
 from deepfake.files import PROJECT_ROOT, sha256_of
 from deepfake.kaggle.build import pins, with_dependencies
 from drawn_faces import write_person
 
 PROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
 DECLARED = [Requirement(line) for line in PROJECT["dependencies"]]
-EXTRAS = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
+OPTIONAL = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
 RECORDED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")  # what could lead back to the checkout
 REAL_CLIPS = [
     path
@@ -30,7 +31,7 @@ REAL_CLIPS = [
 ]
 
 
-@pytest.mark.parametrize("wanted", [*DECLARED, *EXTRAS], ids=str)
+@pytest.mark.parametrize("wanted", [*DECLARED, *OPTIONAL], ids=str)
 def test_the_pinned_version_is_in_the_range_that_the_package_asks_for(wanted: Requirement) -> None:
     if wanted.name != "deepfake":
         pinned = pins((PROJECT_ROOT / "requirements.txt").read_text())
@@ -150,6 +151,21 @@ def test_the_other_installed_commands_do_without_the_extras(home: Path, tmp_path
     labels.write_text("file,label\na.mp4,FAKE\nb.mp4,REAL\n")
     done = run(home, "deepfake", "evaluate", "--scores", scores, "--labels", labels)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_command_that_needs_an_extra_says_which(home: Path) -> None:
+    done = run(home, "deepfake", "kaggle")
+    assert done.returncode == 2
+    assert done.stderr == "error: nbformat is not installed; pip install 'deepfake[kaggle]' brings it\n"
+
+
+def test_every_module_that_a_command_misses_is_of_an_extra_that_there_is() -> None:
+    extras = PROJECT["optional-dependencies"]
+    distributions = metadata.packages_distributions()
+    for module, extra in EXTRAS.items():
+        names = {Requirement(line).name.lower().replace("_", "-") for line in extras[extra]}
+        assert {name.lower().replace("_", "-") for name in distributions[module]} & names
 
 
 @pytest.mark.slow
