@@ -1,8 +1,9 @@
 """What a program uses of this package: every name is also one of `deepfake` itself, such as `deepfake.check`.
 
 Videos are read in processes of their own, so that a file which crashes a decoder, or needs too long, costs that file
-alone. What was read and scored is kept in a cache, `~/.cache/deepfake` unless `cache_dir` says where: the same file is
-not read twice. Libraries are imported by the function that needs them: `probe` does without torch.
+alone. What was read and scored is kept, so that no file is read twice: in `cache_dir`, or else in `~/.cache/deepfake`
+(in a source tree data/work/predict). Libraries are imported by the function that needs them: `probe` does without
+torch.
 """
 
 from __future__ import annotations
