@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from deepfake.ensemble.members import Evidence
 from deepfake.ensemble.stack import ENSEMBLE, held_out
 from deepfake.evaluation import bootstrap, metrics
@@ -51,14 +53,23 @@ def sets_of(members: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return sets
 
 
-def compare(found: Evidence, ensemble: Ensemble, validation: Validation) -> list[Row]:
-    """A row for every set of members, none of them dropped, and last the ensemble, where members may drop out."""
+def compare(
+    found: Evidence, ensemble: Ensemble, validation: Validation, known: Mapping[str, np.ndarray] | None = None
+) -> list[Row]:
+    """A row for every set of members, none of them dropped, and last the ensemble, where members may drop out.
+
+    `known` are out-of-fold p_fake (n,) of some of the sets, by their names and in the order of the evidence's videos:
+    those are not fitted again.
+    """
     sets = sets_of(found.members)
-    p = {
-        what: held_out(found.tracks.of_members(names), found.labels, found.folds, ensemble)
-        for what, names in sets.items()
-    }
-    p[ENSEMBLE] = held_out(found.tracks, found.labels, found.folds, ensemble, may_drop=True)
+
+    def out_of_fold(what: str) -> np.ndarray:
+        if known is not None and what in known:
+            return known[what]
+        tracks = found.tracks if what == ENSEMBLE else found.tracks.of_members(sets[what])
+        return held_out(tracks, found.labels, found.folds, ensemble, may_drop=what == ENSEMBLE)
+
+    p = {what: out_of_fold(what) for what in (*sets, ENSEMBLE)}
     fixed = (found.groups, validation, ensemble.clip_p)
     measured = {what: bootstrap.measure(found.labels, scores, *fixed) for what, scores in p.items()}
     best = {name: _best(measured, found.members, name) for name in ("roc_auc", "log_loss_clipped")}

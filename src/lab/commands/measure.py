@@ -38,6 +38,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
+    from deepfake.settings import CropView
     from deepfake.settings_file import load_config
 
     config = load_config(args.config, args.set)
