@@ -45,7 +45,6 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.detector import fitting, labelled_clips
     from deepfake.evaluation.member_sets import as_markdown, compare
     from deepfake.evaluation.text_tables import show
-    from deepfake.settings import CropView
     from deepfake.training.train import run_network
     from lab import trials
 
