@@ -1,7 +1,7 @@
 """A face's trajectory to one logit: a bidirectional GRU with attention over how its landmarks move.
 
-Letters: B tracks, T frames (padded at the end), M quantities (`datasets.landmark_motion`, the
-last says whether a frame is known), H hidden states of both directions.
+Letters: B tracks, T frames (padded at the end), M quantities (deepfake.datasets.landmark_motion, the last says whether
+a frame is known), H hidden states of both directions.
 """
 
 from __future__ import annotations
