@@ -20,7 +20,7 @@ class SquareDetector:
         self.looks: list[tuple[int, int]] = []
 
     def detect(self, pictures: Sequence[np.ndarray], min_face_px: int | None = None) -> list[Faces]:
-        found = []
+        faces = []
         for picture_HWC in pictures:
             self.looks.append((picture_HWC.shape[1], picture_HWC.shape[0]))
             white = (picture_HWC.min(2) > 200).astype(np.uint8)
@@ -28,11 +28,11 @@ class SquareDetector:
             boxes = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:] if w >= 8 and h >= 8], np.float32)
             blind = len(self.looks) - 1 in self.blind_looks or max(picture_HWC.shape) < self.min_side_px
             if blind or not len(boxes):
-                found.append(Faces.none())
+                faces.append(Faces.none())
                 continue
             landmarks = boxes[:, None, :2] + POINTS * (boxes[:, 2:] - boxes[:, :2])[:, None]
-            found.append(Faces(boxes, np.full(len(boxes), self.score, np.float32), landmarks))
-        return found
+            faces.append(Faces(boxes, np.full(len(boxes), self.score, np.float32), landmarks))
+        return faces
 
 
 def moving(number: int) -> list[tuple[int, int, int, int]]:

@@ -163,14 +163,14 @@ def test_one_video_gets_a_verdict_by_face_and_second(project: Path) -> None:
     page = project / "page.html"
     flags = ["--weights", weights, "--cache", project / "cache", "--json", "-", "--html", page]
     done = run("deepfake.check", video, *flags)
-    found = json.loads(done.stdout)
-    assert found["verdict"] in ("likely forged", "inconclusive", "likely real"), done.stderr
-    assert done.returncode == found["exit_code"], done.stderr
-    tracks = [track for shot in found["shots"] for track in shot["tracks"]]
+    check = json.loads(done.stdout)
+    assert check["verdict"] in ("likely forged", "inconclusive", "likely real"), done.stderr
+    assert done.returncode == check["exit_code"], done.stderr
+    tracks = [track for shot in check["shots"] for track in shot["tracks"]]
     assert [len(track["seconds"]) for track in tracks] == [1, 1]
-    assert found["p_fake"] == max(track["p_fake"] for track in tracks)
+    assert check["p_fake"] == max(track["p_fake"] for track in tracks)
     assert [track["decides"] for track in tracks].count(True) == 1
-    jsonschema.validate(found, json.loads(run("deepfake.check", "--schema").stdout))
+    jsonschema.validate(check, json.loads(run("deepfake.check", "--schema").stdout))
     assert "two faces.mp4" in page.read_text() and 'src="raw/test_videos/two%20faces.mp4"' in page.read_text()
 
 

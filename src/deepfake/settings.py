@@ -380,11 +380,11 @@ class Ensemble(Settings):
 
     @field_validator("member_views")
     @classmethod
-    def _every_member_looks(cls, found: dict[str, tuple[CropView, ...]]) -> dict[str, tuple[CropView, ...]]:
-        blind = sorted(name for name, views in found.items() if not 1 <= len(views) <= MOST_VIEWS)
+    def _every_member_looks(cls, by_member: dict[str, tuple[CropView, ...]]) -> dict[str, tuple[CropView, ...]]:
+        blind = sorted(name for name, views in by_member.items() if not 1 <= len(views) <= MOST_VIEWS)
         if blind:
-            raise ValueError(f"{blind[0]!r} has {len(found[blind[0]])} views, wanted 1 to {MOST_VIEWS}")
-        return found
+            raise ValueError(f"{blind[0]!r} has {len(by_member[blind[0]])} views, wanted 1 to {MOST_VIEWS}")
+        return by_member
 
     def views_of(self, member: str) -> tuple[CropView, ...]:
         """How a member of this name looks at crops."""

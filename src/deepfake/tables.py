@@ -215,8 +215,8 @@ def read(table: Table, path: Path) -> pd.DataFrame:
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"table {table.name}: {path} is not a readable Parquet file ({error}); make it again") from None
     if arrow.schema.names != table.schema.names or arrow.schema.types != table.schema.types:
-        found = ", ".join(f"{f.name}:{f.type}" for f in arrow.schema)
-        raise UserError(f"table {table.name}: {path} has other columns ({found}); make it again with --force")
+        columns = ", ".join(f"{f.name}:{f.type}" for f in arrow.schema)
+        raise UserError(f"table {table.name}: {path} has other columns ({columns}); make it again with --force")
     return arrow.to_pandas()
 
 

@@ -112,7 +112,7 @@ class Sweep:
     def _outputs(self, faces: Sequence[StoredFace], folder: Path, key: str) -> Outputs:
         stem = folder / digest([key, faces[0].shard])[:32]
         members = [stem.with_name(f"{stem.name}-{number}") for number in range(len(self.scorer.members))]
-        known = [found for member in members if (found := read_outputs(member, len(faces))) is not None]
+        known = [kept for member in members if (kept := read_outputs(member, len(faces))) is not None]
         if len(known) == len(members):
             return known
         size = self.scorer.predict.batch_size
@@ -205,9 +205,9 @@ def _crops(clips: Clips, faces: Sequence[StoredFace]) -> list[np.ndarray]:
     return [stored_crop(clips.cache_dir, face) for face in faces]
 
 
-def _verdicts(looked: Looked, sweep: Sweep) -> np.ndarray:
+def _verdicts(scores: Looked, sweep: Sweep) -> np.ndarray:
     """Below, inside or above the inconclusive band (V)."""
-    return np.asarray(np.digitize(looked.logit_V, sweep.band))
+    return np.asarray(np.digitize(scores.logit_V, sweep.band))
 
 
 def cross_chosen(sweep: Sweep) -> tuple[Looked, list[float]]:
@@ -245,16 +245,16 @@ def curve(
     measured = _Measured(sweep, full, config)
     most, points = sweep.extract.frames_per_video, []
     for n in frames:
-        looked = full if n == most else sweep.at(n)
-        points.append(measured.point("-", n, looked, costs.extraction(n), costs.network_s))
+        scores = full if n == most else sweep.at(n)
+        points.append(measured.point("-", n, scores, costs.extraction(n), costs.network_s))
     chosen, margins = cross_chosen(sweep)
     note = "margin " + " and ".join(f"{margin:g}" for margin in margins)
-    for mode, looked in (("off", full), ("on", chosen), ("forced", sweep.stopped("forced", 0.0))):
-        told = note if mode == "on" else ""
-        points.append(measured.point(mode, most, looked, costs.extraction(most), costs.network_s, told))
+    for mode, scores in (("off", full), ("on", chosen), ("forced", sweep.stopped("forced", 0.0))):
+        what = note if mode == "on" else ""
+        points.append(measured.point(mode, most, scores, costs.extraction(most), costs.network_s, what))
     for difference in skips:
-        looked, told = sweep.skipped(difference), f"{difference:g} grey levels"
-        points.append(measured.point("skip", most, looked, costs.extraction(most), costs.network_s, told))
+        scores, what = sweep.skipped(difference), f"{difference:g} grey levels"
+        points.append(measured.point("skip", most, scores, costs.extraction(most), costs.network_s, what))
     return points
 
 
@@ -265,19 +265,19 @@ class _Measured:
         self.sweep, self.full, self.config = sweep, full, config
         self.groups = bootstrap_groups(sweep.clips.labelled)[1]
 
-    def _calibrated(self, looked: Looked) -> np.ndarray:
-        clips, seen_V = self.sweep.clips, np.isfinite(looked.logit_V)
+    def _calibrated(self, scores: Looked) -> np.ndarray:
+        clips, seen_V = self.sweep.clips, np.isfinite(scores.logit_V)
         ids = [video_id for video_id, is_seen in zip(clips.video_ids, seen_V.tolist(), strict=True) if is_seen]
-        pooled = Tracks.one_each(looked.logit_V[seen_V][:, None], ["detector"], ids)
+        pooled = Tracks.one_each(scores.logit_V[seen_V][:, None], ["detector"], ids)
         return cross_fitted(pooled, clips, self.sweep.scorer.detector.ensemble)
 
     def point(
-        self, mode: str, n_frames: int, looked: Looked, extraction_s: float, network_s: float, note: str = ""
+        self, mode: str, n_frames: int, scores: Looked, extraction_s: float, network_s: float, note: str = ""
     ) -> Point:
         labels = self.sweep.clips.labels
         fixed = (self.groups, self.config.validation, self.sweep.scorer.detector.ensemble.clip_p)
-        ranked, probable = _p(looked.logit_V), self._calibrated(looked)
-        seen = float(looked.seen_V.mean())
+        ranked, probable = _p(scores.logit_V), self._calibrated(scores)
+        seen = float(scores.seen_V.mean())
         return Point(
             sampling=self.sweep.extract.sampling,
             early_exit=mode,
@@ -292,13 +292,13 @@ class _Measured:
             log_loss_difference=bootstrap.measure_difference(labels, probable, self._calibrated(self.full), *fixed)[
                 "log_loss_clipped"
             ],
-            largest_change=self._largest_change(looked),
-            verdicts_changed=float(np.mean(_verdicts(looked, self.sweep) != _verdicts(self.full, self.sweep))),
+            largest_change=self._largest_change(scores),
+            verdicts_changed=float(np.mean(_verdicts(scores, self.sweep) != _verdicts(self.full, self.sweep))),
             note=note,
         )
 
-    def _largest_change(self, looked: Looked) -> float:
-        p, full = (self.sweep.scorer.p_fake(one.logit_V) for one in (looked, self.full))
+    def _largest_change(self, scores: Looked) -> float:
+        p, full = (self.sweep.scorer.p_fake(one.logit_V) for one in (scores, self.full))
         return float(np.nanmax(np.abs(p - full)))  # a clip without a face has no score that could change
 
 

@@ -35,12 +35,12 @@ def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
     made_of = [card.weights_sha256, card.settings, content_digest(faces[PLACES]), config.predict.precision, ways]
     key = digest([*made_of, with_features])
     stem = checkpoint / "scored" / f"clips_{key[:24]}"
-    found = read_outputs(stem, len(faces))
-    if found is None:
+    outputs = read_outputs(stem, len(faces))
+    if outputs is None:
         scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir)
-        found = _scored(scorer, faces, clips, views, with_features)
-        write_outputs(stem, *found)
-    return FrameOutputs(faces, *found, clips.cache_dir)
+        outputs = _scored(scorer, faces, clips, views, with_features)
+        write_outputs(stem, *outputs)
+    return FrameOutputs(faces, *outputs, clips.cache_dir)
 
 
 def _views(config: Config) -> tuple[CropView, ...]:

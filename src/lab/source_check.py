@@ -35,8 +35,8 @@ def statistics(crop_HWC: np.ndarray) -> dict[str, float]:
     # Diagonal detail: faces have little of it, noise as much as of any other.
     diagonal = cv2.filter2D(luma, cv2.CV_32F, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6)
     slope, fine_share = _spectrum(luma)
-    found = dict(zip(("red", "green", "blue"), channels.mean(0).tolist(), strict=True))
-    return found | {
+    values = dict(zip(("red", "green", "blue"), channels.mean(0).tolist(), strict=True))
+    return values | {
         "contrast": float(luma.std()),
         "dark": float(dark),
         "light": float(light),
@@ -135,13 +135,13 @@ def _told(kind: str, rows: pd.DataFrame, seed: int) -> Told:
 
 def _held_out_auc(classifier: object, values: pd.DataFrame, labels: np.ndarray, owners: np.ndarray, seed: int) -> float:
     """Mean over the folds: logits of two classifiers are not on one scale."""
-    found = []
+    aucs_and_sizes = []
     for learn, held in StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(values, labels, owners):
         if len(set(labels[held])) < 2:
             continue
         fitted = classifier.fit(values.iloc[learn], labels[learn])  # type: ignore[attr-defined]
-        found.append((roc_auc_score(labels[held], fitted.predict_proba(values.iloc[held])[:, 1]), len(held)))
-    aucs, weights = zip(*found, strict=True)
+        aucs_and_sizes.append((roc_auc_score(labels[held], fitted.predict_proba(values.iloc[held])[:, 1]), len(held)))
+    aucs, weights = zip(*aucs_and_sizes, strict=True)
     return float(np.average(aucs, weights=weights))
 
 
@@ -159,13 +159,13 @@ def check(mixture: Mixture, n_items: int, seed: int = 0) -> list[Told]:
     return told_apart(measure(items), seed)
 
 
-def text_report(found: list[Told]) -> str:
+def text_report(rows: list[Told]) -> str:
     """The figures for a person."""
     lines = [f"{'kind':8} {'items':>6} {'linear':>7} {'forest':>7} {'chance':>13}  told best by"]
-    for told in found:
-        chance = f"0.500 +-{told.error:.3f}"
+    for row in rows:
+        chance = f"0.500 +-{row.error:.3f}"
         lines.append(
-            f"{told.kind:8} {told.n_items:6} {told.auc['linear']:7.3f} {told.auc['forest']:7.3f} {chance:>13}  "
-            f"{told.best[0]} ({told.best[1]:.3f})"
+            f"{row.kind:8} {row.n_items:6} {row.auc['linear']:7.3f} {row.auc['forest']:7.3f} {chance:>13}  "
+            f"{row.best[0]} ({row.best[1]:.3f})"
         )
     return "\n".join(lines)

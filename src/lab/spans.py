@@ -89,8 +89,8 @@ def look(track: RealTrack, pair: Pair, suspect: Suspect) -> Finding:
     """Whether each network's worst moment of a track forged for a part of its time lies in that part."""
     logits, forged_T = suspect(track, pair), pair.fake.forged_T
     at = {name: int(np.abs(track.times_T - worst_moment(track.times_T, z)).argmin()) for name, z in logits.items()}
-    found = {name: bool(forged_T[place]) for name, place in at.items()}
-    return Finding(track.video_id, pair.fake.name, float(forged_T.mean()), found)
+    hits = {name: bool(forged_T[place]) for name, place in at.items()}
+    return Finding(track.video_id, pair.fake.name, float(forged_T.mean()), hits)
 
 
 def suspect_by_detector(scorer: VideoScorer) -> Suspect:
@@ -129,20 +129,20 @@ def frame_logits(
         forged_T=pair.fake.forged_T.astype(np.float32),
         tubes=tubes,
     )
-    found = {"frames": logits_T.astype(np.float64)}
+    logits = {"frames": logits_T.astype(np.float64)}
     for name, head in heads.items():
         (one,) = head_logits(head, [seen], config.predict)
         if one.n_frames:
-            found[name] = one.frame_logits_T.astype(np.float64)
-    return found
+            logits[name] = one.frame_logits_T.astype(np.float64)
+    return logits
 
 
 def rates(findings: Sequence[Finding]) -> pd.DataFrame:
     """Found, of, chance and rate by member, for all forgeries and for each family of them."""
     rows = [
-        {"family": family, "member": member, "found": found, "chance": one.chance}
+        {"family": family, "member": member, "found": is_hit, "chance": one.chance}
         for one in findings
-        for member, found in one.found.items()
+        for member, is_hit in one.found.items()
         for family in ("all", family_of(one.forgery))
     ]
     table = pd.DataFrame(rows).groupby(["family", "member"], sort=False)

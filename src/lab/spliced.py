@@ -54,15 +54,15 @@ def around_alike(real: RealTrack, fake: RealTrack, fake_T: np.ndarray) -> float:
     """
     both = np.flatnonzero(fake_T >= 0)
     chosen = both[np.unique(np.linspace(0, len(both) - 1, FRAMES_COMPARED).round().astype(int))] if len(both) else both
-    found = []
+    correlations = []
     for place in chosen:
         one, other = (_small(track, int(i)) for track, i in ((real, place), (fake, fake_T[place])))
         known, moved = _moved(fake, int(fake_T[place]), real, int(place), other)
         edge = round(SMALL_PX * (1 - FACE_SHARE) / 2)
         known[edge:-edge, edge:-edge] = False
         if known.sum() > SMALL_PX and one[known].std() > 0 and moved[known].std() > 0:
-            found.append(float(np.corrcoef(one[known], moved[known])[0, 1]))
-    return float(np.median(found)) if found else 0.0
+            correlations.append(float(np.corrcoef(one[known], moved[known])[0, 1]))
+    return float(np.median(correlations)) if correlations else 0.0
 
 
 def _small(track: RealTrack, place: int) -> np.ndarray:
@@ -108,7 +108,7 @@ def counterparts(config: Config, data: Tables) -> list[Counterpart]:
     for track in real_tracks(data.faces_of(list(videos["video_id"])), config.work_dir):
         if track.video_id not in longest or len(track.rows) > len(longest[track.video_id].rows):
             longest[track.video_id] = track
-    found = []
+    pairs = []
     for fake in videos[videos["label"] == 1].itertuples():
         for real in videos[(videos["label"] == 0) & (videos["identity"] == fake.identity)].itertuples():
             alike = (real.width_px, real.height_px) == (fake.width_px, fake.height_px)
@@ -129,8 +129,8 @@ def counterparts(config: Config, data: Tables) -> list[Counterpart]:
                     scene,
                 )
                 continue
-            found.append(Counterpart(*tracks, fake.generator, fake_T))
-    return found
+            pairs.append(Counterpart(*tracks, fake.generator, fake_T))
+    return pairs
 
 
 def splice(one: Counterpart, span_T: np.ndarray, damage: Degradation) -> Pair:

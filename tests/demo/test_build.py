@@ -104,8 +104,8 @@ def test_a_pair_is_as_wide_as_both_and_a_fake_differs_from_its_original(tmp_path
     root = tmp_path / "demo"
     built = build(root, tmp_path / "packages", recipe=recipe)
     pair = next(video for video in built.videos if video.identity == "bob+ann" and video.label == "REAL")
-    found = probe(root / pair.path)
-    assert (found.width_px, found.height_px, found.n_frames) == (2 * WIDTH_PX, HEIGHT_PX, 6)
+    probed = probe(root / pair.path)
+    assert (probed.width_px, probed.height_px, probed.n_frames) == (2 * WIDTH_PX, HEIGHT_PX, 6)
     contents = bytes_below(root)
     for video in built.videos:
         if video.label == "FAKE":

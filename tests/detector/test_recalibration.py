@@ -128,18 +128,18 @@ def test_a_file_calibrated_anew_keeps_its_networks_byte_by_byte(tmp_path: Path) 
     old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
     settings = settings.model_copy(update={"ensemble": POOLING})
     save_detector(old, "d", parts, detector().stack, settings)
-    found = refit(load_detector(old), networks_sha256(old), clips, CPU)
-    write_stack(old, new, found.after)
+    refitted = refit(load_detector(old), networks_sha256(old), clips, CPU)
+    write_stack(old, new, refitted.after)
     assert networks_sha256(new) == networks_sha256(old)
     assert sha256_of(new) != sha256_of(old)
     before, after = read_header(old), read_header(new)
-    assert after["stack"] == json.loads(json.dumps(found.after.to_dict())) != before["stack"]
+    assert after["stack"] == json.loads(json.dumps(refitted.after.to_dict())) != before["stack"]
     assert {k: v for k, v in after.items() if k not in ("stack", "about")} == {
         k: v for k, v in before.items() if k not in ("stack", "about")
     }
-    assert load_detector(new).stack == found.after
-    assert served(load_detector(new), clips) == pytest.approx(found.after.p_fake(found.tracks), abs=1e-6)
-    assert found.changed(0.0) == (N, N) and found.changed(1.0) == (N, 0)
+    assert load_detector(new).stack == refitted.after
+    assert served(load_detector(new), clips) == pytest.approx(refitted.after.p_fake(refitted.tracks), abs=1e-6)
+    assert refitted.changed(0.0) == (N, N) and refitted.changed(1.0) == (N, 0)
 
 
 def test_a_second_fit_shows_no_crop_to_the_networks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,19 +123,19 @@ def test_the_logits_of_frames_are_those_of_the_frame_networks_as_a_verdict_draws
     rows = faces_of(tmp_path, 4)
     (verdict,) = made.score(tmp_path, rows)
     crops = [stored_crop(tmp_path, face) for face in rows]
-    found = made.frame_logits(made.frame_outputs(crops))
-    assert np.ptp(found) > 0
-    assert found == pytest.approx(verdict.frame_logits)
-    assert (found > 0.5 * 2).all(), "an accuser's share is never below zero"
+    stacked = made.frame_logits(made.frame_outputs(crops))
+    assert np.ptp(stacked) > 0
+    assert stacked == pytest.approx(verdict.frame_logits)
+    assert (stacked > 0.5 * 2).all(), "an accuser's share is never below zero"
 
 
 def test_an_accuser_does_not_acquit(tmp_path: Path) -> None:
     pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, accusers=("b",))
     faces = faces_of(tmp_path, 3)
-    for logit, heard in ((-9.0, 0.0), (3.0, 3.05)):
+    for logit, counted in ((-9.0, 0.0), (3.0, 3.05)):
         members = [Member("a", always(1.0)), Member("b", always(logit))]
         (verdict,) = scorer_with(pooling, members, a=0.5, b=0.5).score(tmp_path, faces)
-        assert verdict.logit == pytest.approx(0.5 * 1.0 + 0.5 * heard, abs=0.01)
+        assert verdict.logit == pytest.approx(0.5 * 1.0 + 0.5 * counted, abs=0.01)
         assert verdict.frame_logits == pytest.approx([verdict.logit] * 3)
 
 

@@ -211,8 +211,8 @@ def crop(grey: int) -> np.ndarray:
 
 def sources(greys: list[int], difference: float, order: list[int] | None = None) -> list[int]:
     gate = SkipGate(difference)
-    found = {i: gate.source(i, crop(greys[i])) for i in order or range(len(greys))}
-    return [found[i] for i in range(len(greys))]
+    chosen = {i: gate.source(i, crop(greys[i])) for i in order or range(len(greys))}
+    return [chosen[i] for i in range(len(greys))]
 
 
 def test_a_crop_like_the_nearest_one_looked_at_needs_no_look() -> None:

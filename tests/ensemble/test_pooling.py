@@ -150,18 +150,18 @@ def test_a_track_trusted_less_may_lose_to_a_calmer_one() -> None:
     assert video_logits(pooled, Line((1.0,), neutral=2.0))[0].tolist() == [2.5], "2 + (4 - 2) / 4"
 
 
-@pytest.mark.parametrize("told", [-4.0, 0.0, 5.0])
+@pytest.mark.parametrize("logit", [-4.0, 0.0, 5.0])
 @pytest.mark.parametrize("prior", [0.1, 0.5, 0.8])
-def test_as_trust_falls_p_goes_to_the_prior_and_never_past_it(told: float, prior: float) -> None:
+def test_as_trust_falls_p_goes_to_the_prior_and_never_past_it(logit: float, prior: float) -> None:
     neutral = float(np.log(prior / (1 - prior)))
     line = Line((1.0,), slope=2.4, intercept=-2.1, neutral=neutral)
     trusts = np.linspace(1, 0, 101)
-    p = expit(line.logits(np.full((101, 1), told), trusts))
+    p = expit(line.logits(np.full((101, 1), logit), trusts))
     off = np.abs(p - prior)
     assert (np.diff(off) < 0).all(), "nearer with every step"
     assert (np.sign(p - prior)[:-1] == np.sign(p[0] - prior)).all(), "and always on one side"
     assert p[-1] == pytest.approx(prior, abs=1e-12)
-    assert p[0] == pytest.approx(expit(2.4 * told - 2.1))
+    assert p[0] == pytest.approx(expit(2.4 * logit - 2.1))
 
 
 def test_of_faces_too_small_to_see_the_prior_is_all_that_is_said() -> None:
@@ -171,20 +171,20 @@ def test_of_faces_too_small_to_see_the_prior_is_all_that_is_said() -> None:
 
 
 def slow_oracle(tracks: Tracks, line: Line, least: int) -> list[tuple[float, int]]:
-    found = []
+    worst = []
     for video in range(len(tracks)):
         rows = [k for k in range(len(tracks.video_K)) if tracks.video_K[k] == video]
         long = [k for k in rows if tracks.n_frames_K[k] >= least] or rows
         best = None
         for k in long:
-            told = sum(w * float(z) for w, z in zip(line.weights, tracks.logits_KM[k], strict=True))
-            calibrated = line.slope * told + line.intercept
+            stacked = sum(w * float(z) for w, z in zip(line.weights, tracks.logits_KM[k], strict=True))
+            calibrated = line.slope * stacked + line.intercept
             value = line.neutral + float(tracks.trust_K[k]) * (calibrated - line.neutral)
             if best is None or value > best[0] + 1e-12:
                 best = (value, k)
         assert best is not None
-        found.append(best)
-    return found
+        worst.append(best)
+    return worst
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -143,8 +143,8 @@ def test_gains_are_over_the_best_single_member_and_both_halves_gain() -> None:
 
 
 def test_parts_that_members_share_are_paid_once_and_an_unknown_cost_stays_unknown() -> None:
-    found = evidence(GOOD, USELESS, A_HALF, m0={"frames": 10.0}, m1={"frames": 10.0, "head": 2.0})
-    rows = {row.what: row for row in compare(found, SETTINGS, VALIDATION)}
+    three = evidence(GOOD, USELESS, A_HALF, m0={"frames": 10.0}, m1={"frames": 10.0, "head": 2.0})
+    rows = {row.what: row for row in compare(three, SETTINGS, VALIDATION)}
     costs = {what: row.cost_ms for what, row in rows.items()}
     assert (costs["m0"], costs["m1"], costs["m0 + m1"], costs["m2"], costs["all"]) == (10, 12, 12, None, None)
 

@@ -52,13 +52,13 @@ def mixed(folder: Path, reals: tuple[int, ...], fakes: tuple[int, ...], **settin
 
 def aucs(mixture: Mixture, n_items: int = N_ITEMS) -> dict[str, float]:
     """The better classifier's AUC for each kind."""
-    return {told.kind: max(told.auc.values()) for told in source_check.check(mixture, n_items)}
+    return {row.kind: max(row.auc.values()) for row in source_check.check(mixture, n_items)}
 
 
 def test_a_picture_and_its_own_fake_are_not_told_apart_by_quality(tmp_path: Path) -> None:
-    found = aucs(mixed(tmp_path, SAME, SAME, photo_share=0.5, clip_share=0.5, forged_share=0.0))
-    assert set(found) == {"photo", "clip"}
-    assert max(found.values()) < NEAR_CHANCE
+    by_kind = aucs(mixed(tmp_path, SAME, SAME, photo_share=0.5, clip_share=0.5, forged_share=0.0))
+    assert set(by_kind) == {"photo", "clip"}
+    assert max(by_kind.values()) < NEAR_CHANCE
 
 
 def test_forged_clips_of_the_same_qualities_as_the_reals_are_not_told_apart_by_them(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_repeated_edges_are_counted_from_each_border() -> None:
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_picture_of_one_colour_has_finite_statistics(level: int) -> None:
-    found = statistics(np.full((96, 96, 3), level, np.uint8))
-    assert np.isfinite(list(found.values())).all()
+    values = statistics(np.full((96, 96, 3), level, np.uint8))
+    assert np.isfinite(list(values.values())).all()
 
 
 # --- Telling apart -------------------------------------------------------------------------------
@@ -120,11 +120,11 @@ def table(gap: float, owners: int = 30, kind: str = "photo") -> pd.DataFrame:
 
 
 def test_a_statistic_that_tells_is_found_and_named() -> None:
-    (told,) = told_apart(table(gap=6.0))
-    assert min(told.auc.values()) > 0.95
-    assert told.best[0] == "first"
-    assert (told.kind, told.n_items) == ("photo", 30)
-    assert told.error == pytest.approx(1 / np.sqrt(180))
+    (row,) = told_apart(table(gap=6.0))
+    assert min(row.auc.values()) > 0.95
+    assert row.best[0] == "first"
+    assert (row.kind, row.n_items) == ("photo", 30)
+    assert row.error == pytest.approx(1 / np.sqrt(180))
 
 
 def test_an_owner_remembered_does_not_count() -> None:
@@ -137,8 +137,8 @@ def test_an_owner_remembered_does_not_count() -> None:
             {"kind": "forged", "owner": f"o{owner}", "is_fake": owner % 2, "first": x, "second": y}
             for x, y in looks + rng.normal(0, 0.1, (10, 2))
         ]
-    (told,) = told_apart(pd.DataFrame(rows))
-    assert max(told.auc.values()) < 0.75
+    (row,) = told_apart(pd.DataFrame(rows))
+    assert max(row.auc.values()) < 0.75
 
 
 def test_too_few_owners_are_refused() -> None:

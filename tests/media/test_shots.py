@@ -78,9 +78,9 @@ def test_cuts_are_found_and_nothing_else(make: Callable[[], list[np.ndarray]], e
 
 
 def test_a_fade_into_another_scene_is_one_cut_where_that_appears() -> None:
-    found = cuts_by_finder(fade_out_and_another_in())
-    assert len(found) == 1
-    assert 40 <= found[0] <= 45
+    cuts = cuts_by_finder(fade_out_and_another_in())
+    assert len(cuts) == 1
+    assert 40 <= cuts[0] <= 45
 
 
 def test_a_shot_shorter_than_a_quarter_second_is_not_cut_twice() -> None:

@@ -34,8 +34,8 @@ def test_it_gives_the_outputs_and_gradients_of_the_convolution_it_stands_for(
     x = torch.randn(2, 6, 10, 10)
     wanted = _gradients(plain, x)
     plain.zero_grad()
-    for found, expected in zip(_gradients(DepthwiseConv(plain), x), wanted, strict=True):
-        torch.testing.assert_close(found, expected)
+    for own, expected in zip(_gradients(DepthwiseConv(plain), x), wanted, strict=True):
+        torch.testing.assert_close(own, expected)
 
 
 def test_under_bfloat16_its_gradients_are_within_the_rounding_of_the_inputs() -> None:
@@ -45,10 +45,10 @@ def test_under_bfloat16_its_gradients_are_within_the_rounding_of_the_inputs() ->
     wanted = _gradients(plain, x)
     plain.zero_grad()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = _gradients(DepthwiseConv(plain), x)
-    assert found[0].dtype == torch.bfloat16
-    assert found[2].dtype == torch.float32
-    for ours, expected in zip(found, wanted, strict=True):
+        gradients = _gradients(DepthwiseConv(plain), x)
+    assert gradients[0].dtype == torch.bfloat16
+    assert gradients[2].dtype == torch.float32
+    for ours, expected in zip(gradients, wanted, strict=True):
         assert (ours.float() - expected).abs().max() < 0.02 * expected.abs().max()
 
 

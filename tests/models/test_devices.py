@@ -21,12 +21,12 @@ def test_a_device_that_is_not_there_is_told() -> None:
             choose_device("cuda:1")
 
 
-@pytest.mark.parametrize(("fast", "found"), [(True, "bf16"), (False, "no")])
+@pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16"), (False, "no")])
 def test_auto_takes_bf16_only_where_the_processor_is_fast_at_it(
-    fast: bool, found: str, monkeypatch: pytest.MonkeyPatch
+    fast: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "is_fast_at_bf16", lambda _: fast)
-    assert mixed_precision("auto", CPU) == found
+    assert mixed_precision("auto", CPU) == chosen
     assert [mixed_precision(word, CPU) for word in ("fp32", "bf16", "fp16")] == ["no", "bf16", "fp16"]
 
 

@@ -114,7 +114,7 @@ def split_tracks(
     frames, times = faces["frame_index"].to_numpy(), faces["time_s"].to_numpy(np.float64)
     shards, offsets, sizes = (faces[name].to_numpy() for name in ("shard", "offset", "size"))
     starts = np.flatnonzero(np.r_[True, (ids[1:] != ids[:-1]) | (tracks[1:] != tracks[:-1])])
-    found = []
+    split = []
     for a, b in zip(starts, [*starts[1:], len(ids)], strict=True):
         label = labels.get(ids[a])
         forged_T = np.full(b - a, 0.0 if label == 0 else np.nan, np.float32)
@@ -126,7 +126,7 @@ def split_tracks(
             landmarks_T52=shares[a:b],
             side_px=TUBE_PX,
         )
-        found.append(
+        split.append(
             TrackFeatures(
                 video_id=str(ids[a]),
                 track=int(tracks[a]),
@@ -141,7 +141,7 @@ def split_tracks(
                 tubes={px: replace(tube, side_px=px) for px in tube_sides(INPUTS)},
             )
         )
-    return found
+    return split
 
 
 TUBE_OF = {"flow": TUBE_PX, "tube": TUBE_PX, "large_tube": LARGE_TUBE_PX}  # the side of the pictures an input needs

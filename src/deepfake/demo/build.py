@@ -116,7 +116,7 @@ def _detector() -> FaceDetector:
 
 def find_landmarks(frames: list[np.ndarray]) -> np.ndarray:
     """Five points of the largest face in each frame (T, 5, 2), smoothed in time; NaN where there is none."""
-    found = np.full((len(frames), 5, 2), np.nan)
+    landmarks = np.full((len(frames), 5, 2), np.nan)
     for index in sorted({*range(0, len(frames), DETECTION_STRIDE), len(frames) - 1}):
         frame = frames[index]
         ratio = min(DETECTION_SIDE_PX / max(frame.shape[:2]), 1.0)
@@ -124,8 +124,8 @@ def find_landmarks(frames: list[np.ndarray]) -> np.ndarray:
         faces = _detector().detect([small])[0]
         if len(faces):
             sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
-            found[index] = faces.landmarks[int(sides.prod(1).argmax())] / ratio
-    return smooth_in_time(found)
+            landmarks[index] = faces.landmarks[int(sides.prod(1).argmax())] / ratio
+    return smooth_in_time(landmarks)
 
 
 def side_by_side(left: list[np.ndarray], right: list[np.ndarray]) -> list[np.ndarray]:

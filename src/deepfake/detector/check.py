@@ -157,8 +157,8 @@ class Check(Value):
     @property
     def tracks(self) -> list[tuple[Shot, CheckedTrack]]:
         """All tracks with their shots, in the order of the tracks' numbers."""
-        found = [(shot, track) for shot in self.shots for track in shot.tracks]
-        return sorted(found, key=lambda pair: pair[1].track)
+        pairs = [(shot, track) for shot in self.shots for track in shot.tracks]
+        return sorted(pairs, key=lambda pair: pair[1].track)
 
     def to_json(self, indent: int | None = 1) -> str:
         """The documented JSON of one video."""

@@ -25,9 +25,9 @@ EVERY = 2
 def look_at_some(scorer: VideoScorer, work_dir: Path, faces: Sequence[StoredFace]) -> list[TrackScore]:
     """Scores of a video's tracks by every second frame of each; none where they leave its verdict open."""
     tracks = [Track(scorer, work_dir, own, n_frames=EVERY * len(own)) for own in by_track(faces)]
-    found = scorer.look_at(tracks)
-    looks, band = [look for _, look in found], scorer.detector.stack.band_logits
-    return [score for score, _ in found] if is_settled(looks, band, scorer.detector.ensemble) else []
+    scored = scorer.look_at(tracks)
+    looks, band = [look for _, look in scored], scorer.detector.stack.band_logits
+    return [score for score, _ in scored] if is_settled(looks, band, scorer.detector.ensemble) else []
 
 
 def score_in_two_passes(
@@ -41,15 +41,15 @@ def score_in_two_passes(
     scorer: VideoScorer | None = None
     is_open = dict(paths)
     for reading in read_videos(paths, cache_dir, settings, every=EVERY):
-        found = reading.extraction
-        if found.failure is not None:
+        extraction = reading.extraction
+        if extraction.failure is not None:
             yield without_score(reading, detector.stack.prior)
-            del is_open[found.video_id]
-        if not found.faces:
+            del is_open[extraction.video_id]
+        if not extraction.faces:
             continue  # there may be one in the other frames
         scorer = scorer or VideoScorer(detector, predict)
-        tracks = kept_scores(scorer, found, cache_dir, weights_sha256, partial(look_at_some, scorer))
+        tracks = kept_scores(scorer, extraction, cache_dir, weights_sha256, partial(look_at_some, scorer))
         if tracks:
             yield with_score(scorer, reading, tracks)
-            del is_open[found.video_id]
+            del is_open[extraction.video_id]
     yield from score_videos(is_open, detector, weights_sha256, cache_dir, predict, workers)

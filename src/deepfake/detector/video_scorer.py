@@ -101,21 +101,21 @@ class VideoScorer:
 
     def frame_outputs(self, crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each frame network the logits_N and features_ND of crops."""
-        found = []
+        outputs = []
         for name, scorer, heads in self.members:
 
             def score(view: CropView, scorer: FrameScorer = scorer) -> tuple[np.ndarray, np.ndarray]:
                 return scorer.seeing(view).crops(crops)
 
-            found.append(mean_of_views(self.detector.ensemble.views_of(name), score, bool(heads)))
-        return found
+            outputs.append(mean_of_views(self.detector.ensemble.views_of(name), score, bool(heads)))
+        return outputs
 
     def frame_logits(self, outputs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """Stacked logits_N of crops by what `frame_outputs` gave: of the frame networks alone, no heads."""
-        found: dict[str, list[np.ndarray]] = {}
+        by_member: dict[str, list[np.ndarray]] = {}
         for (name, _, _), (logits_N, _) in zip(self.members, outputs, strict=True):
-            found.setdefault(name, []).append(logits_N.astype(np.float64))
-        return self._stacked({name: np.mean(values, axis=0) for name, values in found.items()})
+            by_member.setdefault(name, []).append(logits_N.astype(np.float64))
+        return self._stacked({name: np.mean(values, axis=0) for name, values in by_member.items()})
 
     def _stacked(self, logits: dict[str, np.ndarray]) -> np.ndarray:
         shares = [
@@ -144,9 +144,9 @@ class VideoScorer:
             rows = faces_table(faces[0].shard, faces) if heads else None
             tracks = [] if rows is None else split_tracks(rows, features_TD, logits_T, {}, work_dir)
             for kind, head in heads.items():
-                (found,) = head_logits(head, tracks, self.predict)
-                per_frame.setdefault(kind, []).append(found.frame_logits_T.astype(np.float64))
-                of_tracks.setdefault(kind, []).append(found.logit)
+                (track_logits,) = head_logits(head, tracks, self.predict)
+                per_frame.setdefault(kind, []).append(track_logits.frame_logits_T.astype(np.float64))
+                of_tracks.setdefault(kind, []).append(track_logits.logit)
         means = {name: np.mean(values, axis=0) for name, values in per_frame.items()}
         settings = self.detector.ensemble
         whole = {name: track_logit(logits_T, settings) for name, logits_T in means.items()}
@@ -220,10 +220,10 @@ class Track:
         crops = [stored_crop(self.work_dir, self.faces[i]) for i in positions]
         sources = np.array([self.gate.source(int(i), crop) for i, crop in zip(positions, crops, strict=True)])
         own = np.flatnonzero(sources == positions)
-        found = self.scorer.frame_outputs([crops[i] for i in own]) if len(own) else []
+        new_outputs = self.scorer.frame_outputs([crops[i] for i in own]) if len(own) else []
         if not self.outputs:
-            self.outputs = [_room(len(self.faces), logits, features) for logits, features in found]
-        for kept, made in zip(self.outputs, found, strict=False):
+            self.outputs = [_room(len(self.faces), logits, features) for logits, features in new_outputs]
+        for kept, made in zip(self.outputs, new_outputs, strict=False):
             for into, values in zip(kept, made, strict=True):
                 into[positions[own]] = values
         for kept in self.outputs:

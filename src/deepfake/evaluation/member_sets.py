@@ -51,23 +51,23 @@ def sets_of(members: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return sets
 
 
-def compare(found: Evidence, ensemble: Ensemble, validation: Validation) -> list[Row]:
+def compare(evidence: Evidence, ensemble: Ensemble, validation: Validation) -> list[Row]:
     """A row for every set of members, none of them dropped, and last the ensemble, where members may drop out."""
-    sets = sets_of(found.members)
+    sets = sets_of(evidence.members)
     p = {
-        what: held_out(found.tracks.of_members(names), found.labels, found.folds, ensemble)
+        what: held_out(evidence.tracks.of_members(names), evidence.labels, evidence.folds, ensemble)
         for what, names in sets.items()
     }
-    p[ENSEMBLE] = held_out(found.tracks, found.labels, found.folds, ensemble, may_drop=True)
-    fixed = (found.groups, validation, ensemble.clip_p)
-    measured = {what: bootstrap.measure(found.labels, scores, *fixed) for what, scores in p.items()}
-    best = {name: _best(measured, found.members, name) for name in ("roc_auc", "log_loss_clipped")}
+    p[ENSEMBLE] = held_out(evidence.tracks, evidence.labels, evidence.folds, ensemble, may_drop=True)
+    fixed = (evidence.groups, validation, ensemble.clip_p)
+    measured = {what: bootstrap.measure(evidence.labels, scores, *fixed) for what, scores in p.items()}
+    best = {name: _best(measured, evidence.members, name) for name in ("roc_auc", "log_loss_clipped")}
     rows = []
     for what, numbers in measured.items():
         gains = {
-            name: bootstrap.measure_difference(found.labels, p[what], p[best[name]], *fixed)[name] for name in best
+            name: bootstrap.measure_difference(evidence.labels, p[what], p[best[name]], *fixed)[name] for name in best
         }
-        names = sets.get(what, found.members)
+        names = sets.get(what, evidence.members)
         rows.append(
             Row(
                 what=what,
@@ -76,7 +76,7 @@ def compare(found: Evidence, ensemble: Ensemble, validation: Validation) -> list
                 log_loss=numbers["log_loss_clipped"],
                 roc_auc_gain=gains["roc_auc"],
                 log_loss_gain=gains["log_loss_clipped"],
-                cost_ms=None if what == ENSEMBLE else found.cost_ms(names),
+                cost_ms=None if what == ENSEMBLE else evidence.cost_ms(names),
             )
         )
     return rows

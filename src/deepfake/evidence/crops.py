@@ -36,12 +36,12 @@ class Telling:
     heat_HW: np.ndarray | None
 
 
-def telling_crops(check: Check, found: Extraction, detector: Detector, cache_dir: Path) -> list[Telling]:
-    """Up to MAX_CROPS crops of the worst tracks of a checked video, by track and time; `found` says where they lie."""
+def telling_crops(check: Check, extraction: Extraction, detector: Detector, cache_dir: Path) -> list[Telling]:
+    """Up to MAX_CROPS crops of the worst tracks of a checked video, by track and time; `extraction` has them."""
     chosen = choose([track for _, track in check.tracks])
     if not chosen:
         return []
-    faces = {(face.track, face.frame_index): face for face in found.faces}
+    faces = {(face.track, face.frame_index): face for face in extraction.faces}
     stored = [faces[track, frame.frame] for track, frame in chosen]
     crops = [stored_crop(cache_dir, face) for face in stored]
     first = detector.members[0].frames

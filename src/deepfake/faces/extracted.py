@@ -110,17 +110,17 @@ def stored_crop(work_dir: Path, face: StoredFace) -> np.ndarray:
     return read_crop(work_dir, face.shard, face.offset, face.size)
 
 
-def shard_rows(found: Extraction, faces: list[Face]) -> Mapping[str, object]:
+def shard_rows(extraction: Extraction, faces: list[Face]) -> Mapping[str, object]:
     """What a shard keeps beside its pictures, one face a picture; `write_shard` adds their places."""
     return {
-        "decoder": found.decoder,
-        "decoder_reason": found.decoder_reason,
-        "n_sampled": found.n_sampled,
-        "sampled_s": found.sampled_s,
-        "n_damaged": found.n_damaged,
-        "n_shots": found.n_shots,
-        "cuts_s": found.cuts_s,
-        "frame_hashes": found.frame_hashes,
+        "decoder": extraction.decoder,
+        "decoder_reason": extraction.decoder_reason,
+        "n_sampled": extraction.n_sampled,
+        "sampled_s": extraction.sampled_s,
+        "n_damaged": extraction.n_damaged,
+        "n_shots": extraction.n_shots,
+        "cuts_s": extraction.cuts_s,
+        "frame_hashes": extraction.frame_hashes,
         "faces": [asdict(face) for face in faces],
     }
 

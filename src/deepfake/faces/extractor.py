@@ -301,17 +301,15 @@ def extract(job: Job, demuxed: Demuxed | None = None) -> Extraction:
     """
     detector = _detector(job.settings.min_face_ratio, job.settings.min_score, "cpu")
     try:
-        frames, found = _look_through(job, detector, demuxed)
+        frames, kept = _look_through(job, detector, demuxed)
     except VideoError as error:
         return _failed(job, str(error))
     except Exception as error:  # whatever a library makes of one odd file, the other videos go on
         log.warning("video %r: unexpected error", job.video_id, exc_info=True)
         return _failed(job, f"unexpected {type(error).__name__}: {error}")
-    if not found.n_sampled:
-        return _failed(
-            job, f"video {job.path.name!r}: all {found.n_damaged} sampled frames are damaged; fetch it again"
-        )
-    return _keep(job, frames, found)
+    if not kept.n_sampled:
+        return _failed(job, f"video {job.path.name!r}: all {kept.n_damaged} sampled frames are damaged; fetch it again")
+    return _keep(job, frames, kept)
 
 
 def _look_through(job: Job, detector: FaceDetector, demuxed: Demuxed | None) -> tuple[Sampled, Found]:
@@ -334,23 +332,23 @@ def _failed(job: Job, reason: str) -> Extraction:
     return Extraction(job.video_id, failure=reason)
 
 
-def _keep(job: Job, frames: Sampled, found: Found) -> Extraction:
-    left_out = f"; {found.n_damaged} damaged frames left out" if found.n_damaged else ""
+def _keep(job: Job, frames: Sampled, kept: Found) -> Extraction:
+    left_out = f"; {kept.n_damaged} damaged frames left out" if kept.n_damaged else ""
     extraction = Extraction(
         video_id=job.video_id,
         shard=job.shard,
         decoder=frames.decoder,
         decoder_reason=f"{frames.decoder_reason}{left_out}",
-        n_sampled=found.n_sampled,
-        sampled_s=tuple(round(time_s, 4) for time_s in found.sampled_s),
-        n_damaged=found.n_damaged,
-        n_shots=found.n_shots,
+        n_sampled=kept.n_sampled,
+        sampled_s=tuple(round(time_s, 4) for time_s in kept.sampled_s),
+        n_damaged=kept.n_damaged,
+        n_shots=kept.n_shots,
         cuts_s=tuple(round(cut.time_s, 4) for cut in frames.cuts),
-        frame_hashes=tuple(found.hashes),
+        frame_hashes=tuple(kept.hashes),
     )
     extension = "jpg" if job.settings.image_format == "jpeg" else "png"
-    names = [f"{face.track:03d}.{face.frame_index:07d}.{extension}" for face in found.faces]
-    pictures = list(zip(names, found.pictures, strict=True))
-    places = write_shard(job.shard_path, pictures, shard_rows(extraction, found.faces))
-    faces = [stored(face, job.shard, *place) for face, place in zip(found.faces, places, strict=True)]
+    names = [f"{face.track:03d}.{face.frame_index:07d}.{extension}" for face in kept.faces]
+    pictures = list(zip(names, kept.pictures, strict=True))
+    places = write_shard(job.shard_path, pictures, shard_rows(extraction, kept.faces))
+    faces = [stored(face, job.shard, *place) for face, place in zip(kept.faces, places, strict=True)]
     return replace(extraction, faces=tuple(faces))

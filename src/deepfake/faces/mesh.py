@@ -57,10 +57,10 @@ class FaceMesh:
         for _ in range(2):
             if not len(rows):
                 break
-            found, presence_N[rows] = self._look([pictures[int(i)] for i in rows], squares)
+            meshes, presence_N[rows] = self._look([pictures[int(i)] for i in rows], squares)
             sure = presence_N[rows] >= MIN_PRESENCE
-            points_NP3[rows] = np.where(sure[:, None, None], found, np.nan)
-            rows, squares = rows[sure], [_next_square(points) for points in found[sure]]
+            points_NP3[rows] = np.where(sure[:, None, None], meshes, np.nan)
+            rows, squares = rows[sure], [_next_square(points) for points in meshes[sure]]
         return points_NP3, presence_N
 
     def _look(self, pictures: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -154,8 +154,8 @@ class FaceDetector:
 
     def _detect(self, picture_HWC: np.ndarray, min_face_px: int | None) -> Faces:
         if picture_HWC.dtype != np.uint8 or picture_HWC.ndim != 3 or picture_HWC.shape[2] != 3:
-            found = f"{picture_HWC.dtype} {picture_HWC.shape}"
-            raise ValueError(f"face detection: found a picture of {found}, wanted uint8 (height, width, 3)")
+            shape = f"{picture_HWC.dtype} {picture_HWC.shape}"
+            raise ValueError(f"face detection: found a picture of {shape}, wanted uint8 (height, width, 3)")
         height_px, width_px = picture_HWC.shape[:2]
         min_face_px = max(20, min_face_px or round(self.min_face_ratio * max(height_px, width_px)))
         if min(height_px, width_px) < max(min_face_px, MTCNN_INPUT_PX * 2):

@@ -143,11 +143,11 @@ def known_landmarks(clip: FaceClip, step_s: float = 0.04) -> np.ndarray:
     `step_s` is the time between two frames: sampled frames far apart are not mixed.
     """
     seen = np.isfinite(clip.landmarks).all((1, 2))
-    found = np.full(clip.landmarks.shape, np.nan)
+    landmarks = np.full(clip.landmarks.shape, np.nan)
     for index in np.flatnonzero(seen):
         if eye_distance_px(clip.landmarks[index]) >= MIN_EYE_PX:
-            found[index] = clip.landmarks[index]
-    return smooth_in_time(found, max(SMOOTH_S / max(step_s, 1e-3), 0.05))
+            landmarks[index] = clip.landmarks[index]
+    return smooth_in_time(landmarks, max(SMOOTH_S / max(step_s, 1e-3), 0.05))
 
 
 def draw_span(known_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:

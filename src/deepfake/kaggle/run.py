@@ -338,9 +338,9 @@ def examples(job: Job, scorer: Scorer, records: Mapping[str, Record]) -> str:
     return strips_html(strips)
 
 
-def _strip(title: str, result: Scored, found: Extraction, scorer: Scorer) -> Strip:
+def _strip(title: str, result: Scored, extraction: Extraction, scorer: Scorer) -> Strip:
     decisive = result.tracks[deciding(result.tracks, scorer.detector.ensemble)]
-    faces = [face for face in found.faces if face.track == decisive.track]
+    faces = [face for face in extraction.faces if face.track == decisive.track]
     p_fake = scorer.detector.stack.calibration.apply(decisive.frame_logits)
     shown = [(faces[i], p_fake[i]) for i in spread_places(len(faces))]
     return Strip(

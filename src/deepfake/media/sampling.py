@@ -184,8 +184,8 @@ def by_rate(candidates: Candidates) -> Ints:
 @register_sampling("adaptive", frames="reference", first_pass=True)
 def where_it_moves(candidates: Candidates) -> Ints:
     """Equal steps of cumulative luma change."""
-    found = candidates.looked_at()
-    return by_change(candidates.keys, found.seen, found.change, candidates.n_frames)
+    luma = candidates.looked_at()
+    return by_change(candidates.keys, luma.seen, luma.change, candidates.n_frames)
 
 
 @register_sampling("shot_aware", frames="reference", first_pass=True)

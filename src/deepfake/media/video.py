@@ -289,13 +289,13 @@ def _plan(path: Path, packets: Packets, request: _Request) -> _Plan:
 
 
 def _checked(positions: Ints, n_candidates: int, mode: str) -> Ints:
-    found = np.asarray(positions)
-    is_whole = found.ndim == 1 and len(found) and np.issubdtype(found.dtype, np.integer)
-    if not is_whole or found[0] < 0 or found[-1] >= n_candidates or (np.diff(found) < 1).any():
+    chosen = np.asarray(positions)
+    is_whole = chosen.ndim == 1 and len(chosen) and np.issubdtype(chosen.dtype, np.integer)
+    if not is_whole or chosen[0] < 0 or chosen[-1] >= n_candidates or (np.diff(chosen) < 1).any():
         raise UserError(
-            f"sampling {mode!r} chose {found.tolist()}; wanted rising positions in 0..{n_candidates - 1}, none twice"
+            f"sampling {mode!r} chose {chosen.tolist()}; wanted rising positions in 0..{n_candidates - 1}, none twice"
         )
-    return found
+    return chosen
 
 
 def _places(mask: npt.NDArray[np.bool_] | None, n_frames: int = 1) -> Ints:

@@ -72,8 +72,8 @@ class DepthwiseConv(nn.Module):
             x_BCHW = x_BCHW.to(torch.get_autocast_dtype("cpu"))
         if self.same:
             x_BCHW = pad_same(x_BCHW, self.kernel_size, self.stride)
-        found: Tensor = _Depthwise.apply(x_BCHW, self.weight, self.bias, self.stride, self.padding)
-        return found
+        y_BCHW: Tensor = _Depthwise.apply(x_BCHW, self.weight, self.bias, self.stride, self.padding)
+        return y_BCHW
 
 
 def quicken(network: nn.Module) -> int:

@@ -48,7 +48,10 @@ def strips_html(strips: Iterable[Strip]) -> str:
         (
             s.title,
             s.note,
-            [(data_url(crop, CROP_PX, JPEG_QUALITY), told) for crop, told in zip(s.crops, s.captions, strict=True)],
+            [
+                (data_url(crop, CROP_PX, JPEG_QUALITY), caption)
+                for crop, caption in zip(s.crops, s.captions, strict=True)
+            ],
         )
         for s in strips
     ]

@@ -49,11 +49,11 @@ def worst_videos(scored: pd.DataFrame, config: Config) -> dict[str, list[dict[st
 
 def pages_by_mark(folder: Path) -> dict[str, str]:
     """Names of the check pages in a folder by the beginning of their video's SHA-256, which their names hold."""
-    found = {}
+    pages = {}
     for path in sorted(folder.glob("*.html"), reverse=True):
         marks = re.findall(rf"-([0-9a-f]{{{MARK}}})(?=[-.])", path.name)
-        found.update(dict.fromkeys(marks, path.name))
-    return found
+        pages.update(dict.fromkeys(marks, path.name))
+    return pages
 
 
 def _row(row: dict[str, Any], pages: Mapping[str, str], config: Config) -> dict[str, Any]:

@@ -247,10 +247,10 @@ def _accelerator(precision: str) -> Accelerator:
     # Accelerate keeps the first precision of a process for ever; stages 04 and 05 may share one.
     AcceleratorState._reset_state(reset_partial_state=False)
     device = PartialState().device
-    found = mixed_precision(precision, device)
-    if found == "bf16" and not is_fast_at_bf16(device):
+    chosen = mixed_precision(precision, device)
+    if chosen == "bf16" and not is_fast_at_bf16(device):
         log.warning("precision bf16: no instructions for it on %s, so it takes many times as long", machine_of(device))
-    return Accelerator(mixed_precision=found)
+    return Accelerator(mixed_precision=chosen)
 
 
 KeepSnapshot = Callable[[int, nn.Module], None]

@@ -155,12 +155,14 @@ def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
 def _origins(config: Config) -> list[str]:
     """Digests of what a training starts from beside the tables: another run's weights, lists of photos and clips."""
     frames = config.frames
-    found = [read_card(run_network(config.run_dir.parent, frames.start_run)).weights_sha256] if frames.start_run else []
+    hashes = (
+        [read_card(run_network(config.run_dir.parent, frames.start_run)).weights_sha256] if frames.start_run else []
+    )
     if frames.start_weights is not None and (weights := config.path(frames.start_weights)).is_file():
-        found.append(sha256_of(weights))
+        hashes.append(sha256_of(weights))
     lists = (frames.selfblend.photos_csv, frames.selfblend.groups_csv) if frames.selfblend else ()
     paths = [config.path(path) for path in lists if path is not None]
-    return [*found, *(sha256_of(path) for path in paths if path.is_file())]
+    return [*hashes, *(sha256_of(path) for path in paths if path.is_file())]
 
 
 def _forget_snapshots(folder: Path, settings_digest: str) -> None:

@@ -79,14 +79,14 @@ def gradients_s(rounds: int) -> dict[str, float]:
 
 def _by_turns(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Seconds of each work, the best of `rounds` turns after one to warm up."""
-    found: dict[str, list[float]] = {name: [] for name in works}
+    times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
             start = time.perf_counter()
             work()
             if number:
-                found[name].append(time.perf_counter() - start)
-    return {name: min(seconds) for name, seconds in found.items()}
+                times[name].append(time.perf_counter() - start)
+    return {name: min(seconds) for name, seconds in times.items()}
 
 
 def _soft_face(seed: int) -> Face:

@@ -69,18 +69,18 @@ def make_scene(motion: str, every: int, seed: int) -> list[SceneFrame]:
 def _seen(index: int, boxes: np.ndarray, looks: np.ndarray, errors: np.random.Generator) -> SceneFrame:
     """What a detector says of one frame: it shakes, misses people, hides those behind others and invents faces."""
     people = [n for n in range(N_PEOPLE) if all(_iou(boxes[n], boxes[m]) <= HIDDEN_OVERLAP for m in range(n))]
-    found = [n for n in people if errors.uniform() >= MISS_RATE]
-    seen = [_shaken(boxes[n], errors) for n in found]
-    vectors = [looks[n] + errors.normal(0, APPEARANCE_NOISE, APPEARANCE_LENGTH) for n in found]
-    scores = list(errors.uniform(0.9, 1, len(found)))
+    detected = [n for n in people if errors.uniform() >= MISS_RATE]
+    seen = [_shaken(boxes[n], errors) for n in detected]
+    vectors = [looks[n] + errors.normal(0, APPEARANCE_NOISE, APPEARANCE_LENGTH) for n in detected]
+    scores = list(errors.uniform(0.9, 1, len(detected)))
     for _ in range(int((errors.uniform(size=N_PEOPLE) < FALSE_RATE).sum())):
         corner, side = errors.uniform((0, 0), (WIDTH_PX - 130, HEIGHT_PX - 160)), errors.uniform(70, 130)
         seen.append(np.concatenate([corner, corner + np.array([side, 1.2 * side])]))
         vectors.append(errors.normal(size=APPEARANCE_LENGTH))
         scores.append(errors.uniform(0.9, 0.99))
-        found.append(-1)
-    order = errors.permutation(len(found))
-    n = len(found)
+        detected.append(-1)
+    order = errors.permutation(len(detected))
+    n = len(detected)
     return SceneFrame(
         index=index,
         time_s=index / FPS,
@@ -92,7 +92,7 @@ def _seen(index: int, boxes: np.ndarray, looks: np.ndarray, errors: np.random.Ge
             np.zeros((n, 5, 2), np.float32),
         ),
         appearance=_unit(np.array(vectors).reshape(-1, APPEARANCE_LENGTH)[order]),
-        found_people=[found[i] for i in order],
+        found_people=[detected[i] for i in order],
     )
 
 

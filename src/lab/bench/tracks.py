@@ -110,12 +110,12 @@ def run(python: Path | None, seeds: Sequence[int] = SEEDS) -> tuple[Scores, str]
         version, theirs = library_numbers(python, every_scene)
         numbers |= theirs
         versions += f", trackers {version}"
-    found: Scores = {}
+    by_tracker: Scores = {}
     for name, of_scenes in numbers.items():
         scores = [score(frames, rows) for frames, rows in zip(every_scene, of_scenes, strict=True)]
         n = len(seeds)
-        found[name] = {case: mean_score(scores[i * n : (i + 1) * n]) for i, case in enumerate(cases)}
-    return found, versions
+        by_tracker[name] = {case: mean_score(scores[i * n : (i + 1) * n]) for i, case in enumerate(cases)}
+    return by_tracker, versions
 
 
 def table(scores: Scores) -> str:

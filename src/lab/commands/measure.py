@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> None:
                 looks = {name: (path, ways[name]) for name, path in folders.items()}
             else:
                 looks = {f"{name}, {way}": (path, [named[way]]) for name, path in folders.items() for way in named}
-            found = trials.evidence(looks, clips, config, n)
-            print(f"\n{n} frames\n\n{as_markdown(compare(found, config.ensemble, config.validation))}\n")
+            evidence = trials.evidence(looks, clips, config, n)
+            print(f"\n{n} frames\n\n{as_markdown(compare(evidence, config.ensemble, config.validation))}\n")
             for name, path in folders.items() if len(views) > 1 else []:
                 for view, gain in trials.mean_over_each(path, named, clips, config, n).items():
                     gains = ", ".join(f"{what} {show(gain[key].to_dict())}" for what, key in GAINS.items())

@@ -43,5 +43,5 @@ def run(args: argparse.Namespace) -> None:
 
     with alone(args.out):
         weights = args.weights or shipped_weights()
-        found = measure(weights, material, chosen, config, args.out)
-        print(write_table(found.cells, found.about, args.out))
+        measured = measure(weights, material, chosen, config, args.out)
+        print(write_table(measured.cells, measured.about, args.out))

@@ -115,9 +115,9 @@ class _SlowFast(nn.Module):
         self.fast_stem = _convolution(3, FAST[0], (5, 5, 5), (1, 4, 4))
         slow, fast, lateral = [], [], []
         for level in range(1, len(SLOW)):
-            told = SLOW[level - 1] + 2 * FAST[level - 1]
+            channels = SLOW[level - 1] + 2 * FAST[level - 1]
             lateral.append(_convolution(FAST[level - 1], 2 * FAST[level - 1], (5, 1, 1), (ALPHA, 1, 1)))
-            slow.append(_Block(told, SLOW[level], 3 if level > 1 else 1, 2))
+            slow.append(_Block(channels, SLOW[level], 3 if level > 1 else 1, 2))
             fast.append(_Block(FAST[level - 1], FAST[level], 3, 2))
         self.slow, self.fast, self.lateral = nn.ModuleList(slow), nn.ModuleList(fast), nn.ModuleList(lateral)
 
