@@ -115,6 +115,30 @@ def test_an_override_lies_over_the_settings_file(
     assert getattr(getattr(load_config(path, [override]), section), key) == value
 
 
+OLD = "ensemble:\n  accusers: [borders]\n"
+
+
+def test_a_setting_is_read_by_its_older_name_and_written_by_its_own(tmp_path: Path) -> None:
+    ensemble = load_config(written(tmp_path, OLD)).ensemble
+    assert ensemble.one_sided_members == ("borders",)
+    assert ensemble.model_dump()["one_sided_members"] == ("borders",) and "accusers" not in ensemble.model_dump()
+    assert load_config(written(tmp_path, ""), ["ensemble.accusers=[a]"]).ensemble.one_sided_members == ("a",)
+
+
+@pytest.mark.parametrize("name", ["accusers", "one_sided_members"])
+def test_an_override_replaces_a_setting_by_whichever_name_the_file_has_it(tmp_path: Path, name: str) -> None:
+    for text in (OLD, OLD.replace("accusers", "one_sided_members")):
+        assert load_config(written(tmp_path, text), [f"ensemble.{name}=[a]"]).ensemble.one_sided_members == ("a",)
+
+
+def test_a_setting_under_both_of_its_names_is_refused_and_a_typing_error_gets_the_name_of_now(tmp_path: Path) -> None:
+    both = OLD + "  one_sided_members: [mouths]\n"
+    with pytest.raises(UserError, match=r"ensemble.accusers: the same setting as 'one_sided_members', .* keep one"):
+        load_config(written(tmp_path, both))
+    with pytest.raises(UserError, match="did you mean 'one_sided_members'"):
+        load_config(written(tmp_path, ""), ["ensemble.one_sided_member=[a]"])
+
+
 def test_the_last_of_two_overrides_of_one_setting_holds(tmp_path: Path) -> None:
     overrides = ["folds.n_folds=4", "folds.n_folds=5"]
     assert load_config(written(tmp_path, ""), overrides).folds.n_folds == 5

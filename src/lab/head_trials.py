@@ -31,7 +31,7 @@ def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
     checkpoint, faces, views = fold_folder(config.run_dir, "frames", None), clips.faces, _views(config)
     card = read_card(checkpoint)
     ways = [view.model_dump() for view in views]
-    with_features = bool(config.sequences.heads)  # of the view that it learnt by, which may be one look more
+    with_features = bool(config.sequences.heads)  # of the view that it learnt by, which may be one view more
     made_of = [card.weights_sha256, card.settings, content_digest(faces[PLACES]), config.predict.precision, ways]
     key = digest([*made_of, with_features])
     stem = checkpoint / "scored" / f"clips_{key[:24]}"

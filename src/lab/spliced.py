@@ -22,7 +22,7 @@ from deepfake.forging.forged_clips import ForgedClip
 from deepfake.forging.sources import clip_groups
 from deepfake.forging.track_forger import Pair, RealTrack, real_tracks
 from deepfake.settings import Config, Selfblend
-from lab.spans import MIN_FRAMES, Finding, Suspect, draw_short_span, look
+from lab.spans import MIN_FRAMES, Finding, Suspect, draw_short_span, search
 
 SMALL_PX = 64  # side at which two crops are compared
 FACE_SHARE = 0.6  # of the crop's side, in the middle: it may differ between a real clip and its fake
@@ -147,7 +147,7 @@ def splice(one: Counterpart, span_T: np.ndarray, damage: Degradation) -> Pair:
 
 
 def find_splices(config: Config, data: Tables, suspect: Suspect, span_ratio: float, versions: int) -> Iterator[Finding]:
-    """Put `versions` spans of each forged clip into its real clip, and look for each.
+    """Put `versions` spans of each forged clip into its real clip, and search for each.
 
     `span_ratio` is the span's share of the track's time. Findings are named by the generator.
     """
@@ -165,4 +165,4 @@ def find_splices(config: Config, data: Tables, suspect: Suspect, span_ratio: flo
         span_T = draw_short_span(times_T, span_ratio * float(times_T[-1] - times_T[0]), rng)
         pair = splice(one, span_T, Degradation.draw(rng, selfblend.h264, selfblend.degradation))
         if pair.fake.forged_T.any():
-            yield look(one.real, pair, suspect)
+            yield search(one.real, pair, suspect)

@@ -29,16 +29,16 @@ log = logging.getLogger(__name__)
 
 
 def evidence(
-    looks: Mapping[str, tuple[Path, Sequence[CropView]]], clips: Clips, config: Config, n_frames: int
+    networks: Mapping[str, tuple[Path, Sequence[CropView]]], clips: Clips, config: Config, n_frames: int
 ) -> Evidence:
     """Members for `member_sets.compare`: networks, and the views whose mean is taken; clips without a face are out.
 
-    The halves of the people are the folds, and a member costs its looks at a video's crops, measured here.
+    The halves of the people are the folds, and a member costs its passes over a video's crops, measured here.
     """
-    members = {name: frame_scores(run, clips, config, n_frames, views) for name, (run, views) in looks.items()}
+    members = {name: frame_scores(run, clips, config, n_frames, views) for name, (run, views) in networks.items()}
     costs = {
         name: {name: sum(_pass_ms(run, clips, config, n_frames, view) for view in views)}
-        for name, (run, views) in looks.items()
+        for name, (run, views) in networks.items()
     }
     return as_evidence(member_tracks(members, clips, config.ensemble), clips, costs)
 

@@ -119,6 +119,18 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path, other: int) -> None
         load_detector(path)
 
 
+def test_a_file_whose_one_sided_members_bear_their_older_name_is_read(tmp_path: Path) -> None:
+    path, _ = two_members(tmp_path)
+    ensemble = read_header(path)["ensemble"]
+    assert ensemble.pop("one_sided_members") == []
+    rewrite(path, ensemble={**ensemble, "accusers": ["wide"]})
+    assert load_detector(path).ensemble.one_sided_members == ("wide",)
+
+
+def test_the_shipped_detector_has_its_one_sided_member() -> None:
+    assert load_detector(PROJECT_ROOT / "data/weights/selfblend.safetensors").ensemble.one_sided_members == ("borders",)
+
+
 def test_a_member_without_a_frame_network_is_refused(tmp_path: Path) -> None:
     path, _ = two_members(tmp_path)
     rewrite(path, members=["wide", "near-250", "wide"])

@@ -33,7 +33,7 @@ from learning_data import awake_head, config, invented, one_thread  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = Predict(device="cpu", precision="fp32")
-POOLING = Ensemble(accusers=("b",), drop_margin=None, stack_l2=1000.0, min_track_frames=2)
+POOLING = Ensemble(one_sided_members=("b",), drop_margin=None, stack_l2=1000.0, min_track_frames=2)
 N = 12
 
 

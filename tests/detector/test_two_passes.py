@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deepfake.detector.score_videos import Scored, score_videos
-from deepfake.detector.two_passes import EVERY, look_at_some, score_in_two_passes
+from deepfake.detector.two_passes import EVERY, score_every_second, score_in_two_passes
 from deepfake.detector.video_scorer import VideoScorer
 from deepfake.ensemble.early_exit import coarse_to_fine
 from deepfake.faces import extraction, extractor
@@ -64,19 +64,19 @@ def test_passes_have_shards_of_their_own_and_those_of_one_pass_stay_where_they_w
 @pytest.mark.parametrize(("logit", "n_seen"), [(FORGED, 8), (REAL, 16), (0.0, 16), (OPEN, 0)])
 def test_half_a_track_settles_what_half_of_the_whole_track_does(tmp_path: Path, logit: float, n_seen: int) -> None:
     made = detector_of(always(logit))
-    scores = look_at_some(made, tmp_path, faces_of(tmp_path, 16))
+    scores = score_every_second(made, tmp_path, faces_of(tmp_path, 16))
     assert [len(verdict.frame_logits) for verdict in scores] == ([n_seen] if n_seen else [])
     if n_seen:
         assert scores[0].n_frames == 32 and scores[0].logit == pytest.approx(logit * 32 / 33, abs=1e-4)
 
 
 def test_where_half_is_enough_an_open_video_is_settled_by_it(tmp_path: Path) -> None:
-    (verdict,) = look_at_some(detector_of(always(OPEN), most=0.5), tmp_path, faces_of(tmp_path, 16))
+    (verdict,) = score_every_second(detector_of(always(OPEN), most=0.5), tmp_path, faces_of(tmp_path, 16))
     assert (len(verdict.frame_logits), verdict.n_frames) == (16, 32)
 
 
 def test_one_frame_of_two_settles_nothing(tmp_path: Path) -> None:
-    assert look_at_some(detector_of(always(REAL)), tmp_path, faces_of(tmp_path, 1)) == []
+    assert score_every_second(detector_of(always(REAL)), tmp_path, faces_of(tmp_path, 1)) == []
 
 
 # --- A folder ----------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def test_a_member_of_no_weight_is_not_asked(tmp_path: Path) -> None:
 
 
 def test_the_logits_of_frames_are_those_of_the_frame_networks_as_a_verdict_draws_them(tmp_path: Path) -> None:
-    pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, accusers=("b",))
+    pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, one_sided_members=("b",))
     varied = FrameClassifier("test_efficientnet", 32).eval()
     nn.init.normal_(varied.head.weight, std=0.5, generator=torch.Generator().manual_seed(0))
     made = scorer_with(pooling, [Member("a", always(1.0)), Member("b", varied), Member("a", always(3.0))], a=0.5, b=2.0)
@@ -126,11 +126,11 @@ def test_the_logits_of_frames_are_those_of_the_frame_networks_as_a_verdict_draws
     stacked = made.frame_logits(made.frame_outputs(crops))
     assert np.ptp(stacked) > 0
     assert stacked == pytest.approx(verdict.frame_logits)
-    assert (stacked > 0.5 * 2).all(), "an accuser's share is never below zero"
+    assert (stacked > 0.5 * 2).all(), "a one-sided member's share is never below zero"
 
 
-def test_an_accuser_does_not_acquit(tmp_path: Path) -> None:
-    pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, accusers=("b",))
+def test_a_negative_logit_of_a_one_sided_member_does_not_count(tmp_path: Path) -> None:
+    pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, one_sided_members=("b",))
     faces = faces_of(tmp_path, 3)
     for logit, counted in ((-9.0, 0.0), (3.0, 3.05)):
         members = [Member("a", always(1.0)), Member("b", always(logit))]
@@ -208,9 +208,13 @@ def test_a_video_is_as_fake_as_its_worst_credible_track(tmp_path: Path) -> None:
 def test_each_look_at_a_track_gives_the_score_of_the_frames_seen_by_then(tmp_path: Path) -> None:
     made = scorer([Member("a", some_network())], a=1.0)
     track = Track(made, tmp_path, faces_of(tmp_path, 8))
-    few, look = track.look(np.array([0, 4]))
-    assert few.frame_indices.tolist() == [0, 4] and (look.n_seen, look.n_frames, look.logit) == (2, 8, few.logit)
-    all_of_them, _ = track.look(np.arange(8))
+    few, partial = track.score(np.array([0, 4]))
+    assert few.frame_indices.tolist() == [0, 4] and (partial.n_seen, partial.n_frames, partial.logit) == (
+        2,
+        8,
+        few.logit,
+    )
+    all_of_them, _ = track.score(np.arange(8))
     assert len(all_of_them.frame_logits) == 8 and few.frame_indices.tolist() == [0, 4], (
         "an earlier score stays as it was"
     )

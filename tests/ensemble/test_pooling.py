@@ -8,8 +8,8 @@ from scipy.special import expit
 from deepfake.ensemble.pooling import (
     Line,
     Tracks,
+    counted,
     credible,
-    heard,
     length_trust,
     pool,
     track_logit,
@@ -79,19 +79,21 @@ def test_a_flicker_of_two_frames_does_not_decide_beside_a_long_track() -> None:
     assert p_of([[REAL] * 32, [FAKE] * 2]) < 0.1
 
 
-def test_two_accusers_say_together_that_a_video_is_real_only_if_neither_finds_anything() -> None:
-    settings = Ensemble(accusers=("borders", "mouths"))
+def test_two_one_sided_members_say_together_that_a_video_is_real_only_if_neither_finds_anything() -> None:
+    settings = Ensemble(one_sided_members=("borders", "mouths"))
     p = np.array([[0.02, 0.1], [0.9, 0.1], [0.9, 0.8]])
     logits = np.log(p / (1 - p))
-    said = sum(heard(column, name, settings) for column, name in zip(logits.T, settings.accusers, strict=True))
+    said = sum(
+        counted(column, name, settings) for column, name in zip(logits.T, settings.one_sided_members, strict=True)
+    )
     assert 1 - np.exp(-said) == pytest.approx(1 - (1 - p).prod(axis=1)), "the noisy or"
-    assert np.array_equal(heard(logits, "frames", settings), logits), "who is no accuser may acquit"
+    assert np.array_equal(counted(logits, "frames", settings), logits), "of other members both signs count"
 
 
-def test_an_accuser_that_finds_nothing_hardly_moves_what_others_say_and_one_that_does_moves_it() -> None:
+def test_a_one_sided_member_that_finds_nothing_hardly_moves_what_others_say_and_one_that_does_moves_it() -> None:
     rows = track_rows(("borders", "v", 0, -6.0), ("borders", "w", 0, 6.0), ("frames", "v", 0, -6.0),
                       ("frames", "w", 0, -6.0))  # fmt: skip
-    pooled = pool(rows, faces_of(rows), Ensemble(accusers=("borders",)))
+    pooled = pool(rows, faces_of(rows), Ensemble(one_sided_members=("borders",)))
     assert pooled.members == ("borders", "frames")
     assert 0 < pooled.logits_KM[0, 0] < 0.003
     assert pooled.logits_KM[1, 0] == pytest.approx(6.0025, abs=1e-4)

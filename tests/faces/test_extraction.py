@@ -13,7 +13,7 @@ from deepfake.faces import extraction, extractor
 from deepfake.faces.crop_store import decode_crop, read_crop, write_shard
 from deepfake.faces.extracted import Extraction, Face, read_extraction
 from deepfake.faces.extraction import Video, extract_table, extract_videos
-from deepfake.faces.extractor import Extractor, Found, Job, credible_tracks, extract, shard_name
+from deepfake.faces.extractor import Extractor, Job, VideoFaces, credible_tracks, extract, shard_name
 from deepfake.files import sha256_of
 from deepfake.media.video import sample
 from deepfake.settings import Extract
@@ -23,12 +23,12 @@ from moving_squares import SquareDetector, moving
 SETTINGS = Extract(frames_per_video=32, sampling="uniform", detection_stride=4, crop_px=32, margin_ratio=0.25)
 
 
-def run(path: Path, settings: Extract = SETTINGS, detector: SquareDetector | None = None) -> Found:
+def run(path: Path, settings: Extract = SETTINGS, detector: SquareDetector | None = None) -> VideoFaces:
     frames = sample(path, settings.sampling, n_frames=settings.frames_per_video)
     return Extractor(settings, detector or SquareDetector()).run(iter(frames))  # type: ignore[arg-type]
 
 
-def boxes_of(kept: Found) -> np.ndarray:
+def boxes_of(kept: VideoFaces) -> np.ndarray:
     return np.array([face.box for face in kept.faces])
 
 
@@ -55,7 +55,7 @@ def test_boxes_between_two_looks_are_carried_by_interpolation(square_clip: Calla
     detector = SquareDetector()
     kept = run(square_clip(moving), detector=detector)
     detected = [face.frame_index for face in kept.faces if face.is_detected]
-    assert detected == [0, 4, 8, 12, 16, 20, 24, 28, 31] and len(detector.looks) == 9
+    assert detected == [0, 4, 8, 12, 16, 20, 24, 28, 31] and len(detector.sizes_px) == 9
     boxes = boxes_of(kept)
     for first in range(0, 28, 4):
         for step in (1, 2, 3):
@@ -106,7 +106,7 @@ def test_a_face_only_seen_at_full_size_is_found_by_a_second_look(square_clip: Ca
     detector = SquareDetector(min_side_px=300)
     kept = run(path, settings, detector)
     assert len(kept.faces) == 32 and boxes_of(kept)[0] == pytest.approx([100, 60, 140, 100], abs=2)
-    assert detector.looks[:3] == [(160, 96), (320, 192), (320, 192)]
+    assert detector.sizes_px[:3] == [(160, 96), (320, 192), (320, 192)]
     detector = SquareDetector(min_side_px=300)
     assert run(path, settings.model_copy(update={"second_look": False}), detector).faces == []
 
@@ -115,11 +115,11 @@ def test_second_looks_are_few_where_there_is_no_face(square_clip: Callable[..., 
     detector = SquareDetector()
     path = square_clip(lambda i: [], width_px=320, height_px=192)
     assert run(path, SETTINGS.model_copy(update={"detection_side_px": 160}), detector).faces == []
-    assert sum(size == (320, 192) for size in detector.looks) == extractor.SECOND_LOOKS
+    assert sum(size == (320, 192) for size in detector.sizes_px) == extractor.SECOND_LOOKS
 
 
 def test_a_missed_look_does_not_part_a_track(square_clip: Callable[..., Path]) -> None:
-    kept = run(square_clip(moving), detector=SquareDetector(blind_looks=[2]))
+    kept = run(square_clip(moving), detector=SquareDetector(blind_calls=[2]))
     assert {face.track for face in kept.faces} == {0} and len(kept.faces) >= 28
 
 
@@ -320,17 +320,17 @@ def test_real_processes_extract_a_plain_clip_without_a_face(square_clip: Callabl
     assert states == {"plain.mp4": "no_face", "broken.mp4": "failed"}
 
 
-def look(track: int, frame_index: int, score: float) -> Face:
+def face_at(track: int, frame_index: int, score: float) -> Face:
     box, square = (10.0, 10.0, 60.0, 70.0), (0.0, 0.0, 80.0)
     return Face(0, track, frame_index, frame_index / 25, *box, score, True, (0.0,) * 10, *square, sharpness=50.0)
 
 
 def test_a_rarely_seen_and_unsure_track_is_dropped_and_a_sure_one_kept() -> None:
-    person = [look(0, i, 0.999) for i in range(12)]
-    hands = [look(1, i, 0.96) for i in range(3)]
-    newcomer = [look(2, i, 0.999) for i in range(9, 12)]
+    person = [face_at(0, i, 0.999) for i in range(12)]
+    hands = [face_at(1, i, 0.96) for i in range(3)]
+    newcomer = [face_at(2, i, 0.999) for i in range(9, 12)]
     assert credible_tracks([*person, *hands, *newcomer], {0: 12}, max_tracks=8) == [0, 2]
 
 
 def test_few_looks_say_nothing_about_how_rare_a_face_is() -> None:
-    assert credible_tracks([look(0, 0, 0.92)], {0: 3}, max_tracks=8) == [0]
+    assert credible_tracks([face_at(0, 0, 0.92)], {0: 3}, max_tracks=8) == [0]

@@ -26,7 +26,7 @@ from deepfake.models.members import Member
 from deepfake.settings import Config, Ensemble, Extract, Predict, Validation
 from lab import frames_sweep as sweeping
 from lab.frames_curve import as_markdown, plot, write
-from lab.frames_sweep import Costs, Looked, Sweep, chosen, cross_chosen, curve, extraction_cpu_s, network_cpu_s, table
+from lab.frames_sweep import Costs, Scores, Sweep, chosen, cross_chosen, curve, extraction_cpu_s, network_cpu_s, table
 from learning_data import face_row, invented, one_thread  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -114,10 +114,10 @@ class Made:
         self.right = np.where(self.clips.labels == 1, 1.0, -1.0)
         self.wrong = np.where(self.clips.halves == wrong_half, -self.right, self.right)
 
-    def stopped(self, mode: Literal["off", "on", "forced"], margin: float) -> Looked:
+    def stopped(self, mode: Literal["off", "on", "forced"], margin: float) -> Scores:
         if mode == "off":
-            return Looked(self.right, np.full(20, 32.0))
-        return Looked(self.wrong if margin == 0 else self.right, np.full(20, 4.0 + 10 * margin))
+            return Scores(self.right, np.full(20, 32.0))
+        return Scores(self.wrong if margin == 0 else self.right, np.full(20, 4.0 + 10 * margin))
 
 
 def test_the_margin_of_a_half_is_chosen_on_the_other_one() -> None:

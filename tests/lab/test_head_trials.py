@@ -64,12 +64,14 @@ def test_crops_scored_before_are_not_scored_again(tmp_path: Path, monkeypatch: p
     flipped = settings.model_copy(
         update={"ensemble": settings.ensemble.model_copy(update={"views": (CropView(mirror=True),)})}
     )
-    assert np.abs(clip_outputs(flipped, clips).logits_N - first.logits_N).max() > 1e-4, "another look at each crop"
+    assert np.abs(clip_outputs(flipped, clips).logits_N - first.logits_N).max() > 1e-4, "another view of each crop"
     monkeypatch.setattr(head_trials, "score_faces", lambda *_: pytest.fail("it was scored again"))
     assert np.array_equal(clip_outputs(settings, clips).features_ND, first.features_ND)
 
 
-def test_of_several_runs_each_member_bears_its_runs_name_and_only_accusers_are_heard_as_such(tmp_path: Path) -> None:
+def test_of_several_runs_each_member_bears_its_runs_name_and_only_one_sided_ones_count_as_such(
+    tmp_path: Path,
+) -> None:
     one, clips = run(tmp_path)
     one = one.model_copy(update={"run": "one"})
     other = one.model_copy(
@@ -84,9 +86,9 @@ def test_of_several_runs_each_member_bears_its_runs_name_and_only_accusers_are_h
     assert len(answers.tracks) == len(clips.video_ids) - 1, "all but the clip without a face"
     assert np.array_equal(logits[:, 0], logits[:, 1]), "the same network"
     assert sorted(answers.costs_ms["other/sequences"]) == ["other", "other/sequences"]
-    accusing = quiet.model_copy(
-        update={"ensemble": quiet.ensemble.model_copy(update={"accusers": ("other", "other/sequences")})}
+    one_sided = quiet.model_copy(
+        update={"ensemble": quiet.ensemble.model_copy(update={"one_sided_members": ("other", "other/sequences")})}
     )
-    counted = ask([accusing, other], clips).tracks.logits_KM
+    counted = ask([one_sided, other], clips).tracks.logits_KM
     assert np.array_equal(counted[:, 0], logits[:, 0])
     assert (counted[:, 1:] > 0).all()

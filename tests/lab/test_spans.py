@@ -95,9 +95,9 @@ def test_spans_are_forged_into_real_clips_and_looked_for_by_every_network_that_s
     assert len(one) == 4
     assert one == other, "equal draws"
     for finding in one:
-        assert set(finding.found) == {"frames", "sequences"}
+        assert set(finding.hits) == {"frames", "sequences"}
         assert 0 < finding.chance <= 0.5
-        assert finding.found["frames"] == finding.found["sequences"], "a head that has not learnt corrects nothing"
+        assert finding.hits["frames"] == finding.hits["sequences"], "a head that has not learnt corrects nothing"
 
 
 def test_clips_too_short_for_a_span_are_refused_in_words(tmp_path: Path) -> None:

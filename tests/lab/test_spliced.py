@@ -125,7 +125,7 @@ def test_a_network_that_sees_the_forgery_finds_every_splice_and_a_blind_one_does
     def found(suspect: Suspect) -> list[bool]:
         findings = list(find_splices(settings, read_all(settings.work_dir), suspect, 0.25, 8))
         assert all(0 < finding.chance < 0.5 for finding in findings)
-        return [finding.found["frames"] for finding in findings]
+        return [finding.hits["frames"] for finding in findings]
 
     assert found(by_sight(real)) == [True] * 8
     by_chance = found(blind)

@@ -194,15 +194,15 @@ def scored(tmp_path: Path) -> tuple[Path, Clips, Config]:
     return tmp_path / "net", made_up([*videos, clip("faceless.mp4", 1)], made.faces, settings.work_dir), settings
 
 
-def test_a_member_of_the_name_of_an_accuser_is_heard_as_one(scored: tuple[Path, Clips, Config]) -> None:
+def test_a_member_of_the_name_of_a_one_sided_one_counts_as_one(scored: tuple[Path, Clips, Config]) -> None:
     network, clips, settings = scored
     scores = {"frames": frame_scores(network, clips, settings, 2), "borders": frame_scores(network, clips, settings, 2)}
-    pooling = settings.ensemble.model_copy(update={"accusers": ("borders",), "prior_frames": 0.0})
-    plain, accuser = member_tracks(scores, clips, pooling).logits_KM.T
+    pooling = settings.ensemble.model_copy(update={"one_sided_members": ("borders",), "prior_frames": 0.0})
+    plain, one_sided = member_tracks(scores, clips, pooling).logits_KM.T
     trusted = np.abs(plain) > 0
     assert trusted.any()
-    assert not np.allclose(plain[trusted], accuser[trusted])
-    assert (accuser >= 0).all(), "it acquits nobody"
+    assert not np.allclose(plain[trusted], one_sided[trusted])
+    assert (one_sided >= 0).all(), "it speaks for no real clip"
 
 
 def test_every_network_seen_its_ways_is_a_member_at_the_cost_of_its_looks(scored: tuple[Path, Clips, Config]) -> None:

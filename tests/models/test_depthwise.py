@@ -7,7 +7,7 @@ import torch
 from timm.layers import Conv2dSame
 from torch import nn
 
-from deepfake.models.depthwise import DepthwiseConv, keep_memory, quicken
+from deepfake.models.depthwise import DepthwiseConv, keep_memory, use_fast_depthwise
 from deepfake.models.frames import FrameClassifier
 from deepfake.settings import Frames
 from deepfake.training import loop as training_loop
@@ -57,7 +57,7 @@ def test_only_depthwise_convolutions_that_are_to_learn_are_exchanged_and_every_n
     model.freeze(3, True)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     untouched = copy.deepcopy(model)
-    n_exchanged = quicken(model)
+    n_exchanged = use_fast_depthwise(model)
     exchanged = [name for name, part in model.named_modules() if isinstance(part, DepthwiseConv)]
     assert len(exchanged) == n_exchanged == 3 + 3 + 4 + 1  # the blocks of the last four stages
     assert list(model.state_dict()) == list(before)

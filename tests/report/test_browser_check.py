@@ -11,7 +11,7 @@ import pytest
 from browser import NARROW_PX, WIDE_PX, Opened, chromium, needs_browser, opened
 from conftest import scene
 from deepfake.detector.check import FORGED, Check, FrameScore
-from deepfake.evidence.crops import Telling
+from deepfake.evidence.crops import SalientCrop
 from deepfake.media.clips import write_clip
 from deepfake.media.file_facts import describe_path
 from deepfake.report.check_page import index_page, page
@@ -109,7 +109,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     check = invented_check(video)
     heat = np.linspace(0, 1, 192 * 192, dtype=np.float32).reshape(192, 192)
     shown = FrameScore(frame=20, time_s=2.0, box_px=(240.0, 60.0, 290.0, 130.0), score=0.9)
-    pictures = [Telling(1, shown, np.full((192, 192, 3), 120, np.uint8), heat)]
+    pictures = [SalientCrop(1, shown, np.full((192, 192, 3), 120, np.uint8), heat)]
     made = Files(folder / f"{NASTY}.html", folder / "index.html")
     made.page.write_bytes(page(check, pictures, made.page))
     gone = {"verdict": "no face found", "p_fake": None, "reason": "no <b>face</b>", "shots": []}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from deepfake.detector.check import Check, FrameScore
-from deepfake.evidence.crops import Telling
+from deepfake.evidence.crops import SalientCrop
 from deepfake.report.check_page import clock, heated, index_page, page
 
 SHARP_NAME = "</title><script>alert('x')</script> \"q\" 50%#1?\n.mp4"
@@ -63,7 +63,7 @@ def found(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any) -
     }  # fmt: skip
 
 
-def made(values: dict[str, Any], pictures: list[Telling] | None = None, at: str = "pages/p.html") -> str:
+def made(values: dict[str, Any], pictures: list[SalientCrop] | None = None, at: str = "pages/p.html") -> str:
     return page(Check.model_validate(values), pictures or [], Path(at)).decode()
 
 
@@ -181,9 +181,9 @@ def test_a_rarely_played_kind_of_file_is_named() -> None:
 SHOWN = FrameScore(frame=5, time_s=0.5, box_px=(10.0, 5.0, 40.0, 35.0), score=0.9)
 
 
-def crop(heat: bool) -> Telling:
+def crop(heat: bool) -> SalientCrop:
     picture = np.full((192, 192, 3), 120, np.uint8)
-    return Telling(0, SHOWN, picture, np.full((192, 192), 0.6, np.float32) if heat else None)
+    return SalientCrop(0, SHOWN, picture, np.full((192, 192), 0.6, np.float32) if heat else None)
 
 
 def test_crops_come_with_heat_maps_or_say_why_not() -> None:
@@ -195,7 +195,7 @@ def test_crops_come_with_heat_maps_or_say_why_not() -> None:
 
 def test_a_long_video_with_many_faces_stays_below_five_megabytes() -> None:
     rng = np.random.default_rng(0)
-    noisy = [Telling(0, SHOWN, rng.integers(0, 256, (192, 192, 3), np.uint8), np.ones((192, 192)))] * 8
+    noisy = [SalientCrop(0, SHOWN, rng.integers(0, 256, (192, 192, 3), np.uint8), np.ones((192, 192)))] * 8
     values = found([track(n, 0, [0.5] * 600) for n in range(8)])
     values["video"]["duration_s"] = 600.0
     assert len(page(Check.model_validate(values), noisy, Path("p.html"))) < 5e6

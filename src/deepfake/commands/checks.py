@@ -65,13 +65,13 @@ def check(videos: Sequence[Path], places: Places, weights: Path | None, cache_di
     workers = min(len(videos), 2)
     with reading_ahead(videos[:workers], path, cache_dir) as known:
         from deepfake.detector.file import load_detector
-        from deepfake.evidence.crops import telling_crops
+        from deepfake.evidence.crops import salient_crops
 
         detector = load_detector(path)
     done: dict[int, tuple[Check, Path]] = {}
     for number, scored, made in check_videos(videos, detector, sha256_of(path), cache_dir, workers, known):
         page_path = places.page(number, made.file)
-        crops = telling_crops(made, scored.reading.extraction, detector, cache_dir) if scored.reading else []
+        crops = salient_crops(made, scored.reading.extraction, detector, cache_dir) if scored.reading else []
         write_whole(page_path, page(made, crops, page_path))
         done[number] = made, page_path
         if places.json != SCREEN:

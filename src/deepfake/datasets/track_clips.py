@@ -108,7 +108,7 @@ def split_tracks(
     landmarks = faces[list(LANDMARKS)].to_numpy(np.float64).reshape(-1, 5, 2)
     corners = faces[["crop_x0_px", "crop_y0_px"]].to_numpy(np.float64)[:, None]
     shares = (landmarks - corners) / faces["crop_side_px"].to_numpy(np.float64)[:, None, None]
-    # Landmarks carried between two looks say nothing new of how the face moves.
+    # Landmarks carried between two detections say nothing new of how the face moves.
     seen = np.where(faces["is_detected"].to_numpy(bool)[:, None, None], landmarks, np.nan)
     boxes = faces[["x0_px", "y0_px", "x1_px", "y1_px"]].to_numpy(np.float64)
     frames, times = faces["frame_index"].to_numpy(), faces["time_s"].to_numpy(np.float64)

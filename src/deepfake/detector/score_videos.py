@@ -78,9 +78,9 @@ def kept_scores(
     extraction: Extraction,
     cache_dir: Path,
     weights_sha256: str,
-    look: Callable[[Path, Sequence[StoredFace]], list[TrackScore]],
+    score: Callable[[Path, Sequence[StoredFace]], list[TrackScore]],
 ) -> list[TrackScore]:
-    """What `look(cache_dir, faces)` makes of a video's tracks, kept by its crops, the weights and the settings."""
+    """What `score(cache_dir, faces)` makes of a video's tracks, kept by its crops, the weights and the settings."""
     changed = scorer.detector.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
     key = digest(
         [weights_sha256, extraction.shard, scorer.device.type, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
@@ -89,7 +89,7 @@ def kept_scores(
     known = _read_scores(path)
     if known is not None:
         return known
-    scores = look(cache_dir, extraction.faces)
+    scores = score(cache_dir, extraction.faces)
     write_whole(path, _stored(scores))
     return scores
 

@@ -24,7 +24,7 @@ PICTURE_PX = 192
 
 
 @dataclass(frozen=True)
-class Telling:
+class SalientCrop:
     """A crop as its frame network sees it, and the share of forgery found at each place.
 
     `picture_HWC` is uint8 RGB; `heat_HW` in 0..1 covers the same square, None where no network draws maps.
@@ -36,7 +36,7 @@ class Telling:
     heat_HW: np.ndarray | None
 
 
-def telling_crops(check: Check, extraction: Extraction, detector: Detector, cache_dir: Path) -> list[Telling]:
+def salient_crops(check: Check, extraction: Extraction, detector: Detector, cache_dir: Path) -> list[SalientCrop]:
     """Up to MAX_CROPS crops of the worst tracks of a checked video, by track and time; `extraction` has them."""
     chosen = choose([track for _, track in check.tracks])
     if not chosen:
@@ -48,7 +48,7 @@ def telling_crops(check: Check, extraction: Extraction, detector: Detector, cach
     pictures = [see(crop, first.view_ratio, PICTURE_PX) for crop in crops]
     heats = heat_maps([member.frames for member in detector.members], crops)
     return [
-        Telling(track, frame, picture, heat)
+        SalientCrop(track, frame, picture, heat)
         for (track, frame), picture, heat in zip(chosen, pictures, heats, strict=True)
     ]
 

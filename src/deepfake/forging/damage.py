@@ -120,7 +120,7 @@ class Degradation:
         noises = np.random.default_rng(self.noise_seed)
         height, width = frames[0].shape[:2]
         small = (max(round(width * self.scale), 24), max(round(height * self.scale), 24))
-        changed = [self._look(frame, small, noises) for frame in frames]
+        changed = [self._changed(frame, small, noises) for frame in frames]
         if self.crf is not None:
             if len(changed) == 1 and self.steps:
                 # A lone picture as part of a video: what is predicted from its neighbours looks unlike a keyframe.
@@ -134,7 +134,7 @@ class Degradation:
             return changed
         return [np.asarray(cv2.resize(frame, (width, height), interpolation=self.ways[1])) for frame in changed]
 
-    def _look(self, frame_HWC: np.ndarray, small: tuple[int, int], noises: np.random.Generator) -> np.ndarray:
+    def _changed(self, frame_HWC: np.ndarray, small: tuple[int, int], noises: np.random.Generator) -> np.ndarray:
         if frame_HWC.shape[1::-1] != small:
             frame_HWC = cv2.resize(frame_HWC, small, interpolation=self.ways[0])
         if self.blur_sigma is not None:

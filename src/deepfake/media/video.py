@@ -1,4 +1,4 @@
-"""Videos: what a file holds (`probe`) and the frames to look at (`sample`), through PyAV or decord.
+"""Videos: what a file holds (`probe`) and the frames sampled (`sample`), through PyAV or decord.
 
 A frame's index is its place in display order among the file's playable packets, known from a
 demux pass before anything is decoded.
@@ -30,7 +30,7 @@ Picture = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 _DECORD_MAX_BYTES = 256 << 20  # decord hands over all frames at once
-_LONG_FRAMES = 9000  # five minutes at 30 fps: from here on a first pass looks at keyframes only
+_LONG_FRAMES = 9000  # five minutes at 30 fps: from here on a first pass decodes keyframes only
 _NO_REFERENCES_KNOWN = 4  # so many frames per wanted one make sure that enough of them are references
 
 
@@ -117,7 +117,7 @@ def sample(
     every: int = 1,
     demuxed: Demuxed | None = None,
 ) -> Sampled:
-    """Open a video for one pass over the frames to look at, in display order.
+    """Open a video for one pass over the sampled frames, in display order.
 
     - uniform: the middles of `n_frames` equal parts.
     - reference: the same among the frames that others refer to; the rest is not decoded.
@@ -192,7 +192,7 @@ class Sampled:
                 f"could not be decoded, {self.n_corrupt} frames were corrupt); fetch the file again or leave it out"
             )
 
-    def _look(self, frame: Frame) -> None:
+    def _note(self, frame: Frame) -> None:
         """Count a decoded frame, give it its shot, show it to `on_frame`."""
         self.n_decoded += 1
         size = (frame.width_px, frame.height_px)
@@ -212,7 +212,7 @@ class Sampled:
                 index = int(np.searchsorted(packets.keys, key))
                 frame = Frame(picture, self.probe.rotation, index, packets.time_s(key))
                 frame.is_suspect = progress.is_suspect
-                self._look(frame)
+                self._note(frame)
                 yield frame, key
         self.n_corrupt, self.n_bad_packets = progress.n_corrupt, progress.n_bad_packets
 
@@ -273,7 +273,7 @@ def _plan(path: Path, packets: Packets, request: _Request) -> _Plan:
         allowed = _places(packets.is_reference if level == "NONREF" else None, len(keys))
     first_pass = None
     if mode.first_pass:
-        first_pass, seen = _look_first(path, packets, request.threads, level)
+        first_pass, seen = _run_first_pass(path, packets, request.threads, level)
         how += f", after a first pass over {seen}"
     step = float(keys[-1] - keys[0]) / max(len(keys) - 1, 1)
     candidates = choose.Candidates(
@@ -325,7 +325,7 @@ def _keyframe_level(packets: Packets) -> tuple[str, str]:
     return "NONKEY", "keyframes decoded"
 
 
-def _look_first(path: Path, packets: Packets, threads: int, level: str) -> tuple[choose.FirstPass, str]:
+def _run_first_pass(path: Path, packets: Packets, threads: int, level: str) -> tuple[choose.FirstPass, str]:
     """Decode once for the thumbs alone: how luma changes, where shots begin, and which frames that was seen on."""
     first_level = _keyframe_level(packets)[0] if len(packets.keys) > _LONG_FRAMES else level
     what = {"DEFAULT": "all frames", "NONREF": "reference frames"}.get(first_level, "keyframes")

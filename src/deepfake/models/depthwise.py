@@ -76,8 +76,8 @@ class DepthwiseConv(nn.Module):
         return y_BCHW
 
 
-def quicken(network: nn.Module) -> int:
-    """Give the depthwise convolutions of `network` that are to learn a quick backward pass; return how many.
+def use_fast_depthwise(network: nn.Module) -> int:
+    """Give the depthwise convolutions of `network` that are to learn a fast backward pass; return how many.
 
     Names and values of the weights stay. For processors and bfloat16; others gain nothing.
     """

@@ -31,7 +31,7 @@ from deepfake.datasets.views import before_workers
 from deepfake.errors import UserError
 from deepfake.files import write_whole
 from deepfake.models.checkpoints import load_state, save_state
-from deepfake.models.depthwise import keep_memory, quicken
+from deepfake.models.depthwise import keep_memory, use_fast_depthwise
 from deepfake.models.devices import is_fast_at_bf16, machine_of, mixed_precision
 from deepfake.registry import plugins, start_worker
 from deepfake.training.losses import frame_loss, losses, map_loss, pair_loss, pair_margins
@@ -135,7 +135,7 @@ class Loop:
         self.recipe, self.n_steps, self.accelerator = recipe, n_steps, accelerator
         model.to(accelerator.device)
         if accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16":
-            quicken(model)
+            use_fast_depthwise(model)
         self.ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True)
         self.model, self.optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
 

@@ -20,7 +20,7 @@ from deepfake.evaluation.bootstrap import measure
 from deepfake.faces.geometry import CANONICAL_POINTS
 from deepfake.forging.damage import Degradation
 from deepfake.forging.families import Face, Material, forge
-from deepfake.models.depthwise import quicken
+from deepfake.models.depthwise import use_fast_depthwise
 from deepfake.models.frames import FrameClassifier
 from deepfake.scoring.frame_scorer import FrameScorer
 from deepfake.settings import Frames, Predict, Selfblend, Validation
@@ -67,7 +67,7 @@ def gradients_s(rounds: int) -> dict[str, float]:
     for model in models.values():
         model.freeze(2, True)
         model.train()
-    quicken(models["ours"])
+    use_fast_depthwise(models["ours"])
 
     def gradients(model: FrameClassifier) -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):

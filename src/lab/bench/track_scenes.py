@@ -53,7 +53,7 @@ def make_scene(motion: str, every: int, seed: int) -> list[SceneFrame]:
     reach_px = ways.uniform(200, 320, N_PEOPLE)
     height_px = HEIGHT_PX / 2 + ways.uniform(-50, 50, N_PEOPLE)
     sway_px = ways.uniform(10, 60, N_PEOPLE)
-    looks = _unit(ways.normal(size=(N_PEOPLE, APPEARANCE_LENGTH)))
+    appearances = _unit(ways.normal(size=(N_PEOPLE, APPEARANCE_LENGTH)))
     errors = np.random.default_rng([seed, every, list(MOTIONS).index(motion), 1])
     frames = []
     for index in range(0, round(DURATION_S * FPS), every):
@@ -62,16 +62,16 @@ def make_scene(motion: str, every: int, seed: int) -> list[SceneFrame]:
         y = height_px + sway_px * np.sin(1.7 * turn + 2 * phases)
         side = sides * (1 + 0.1 * np.sin(0.6 * turn))
         boxes = np.stack([x - side / 2, y - 0.6 * side, x + side / 2, y + 0.6 * side], 1)
-        frames.append(_seen(index, boxes, looks, errors))
+        frames.append(_seen(index, boxes, appearances, errors))
     return frames
 
 
-def _seen(index: int, boxes: np.ndarray, looks: np.ndarray, errors: np.random.Generator) -> SceneFrame:
+def _seen(index: int, boxes: np.ndarray, appearances: np.ndarray, errors: np.random.Generator) -> SceneFrame:
     """What a detector says of one frame: it shakes, misses people, hides those behind others and invents faces."""
     people = [n for n in range(N_PEOPLE) if all(_iou(boxes[n], boxes[m]) <= HIDDEN_OVERLAP for m in range(n))]
     detected = [n for n in people if errors.uniform() >= MISS_RATE]
     seen = [_shaken(boxes[n], errors) for n in detected]
-    vectors = [looks[n] + errors.normal(0, APPEARANCE_NOISE, APPEARANCE_LENGTH) for n in detected]
+    vectors = [appearances[n] + errors.normal(0, APPEARANCE_NOISE, APPEARANCE_LENGTH) for n in detected]
     scores = list(errors.uniform(0.9, 1, len(detected)))
     for _ in range(int((errors.uniform(size=N_PEOPLE) < FALSE_RATE).sum())):
         corner, side = errors.uniform((0, 0), (WIDTH_PX - 130, HEIGHT_PX - 160)), errors.uniform(70, 130)

@@ -67,10 +67,10 @@ def run(args: argparse.Namespace) -> None:
         if args.table:
             named = {view_name(view): view for view in views}
             if args.views_as_set:
-                looks = {name: (path, ways[name]) for name, path in folders.items()}
+                networks = {name: (path, ways[name]) for name, path in folders.items()}
             else:
-                looks = {f"{name}, {way}": (path, [named[way]]) for name, path in folders.items() for way in named}
-            evidence = trials.evidence(looks, clips, config, n)
+                networks = {f"{name}, {way}": (path, [named[way]]) for name, path in folders.items() for way in named}
+            evidence = trials.evidence(networks, clips, config, n)
             print(f"\n{n} frames\n\n{as_markdown(compare(evidence, config.ensemble, config.validation))}\n")
             for name, path in folders.items() if len(views) > 1 else []:
                 for view, gain in trials.mean_over_each(path, named, clips, config, n).items():
