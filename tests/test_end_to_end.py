@@ -109,7 +109,7 @@ def test_the_report_counts_everything_and_escapes_names(project: Path) -> None:
     assert "<b>née" not in (project / "submissions/tiny/report.html").read_text()
 
 
-def test_the_report_tells_what_members_cost(project: Path) -> None:
+def test_the_report_says_what_members_cost(project: Path) -> None:
     report = json.loads((project / "submissions/tiny/report.json").read_text())
     cost = {row["what"]: row["cost_ms"] for row in report["member_sets"]}
     assert cost["sequences"] > cost["frames"] > 0 and cost["motion"] > 0

@@ -203,7 +203,7 @@ class Frames(Settings):
     )
     input_px: int = Field(224, ge=32, le=1024, description="Side of the picture the network sees.")
     view_ratio: float = Field(
-        1.0, gt=0.2, le=1, description="Middle part of the stored crop that is looked at, as a share of its side."
+        1.0, gt=0.2, le=1, description="Middle part of the stored crop that is shown, as a share of its side."
     )
     selfblend: Selfblend | None = Field(None, description="Learn by forging; None: from real clips and their fakes.")
     frozen_stages: int = Field(
@@ -470,13 +470,13 @@ class Config(Settings):
     kaggle: Kaggle = Kaggle()
 
     @model_validator(mode="after")
-    def _inner_face_is_where_it_is_looked_for(self) -> Config:
+    def _inner_face_is_in_wide_crops(self) -> Config:
         ways = (self.ensemble.views, *self.ensemble.member_views.values())
         blurred = any(view.surroundings_blur for views in ways for view in views)
         if blurred and self.extract.margin_ratio != INNER_FACE_MARGIN:
             raise ValueError(
                 f"extract.margin_ratio: found {self.extract.margin_ratio:g}, wanted {INNER_FACE_MARGIN:g}, where "
-                "ensemble.views or member_views blurs all but the inner face: it is looked for in a crop twice as wide "
+                "ensemble.views or member_views blurs all but the inner face: it is cut from a crop twice as wide "
                 "as the face"
             )
         return self

@@ -124,7 +124,7 @@ def _set(values: dict[str, Any], override: str) -> None:
 
 
 def parse_config(values: Mapping[str, Any], name: str = "settings") -> Config:
-    """Check plain values against the settings; all mistakes are told at once."""
+    """Check plain values against the settings; all mistakes stand in one message."""
     # A section without a line below it keeps its defaults. Strict: `yes` is no number, "16" neither.
     text = json.dumps({key: value for key, value in values.items() if value is not None}, default=str)
     try:

@@ -90,7 +90,7 @@ EXTRACTIONS = Table(
         Column("reason", _TEXT, "why not ok", True),
         Column("decoder", _TEXT, "pyav or decord", True),
         Column("decoder_reason", _TEXT, "why this decoder", True),
-        Column("n_sampled", _I32, "frames looked at"),
+        Column("n_sampled", _I32, "frames sampled"),
         Column("n_shots", _I32, "shots met"),
         Column("n_tracks", _I32, "tracks kept"),
         Column("n_faces", _I32, "crops stored"),

@@ -49,7 +49,7 @@ TIMED_CLIPS, TIMED_CROPS = 3, 32
 
 @dataclass(frozen=True)
 class Point:
-    """One place of the curve: what was looked at, what it cost, how good the scores are.
+    """One place of the curve: what was scored, what it cost, how good the scores are.
 
     Log loss is of probabilities calibrated on the other half of the people. What is lost or gained is against all
     frames of the same sampling mode, over shared resamples; so is `largest_change`, that of any clip's p_fake, and
@@ -128,7 +128,7 @@ class Sweep:
         return outputs
 
     def at(self, n_frames: int) -> Scores:
-        """Scores as if only `n_frames` frames of each clip had been looked at, spread over it."""
+        """Scores as if only `n_frames` frames of each clip had been scored, spread over it."""
         scorer = self.scorer.with_settings(early_exit="off", skip_difference=0.0)
         return self._scored(scorer, lambda video_id: chosen(self.faces[video_id], n_frames, self.n_sampled[video_id]))
 
@@ -140,7 +140,7 @@ class Sweep:
     def skipped(self, difference: float) -> Scores:
         """Scores with a skip gate of so many grey levels: a crop that is like another one gets what was said of that.
 
-        All others are looked at in their order, as a detector does without early exit.
+        All others are scored in their order, as a detector does without early exit.
         """
         scorer = self.scorer.with_settings(early_exit="off", skip_difference=0.0)
         logit_V, seen_V = np.full(len(self.clips.video_ids), np.nan), np.zeros(len(self.clips.video_ids))

@@ -80,7 +80,7 @@ class Asked:
 
 
 def ask(runs: Sequence[Config], clips: Clips) -> Asked:
-    """Track logits of the frame network and of every head of each run, all heard and pooled by the first's settings.
+    """Track logits of the frame network and of every head of each run, all pooled by the first's settings.
 
     Of one run they are called frames and by the heads' names, of several NAME and NAME/head. The costs are measured:
     a head's beside that of its frame network.

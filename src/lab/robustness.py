@@ -1,4 +1,4 @@
-"""Score damaged copies of videos: copies are made of whole frames, before any face is looked for.
+"""Score damaged copies of videos: copies are made of whole frames, before any face is detected.
 
 A cell is one kind of damage at one level. What a cell found is kept video by video, so that a stopped
 run goes on; the copies are deleted as soon as they are scored.
@@ -120,7 +120,7 @@ class Bench:
             for name, row in self._measure(distortion, material, part):
                 rows[name] = {"sha256": material.sha256[name], **row}
                 on_video()
-            # What was stopped is told of, not remembered: the machine may have been busy.
+            # What was stopped is reported, not remembered: the machine may have been busy.
             kept = {n: row for n, row in rows.items() if not any(text in (row["fallback"] or "") for text in STOPPED)}
             write_whole(note, json.dumps(kept, indent=1).encode())
         return {name: rows[name] for name in material.paths}

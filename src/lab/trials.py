@@ -1,6 +1,6 @@
 """A network measured on labelled clips it never learnt from: what to choose, to calibrate and to log by.
 
-Whatever is fitted to the clips' labels is fitted on one half of their people and told of the other.
+Whatever is fitted to the clips' labels is fitted on one half of their people and measured on the other.
 """
 
 from __future__ import annotations

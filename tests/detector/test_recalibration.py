@@ -145,7 +145,7 @@ def test_a_file_calibrated_anew_keeps_its_networks_byte_by_byte(tmp_path: Path) 
 def test_a_second_fit_shows_no_crop_to_the_networks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips, made = clips_of_two_tracks(tmp_path), detector()
     first = member_tracks(made, "x", clips, CPU)
-    monkeypatch.setattr(recalibration, "read_crop", lambda *_: pytest.fail("it was looked at again"))
+    monkeypatch.setattr(recalibration, "read_crop", lambda *_: pytest.fail("it was scored again"))
     assert np.array_equal(member_tracks(made, "x", clips, CPU).logits_KM, first.logits_KM)
     other = replace(made, stack=replace(made.stack, weights=(1.0, 0.0)))
     assert np.array_equal(member_tracks(other, "x", clips, CPU).logits_KM, first.logits_KM), "weights do not matter"

@@ -43,7 +43,7 @@ def detector_of(network: FrameClassifier, most: float = 1.0) -> VideoScorer:
 
 
 @pytest.mark.parametrize("n_frames", [16, 32, 64])
-def test_every_second_frame_is_the_half_that_early_exit_looks_at_first(n_frames: int) -> None:
+def test_every_second_frame_is_the_half_that_early_exit_scores_first(n_frames: int) -> None:
     assert sorted(coarse_to_fine(n_frames)[: n_frames // EVERY]) == list(range(0, n_frames, EVERY))
 
 

@@ -165,7 +165,7 @@ def test_views_of_a_crop_are_averaged(tmp_path: Path) -> None:
     assert all_four.frame_logits == pytest.approx(np.mean(seen, axis=0), abs=1e-4)
 
 
-def test_a_member_may_look_at_crops_in_a_way_of_its_own(tmp_path: Path) -> None:
+def test_a_member_may_have_views_of_its_own(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = FrameClassifier("test_efficientnet", 32).eval()
     nn.init.normal_(model.head.weight, std=1.0)
@@ -205,7 +205,7 @@ def test_a_video_is_as_fake_as_its_worst_credible_track(tmp_path: Path) -> None:
     assert made.p_fake(np.array([-1.6]))[0] == pytest.approx(expit(-1.6))
 
 
-def test_each_look_at_a_track_gives_the_score_of_the_frames_seen_by_then(tmp_path: Path) -> None:
+def test_each_round_over_a_track_gives_the_score_of_the_frames_seen_by_then(tmp_path: Path) -> None:
     made = scorer([Member("a", some_network())], a=1.0)
     track = Track(made, tmp_path, faces_of(tmp_path, 8))
     few, partial = track.score(np.array([0, 4]))
@@ -226,7 +226,7 @@ def test_a_small_face_counts_as_much_as_it_shows(tmp_path: Path) -> None:
     assert verdict.logit == pytest.approx(2 * 3 / 4 * 32 / 40)
 
 
-# --- Not every frame is looked at --------------------------------------------------------------------
+# --- Not every frame is scored --------------------------------------------------------------------
 
 
 class Watched:
@@ -332,7 +332,7 @@ def test_ten_thousand_frames_are_held_a_batch_at_a_time(tmp_path: Path, monkeypa
     assert verdict.logit == pytest.approx(10_000 / 10_001)
 
 
-def test_a_picture_that_does_not_change_is_looked_at_once_with_the_same_score(
+def test_a_picture_that_does_not_change_is_shown_once_with_the_same_score(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members, faces = [Member("a", some_network(), {})], still(tmp_path, 40)
@@ -354,6 +354,6 @@ def test_skipping_moves_a_score_by_no_more_than_the_frames_it_skips(
         made = scorer_with(Ensemble(skip_difference=difference), members, a=1.0)
         watched = Watched(made, monkeypatch)
         (skipped,) = made.score(tmp_path, faces)
-        assert watched.n_shown == n_shown, "unlike pictures are all looked at; forced, only one is"
+        assert watched.n_shown == n_shown, "unlike pictures are all scored; forced, only one is"
         most = np.abs(skipped.frame_logits - plain.frame_logits).max()
         assert abs(skipped.logit - plain.logit) <= most + 1e-6

@@ -157,6 +157,6 @@ def test_a_perfect_detector_has_no_inconclusive_band() -> None:
     ("logits", "labels", "words"),
     [([1.0], [0, 1], "one length"), ([np.inf, 0], [0, 1], "not finite"), ([0.0, 1], [0, 3], "labels 0")],
 )
-def test_wrong_arrays_are_told_in_words(logits: list[float], labels: list[int], words: str) -> None:
+def test_wrong_arrays_are_reported_in_words(logits: list[float], labels: list[int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         calibration.fit(np.array(logits), np.array(labels), "platt")

@@ -122,7 +122,7 @@ def test_a_track_too_short_to_count_is_not_waited_for() -> None:
     assert is_settled([partial(-3.0), partial(3.0, error=9.0, n_seen=1, n_frames=2)], BAND, ON)
 
 
-def test_without_a_band_all_frames_are_looked_at_and_with_one_bound_that_one_counts() -> None:
+def test_without_a_band_all_frames_are_scored_and_with_one_bound_that_one_counts() -> None:
     assert not is_settled([partial(9.0)], (-math.inf, math.inf), ON)
     assert is_settled([partial(0.0)], (-math.inf, 1.0), ON)
     assert not is_settled([partial(1.0)], (-math.inf, 1.0), ON)
@@ -168,7 +168,7 @@ def test_a_plain_forgery_takes_eight_frames_and_a_calm_clip_sixteen() -> None:
     assert watch([np.full(32, 1.0)], ON)[0].n_seen == 32, "undecided"
 
 
-def test_off_looks_at_all_frames_and_forced_at_eight() -> None:
+def test_off_scores_all_frames_and_forced_eight() -> None:
     assert watch([np.full(32, 3.0)], OFF)[0].n_seen == 32
     assert watch([np.zeros(32)], FORCED)[0].n_seen == 8
 
@@ -215,8 +215,8 @@ def sources(greys: list[int], difference: float, order: list[int] | None = None)
     return [chosen[i] for i in range(len(greys))]
 
 
-def test_a_crop_like_the_nearest_one_looked_at_needs_no_look() -> None:
-    assert sources([100, 101, 102, 104, 104], 2.0) == [0, 0, 0, 3, 3], "compared with what was looked at: no drift"
+def test_a_crop_like_the_nearest_one_scored_gets_its_score() -> None:
+    assert sources([100, 101, 102, 104, 104], 2.0) == [0, 0, 0, 3, 3], "compared with what was scored: no drift"
     assert sources([100, 100, 100], 0.0) == [0, 1, 2], "0: off"
     assert sources([0, 255, 0], 255.0) == [0, 0, 0]
 

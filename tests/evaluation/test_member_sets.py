@@ -72,7 +72,7 @@ def test_a_margin_that_nobody_reaches_leaves_the_best_and_none_leaves_all() -> N
     assert min(fit_stack(columns(GOOD, GOOD), LABELS, ["a", "b"], none, FOLDS).weights) > 0.4
 
 
-def test_the_reason_tells_the_losses_with_and_without() -> None:
+def test_the_reason_has_the_losses_with_and_without() -> None:
     def loss(*members: np.ndarray) -> float:
         p = held_out(table(*members), LABELS, FOLDS, SETTINGS)
         return metrics.log_loss(LABELS, p, SETTINGS.clip_p)
@@ -86,7 +86,7 @@ def test_nothing_drops_out_without_two_folds_to_learn_it_from() -> None:
         assert fit_stack(columns(GOOD, GOOD), LABELS, ["a", "b"], SETTINGS, folds).dropped == ()
 
 
-def test_who_drops_out_is_learnt_without_the_fold_that_is_told() -> None:
+def test_who_drops_out_is_learnt_without_the_fold_that_is_scored() -> None:
     members, held = [A_HALF, OTHER_HALF], FOLDS == 2
     honest = out_of_fold(table(*members), LABELS, FOLDS, SETTINGS)[ENSEMBLE]
     wild = np.where(held, 1 - LABELS, LABELS)

@@ -126,7 +126,7 @@ def test_every_metric_is_measured() -> None:
     assert tuple(measured(*scores(50))) == tuple(metrics.BY_NAME)
 
 
-def test_an_infinite_loss_is_told_in_words_and_is_no_number_in_json() -> None:
+def test_an_infinite_loss_is_given_in_words_and_is_no_number_in_json() -> None:
     loss = measured(np.array([1, 0, 1]), np.array([0.0, 0.2, 0.7]))["log_loss"]
     assert loss.value == math.inf
     assert loss.to_dict()["value"] is None
@@ -211,7 +211,7 @@ def test_roc_curve_runs_from_corner_to_corner() -> None:
         ([0, 1], [0.5, math.nan], "outside 0..1"),
     ],
 )
-def test_wrong_arrays_are_told_in_words(labels: list[int], p: list[float], words: str) -> None:
+def test_wrong_arrays_are_reported_in_words(labels: list[int], p: list[float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         metrics.log_loss(np.array(labels), np.array(p))
 
@@ -232,7 +232,7 @@ def test_a_difference_of_two_detectors_is_paired_by_group() -> None:
     assert difference.high - difference.low < alone.high - alone.low
 
 
-def test_a_difference_from_oneself_is_nothing_and_one_from_an_infinite_loss_is_told() -> None:
+def test_a_difference_from_oneself_is_nothing_and_one_from_an_infinite_loss_has_a_reason() -> None:
     labels, p = scores(40)
     same = bootstrap.measure_difference(labels, p, p, np.arange(40), SETTINGS, 0.01)["roc_auc"]
     assert (same.value, same.low) == (0, None)

@@ -51,7 +51,7 @@ def test_the_crop_shows_the_face_with_its_margin(square_clip: Callable[..., Path
         assert crop[9:23, 9:23].mean() > 240 and crop[:3].mean() < 110 and crop[:, :3].mean() < 110
 
 
-def test_boxes_between_two_looks_are_carried_by_interpolation(square_clip: Callable[..., Path]) -> None:
+def test_boxes_between_two_detections_are_carried_by_interpolation(square_clip: Callable[..., Path]) -> None:
     detector = SquareDetector()
     kept = run(square_clip(moving), detector=detector)
     detected = [face.frame_index for face in kept.faces if face.is_detected]
@@ -70,7 +70,7 @@ def test_carrying_agrees_with_looking_at_every_frame(square_clip: Callable[..., 
     assert boxes_of(run(path)) == pytest.approx(boxes_of(each), abs=1.5)
 
 
-def test_a_face_that_comes_between_two_looks_is_looked_for(square_clip: Callable[..., Path]) -> None:
+def test_a_face_that_comes_between_two_detections_is_detected(square_clip: Callable[..., Path]) -> None:
     kept = run(square_clip(lambda i: [(60, 30, 84, 54)] if i >= 10 else []))
     assert [face.frame_index for face in kept.faces] == list(range(10, 32))
 
@@ -82,7 +82,7 @@ def test_two_faces_are_two_tracks_also_when_they_pass_each_other(square_clip: Ca
         assert len(rows) == 32 and all(abs(face.y0_px - row) < 3 for face in rows)
 
 
-def test_a_face_of_a_long_video_is_one_track_and_looked_for_in_every_sampled_frame(
+def test_a_face_of_a_long_video_is_one_track_and_detected_in_every_sampled_frame(
     square_clip: Callable[..., Path],
 ) -> None:
     places = [20, 26, 24, 36, 30, 22, 28, 20]
@@ -118,7 +118,7 @@ def test_second_looks_are_few_where_there_is_no_face(square_clip: Callable[..., 
     assert sum(size == (320, 192) for size in detector.sizes_px) == extractor.SECOND_LOOKS
 
 
-def test_a_missed_look_does_not_part_a_track(square_clip: Callable[..., Path]) -> None:
+def test_a_missed_detection_does_not_part_a_track(square_clip: Callable[..., Path]) -> None:
     kept = run(square_clip(moving), detector=SquareDetector(blind_calls=[2]))
     assert {face.track for face in kept.faces} == {0} and len(kept.faces) >= 28
 
@@ -127,12 +127,12 @@ def false_alarm_beside(number: int) -> list[tuple[int, int, int, int]]:
     return [(20, 30, 44, 54), *([(100, 10, 130, 40)] if number == 12 else [])]
 
 
-def test_a_false_alarm_of_one_look_is_dropped_beside_a_face(square_clip: Callable[..., Path]) -> None:
+def test_a_false_alarm_of_one_frame_is_dropped_beside_a_face(square_clip: Callable[..., Path]) -> None:
     kept = run(square_clip(false_alarm_beside))
     assert {face.track for face in kept.faces} == {0} and len(kept.pictures) == len(kept.faces) == 32
 
 
-def test_a_false_alarm_of_one_look_is_dropped_where_there_is_no_face(square_clip: Callable[..., Path]) -> None:
+def test_a_false_alarm_of_one_frame_is_dropped_where_there_is_no_face(square_clip: Callable[..., Path]) -> None:
     path = square_clip(lambda i: false_alarm_beside(i)[1:])
     assert run(path).faces == []
     assert len(run(path, detector=SquareDetector(score=0.999)).faces) == 1  # a sure one is kept
@@ -251,7 +251,7 @@ def test_stopped_in_the_middle_it_goes_on_with_the_rest(
     assert here == ["0.mp4", "1.mp4", "2.mp4"]
 
 
-def test_two_files_of_equal_bytes_are_read_once_and_both_told(
+def test_two_files_of_equal_bytes_are_read_once_and_both_have_the_faces(
     square_clip: Callable[..., Path], tmp_path: Path, here: list[str]
 ) -> None:
     square_clip(moving, name="a.mp4")
@@ -287,13 +287,13 @@ def test_what_is_read_back_of_a_shard_is_what_was_found(
     assert [len(track) for track in extraction.tracks] == [32] and extraction.reason is None
 
 
-def test_rows_of_another_version_are_told_with_the_way_to_mend_them(tmp_path: Path) -> None:
+def test_rows_of_another_version_are_refused_with_the_way_to_mend_them(tmp_path: Path) -> None:
     write_shard(tmp_path / "v.tar", [], {"faces": []})
     with pytest.raises(UserError, match=r"another version.*--force"):
         read_extraction(tmp_path, "v.tar", "v")
 
 
-def test_a_damaged_shard_is_told_with_the_way_to_mend_it(
+def test_a_damaged_shard_is_refused_with_the_way_to_mend_it(
     square_clip: Callable[..., Path], tmp_path: Path, here: list[str]
 ) -> None:
     square_clip(moving, name="a.mp4")
@@ -332,5 +332,5 @@ def test_a_rarely_seen_and_unsure_track_is_dropped_and_a_sure_one_kept() -> None
     assert credible_tracks([*person, *hands, *newcomer], {0: 12}, max_tracks=8) == [0, 2]
 
 
-def test_few_looks_say_nothing_about_how_rare_a_face_is() -> None:
+def test_few_detections_say_nothing_about_how_rare_a_face_is() -> None:
     assert credible_tracks([face_at(0, 0, 0.92)], {0: 3}, max_tracks=8) == [0]

@@ -107,13 +107,13 @@ def test_a_miss_within_the_gap_is_bridged_and_a_longer_one_is_a_new_track() -> N
     assert linked([seen, missed, missed, seen], step_s=0.5) == [[0], [], [], [1]]
 
 
-def test_people_of_a_long_video_looked_at_every_twenty_seconds_keep_their_numbers() -> None:
+def test_people_of_a_long_video_sampled_every_twenty_seconds_keep_their_numbers() -> None:
     wander = [0.0, 15.0, -10.0, 20.0, 5.0]
     frames = [faces((100 + x, 100), (300 - x, 100)) for x in wander]
     assert linked(frames, step_s=20) == [[0, 1]] * 5
 
 
-def test_far_looks_forgive_one_miss_and_not_two() -> None:
+def test_detections_far_apart_forgive_one_miss_and_not_two() -> None:
     here, none = faces((100, 100)), faces()
     assert linked([here, none, here], step_s=20) == [[0], [], [0]]
     assert linked([here, none, none, here], step_s=20) == [[0], [], [], [1]]

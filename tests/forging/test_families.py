@@ -94,7 +94,7 @@ def test_a_face_cut_off_by_the_border_or_far_too_small_is_forged_without_an_erro
         assert forged.picture.shape == FACE.picture.shape
 
 
-def test_a_twin_s_name_says_by_which_look_it_was_made_and_half_are_smoothed() -> None:
+def test_a_twin_s_name_says_by_which_texture_it_was_made_and_half_are_smoothed() -> None:
     textures = [made("twin", seed).family.split("/")[1].removesuffix("+grid") for seed in range(60)]
     assert set(textures) == {"smooth", "down_up", "jpeg_sharpen"}
     assert 20 <= textures.count("smooth") <= 40  # 30 expected

@@ -69,7 +69,7 @@ def test_the_bundle_holds_wheels_package_weights_and_settings(weights: Path, tmp
     assert load_config(tmp_path / "bundle/configs/kaggle.yaml").kaggle == settings
 
 
-def test_the_manifest_tells_every_file_with_its_size(weights: Path, tmp_path: Path) -> None:
+def test_the_manifest_lists_every_file_with_its_size(weights: Path, tmp_path: Path) -> None:
     build(weights, tmp_path / "bundle")
     manifest = setup.check_bundle(tmp_path / "bundle")
     listed = {file["path"]: file["bytes"] for file in manifest["files"]}
@@ -197,7 +197,7 @@ def test_a_damaged_bundle_is_refused_in_words(weights: Path, tmp_path: Path, spo
         setup.check_bundle(tmp_path / "bundle")
 
 
-def test_wheels_that_cannot_be_installed_are_told_with_this_python(tmp_path: Path) -> None:
+def test_wheels_that_cannot_be_installed_are_reported_with_this_python(tmp_path: Path) -> None:
     (tmp_path / "wheels").mkdir()
     (tmp_path / "wheels/requirements.txt").write_text("no-such-package-of-ours==1.0\n")
     with pytest.raises(UserError, match=r"cannot be installed into this Python 3\.\d+: .*kaggle.python_versions"):
@@ -362,7 +362,7 @@ def test_all_videos_are_scored_at_all_frames_where_there_is_time(tmp_path: Path)
     assert {r.n_frames for r in records.values()} == {32}
 
 
-def test_a_slow_machine_looks_at_fewer_frames_and_ends_in_time(tmp_path: Path) -> None:
+def test_a_slow_machine_scores_fewer_frames_and_ends_in_time(tmp_path: Path) -> None:
     task, machine = job(tmp_path, 200), Machine(seconds=20)  # 3,000 s: 15 a video
     records = work(task, machine)
     assert len(records) == 200 and machine.now_s <= 3020  # at most the video that was begun

@@ -47,7 +47,7 @@ def test_sources_that_score_alike_are_within_chance() -> None:
     assert row["p_value"] > 0.05
 
 
-def test_numbers_are_ranked_and_told_in_thirds() -> None:
+def test_numbers_are_ranked_and_given_in_thirds() -> None:
     columns = [{"bits": str(2.0**i)} for i in range(9)]
     row = measure_dependence(reals(9, [0.9 - 0.1 * i for i in range(9)], columns), 0, ["bits"], 0, 0.01)["bits"]
     assert row["kind"] == "number"
@@ -70,7 +70,7 @@ def test_many_clips_of_one_person_count_once() -> None:
     assert row["p_value"] > 0.1
 
 
-def test_only_the_asked_label_counts_and_empty_cells_are_told() -> None:
+def test_only_the_asked_label_counts_and_empty_cells_are_counted() -> None:
     rows = [(0.9, 1, {"source": "a"}), (0.1, 0, {"source": "a"}), (0.2, 0, {"source": ""}), (0.3, 0, {"source": "b"})]
     row = measure_dependence(matched(rows), 0, ["source"], 0, 0.01)["source"]
     assert (row["n_videos"], row["n_empty"]) == (2, 1)

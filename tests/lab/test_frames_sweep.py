@@ -125,7 +125,7 @@ def test_the_margin_of_a_half_is_chosen_on_the_other_one() -> None:
     scores, margins = cross_chosen(cast(Sweep, made))
     assert margins == [0.0, 0.05], "half 1, where margin 0 changes nothing, speaks for half 0"
     in_first = made.clips.halves == 0
-    assert (scores.logit_V[in_first] == made.wrong[in_first]).all(), "so half 0 is told what that costs"
+    assert (scores.logit_V[in_first] == made.wrong[in_first]).all(), "so half 0 gets what that costs"
     assert (scores.seen_V[in_first] == 4).all() and (scores.seen_V[~in_first] == 4.5).all()
 
 
@@ -150,13 +150,13 @@ def gated(clips: Clips) -> Sweep:
     return made
 
 
-def test_crops_that_hardly_differ_get_the_logit_of_the_one_looked_at_in_their_own_track(gated: Sweep) -> None:
+def test_crops_that_hardly_differ_get_the_logit_of_the_one_scored_in_their_own_track(gated: Sweep) -> None:
     video_id = gated.clips.video_ids[0]
     assert gated._sources(video_id, 0.5).tolist() == [0, 1, 2, 3, 4, 4], (
         "the same grey, but of the other track: its own"
     )
     assert gated._sources(video_id, 1.0).tolist() == [0, 0, 2, 2, 4, 4]
-    assert gated._sources(video_id, 3.0).tolist() == [0, 0, 0, 3, 4, 4], "4 levels from the one that was looked at"
+    assert gated._sources(video_id, 3.0).tolist() == [0, 0, 0, 3, 4, 4], "4 levels from the one that was scored"
 
 
 def test_a_skip_gate_scores_as_if_the_skipped_frames_had_said_the_same(gated: Sweep) -> None:

@@ -146,7 +146,7 @@ def test_folders_of_the_user_are_left_alone(greys: Material, tmp_path: Path) -> 
     assert mine.is_file() and all(path.is_file() for path in greys.paths.values())
 
 
-def test_a_clip_that_takes_too_long_is_told_of_but_tried_again(greys: Material, tmp_path: Path) -> None:
+def test_a_clip_that_takes_too_long_is_reported_but_tried_again(greys: Material, tmp_path: Path) -> None:
     rows = bench(tmp_path / "out", Stub(), deadline_s=0.01).cell(Distortion("none"), greys, nothing)
     assert all("took longer than 0.01 s" in row["fallback"] for row in rows.values())
     (note,) = (tmp_path / "out" / "cells").iterdir()

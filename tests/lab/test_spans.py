@@ -82,7 +82,7 @@ def real_clips(folder: Path, n_frames: int) -> Config:
     return settings
 
 
-def test_spans_are_forged_into_real_clips_and_looked_for_by_every_network_that_sees_pictures(tmp_path: Path) -> None:
+def test_spans_are_forged_into_real_clips_and_searched_by_every_network_that_sees_pictures(tmp_path: Path) -> None:
     settings = real_clips(tmp_path, 12)
     torch.manual_seed(0)
     frames = FrameClassifier("test_efficientnet", 32)

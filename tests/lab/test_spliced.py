@@ -1,4 +1,4 @@
-"""Spans of forged clips in the real ones they were made from: which clips are pairs, and what is looked for."""
+"""Spans of forged clips in the real ones they were made from: which clips are pairs, and what is searched."""
 
 from pathlib import Path
 
@@ -122,15 +122,15 @@ def test_a_network_that_sees_the_forgery_finds_every_splice_and_a_blind_one_does
     real = footage(1)
     settings = pairs(tmp_path, {"real.mp4": (0, "ann", real, 0), "fake.mp4": (1, "ann", footage(1, 0, True), 0)})
 
-    def found(suspect: Suspect) -> list[bool]:
+    def hits_of(suspect: Suspect) -> list[bool]:
         findings = list(find_splices(settings, read_all(settings.work_dir), suspect, 0.25, 8))
         assert all(0 < finding.chance < 0.5 for finding in findings)
         return [finding.hits["frames"] for finding in findings]
 
-    assert found(by_sight(real)) == [True] * 8
-    by_chance = found(blind)
+    assert hits_of(by_sight(real)) == [True] * 8
+    by_chance = hits_of(blind)
     assert sum(by_chance) < 4
-    assert found(blind) == by_chance, "equal draws"
+    assert hits_of(blind) == by_chance, "equal draws"
 
 
 def test_clips_without_a_pair_are_refused_in_words(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_clips_without_an_identity_are_people_of_their_own() -> None:
 # --- Fitted on the other half ------------------------------------------------------------------------
 
 
-def test_every_half_is_told_by_a_fit_on_the_other_one() -> None:
+def test_every_half_is_scored_by_a_fit_on_the_other_one() -> None:
     clips = people()
     sign = np.where(clips.labels == 1, 2.0, -2.0)
     logits = np.where(clips.halves == 0, sign, -sign)[:, None]  # right in half 0, upside down in half 1
@@ -118,7 +118,7 @@ def test_every_half_is_told_by_a_fit_on_the_other_one() -> None:
     assert (abs(p[clips.halves == 0] - 0.5) < 0.1).all(), "half 1 teaches that the logits say nothing"
 
 
-def test_what_a_half_itself_looks_like_does_not_change_how_it_is_told() -> None:
+def test_what_a_half_itself_looks_like_does_not_change_how_it_is_scored() -> None:
     clips = people()
     logits, first = some_logits(clips, 2), clips.halves == 0
     p = cross_fitted(pooled(logits, clips, ["a", "b"]), clips, SETTINGS)

@@ -1,4 +1,4 @@
-"""What is told of a file beside its score."""
+"""What is printed of a file beside its score."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_what_cost_frames_is_warned_of() -> None:
     assert "single frame" in warnings(probed(n_frames=1))[0]
 
 
-def test_scarce_bits_are_told_by_codec() -> None:
+def test_scarce_bits_are_judged_by_codec() -> None:
     assert "0.020 bits a pixel" in hints(probed(), 0.02, {})[0]
     assert hints(probed(codec="hevc"), 0.02, {}) == [] == hints(probed(), 0.05, {})
 

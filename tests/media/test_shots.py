@@ -121,7 +121,7 @@ def test_shot_aware_sampling_does_not_miss_a_short_shot(tmp_path: Path) -> None:
     assert 1 not in {frame.shot for frame in sample(path, "uniform", 4)}
 
 
-def test_adaptive_sampling_looks_more_where_more_changes(tmp_path: Path) -> None:
+def test_adaptive_sampling_takes_more_where_more_changes(tmp_path: Path) -> None:
     path = tmp_path / "half.mp4"
     write_clip(path, [scene(1, shift_px=max(0, i - 60) * 5) for i in range(120)], FPS)
     indices = [frame.index for frame in sample(path, "adaptive", 20)]

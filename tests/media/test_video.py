@@ -27,7 +27,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("clip") / "plain.mp4", Coding())
 
 
-def test_probe_tells_what_a_plain_clip_holds(clip: Path) -> None:
+def test_probe_returns_what_a_plain_clip_holds(clip: Path) -> None:
     probed = probe(clip)
     assert (probed.codec, probed.pixel_format, probed.width_px, probed.height_px) == ("h264", "yuv420p", 160, 96)
     assert (probed.n_packets, probed.n_declared, probed.n_discarded, probed.n_missing_pts) == (60, 60, 0, 0)
@@ -207,7 +207,7 @@ def test_any_file_name_can_be_read(clip: Path, tmp_path: Path, name: str) -> Non
     assert [f.index for f in sample(path, "uniform", 2)] == [14, 44]
 
 
-def test_unknown_modes_and_backends_are_told_with_the_choices(clip: Path) -> None:
+def test_unknown_modes_and_backends_are_refused_with_the_choices(clip: Path) -> None:
     with pytest.raises(UserError, match="no sampling is called 'random'; there are uniform, reference"):
         sample(clip, "random")
     with pytest.raises(UserError, match="choose one of auto, pyav, decord"):

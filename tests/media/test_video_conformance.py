@@ -94,7 +94,7 @@ def test_an_edit_list_hides_frames_from_the_count(folder: Path) -> None:
     assert (probed.n_packets, probed.n_discarded, probed.n_frames, first) == (60, 15, 45, 15)
 
 
-def test_a_variable_frame_rate_is_told_and_times_follow_it(folder: Path) -> None:
+def test_a_variable_frame_rate_is_noted_and_times_follow_it(folder: Path) -> None:
     path, _ = clip(BY_NAME["variable frame rate"], folder)
     assert probe(path).is_vfr
     assert all(f.time_s == pytest.approx((f.index + f.index // 7 * 3) / 30) for f in sample(path, "uniform", 60))

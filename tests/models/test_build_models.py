@@ -340,7 +340,7 @@ def head_of(name: str) -> TrackHead:
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_looks_at_no_padding_and_gives_a_logit_a_frame(name: str) -> None:
+def test_a_head_ignores_padding_and_gives_a_logit_a_frame(name: str) -> None:
     head = head_of(name)
     inputs = inputs_of(head, [8, 5], 8)
     with torch.inference_mode():
@@ -394,7 +394,7 @@ def test_a_network_that_begins_as_another_wants_that_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["motion", "slowfast"])
-def test_heads_that_look_at_movement_say_nothing_of_a_single_frame(name: str) -> None:
+def test_heads_of_movement_abstain_on_a_single_frame(name: str) -> None:
     head = head_of(name)
     logits_B, logits_BT = head.frame_logits(*inputs_of(head, [1, 2], 2))
     assert (logits_B[0], logits_BT[0, 0]) == (0, 0)

@@ -14,7 +14,7 @@ from deepfake.training import loop, train
 CPU = torch.device("cpu")
 
 
-def test_a_device_that_is_not_there_is_told() -> None:
+def test_a_device_that_is_not_there_is_reported() -> None:
     assert choose_device("cpu").type == "cpu"
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="finds no CUDA here; use auto or cpu"):
@@ -30,7 +30,7 @@ def test_auto_takes_bf16_only_where_the_processor_is_fast_at_it(
     assert [mixed_precision(word, CPU) for word in ("fp32", "bf16", "fp16")] == ["no", "bf16", "fp16"]
 
 
-def test_a_processor_that_would_be_slow_in_bf16_is_told_of(
+def test_a_processor_that_would_be_slow_in_bf16_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(train, "is_fast_at_bf16", lambda _: False)

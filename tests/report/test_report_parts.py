@@ -169,7 +169,7 @@ def test_files_alike_but_for_chance_give_nothing_away() -> None:
     assert classified["sentence"].startswith("Nothing found")
 
 
-def test_files_all_alike_and_too_few_groups_are_told() -> None:
+def test_files_all_alike_and_too_few_groups_are_reported() -> None:
     frame = scored(40)
     same = metadata_classifier(files(frame, np.full(40, 10**6)), frame, CONFIG)
     assert same["auc"] is None and "alike" in same["reason"]
@@ -178,7 +178,7 @@ def test_files_all_alike_and_too_few_groups_are_told() -> None:
     assert metadata_classifier(files(few, sizes), few, CONFIG)["sentence"].startswith("Too few independent groups")
 
 
-def test_people_copies_and_looks_that_cross_folds_are_found(inputs) -> None:  # noqa: F811
+def test_people_copies_and_like_frames_that_cross_folds_are_found(inputs) -> None:  # noqa: F811
     videos = inputs.videos.copy()
     first, second = "part_0/real00.mp4", "part_1/real01.mp4"  # folds 0 and 1
     videos.loc[videos["video_id"].isin([first, second]), ["identity", "sha256"]] = ["ann", "f" * 64]
@@ -296,7 +296,7 @@ def test_members_are_weighed_alone_and_together(inputs) -> None:  # noqa: F811
     sets = rebuilt.result["member_sets"]
     assert [row["what"] for row in sets] == ["frames", "sequences", "frames + sequences", "ensemble"]
     assert 'id="member-sets"' in rebuilt.html and "ms a video" not in rebuilt.html
-    assert "What a member costs a video is not told" in rebuilt.html
+    assert "What a member costs a video is not known" in rebuilt.html
     assert rebuilt.tables["member_sets.csv"].startswith(b"what,members,cost_ms,roc_auc,")
     costs = {"frames": {"frames": 40.0}, "sequences": {"frames": 40.0, "head": 2.0}}
     priced = replace(evidence, costs_ms=costs, machine="CPU <2>")
@@ -321,7 +321,7 @@ def test_test_videos_that_all_have_a_score_carry_no_prior(inputs) -> None:  # no
     assert rebuilt.result["test"]["fallbacks"] == {} and "and none carries the prior" in rebuilt.html
 
 
-def test_the_weakest_group_is_told_only_where_enough_stands_behind_it(report) -> None:  # noqa: F811
+def test_the_weakest_group_is_reported_only_where_enough_stands_behind_it(report) -> None:  # noqa: F811
     def row(value: str, auc: float, high: float, n_groups: int) -> dict[str, object]:
         return {"value": value, "metrics": {"roc_auc": {"value": auc, "low": 0.4, "high": high, "n_groups": n_groups}}}
 

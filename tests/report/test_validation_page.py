@@ -158,7 +158,7 @@ def test_the_worst_video_comes_first_with_crops_of_its_most_fake_track(inputs, r
     assert worst["frames"][0]["url"] in report.html
 
 
-def test_a_worst_video_links_to_its_page_or_tells_the_command_that_makes_it(inputs, tmp_path) -> None:
+def test_a_worst_video_links_to_its_page_or_names_the_command_that_makes_it(inputs, tmp_path) -> None:
     config = inputs.config.model_copy(update={"submissions_dir": tmp_path})
     scored = scored_videos(inputs).assign(sha256="0123456789abcdef")
     pages = tmp_path / "invented/checks"
@@ -190,7 +190,7 @@ def test_the_numbers_are_plain_json_and_the_page_is_the_same_each_time(inputs, r
     assert build_report(inputs) == report
 
 
-def test_missing_crops_are_told_and_cost_only_the_pictures(inputs) -> None:
+def test_missing_crops_are_reported_and_cost_only_the_pictures(inputs) -> None:
     def fail(shard: str, offset: int, size: int) -> np.ndarray:
         raise UserError("shard gone")
 

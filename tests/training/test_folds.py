@@ -168,7 +168,7 @@ def test_an_overlap_between_folds_is_refused() -> None:
     refuse_overlap(parted, [])
 
 
-def test_a_test_video_that_looks_like_a_training_video_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_test_video_that_looks_like_a_training_video_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     frame = videos({"video_id": "a", "label": 0}, {"video_id": "t", "label": None, "split": "test"})
     extracted = extractions(a=[noise_hash(1)], t=[noise_hash(1)])
     with caplog.at_level(logging.WARNING):

@@ -146,7 +146,7 @@ def test_forgotten_folds_are_trained_again_to_the_same_weights(tmp_path: Path) -
     assert path.stat().st_mtime_ns > stamp
 
 
-def test_a_card_tells_fold_crops_and_metrics(tmp_path: Path) -> None:
+def test_a_card_holds_fold_crops_and_metrics(tmp_path: Path) -> None:
     settings = config(tmp_path)
     card = read_card(train_frames_fold(settings, invented(settings.work_dir), 1))
     assert (card.kind, card.fold) == ("frames", 1)
@@ -327,7 +327,7 @@ def test_frames_of_one_kind_or_unknown_ones_teach_nothing_and_may_still_be_deriv
     assert logits_BT.grad is not None and not logits_BT.grad.any()
 
 
-def test_a_head_told_which_frames_are_forged_points_at_them(tmp_path: Path) -> None:
+def test_a_head_that_learns_which_frames_are_forged_points_at_them(tmp_path: Path) -> None:
     """All frames look alike to the frame model; a feature is on in the forged frames and in frames of no meaning."""
     rng = np.random.default_rng(0)
 

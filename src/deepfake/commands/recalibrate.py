@@ -1,7 +1,7 @@
 """Calibrate a detector file anew on labelled clips its networks never learnt from; the networks stay as they are.
 
 Weights of the members, calibration and inconclusive band are fitted under the file's own settings, and the figures
-printed are of clips that were each scored by a fit on the other half of the people. Other crops are not looked for:
+printed are of clips that were each scored by a fit on the other half of the people. No other crops are cut:
 extraction is the file's own.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deepfake.files import PROJECT_ROOT
 
-MOVED = 0.005  # of p_fake: what is told of
+MOVED = 0.005  # of p_fake: from here on a change is printed
 
 
 def arguments() -> argparse.ArgumentParser:

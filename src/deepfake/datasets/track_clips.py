@@ -30,8 +30,8 @@ class TrackFeatures:
     """What is known of a track's frames; label None: unknown.
 
     `features_TD` and `logits_T` are the frame model's; `landmarks_T52` and `boxes_T4` in full-frame pixels, NaN where
-    no one looked; `forged_T`: which frames are forged, NaN where no one knows. `tubes` by their side in pixels, those
-    that can be had.
+    the detector did not run; `forged_T`: which frames are forged, NaN where no one knows. `tubes` by
+    their side in pixels, those that can be had.
     """
 
     video_id: str

@@ -202,7 +202,7 @@ def low_rank(patches: np.ndarray, rank: int) -> np.ndarray:
     return np.asarray((left @ (left.T @ centred) + mean).reshape(patches.shape))
 
 
-def autoencoder_look(clip: FaceClip, rng: np.random.Generator) -> list[np.ndarray]:
+def autoencoder_texture(clip: FaceClip, rng: np.random.Generator) -> list[np.ndarray]:
     """The face rebuilt from too few numbers: few components over time, few pixels in space."""
     mask = canonical_mask(str(rng.choice(["face", "inner"])), rng, feather=float(rng.uniform(0.12, 0.25)))
     faces = clip.face_indices
@@ -231,5 +231,5 @@ def autoencoder_look(clip: FaceClip, rng: np.random.Generator) -> list[np.ndarra
 MANIPULATIONS: dict[str, Callable[[FaceClip, np.random.Generator], list[np.ndarray]]] = {
     "self_blend": self_blend,
     "mouth_from_another_time": mouth_from_another_time,
-    "autoencoder_look": autoencoder_look,
+    "autoencoder_texture": autoencoder_texture,
 }

@@ -67,13 +67,13 @@ class DetectorFacts(Value):
 
 
 class LookedAt(Value):
-    """The frames in which faces were looked for."""
+    """The sampled frames, in which faces were searched."""
 
-    n_frames: int = Field(description="Frames in which faces were looked for.")
+    n_frames: int = Field(description="Sampled frames, in which faces were searched.")
     n_damaged_frames: int = Field(description="Left out beside them.")
     times_s: tuple[Seconds, ...]
     unseen_s: tuple[tuple[Seconds, Seconds], ...] = Field(
-        description="Parts [from, to] further than half a second from every frame looked at."
+        description="Parts [from, to] further than half a second from every sampled frame."
     )
     decoder: str
     decoder_reason: str

@@ -95,7 +95,7 @@ def kept_scores(
 
 
 def with_score(scorer: VideoScorer, reading: Reading, tracks: Sequence[TrackScore]) -> Scored:
-    """The result of a video whose tracks were looked at."""
+    """The result of a video whose tracks were scored."""
     p_fake = float(scorer.p_fake(np.array([scorer.video_logit(tracks)]))[0])
     n_faces = len(reading.extraction.faces)
     return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks)

@@ -63,7 +63,7 @@ def check_videos(
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """What a script is told: the code of the gravest verdict."""
+    """The exit code: that of the gravest verdict."""
     return EXIT_CODES[min(verdicts, key=GRAVEST_FIRST.index)]
 
 
@@ -123,7 +123,7 @@ def _looked_at(extraction: Extraction, duration_s: float) -> LookedAt:
 
 
 def _unseen(times_s: Sequence[float], duration_s: float) -> list[tuple[float, float]]:
-    """Stretches (from, to) that no looked-at frame stands for."""
+    """Stretches (from, to) that no sampled frame stands for."""
     edges = [(t - STANDS_FOR_S, t + STANDS_FOR_S) for t in times_s]
     starts, ends = [0.0, *(end for _, end in edges)], [*(start for start, _ in edges), duration_s]
     return [(round(a, 3), round(b, 3)) for a, b in zip(starts, ends, strict=True) if b - a > 1e-3]
@@ -228,7 +228,7 @@ def _rounded_box(box: np.ndarray) -> tuple[float, float, float, float]:
 def suspicious_spans(
     times_s: np.ndarray, p_frames: np.ndarray, p_seconds: Mapping[int, float], high: float
 ) -> tuple[Span, ...]:
-    """Stretches of seconds above the inconclusive band, from their first to their last frame looked at."""
+    """Stretches of seconds above the inconclusive band, from their first to their last sampled frame."""
     spans: list[list[int]] = []
     for index, time_s in enumerate(times_s):
         if p_seconds[int(time_s)] <= high:

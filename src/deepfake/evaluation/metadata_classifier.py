@@ -115,4 +115,4 @@ def _meaning(auc: metrics.Measure) -> str:
             "The files give fakes away without a look at a picture: part of the detector's success may be codec, size "
             "or length, and would be gone on files written alike. Encode reals and fakes the same way before learning."
         )
-    return "Nothing found: with these columns alone, fakes cannot be told from reals better than by chance."
+    return "Nothing found: with these columns alone, fakes and reals are not separated better than by chance."

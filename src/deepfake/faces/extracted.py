@@ -95,7 +95,7 @@ class Extraction:
 
     @property
     def times_s(self) -> list[float]:
-        """When it was looked for faces; where a shard does not tell, when they were found."""
+        """When its frames were sampled; where a shard does not hold that, when its faces were detected."""
         return sorted(self.sampled_s or {face.time_s for face in self.faces})
 
 

@@ -83,7 +83,7 @@ def read_videos(
 
 
 def _stopped(job: ReadJob, reason: str) -> Reading:
-    """What is left of a video whose process was stopped or crashed; it may have told of the file before."""
+    """What is left of a video whose process was stopped or crashed; a note of the file itself may lie there already."""
     file = read_note(job.path, job.cache_dir) or lost_file(job.path, reason)
     return Reading(file, Extraction(job.video_id, failure=reason))
 
@@ -95,11 +95,11 @@ def _limits(settings: Extract) -> Limits:
 def extraction_row(extraction: Extraction) -> Mapping[str, object]:
     """A video's row of the extractions table."""
     counts = {"n_tracks": len(extraction.tracks), "n_faces": len(extraction.faces)}
-    known = {name: getattr(extraction, name) for name in (*_TOLD, "status", "reason")}
+    known = {name: getattr(extraction, name) for name in (*_ROW_COLUMNS, "status", "reason")}
     return {**known, **counts, "frame_hashes": list(extraction.frame_hashes)}
 
 
-_TOLD = ("video_id", "decoder", "decoder_reason", "n_sampled", "n_shots")
+_ROW_COLUMNS = ("video_id", "decoder", "decoder_reason", "n_sampled", "n_shots")
 
 
 def face_rows(video_id: str, faces: Sequence[StoredFace]) -> list[Mapping[str, object]]:

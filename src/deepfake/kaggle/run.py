@@ -187,7 +187,7 @@ def _lay_out(job: Job, records: Mapping[str, Record]) -> Submission:
 def pending(job: Job, records: Mapping[str, Record]) -> tuple[list[str], tuple[int, ...]]:
     """Videos to work on next and the numbers of frames that would help them.
 
-    First those without a result; then, should there be time, those that were looked at in too few frames.
+    First those without a result; then, should there be time, those that were scored by too few frames.
     """
     new = [v for v in job.paths if v not in records]
     if new:

@@ -177,7 +177,7 @@ def video_stream(container: Any, path: Path) -> Any:
 
 
 def set_up(stream: Any, level: str, threads: int) -> Any:
-    """The stream's decoder, told how many threads to use and what to leave out."""
+    """The stream's decoder, set to so many threads and to what it may leave out."""
     codec = stream.codec_context
     codec.thread_count = threads
     codec.thread_type = "AUTO" if threads > 1 else "SLICE"

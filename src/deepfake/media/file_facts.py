@@ -76,7 +76,7 @@ def probe_file(path: Path) -> VideoFile:
 
 
 def lost_file(path: Path, reason: str) -> VideoFile:
-    """A file whose process was stopped before it told anything."""
+    """A file whose process was stopped before it returned anything."""
     return VideoFile(path, path.stat().st_size if path.exists() else 0, reason=reason)
 
 

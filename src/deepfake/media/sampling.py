@@ -59,7 +59,7 @@ def every(keys: Ints, step: float) -> Ints:
 def by_change(keys: Ints, seen: Ints, change: Floats, n_frames: int) -> Ints:
     """Candidates at equal steps of cumulative change, so that moving passages get more.
 
-    `seen` are the display times at which luma was looked at, `change[i]` what changed from
+    `seen` are the display times at which luma was read, `change[i]` what changed from
     `seen[i - 1]` to `seen[i]`; `change[0]` is not used.
     """
     if n_frames >= len(keys):

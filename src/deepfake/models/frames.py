@@ -211,7 +211,7 @@ def _create(backbone: str, input_px: int, pretrained: bool) -> Any:
         near = timm.list_models(f"*{backbone.split('.')[0][:12]}*")[:5]
         hint = f"; near names: {', '.join(near)}" if near else ""
         raise UserError(f"frames.backbone: timm {timm.__version__} has no model {backbone!r}{hint}")
-    # Transformers must be told their input size; convolutions refuse the argument.
+    # Transformers need their input size; convolutions refuse the argument.
     sizes: tuple[dict[str, Any], ...] = ({"img_size": input_px}, {})
     for sized in sizes:
         try:

@@ -113,7 +113,7 @@ def page(check: Check, pictures: Sequence[SalientCrop], page_path: Path) -> byte
     return _render(
         "check.html.jinja",
         "check.js",
-        found=check,
+        check=check,
         name=printable(check.file.name),
         level=LEVELS.get(check.verdict, "none"),
         source=_source(Path(check.file.path), page_path),
@@ -134,7 +134,7 @@ def index_page(checks: Sequence[tuple[Check, str]]) -> bytes:
     counts = {verdict: sum(check.verdict == verdict for check, _ in checks) for verdict in GRAVEST_FIRST}
     rows = [
         {
-            "found": check,
+            "check": check,
             "name": printable(check.file.name),
             "level": LEVELS.get(check.verdict, "none"),
             "href": quote(os.fsencode(page_name)),

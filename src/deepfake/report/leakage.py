@@ -16,7 +16,7 @@ from deepfake.evaluation.metadata_classifier import metadata_classifier
 from deepfake.report.inputs import ReportInputs
 from deepfake.training.folds import near_duplicates
 
-MAX_PAIRS = 200  # told of each check
+MAX_PAIRS = 200  # listed of each check
 
 
 @dataclass(frozen=True)
@@ -105,5 +105,5 @@ def _same_stem(videos: pd.DataFrame) -> Iterable[Pair]:
 
 
 def pair_rows(checks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """All told pairs as flat rows: check, video_id, other_id, where."""
+    """All listed pairs as flat rows: check, video_id, other_id, where."""
     return [{"check": check["name"], **pair} for check in checks for pair in check["pairs"]]

@@ -363,7 +363,7 @@ def choose_parts(only: list[str]) -> list[str]:
 
 
 def run(root: Path, folder: Path, only: list[str], quick: bool, tell: Callable[[str], None]) -> list[Row]:
-    """Measure; `root` holds the demo's videos, `folder` keeps the generated ones, `tell` is told of progress."""
+    """Measure; `root` holds the demo's videos, `folder` keeps the generated ones, `tell` gets the progress."""
     names = choose_parts(only)
     tell("videos to measure on (made once)")
     setting = Setting(make_clips(root, folder, quick), quick)

@@ -127,7 +127,7 @@ class _SlowFast(nn.Module):
         for wide, thin, lateral in zip(self.slow, self.fast, self.lateral, strict=True):
             slow = wide(torch.cat([slow, relu(lateral(fast))], dim=1))
             fast = thin(fast)
-        # The thin path's time is kept: the wide path's moments are told to all frames.
+        # The thin path's time is kept: the wide path's moments are spread over all frames.
         return torch.cat([interpolate(slow, size=tuple(fast.shape[2:])), fast], dim=1)
 
 
