@@ -211,8 +211,8 @@ class Frames(Settings):
     )
     freeze_batchnorm: bool = Field(
         True,
-        description="Running statistics stay: batches of few people spoil them. To learn by forging they must move, "
-        "or it hardly begins (submissions/ablations.md).",
+        description="Keep the running BatchNorm statistics: batches of few people spoil them. To learn by forging they "
+        "must be updated, or it hardly begins (submissions/ablations.md).",
     )
     fold_batchnorm: bool = Field(
         False, description="Make the frozen statistics part of the convolutions: a fifth faster; only if frozen."
@@ -335,7 +335,7 @@ class Ensemble(Settings):
         (),
         validation_alias=AliasChoices("one_sided_members", "accusers"),  # files and settings of before have the second
         description="Members, by their names, whose positive logit counts and whose negative one does not: a logit z "
-        "counts as log(1 + exp(z)). For those that look for borders, as a head that was synthesised whole has none.",
+        "counts as log(1 + exp(z)). For those that learnt borders, as a head that was synthesised whole has none.",
     )
     early_exit: Literal["off", "on", "forced"] = Field(
         "off",
@@ -471,8 +471,8 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _inner_face_is_in_wide_crops(self) -> Config:
-        ways = (self.ensemble.views, *self.ensemble.member_views.values())
-        blurred = any(view.surroundings_blur for views in ways for view in views)
+        all_views = (self.ensemble.views, *self.ensemble.member_views.values())
+        blurred = any(view.surroundings_blur for views in all_views for view in views)
         if blurred and self.extract.margin_ratio != INNER_FACE_MARGIN:
             raise ValueError(
                 f"extract.margin_ratio: found {self.extract.margin_ratio:g}, wanted {INNER_FACE_MARGIN:g}, where "

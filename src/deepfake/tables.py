@@ -146,7 +146,7 @@ TRACK_SCORES = Table(
         _MODEL,
         _VIDEO,
         _TRACK,
-        Column("n_frames", _I32, "frames behind the logit; 0: the member says nothing of this track, its logit is 0"),
+        Column("n_frames", _I32, "frames behind the logit; 0: the member abstains on this track, its logit is 0"),
         Column("logit", _F32, "above 0: fake"),
     ),
 )

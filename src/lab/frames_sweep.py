@@ -86,7 +86,7 @@ class Scores:
 
 
 class Sweep:
-    """One sampling mode at its most frames, with what the frame networks say of every crop."""
+    """One sampling mode at its most frames, with the frame networks' logits of every crop."""
 
     def __init__(self, scorer: VideoScorer, clips: Clips, extract: Extract, folder: Path, key: str) -> None:
         self.scorer, self.clips, self.extract = scorer, clips, extract
@@ -138,7 +138,7 @@ class Sweep:
         return self._scored(scorer, lambda video_id: np.ones(len(self.faces[video_id]), bool))
 
     def skipped(self, difference: float) -> Scores:
-        """Scores with a skip gate of so many grey levels: a crop that is like another one gets what was said of that.
+        """Scores with a skip gate of so many grey levels: a crop that is like another one gets that one's logit.
 
         All others are scored in their order, as a detector does without early exit.
         """

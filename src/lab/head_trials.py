@@ -30,9 +30,9 @@ def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
     """
     checkpoint, faces, views = fold_folder(config.run_dir, "frames", None), clips.faces, _views(config)
     card = read_card(checkpoint)
-    ways = [view.model_dump() for view in views]
+    view_values = [view.model_dump() for view in views]
     with_features = bool(config.sequences.heads)  # of the view that it learnt by, which may be one view more
-    made_of = [card.weights_sha256, card.settings, content_digest(faces[PLACES]), config.predict.precision, ways]
+    made_of = [card.weights_sha256, card.settings, content_digest(faces[PLACES]), config.predict.precision, view_values]
     key = digest([*made_of, with_features])
     stem = checkpoint / "scored" / f"clips_{key[:24]}"
     outputs = read_outputs(stem, len(faces))
@@ -69,7 +69,7 @@ def frames_ms(config: Config, clips: Clips, n_videos: int = 8) -> float:
 
 @dataclass(frozen=True)
 class Asked:
-    """What members say of the tracks of clips, and their costs."""
+    """The members' logits of the tracks of clips, and their costs."""
 
     tracks: Tracks
     costs_ms: Mapping[str, Mapping[str, float]]

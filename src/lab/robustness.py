@@ -1,6 +1,6 @@
 """Score damaged copies of videos: copies are made of whole frames, before any face is detected.
 
-A cell is one kind of damage at one level. What a cell found is kept video by video, so that a stopped
+A cell is one kind of damage at one level. A cell's scores are kept video by video, so that a stopped
 run goes on; the copies are deleted as soon as they are scored.
 """
 

@@ -1,6 +1,6 @@
 """Whether real and fake are separated by what their source left on them (quality, not forgery).
 
-A small classifier sees a few statistics of each picture, never the picture. What it finds, a network
+A small classifier sees a few statistics of each picture, never the picture. What it learns, a network
 would learn first and would be wrong by elsewhere. A new statistic is a line in `statistics`.
 """
 
@@ -89,7 +89,7 @@ def _repeated_edges(luma: np.ndarray) -> float:
 class Separation:
     """How well real and fake items of a kind are separated; `auc` by classifier, 0.5 is chance.
 
-    `error` is one standard error of an AUC at chance, `best` the single statistic that tells most, with its AUC.
+    `error` is one standard error of an AUC at chance, `best` the single statistic that separates best, with its AUC.
     """
 
     kind: str

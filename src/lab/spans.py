@@ -151,5 +151,5 @@ def rates(findings: Sequence[Finding]) -> pd.DataFrame:
 
 
 def usable_heads(config: Config) -> list[str]:
-    """Heads of the settings that look at pictures; a forgery drawn over a real face moves as that face did."""
+    """Heads of the settings that see pictures; a forgery drawn over a real face moves as that face did."""
     return [name for name in config.sequences.heads if "motion" not in HEADS[name].inputs]

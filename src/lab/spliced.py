@@ -1,7 +1,7 @@
 """Short forgeries out of forged clips: a real clip that shows, for a span of its time, its forged version.
 
-No forger of ours has touched them, so they tell what is found of others' forgeries. The two clips are of one person
-and one filming, with one picture size and frame rate. Letters: T frames, H rows, W columns.
+No forger of ours has touched them, so they measure what is detected of others' forgeries. The two clips are of one
+person and one filming, with one picture size and frame rate. Letters: T frames, H rows, W columns.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def mean_over_each(
 
     Measures by the views' names, calibrated on the other half of the people, over shared resamples of people.
     """
-    members = {way: frame_scores(run, clips, config, n_frames, [view]) for way, view in views.items()}
+    members = {name: frame_scores(run, clips, config, n_frames, [view]) for name, view in views.items()}
     mean = {"mean": frame_scores(run, clips, config, n_frames, list(views.values()))}
     tracks = member_tracks(mean | members, clips, config.ensemble)
     seen = np.sort(places(tracks, clips))
@@ -65,8 +65,8 @@ def mean_over_each(
     people = np.array(clips.people)[seen]
     fixed = (people, config.validation, config.ensemble.clip_p)
     return {
-        way: bootstrap.measure_difference(clips.labels[seen], p[0], alone, *fixed)
-        for way, alone in zip(members, p[1:], strict=True)
+        name: bootstrap.measure_difference(clips.labels[seen], p[0], alone, *fixed)
+        for name, alone in zip(members, p[1:], strict=True)
     }
 
 

@@ -52,7 +52,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Built:
-    """What a call of `build` found or made."""
+    """What a call of `build` kept or made."""
 
     root: Path
     videos: list[Video]
@@ -166,7 +166,7 @@ def make_videos(work: Work) -> int:
     if original.form == "copy":
         write_whole(work.root / missing[0].path, source.read_bytes())
         return 1
-    # The fakes of a clip are compressed like the clip: strength of compression must not tell the label.
+    # The fakes of a clip are compressed like the clip: strength of compression must not give the label away.
     crf, fps = 18 + int(_key(original, None)[:8], 16) % 11, probe(source).fps
     frames = read_shot(source, original.shot)
     beside = read_shot(work.clips[original.beside.source], original.beside) if original.beside else None

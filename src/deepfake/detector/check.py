@@ -23,7 +23,7 @@ INCONCLUSIVE: Verdict = "inconclusive"
 NO_FACE: Verdict = "no face found"
 UNREADABLE: Verdict = "could not be read"
 VERDICTS = (FORGED, REAL, INCONCLUSIVE, NO_FACE, UNREADABLE)
-STANDS_FOR_S = 0.5  # a frame tells of so much before and after it
+STANDS_FOR_S = 0.5  # a frame stands for so much before and after it
 SPAN_GAP_S = 1.5  # seconds of one suspicious span lie no further apart
 
 
@@ -80,7 +80,7 @@ class LookedAt(Value):
 
 
 class SecondScore(Value):
-    """What a track's frames of one second say together."""
+    """The score of a track's frames of one second together."""
 
     second: int = Field(ge=0)
     p_fake: Probability

@@ -1,4 +1,4 @@
-"""Labelled clips and the faces found in them, to measure and to calibrate a detector by."""
+"""Labelled clips and the faces detected in them, to measure and to calibrate a detector by."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HALVES = 2
 
 @dataclass(frozen=True)
 class Clips:
-    """Labelled clips with the faces found in them; `cache_dir` holds the crops."""
+    """Labelled clips with the faces detected in them; `cache_dir` holds the crops."""
 
     faces: pd.DataFrame
     labelled: list[Labelled]
@@ -59,7 +59,7 @@ class Clips:
 
 
 def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path, limit: int | None = None) -> Clips:
-    """Find the faces of every video below a folder that has a label; crops found before are read back.
+    """Extract the faces of every video below a folder that has a label; crops of an earlier run are read back.
 
     `limit` takes so many videos, by label and family in turn.
     """

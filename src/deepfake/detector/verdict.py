@@ -1,4 +1,4 @@
-"""What is said of one video: a `Check` made from its scores, a line and an exit code."""
+"""The verdict on one video: a `Check` made from its scores, a line and an exit code."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _shots(
 
 
 def _shot_starts(extraction: Extraction, scores: Sequence[TrackScore]) -> list[float]:
-    """When each shot begins; from the faces where a shard of an older version does not tell the cuts."""
+    """When each shot begins; from the faces where a shard of an older version has no cuts."""
     last = max((score.shot for score in scores), default=0)
     if extraction.cuts_s is not None and len(extraction.cuts_s) >= last:
         return [0.0, *extraction.cuts_s]

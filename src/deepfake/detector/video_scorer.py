@@ -182,8 +182,8 @@ def deciding(tracks: Sequence[TrackScore], settings: Ensemble) -> int:
 class Track:
     """A track's frames as they are scored by and by; no frame is shown to a network twice.
 
-    `outputs` are what the frame networks say of all of them, where that is known. The track has `n_frames`, where that
-    is more than the rows that are there to be scored.
+    `outputs` are what the frame networks return for all of them, where that is known. The track has `n_frames`,
+    where that is more than the rows that are there to be scored.
     """
 
     def __init__(

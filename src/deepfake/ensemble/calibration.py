@@ -1,4 +1,4 @@
-"""Logits to probabilities that mean what they say, and the band in which nothing should be said.
+"""Logits to probabilities that mean what they say, and the band in which no verdict is given.
 
 Arrays in, values out. Fit on out-of-fold logits only. To add a kind, give it a branch in `_solve`.
 """
@@ -22,7 +22,7 @@ MAX_STEPS = 100
 
 @dataclass(frozen=True)
 class Calibration:
-    """p_fake = sigmoid(slope * logit + intercept); `reason` tells why it is the identity though more was asked."""
+    """p_fake = sigmoid(slope * logit + intercept); `reason` says why it is the identity though more was asked."""
 
     kind: Kind
     slope: float = 1.0

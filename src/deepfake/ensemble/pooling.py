@@ -6,8 +6,8 @@ credible track (`video_logits`). Letters: N videos, K tracks of all of them, M m
 worst credible track, and a track is judged half by all its frames and half by its worst quarter: so neither three
 honest bystanders nor twenty untouched frames hide a forged face. What the maximum adds on crowds of real faces is
 taken off by the calibration. Members are added up within a track, never each at a track of its own. Trust draws a
-track's calibrated logit towards that of the prior: of a face that is too small, too blurred or too briefly seen to
-tell, the prior is all that is said.
+track's calibrated logit towards that of the prior: of a face that is too small, too blurred or too briefly seen,
+only the prior is left.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def worst_of(values: Sequence[float], n_frames: Sequence[int], min_frames: int) 
 @dataclass(frozen=True)
 class Line:
     """From a track's member logits to its calibrated logit: neutral + trust * (slope * weights . logits + intercept
-    - neutral). `neutral` is the logit of the prior: what is said of a track that is not trusted at all.
+    - neutral). `neutral` is the logit of the prior: the score of a track that is not trusted at all.
     """
 
     weights: tuple[float, ...]
@@ -99,7 +99,7 @@ class Line:
     neutral: float = 0.0
 
     def logits(self, logits_KM: np.ndarray, trust_K: np.ndarray) -> np.ndarray:
-        """Calibrated logits (K,): they move with trust from neutral to what the members say, and never past either."""
+        """Calibrated logits (K,): they move with trust from neutral to the members' sum, and never past either."""
         told_K = self.slope * (logits_KM @ np.array(self.weights)) + self.intercept
         return np.asarray(self.neutral + trust_K * (told_K - self.neutral), np.float64)
 

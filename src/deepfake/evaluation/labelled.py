@@ -30,7 +30,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Matched:
-    """Labels with their scores, and the names that found no partner."""
+    """Labels with their scores, and the names without a partner."""
 
     videos: list[Labelled]
     p: np.ndarray

@@ -29,7 +29,7 @@ COLUMN_MEANINGS = {
 
 
 def metadata_classifier(videos: pd.DataFrame, scored: pd.DataFrame, config: Config) -> dict[str, Any]:
-    """How well a logistic regression tells fakes without a look at a picture: each fold by the others.
+    """How well a logistic regression detects fakes without their pictures: each fold by the others.
 
     `auc` is a measure or None with `reason`; `columns` have the AUC each has alone, with fakes above reals.
     """
@@ -112,7 +112,7 @@ def _meaning(auc: metrics.Measure) -> str:
         )
     if (auc.value if auc.low is None else auc.low) > 0.5:  # resamples that all agree leave no interval
         return (
-            "The files give fakes away without a look at a picture: part of the detector's success may be codec, size "
+            "The files give fakes away without their pictures: part of the detector's success may be codec, size "
             "or length, and would be gone on files written alike. Encode reals and fakes the same way before learning."
         )
     return "Nothing found: with these columns alone, fakes and reals are not separated better than by chance."

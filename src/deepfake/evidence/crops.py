@@ -1,4 +1,4 @@
-"""Pictures that show why: the crops of a video that look most forged, and where the network sees it."""
+"""Pictures that show why: the crops of a video with the highest scores, and where the network sees it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PICTURE_PX = 192
 
 @dataclass(frozen=True)
 class SalientCrop:
-    """A crop as its frame network sees it, and the share of forgery found at each place.
+    """A crop as its frame network sees it, and the share of forgery at each place.
 
     `picture_HWC` is uint8 RGB; `heat_HW` in 0..1 covers the same square, None where no network draws maps.
     """

@@ -1,4 +1,4 @@
-"""What extraction found in one video, as values: its faces, and all that was learnt on the way to them.
+"""The extraction of one video, as values: its faces, and all that is known of how they were made.
 
 A shard keeps these as plain rows beside the crops (`shard_rows`, `read_extraction`). Worker processes import this
 module, so it imports no pandas.
@@ -62,7 +62,7 @@ class Extraction:
     """What was sampled of a video, its shots and faces, and the shard where the crops lie (below the work folder).
 
     `failure`: why the video could not be read; then nothing else is known. `sampled_s` and `cuts_s` are empty and None
-    in shards of older versions, which do not tell them.
+    in shards of older versions, which do not hold them.
     """
 
     video_id: str

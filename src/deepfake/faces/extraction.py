@@ -1,4 +1,4 @@
-"""Many videos -> what was found in each, in worker processes, resumable by the video; and stage 02's tables of it."""
+"""Many videos -> the extraction of each, in worker processes, resumable by the video; and stage 02's tables of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Video:
 def extract_videos(
     videos: list[Video], work_dir: Path, settings: Extract, force: bool = False, every: int = 1
 ) -> Iterator[Extraction]:
-    """Yield what was found in each video as it is done; `every`: see `faces.extractor.Job`.
+    """Yield each video's extraction as it is done; `every`: see `faces.extractor.Job`.
 
     A video whose shard is there already is not read again; two files of equal bytes share one.
     A file that cannot be read is noted beside the shard and not tried again until `force`. One that was stopped or

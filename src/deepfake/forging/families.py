@@ -29,7 +29,7 @@ from deepfake.registry import Registry
 
 BLEND_RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 UNIT_PX = MASK_PX / CANONICAL_SPAN
-WAYS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+INTERPOLATIONS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,10 @@ def down_up(picture_HWC: np.ndarray, scale: float, rng: np.random.Generator) -> 
     """The picture through a smaller size, both ways by a drawn interpolation."""
     height, width = picture_HWC.shape[:2]
     small = (max(round(width * scale), 8), max(round(height * scale), 8))
-    down, up = WAYS[int(rng.integers(len(WAYS)))], WAYS[int(rng.integers(1, len(WAYS)))]
+    down, up = (
+        INTERPOLATIONS[int(rng.integers(len(INTERPOLATIONS)))],
+        INTERPOLATIONS[int(rng.integers(1, len(INTERPOLATIONS)))],
+    )
     return np.asarray(cv2.resize(cv2.resize(picture_HWC, small, interpolation=down), (width, height), interpolation=up))
 
 

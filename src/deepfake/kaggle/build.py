@@ -1,7 +1,7 @@
 """The bundle a Kaggle notebook is given: the package, the weights, the settings and the wheels its image lacks.
 
 It is laid out like the project, so that the package finds its settings in it as it does at home. Equal inputs give
-equal bundles; MANIFEST.json tells size and SHA-256 of every file.
+equal bundles; MANIFEST.json has size and SHA-256 of every file.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def prepare(places: Places, scorer: Scorer) -> Job:
 def _key(path: Path, kind: Sequence[Any]) -> str:
     try:
         state: list[Any] = [path.stat().st_size, path.stat().st_mtime_ns]
-    except OSError:  # scoring it will tell why
+    except OSError:  # scoring it will report why
         state = []
     return digest([str(path), *state, *kind])[:32]
 
@@ -202,7 +202,7 @@ def run(
     score: ScoreBatch,
     started_s: float,
     clock: Callable[[], float] = time.monotonic,
-    tell: Callable[[str], None] = log.info,
+    report: Callable[[str], None] = log.info,
 ) -> dict[str, Record]:
     """Score all videos within the budget, which began at `started_s` of the clock; the submission follows.
 
@@ -212,7 +212,7 @@ def run(
     end_s = started_s + settings.budget_hours * 3600 - settings.reserve_s
     records = load_records(job)
     if records:
-        tell(f"{len(records)} videos were scored before")
+        report(f"{len(records)} videos were scored before")
     publish(job, records)
     paces: list[Pace] = []
     published_s = clock()
@@ -236,7 +236,7 @@ def run(
                     break
         assert n_done, "every video of a batch gives a result"
         paces.append(Pace(step.n_frames, n_done, clock() - start_s))
-        tell(_progress(job, records, paces[-1], end_s - clock()))
+        report(_progress(job, records, paces[-1], end_s - clock()))
     publish(job, records)
     return records
 

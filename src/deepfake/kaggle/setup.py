@@ -38,7 +38,7 @@ class Places:
 
 
 def check_bundle(bundle: Path) -> dict[str, Any]:
-    """The manifest of a bundle whose every file has the size and SHA-256 it tells."""
+    """The manifest of a bundle whose every file has the size and SHA-256 it lists."""
     try:
         manifest: dict[str, Any] = json.loads((bundle / MANIFEST).read_text())
     except (OSError, ValueError) as error:

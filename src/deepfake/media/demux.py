@@ -40,7 +40,7 @@ class VideoProbe:
 
     `width_px`, `height_px` are of the upright picture, `rotation` is what turns the stored one upright
     (clockwise degrees). `keyframe_share` and `reference_share` are shares of the playable frames;
-    `reference_share` is None where packets do not tell (AV1, for one). `verdicts` says per backend
+    `reference_share` is None where packets do not say (AV1, for one). `verdicts` says per backend
     "ok" or why it is not used.
     """
 
@@ -96,7 +96,7 @@ class Packets:
 
 @dataclass(frozen=True)
 class Demuxed:
-    """All that one pass over a file's packets tells.
+    """All that one pass over a file's packets returns.
 
     `tags` are what the file says of its making: container and stream tags, and the settings x264 and x265 leave in
     the stream. Anybody can write these; values are cut to 1000 characters.
@@ -340,7 +340,7 @@ def _describe(path: Path, container: Any, stream: Any, scan: _Scan, packets: Pac
 
 
 def _is_shorter_than_declared(stream: Any, scan: _Scan, packets: Packets) -> bool:
-    """Whether packets or, in MKV, seconds are missing; AVI counts empty packets, so it cannot tell."""
+    """Whether packets or, in MKV, seconds are missing; AVI counts empty packets, so it cannot be known."""
     if stream.container.format.name == "avi":
         return False
     if stream.frames:

@@ -28,7 +28,7 @@ _SHOWN_TAGS = ("encoder", "handler_name", "creation_time", "encoder_settings", *
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A file as it was found once: the digest of its bytes, and what a pass over its packets tells.
+    """A file as it was read once: the digest of its bytes, and what a pass over its packets returned.
 
     `probe` is None where it is no readable video; `reason` says why. `sha256` is None where it could not be read to
     its end.

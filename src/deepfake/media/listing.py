@@ -150,7 +150,7 @@ def _folder_of(path: Path, root: Path) -> str:
 
 
 def probe_files(paths: Mapping[str, Path], limits: Limits) -> Iterator[tuple[str, VideoFile]]:
-    """Files by video_id as they are done; one that hangs or crashes its process tells that as its reason."""
+    """Files by video_id as they are done; one that hangs or crashes its process has that as its reason."""
     ids = {path: video_id for video_id, path in paths.items()}
     for path, outcome in run_each(probe_file, paths.values(), limits):
         yield ids[path], lost_file(path, outcome.reason) if isinstance(outcome, Failed) else outcome

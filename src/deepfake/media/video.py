@@ -128,8 +128,8 @@ def sample(
     - the name of any other that was registered (`media.sampling.register_sampling`).
 
     `on_frame` sees every decoded frame, also those not sampled. `threads` is the decoder's. `every` 2 leaves out
-    every second frame of those, beginning with the second. `demuxed` is what `scan` found of the file, where that is
-    known: then it is not demuxed again.
+    every second frame of those, beginning with the second. `demuxed` is what `scan` returned for the file, where that
+    is known: then it is not demuxed again.
     """
     if n_frames < 1 or sample_fps <= 0:
         raise ValueError(f"found n_frames = {n_frames}, sample_fps = {sample_fps}; wanted at least 1 and more than 0")

@@ -134,7 +134,7 @@ class FrameClassifier(nn.Module):
         self.backbone.load_state_dict(whole.state_dict(), strict=True)
 
     def take_over(self, other: FrameClassifier) -> None:
-        """Start with the weights of another network of the same backbone; the sizes they look at may differ."""
+        """Start with the weights of another network of the same backbone; the sizes they are shown may differ."""
         mine, theirs = self.settings, other.settings
         if mine["backbone"] != theirs["backbone"] or (theirs["folded"] and not mine["folded"]):
             found, wanted = (f"{settings['backbone']}, folded {settings['folded']}" for settings in (theirs, mine))

@@ -186,7 +186,7 @@ def _script_json(value: object) -> Markup:
 
 
 def _page_data(check: Check, duration_s: float) -> Mapping[str, object]:
-    """What the script needs to draw boxes and to tell scores."""
+    """What the script needs to draw boxes and to write scores."""
     facts, band = check.video, check.inconclusive_band
     return {
         "duration": duration_s,

@@ -98,7 +98,7 @@ def _luma(read_crop: ReadCrop, shard: str, offset: int, size: int) -> float | No
     try:
         crop = read_crop(shard, offset, size)
     except (UserError, OSError):
-        return None  # the strips of the worst videos tell why
+        return None  # the strips of the worst videos say why
     return float(np.median(cv2.cvtColor(np.ascontiguousarray(crop[::4, ::4]), cv2.COLOR_RGB2GRAY)))
 
 

@@ -1,4 +1,4 @@
-"""Pieces of HTML for notebooks: a table of facts, a plot, and strips of crops with what is said of each.
+"""Pieces of HTML for notebooks: a table of facts, a plot, and strips of crops with a caption each.
 
 They bring their own paper, so that they are readable on a notebook's dark pages too; names become text.
 """

@@ -35,7 +35,7 @@ COLUMNS = (
 def worst_videos(scored: pd.DataFrame, config: Config) -> dict[str, list[dict[str, Any]]]:
     """`false_alarms` and `misses`: the reals of highest and the fakes of lowest p_fake, the worst first.
 
-    Where there are fewer mistakes than asked for, the nearest right answers follow; `is_wrong` tells them apart.
+    Where there are fewer mistakes than asked for, the nearest right answers follow; `is_wrong` marks the mistakes.
     """
     error = (scored["p_fake"] - scored["label"]).abs()
     ordered = scored.assign(error=error).sort_values(["error", "video_id"], ascending=[False, True])

@@ -60,7 +60,7 @@ class FrameScorer:
         return torch.from_numpy(np.stack(seen).transpose(0, 3, 1, 2))
 
     def seeing(self, view: CropView) -> Self:
-        """The same network seeing every crop another way than it learnt to."""
+        """The same network that sees every crop in another view than it learnt by."""
         other = copy.copy(self)
         other.see = partial(
             see,

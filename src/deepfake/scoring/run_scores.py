@@ -137,7 +137,7 @@ def read_outputs(stem: Path, n_crops: int) -> tuple[np.ndarray, np.ndarray] | No
 def refuse_constant(scores: pd.DataFrame, what: str) -> None:
     """Raise UserError where more than ten videos all have the very same scores (columns video_id and logit).
 
-    Rows with n_frames 0 do not count: whoever says nothing says the same of all.
+    Rows with n_frames 0 do not count: a member that abstains gives all the same logit.
     """
     if "n_frames" in scores:
         scores = scores[scores["n_frames"] > 0]

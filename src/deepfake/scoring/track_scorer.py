@@ -31,7 +31,7 @@ class TrackLogit:
 
 @torch.inference_mode()
 def head_logits(head: TrackHead, tracks: Sequence[TrackFeatures], predict: Predict) -> list[TrackLogit]:
-    """What a network says of tracks; of a track longer than its window, the mean of what it says of even parts."""
+    """A network's logits of tracks; of a track longer than its window, the mean over even parts."""
     device = choose_device(predict.device)
     head = head.to(device).eval()
     known = [i for i, track in enumerate(tracks) if len(track) >= head.min_frames and has_inputs(track, head.inputs)]

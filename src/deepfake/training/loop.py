@@ -239,7 +239,7 @@ def _raise_bad_loss(step: int, logits_B: Tensor, batch: Batch) -> NoReturn:
     where = f"first for {bad[0]}" if bad else "with finite logits"
     raise UserError(
         f"training: the loss is no number at step {step}, {where}. Lower the learning_rate, use precision fp32 or "
-        "bf16, or look at those crops"
+        "bf16, or view those crops"
     )
 
 

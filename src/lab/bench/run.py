@@ -178,7 +178,7 @@ def measure_recall(setting: Setting) -> Iterator[Row]:
 def measure_memory(setting: Setting) -> Iterator[Row]:
     """Peak memory of a fresh worker by video."""
     if not Path("/proc/self/status").exists():
-        yield Row("memory of a worker", None, "not measured: only Linux tells it")
+        yield Row("memory of a worker", None, "not measured: only Linux reports it")
         return
     clips = {"1080p": setting.clips.hd, "4K": setting.clips.uhd, "2 hours": setting.clips.two_hours}
     for name, path in clips.items():
@@ -362,14 +362,14 @@ def choose_parts(only: list[str]) -> list[str]:
     return [name for name in PARTS if not only or name in only]
 
 
-def run(root: Path, folder: Path, only: list[str], quick: bool, tell: Callable[[str], None]) -> list[Row]:
-    """Measure; `root` holds the demo's videos, `folder` keeps the generated ones, `tell` gets the progress."""
+def run(root: Path, folder: Path, only: list[str], quick: bool, report: Callable[[str], None]) -> list[Row]:
+    """Measure; `root` holds the demo's videos, `folder` keeps the generated ones, `report` gets the progress."""
     names = choose_parts(only)
-    tell("videos to measure on (made once)")
+    report("videos to measure on (made once)")
     setting = Setting(make_clips(root, folder, quick), quick)
     rows = []
     for number, name in enumerate(names, 1):
-        tell(f"{number}/{len(names)} {name}: {(PARTS[name].__doc__ or '').strip()}")
+        report(f"{number}/{len(names)} {name}: {(PARTS[name].__doc__ or '').strip()}")
         rows += list(PARTS[name](setting))
     return rows
 

@@ -30,9 +30,9 @@ APPEARANCE_NOISE = 0.25  # of each entry of a vector whose length is 1: pictures
 
 @dataclass(frozen=True)
 class SceneFrame:
-    """One sampled frame: the people in sight (`truth` boxes (n, 4) of `people`), and what the detector says.
+    """One sampled frame: the people in sight (`truth` boxes (n, 4) of `people`), and what the detector returns.
 
-    `appearance` (m, 16) describes each found face; `found_people` (m,) tells whose it is, -1 for a false box.
+    `appearance` (m, 16) describes each detected face; `detected_people` (m,) has whose it is, -1 for a false box.
     """
 
     index: int
@@ -41,19 +41,19 @@ class SceneFrame:
     people: list[int]
     faces: Faces
     appearance: np.ndarray
-    found_people: list[int]
+    detected_people: list[int]
 
 
 def make_scene(motion: str, every: int, seed: int) -> list[SceneFrame]:
     """Ten seconds of three people in every n-th frame; scenes of one seed show the same people on the same ways."""
-    ways = np.random.default_rng([seed, 0])
-    sides = ways.uniform(70, 130, N_PEOPLE)
-    phases = ways.uniform(0, 2 * np.pi, N_PEOPLE) + np.arange(N_PEOPLE) * 2 * np.pi / N_PEOPLE
-    period_s = MOTIONS[motion] * ways.uniform(0.8, 1.25, N_PEOPLE)
-    reach_px = ways.uniform(200, 320, N_PEOPLE)
-    height_px = HEIGHT_PX / 2 + ways.uniform(-50, 50, N_PEOPLE)
-    sway_px = ways.uniform(10, 60, N_PEOPLE)
-    appearances = _unit(ways.normal(size=(N_PEOPLE, APPEARANCE_LENGTH)))
+    courses = np.random.default_rng([seed, 0])
+    sides = courses.uniform(70, 130, N_PEOPLE)
+    phases = courses.uniform(0, 2 * np.pi, N_PEOPLE) + np.arange(N_PEOPLE) * 2 * np.pi / N_PEOPLE
+    period_s = MOTIONS[motion] * courses.uniform(0.8, 1.25, N_PEOPLE)
+    reach_px = courses.uniform(200, 320, N_PEOPLE)
+    height_px = HEIGHT_PX / 2 + courses.uniform(-50, 50, N_PEOPLE)
+    sway_px = courses.uniform(10, 60, N_PEOPLE)
+    appearances = _unit(courses.normal(size=(N_PEOPLE, APPEARANCE_LENGTH)))
     errors = np.random.default_rng([seed, every, list(MOTIONS).index(motion), 1])
     frames = []
     for index in range(0, round(DURATION_S * FPS), every):
@@ -67,7 +67,7 @@ def make_scene(motion: str, every: int, seed: int) -> list[SceneFrame]:
 
 
 def _seen(index: int, boxes: np.ndarray, appearances: np.ndarray, errors: np.random.Generator) -> SceneFrame:
-    """What a detector says of one frame: it shakes, misses people, hides those behind others and invents faces."""
+    """What a detector returns for one frame: it shakes, misses people, hides those behind others and invents faces."""
     people = [n for n in range(N_PEOPLE) if all(_iou(boxes[n], boxes[m]) <= HIDDEN_OVERLAP for m in range(n))]
     detected = [n for n in people if errors.uniform() >= MISS_RATE]
     seen = [_shaken(boxes[n], errors) for n in detected]
@@ -92,7 +92,7 @@ def _seen(index: int, boxes: np.ndarray, appearances: np.ndarray, errors: np.ran
             np.zeros((n, 5, 2), np.float32),
         ),
         appearance=_unit(np.array(vectors).reshape(-1, APPEARANCE_LENGTH)[order]),
-        found_people=[detected[i] for i in order],
+        detected_people=[detected[i] for i in order],
     )
 
 

@@ -47,7 +47,7 @@ def link(frames: Sequence[SceneFrame], appearance_weight: float = 0.0) -> Number
 def link_perfectly(frames: Sequence[SceneFrame]) -> Numbers:
     """Everyone's own number, and a new one for each false box: what misses and hidden people leave possible."""
     fresh = count(1000)
-    return [[person if person >= 0 else next(fresh) for person in f.found_people] for f in frames]
+    return [[person if person >= 0 else next(fresh) for person in f.detected_people] for f in frames]
 
 
 OWN: dict[str, Callable[[Sequence[SceneFrame]], Numbers]] = {

@@ -1,6 +1,6 @@
 """Draw the surest mistakes of a CSV of scores: reals that look forged, forgeries that look real -> one HTML page.
 
-The faces are those the shipped detector looks at; those found before (make predict) are read back.
+The faces are those that the shipped detector scores; crops of an earlier run (make predict) are read back.
 The pictures are of real people: look at the page, do not publish it.
 """
 

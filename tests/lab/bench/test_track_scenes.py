@@ -41,7 +41,7 @@ def frame(index: int, people: list[int], truth: list[float], detected: list[floa
         people=people,
         faces=faces,
         appearance=np.ones((n, 1)),
-        found_people=[0] * n,
+        detected_people=[0] * n,
     )
 
 
@@ -65,8 +65,8 @@ def test_lone_faces_and_faces_without_a_number_do_not_count() -> None:
 def test_scenes_have_the_misses_and_false_boxes_they_promise() -> None:
     frames = [f for seed in range(4) for f in make_scene("slow", 1, seed)]
     n_true = sum(len(f.people) for f in frames)
-    n_found = sum(person >= 0 for f in frames for person in f.found_people)
-    n_false = sum(person < 0 for f in frames for person in f.found_people)
+    n_found = sum(person >= 0 for f in frames for person in f.detected_people)
+    n_false = sum(person < 0 for f in frames for person in f.detected_people)
     assert 1 - n_found / n_true == pytest.approx(MISS_RATE, abs=0.02)
     assert n_false / n_true == pytest.approx(FALSE_RATE, abs=0.02)
 

@@ -33,7 +33,7 @@ class ClipClassifier(TrackHead):
         nn.init.zeros_(self.head.bias)
 
     def frame_logits(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits_B and logits_BT of tube_BTCHW (RGB 0..255) and mask_BT, whatever the frame model says."""
+        """Logits_B and logits_BT of tube_BTCHW (RGB 0..255) and mask_BT, whatever the frame model's logits."""
         tube_BTCHW, mask_BT, _ = inputs
         clip_BCTHW = (_without_padding(tube_BTCHW, mask_BT).transpose(1, 2).float() - MEAN) / STD
         map_BCT = self.trunk(clip_BCTHW).mean(dim=(3, 4))
@@ -107,7 +107,7 @@ class _Block(nn.Module):
 
 
 class _SlowFast(nn.Module):
-    """Every fourth frame through a wide path that sees time late, all frames through a thin one that tells the wide."""
+    """Every fourth frame through a wide path that sees time late, all frames through a thin one that feeds the wide."""
 
     def __init__(self) -> None:
         super().__init__()
