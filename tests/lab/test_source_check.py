@@ -105,7 +105,7 @@ def test_a_picture_of_one_colour_has_finite_statistics(level: int) -> None:
     assert np.isfinite(list(values.values())).all()
 
 
-# --- Telling apart -------------------------------------------------------------------------------
+# --- Separation ----------------------------------------------------------------------------------
 
 
 def table(gap: float, owners: int = 30, kind: str = "photo") -> pd.DataFrame:
