@@ -15,7 +15,6 @@ from deepfake.settings import Config
 
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
-    """Read the tables, write page and numbers."""
     from deepfake import tables
     from deepfake.ensemble.decision import out_of_fold_evidence
     from deepfake.faces.crop_store import read_crop

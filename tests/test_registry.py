@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from deepfake.forgeries import Forged, register_forgery
+from deepfake.forging.families import Forged, register_forgery
 from deepfake.models.heads import Start, TrackHead, register_head
-from deepfake.sampling import register_sampling
+from deepfake.media.sampling import register_sampling
 
 
 @register_head("loudest")
@@ -206,7 +206,7 @@ def test_the_source_names_what_the_package_registers() -> None:
 def test_settings_are_loaded_without_torch_and_without_their_plugin(settings: Path, tmp_path: Path) -> None:
     settings.write_text("plugins: [own_ideas]\nsequences: {heads: [slowfast, motion]}\n")
     code = (
-        f"import sys; sys.path.append({str(tmp_path)!r}); from pathlib import Path; import deepfake.config as c;"
+        f"import sys; sys.path.append({str(tmp_path)!r}); from pathlib import Path; import deepfake.settings_file as c;"
         f"c.load_config(Path({str(settings)!r}));"
         "print(sorted({'torch', 'cv2', 'numpy', 'own_ideas'} & set(sys.modules)))"
     )

@@ -69,7 +69,7 @@ def checked(
         monkeypatch.setattr(module, "run_each", run_here)
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": EXTRACT.model_dump()})
     monkeypatch.setattr(file, "load_detector", lambda _: replace(made, extract=EXTRACT))
-    monkeypatch.setattr("deepfake.verdict.Predict", lambda: Predict(device="cpu", precision="fp32"))
+    monkeypatch.setattr("deepfake.detector.verdict.Predict", lambda: Predict(device="cpu", precision="fp32"))
     monkeypatch.setattr(extractor, "_detector", lambda *_: SquareDetector())
     path = square_clip(moving, name="v.mp4")
     weights = tmp_path / "weights.bin"

@@ -1,11 +1,14 @@
 """What members are worth: which sets are compared, against whom, what they cost, and what drops out."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from deepfake.ensemble.members import Evidence
+from deepfake.ensemble.pooling import Tracks
 from deepfake.ensemble.stack import ENSEMBLE, Stack, held_out, out_of_fold
-from deepfake.evaluation import metrics
+from deepfake.evaluation import member_sets, metrics
 from deepfake.evaluation.member_sets import as_markdown, compare, sets_of
 from deepfake.settings import Ensemble, Validation
 from member_logits import GOOD, LABELS, USELESS, columns, fit_stack, table
@@ -156,3 +159,19 @@ def test_the_table_for_people_has_a_line_a_row() -> None:
     assert lines[2].startswith("| m0 | ") and lines[2].endswith("| 10 |")
     assert lines[4].endswith("| - |")
     assert rows[0].to_dict()["roc_auc"]["value"] == rows[0].roc_auc.value
+
+
+def test_scores_that_are_known_are_not_fitted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = evidence(GOOD, USELESS)
+    fresh = compare(made, Ensemble(), Validation(bootstrap=50))
+    known = out_of_fold(made.tracks, made.labels, made.folds, Ensemble())
+    fitted: list[tuple[str, ...]] = []
+
+    def counted(tracks: Tracks, *given: Any, **more: Any) -> np.ndarray:
+        fitted.append(tracks.members)
+        return held_out(tracks, *given, **more)
+
+    monkeypatch.setattr(member_sets, "held_out", counted)
+    again = compare(made, Ensemble(), Validation(bootstrap=50), known)
+    assert [row.to_dict() for row in again] == [row.to_dict() for row in fresh]
+    assert fitted == [("m0", "m1")], "the pair alone, without drops, is no row of stage 07"

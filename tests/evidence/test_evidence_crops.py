@@ -77,7 +77,7 @@ def test_without_maps_there_is_no_heat() -> None:
 @pytest.mark.slow
 def test_a_check_starts_without_torch_s_compiler_and_leaves_it_to_others() -> None:
     code = (
-        "import sys; import deepfake.checking, deepfake.bundle, deepfake.detector, deepfake.evidence\n"
+        "import sys; import deepfake.commands.checks, deepfake.detector.video_scorer, deepfake.evidence.crops\n"
         "assert 'torch._dynamo' not in sys.modules\n"
         "import torch._dynamo; assert torch._dynamo.__file__"
     )

@@ -188,14 +188,14 @@ def test_overlapping_boxes_are_dropped_as_torchvision_drops_them(seed: int, max_
 
 
 def test_a_worker_loads_none_of_the_large_libraries_it_does_not_need() -> None:
-    code = "import sys, deepfake.video_faces; print({'torchvision', 'pandas', 'numba', 'timm'} & set(sys.modules))"
+    code = "import sys, deepfake.faces.extractor; print({'torchvision', 'pandas', 'numba', 'timm'} & set(sys.modules))"
     folder = Path(__file__).parents[2] / "src"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
 def test_torchvision_is_whole_after_the_faces_module_was_imported() -> None:
-    code = "import deepfake.faces, torchvision, timm; print(torchvision.ops.batched_nms.__module__)"
+    code = "import deepfake.faces.mtcnn, torchvision, timm; print(torchvision.ops.batched_nms.__module__)"
     folder = Path(__file__).parents[2] / "src"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "torchvision.ops.boxes"

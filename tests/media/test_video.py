@@ -230,7 +230,7 @@ def test_decord_missing_is_said_when_asked_for_and_no_matter_otherwise(
 @pytest.mark.parametrize("order", ["torch, video", "video, torch"])
 def test_decord_and_torch_live_in_one_process(clip: Path, order: str) -> None:
     pytest.importorskip("decord")
-    use = "import sys, pathlib; from deepfake.video import sample; clip = pathlib.Path(sys.argv[1])"
+    use = "import sys, pathlib; from deepfake.media.video import sample; clip = pathlib.Path(sys.argv[1])"
     use += "; n = len(list(sample(clip, 'uniform', 4, backend='decord')))"
     torch = "import torch; torch.ones(8, 8) @ torch.ones(8, 8)"
     lines = [torch, use] if order.startswith("torch") else [use, torch]

@@ -18,7 +18,7 @@ from deepfake.report import plots
 from deepfake.report.inputs import ReportInputs, scored_videos
 from deepfake.report.validation import build_report
 from deepfake.report.worst import strip, worst_videos
-from invented_report import N_ORIGINALS, NASTY
+from invented_report import N_ORIGINALS, NASTY, inputs, report  # noqa: F401 - fixtures
 
 
 def ensemble(inputs: ReportInputs) -> pd.DataFrame:

@@ -65,6 +65,7 @@ def show(settings: Path, weights: Path | None, cache: Path) -> None:
     from deepfake.demo.build import cores
     from deepfake.demo.plan import TEST_FOLDER
     from deepfake.detector.file import load_detector
+    from deepfake.detector.score_videos import predict_folder, summary_lines
     from deepfake.evaluation.labelled import read_labels
     from deepfake.files import sha256_of
     from deepfake.models.detector_file import shipped_weights
@@ -73,7 +74,8 @@ def show(settings: Path, weights: Path | None, cache: Path) -> None:
     detector, labelled = load_detector(weights), read_labels(root / "test_labels.csv")
     videos, out = root / TEST_FOLDER, submission / "shipped_detector.csv"
     print(f"\nThe shipped detector ({weights.name}) on the demo's test videos")
-    scored = verdicts.score(videos, out, detector, sha256_of(weights), cache, cores())
+    scored = predict_folder(videos, out, detector, sha256_of(weights), cache, cores())
+    print("\n".join(summary_lines(scored, out)))
     judged = verdicts.judge(scored, labelled, detector.stack.band)
     print(f"\n{verdicts.table(judged)}\n\n{verdicts.tally(judged)}")
     if (words := verdicts.caution(judged)) is not None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "train-heads": "train networks over tracks beside an image classifier",
     "average": "average the weights of networks tuned from one start",
     "ship": "weigh and calibrate networks on labelled clips, and write them as one detector",
+    "recalibrate": "fit a detector's stack and calibration anew on labelled clips; its networks stay",
     "unpack": "take a detector's file apart: each member becomes a run's network",
     "demo": "build the demo data: real clips and forgeries of them, laid out like DFDC",
     "kaggle": "build the bundle for an offline Kaggle notebook",
@@ -43,7 +44,7 @@ def dispatch(
 
     `commands` has what each does; the module of one is `package`.<name>, with _ for -.
     """
-    name, *rest = sys.argv[1:] if argv is None else argv or [""]
+    name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if name in commands:
         module = importlib.import_module(f"{package}.{name.replace('-', '_')}")
         parser: argparse.ArgumentParser = module.arguments()

@@ -6,19 +6,16 @@ all scores are made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from deepfake.demo.build import KNOWN_TO_SHIPPED
 from deepfake.detector.check import FORGED, NO_FACE, REAL, UNREADABLE
-from deepfake.detector.file import Detector
-from deepfake.detector.score_videos import Scored, predict_folder, score_videos
+from deepfake.detector.score_videos import Scored
 from deepfake.detector.verdict import verdict_of
 from deepfake.errors import UserError
 from deepfake.evaluation.labelled import Labelled
-from deepfake.settings import Predict
 
 GOOD_AUC = 0.75  # below it the demo says why
 COLUMNS = ("file", "verdict", "p_fake", "truth")
@@ -48,23 +45,6 @@ class Judged:
     def is_right(self) -> bool:
         """Whether it did so rightly."""
         return self.is_decided and (self.verdict == FORGED) == self.is_fake
-
-
-def score(
-    folder: Path, out: Path, detector: Detector, weights_sha256: str, cache_dir: Path, workers: int
-) -> list[Scored]:
-    """Score a folder into a CSV as `predict_folder` does; the results."""
-    kept = []
-
-    def score_and_keep(
-        paths: dict[str, Path], detector: Detector, weights_sha256: str, cache: Path, predict: Predict, workers: int
-    ) -> Iterator[Scored]:
-        for result in score_videos(paths, detector, weights_sha256, cache, predict, workers):
-            kept.append(result)
-            yield result
-
-    predict_folder(folder, out, detector, weights_sha256, cache_dir, workers, score_and_keep)
-    return kept
 
 
 def judge(scored: Iterable[Scored], labelled: Sequence[Labelled], band: tuple[float, float]) -> list[Judged]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from deepfake.ensemble.members import Evidence
 from deepfake.ensemble.stack import ENSEMBLE, held_out
 from deepfake.evaluation import bootstrap, metrics
@@ -51,14 +53,23 @@ def sets_of(members: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return sets
 
 
-def compare(evidence: Evidence, ensemble: Ensemble, validation: Validation) -> list[Row]:
-    """A row for every set of members, none of them dropped, and last the ensemble, where members may drop out."""
+def compare(
+    evidence: Evidence, ensemble: Ensemble, validation: Validation, known: Mapping[str, np.ndarray] | None = None
+) -> list[Row]:
+    """A row for every set of members, none of them dropped, and last the ensemble, where members may drop out.
+
+    `known` are out-of-fold p_fake (n,) of some of the sets, by their names and in the order of the evidence's videos:
+    those are not fitted again.
+    """
     sets = sets_of(evidence.members)
-    p = {
-        what: held_out(evidence.tracks.of_members(names), evidence.labels, evidence.folds, ensemble)
-        for what, names in sets.items()
-    }
-    p[ENSEMBLE] = held_out(evidence.tracks, evidence.labels, evidence.folds, ensemble, may_drop=True)
+
+    def out_of_fold(what: str) -> np.ndarray:
+        if known is not None and what in known:
+            return known[what]
+        tracks = evidence.tracks if what == ENSEMBLE else evidence.tracks.of_members(sets[what])
+        return held_out(tracks, evidence.labels, evidence.folds, ensemble, may_drop=what == ENSEMBLE)
+
+    p = {what: out_of_fold(what) for what in (*sets, ENSEMBLE)}
     fixed = (evidence.groups, validation, ensemble.clip_p)
     measured = {what: bootstrap.measure(evidence.labels, scores, *fixed) for what, scores in p.items()}
     best = {name: _best(measured, evidence.members, name) for name in ("roc_auc", "log_loss_clipped")}

@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Region(Protocol):
-    """A frame that can give a part of itself (`deepfake.video.Frame`)."""
+    """A frame that can give a part of itself (`deepfake.media.video.Frame`)."""
 
     @property
     def width_px(self) -> int:

@@ -36,7 +36,7 @@ KAGGLE = (
     depths = ("*", "*/*", "*/*/*")
     setups = [path for depth in depths for path in attached.glob(f"{depth}/src/deepfake/kaggle/setup.py")]
     named = os.environ.get("DEEPFAKE_BUNDLE")
-    bundles = [Path(named)] if named else [path.parents[2] for path in setups]
+    bundles = [Path(named)] if named else [path.parents[3] for path in setups]
     if len(bundles) != 1:
         raise FileNotFoundError(f"{len(bundles)} bundles below {attached}; attach the one that make kaggle built")
     BUNDLE = bundles[0]
@@ -46,8 +46,8 @@ KAGGLE = (
     ## Check the bundle, install its wheels, find the folders
     """,
     """
-    from deepfake.config import load_config
-    from deepfake.kaggle_setup import check_bundle, find_places, install
+    from deepfake.settings_file import load_config
+    from deepfake.kaggle.setup import check_bundle, find_places, install
 
     manifest = check_bundle(BUNDLE)
     print("detector:", manifest["detector"], "\\ninstalled:", *install(BUNDLE))
@@ -62,7 +62,7 @@ KAGGLE = (
     alone.
     """,
     """
-    from deepfake.kaggle_run import examples, open_scorer, prepare, run, summary
+    from deepfake.kaggle.run import examples, open_scorer, prepare, run, summary
 
     scorer = open_scorer(places, config)
     job = prepare(places, scorer)
@@ -105,7 +105,7 @@ EXPLORE = (
 
     from IPython.display import HTML, display
 
-    from deepfake.config import load_config
+    from deepfake.settings_file import load_config
     from deepfake.report import tracks
 
     config = load_config(PROJECT / os.environ.get("DEEPFAKE_CONFIG", "configs/demo.yaml"))

@@ -1,4 +1,4 @@
-"""What a video file holds, from its packets alone: the demux pass behind `deepfake.video.probe`.
+"""What a video file holds, from its packets alone: the demux pass behind `deepfake.media.video.probe`.
 
 Packets in display order are the ground truth about frame numbers; decoders are never believed about them.
 """

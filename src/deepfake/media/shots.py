@@ -1,7 +1,7 @@
 """Shot cuts from small grey pictures, found while a video is decoded.
 
 A cut is a change of what is seen, not of how bright it is: fades and flashes are none. To use another
-detector, give `deepfake.video.sample` an object with the same `feed`.
+detector, give `deepfake.media.video.sample` an object with the same `feed`.
 """
 
 from __future__ import annotations

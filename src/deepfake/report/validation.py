@@ -144,7 +144,15 @@ def _member_sets(inputs: ReportInputs) -> list[dict[str, Any]]:
     evidence = inputs.evidence
     if evidence is None or len(evidence.members) < 2 or len(np.unique(evidence.folds)) < 2:
         return []
-    return [row.to_dict() for row in compare(evidence, inputs.config.ensemble, inputs.config.validation)]
+    known = _known_scores(inputs.scores, list(evidence.tracks.video_ids))
+    return [row.to_dict() for row in compare(evidence, inputs.config.ensemble, inputs.config.validation, known)]
+
+
+def _known_scores(scores: pd.DataFrame, video_ids: list[str]) -> dict[str, np.ndarray]:
+    """Out-of-fold p_fake by model, in the order of `video_ids`, of each that scored all these videos."""
+    by_model = {str(model): rows.set_index("video_id")["p_fake"] for model, rows in scores.groupby("model")}
+    whole = {model: p for model, p in by_model.items() if set(video_ids) <= set(p.index)}
+    return {model: p.loc[video_ids].to_numpy(np.float64) for model, p in whole.items()}
 
 
 def _costs(inputs: ReportInputs) -> dict[str, Any]:

@@ -8,7 +8,6 @@ what each run in each view is worth alone, in pairs and together, with intervals
 import argparse
 
 from deepfake.commands.arguments import crop_view, trial_parser, view_name, whole_number
-from deepfake.settings import CropView
 
 POOLINGS = {
     "as set": {},
@@ -39,6 +38,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
+    from deepfake.settings import CropView
     from deepfake.settings_file import load_config
 
     config = load_config(args.config, args.set)
