@@ -17,16 +17,16 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake.faces.extraction import extract_table
 
     videos = tables.spread(tables.read(tables.VIDEOS, config.work_dir / "videos.parquet"), args.limit)
-    found = extract_table(videos, config.path(config.index.root), config.work_dir, config.extract, args.force)
-    tables.write(tables.FACES, found.faces, config.work_dir / "faces.parquet")
-    tables.write(tables.FAILURES, found.failures, config.work_dir / "failures.parquet")
-    tables.write(tables.EXTRACTIONS, found.extractions, config.work_dir / "extractions.parquet")
+    extracted = extract_table(videos, config.path(config.index.root), config.work_dir, config.extract, args.force)
+    tables.write(tables.FACES, extracted.faces, config.work_dir / "faces.parquet")
+    tables.write(tables.FAILURES, extracted.failures, config.work_dir / "failures.parquet")
+    tables.write(tables.EXTRACTIONS, extracted.extractions, config.work_dir / "extractions.parquet")
     return {
-        "videos": len(found.extractions),
-        "tracks": int(found.extractions["n_tracks"].sum()),
-        "faces": len(found.faces),
-        "without a face": int((found.extractions["status"] == "no_face").sum()),
-        "failed": int((found.extractions["status"] == "failed").sum()),
+        "videos": len(extracted.extractions),
+        "tracks": int(extracted.extractions["n_tracks"].sum()),
+        "faces": len(extracted.faces),
+        "without a face": int((extracted.extractions["status"] == "no_face").sum()),
+        "failed": int((extracted.extractions["status"] == "failed").sum()),
     }
 
 

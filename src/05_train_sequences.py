@@ -1,7 +1,7 @@
 """Train the networks over tracks (sequences.heads): features, landmarks and crops of every track -> one a fold, head.
 
 The LRCN head reads each fold's image classifier's features of a track in order by a bidirectional LSTM with
-attention; others look at landmarks, optical flow or the face's tube. Same folds as stage 04, same rules for
+attention; others see landmarks, optical flow or the face's tube. Same folds as stage 04, same rules for
 stopping and going on. With sequences.forged_clips they learn from fakes made of the real tracks, too.
 """
 

@@ -58,28 +58,28 @@ class Opened:
     def severe_faults(self) -> list[str]:
         """What axe-core calls serious or critical: the rule, and the elements that break it."""
         self.page.evaluate(AXE_SCRIPT)
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        audit = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [
             f"{fault['id']}: {node['target']} {node['html'][:160]} {node.get('failureSummary', '')}"
-            for fault in found["violations"]
+            for fault in audit["violations"]
             if fault["impact"] in SEVERE
             for node in fault["nodes"]
         ]
 
     def tab_through(self, most: int = 400) -> list[dict[str, Any]]:
         """What the Tab key reaches, in order, from the top of the page until it starts again."""
-        found: list[dict[str, Any]] = []
+        stops: list[dict[str, Any]] = []
         numbers: set[int] = set()
         self.page.evaluate("document.activeElement && document.activeElement.blur()")
         for _ in range(most):
             self.page.keyboard.press("Tab")
             now = self.page.evaluate(FOCUSED)
-            if now is None or (now["number"] in numbers and now["number"] != found[-1]["number"]):
+            if now is None or (now["number"] in numbers and now["number"] != stops[-1]["number"]):
                 break
             if now["number"] not in numbers:  # else another control inside the video
-                found.append(now)
+                stops.append(now)
             numbers.add(now["number"])
-        return found
+        return stops
 
     def usable(self) -> list[int]:
         """The numbers, as `tab_through` counts them, of all visible elements that a mouse can use."""
@@ -106,14 +106,14 @@ def opened(browser: Browser, path: Path, width_px: int = WIDE_PX, theme: str = "
     size = {"width": width_px, "height": 900}
     context = browser.new_context(viewport=size, color_scheme=theme, reduced_motion="reduce")
     try:
-        found = Opened(context.new_page())
+        tab = Opened(context.new_page())
         context.route(ELSEWHERE, lambda route: route.abort())
-        context.on("request", lambda request: _note(request.url, found.asked_elsewhere))
-        found.page.on("console", lambda said: found.faults.append(said.text) if said.type == "error" else None)
-        found.page.on("pageerror", lambda error: found.faults.append(str(error)))
-        found.page.on("requestfailed", lambda request: found.faults.append(f"{request.url[:200]}: {request.failure}"))
-        found.page.goto(path.resolve().as_uri(), wait_until="load")
-        yield found
+        context.on("request", lambda request: _note(request.url, tab.asked_elsewhere))
+        tab.page.on("console", lambda said: tab.faults.append(said.text) if said.type == "error" else None)
+        tab.page.on("pageerror", lambda error: tab.faults.append(str(error)))
+        tab.page.on("requestfailed", lambda request: tab.faults.append(f"{request.url[:200]}: {request.failure}"))
+        tab.page.goto(path.resolve().as_uri(), wait_until="load")
+        yield tab
     finally:
         context.close()
 

@@ -252,12 +252,12 @@ def table(kinds: Sequence[Kind], folder: Path) -> tuple[str, int]:
     for kind in kinds:
         path, first = kind.make(folder)
         for backend in BACKENDS:
-            found = [judge(path, first, backend, mode, kind.is_intact) for mode in MODES]
-            for outcome in found:
+            outcomes = [judge(path, first, backend, mode, kind.is_intact) for mode in MODES]
+            for outcome in outcomes:
                 total.update(runs=1, frames=outcome.n_right, wrong=outcome.n_wrong, refused=bool(outcome.refusal))
-            reasons = {outcome.refusal for outcome in found if outcome.refusal}
+            reasons = {outcome.refusal for outcome in outcomes if outcome.refusal}
             notes += [_wrapped(f"- {kind.name}, {backend}: {reason}", "  ") for reason in sorted(reasons)]
-            lines.append(f"| {kind.name} | {backend} | {' | '.join(outcome.words for outcome in found)} |")
+            lines.append(f"| {kind.name} | {backend} | {' | '.join(outcome.words for outcome in outcomes)} |")
     summary = (
         f"{len(kinds)} clips x {len(BACKENDS)} backends x {len(MODES)} modes = {total['runs']} runs: "
         f"{total['frames']} frames right, {total['wrong']} wrong, {total['refused']} runs refused.\n"

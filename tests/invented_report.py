@@ -28,13 +28,13 @@ def round_trip(table: tables.Table, rows: list[dict[str, object]]) -> pd.DataFra
 
 def names() -> list[tuple[str, int, str, str | None]]:
     """(video_id, label, original, manipulation): each original has two fakes."""
-    found: list[tuple[str, int, str, str | None]] = []
+    rows: list[tuple[str, int, str, str | None]] = []
     for i in range(N_ORIGINALS):
         original = NASTY if i == 3 else f"part_{i % 2}/real{i:02d}.mp4"
-        found.append((original, 0, original, None))
-        found.append((f"part_{i % 2}/swap{i:02d}.mp4", 1, original, "swap"))
-        found.append((f"part_{i % 2}/mouth{i:02d}.mp4", 1, original, "mouth <b>"))
-    return found
+        rows.append((original, 0, original, None))
+        rows.append((f"part_{i % 2}/swap{i:02d}.mp4", 1, original, "swap"))
+        rows.append((f"part_{i % 2}/mouth{i:02d}.mp4", 1, original, "mouth <b>"))
+    return rows
 
 
 def videos() -> pd.DataFrame:
@@ -117,25 +117,27 @@ def extractions() -> pd.DataFrame:
     return round_trip(tables.EXTRACTIONS, rows)
 
 
-def frame_scores(found: pd.DataFrame) -> pd.DataFrame:
-    rows = found[["video_id", "track", "frame_index"]].assign(model="frames", logit=lambda f: f["track"] * 2.0 - 1)
+def frame_scores(faces_table: pd.DataFrame) -> pd.DataFrame:
+    rows = faces_table[["video_id", "track", "frame_index"]].assign(
+        model="frames", logit=lambda f: f["track"] * 2.0 - 1
+    )
     return round_trip(tables.FRAME_SCORES, rows.to_dict("records"))
 
 
 def invented_inputs(work_dir: Path) -> ReportInputs:
     """All tables of an invented run; its crops are written below `work_dir`."""
-    found = faces(work_dir)
+    faces_table = faces(work_dir)
     failures = [{"stage": "02_extract_faces", "video_id": "part_0/<i>bad.mp4", "reason": "decoded 0 of 300 <frames>"}]
     return ReportInputs(
         parse_config({"run": "invented", "validation": {"bootstrap": 100, "ece_bins": 5, "worst_videos": 6}}),
         videos(),
         extractions(),
-        found,
+        faces_table,
         folds(),
         round_trip(tables.FAILURES, failures),
         scores(),
         lambda shard, offset, size: read_crop(work_dir, shard, offset, size),
-        frame_scores(found),
+        frame_scores(faces_table),
         scores(),
         facts={"commit": "abc123", "python": "3.11"},
     )

@@ -99,9 +99,9 @@ def check_page(folder: Path) -> Path:
     """The page that `deepfake check` makes of the drawn people with the shipped detector."""
     video, made = write_drawn(folder / "drawn.mp4"), folder / "check.html"
     outputs = ("--html", made, "--json", folder / "check.json", "--cache", folder / "cache")
-    told = run("deepfake.check", video, *outputs)
+    done = run("deepfake.check", video, *outputs)
     if not made.is_file():
-        raise UserError(f"deepfake check made no page of the drawn people (exit code {told.returncode}): {told.stderr}")
+        raise UserError(f"deepfake check made no page of the drawn people (exit code {done.returncode}): {done.stderr}")
     return made
 
 
@@ -114,15 +114,15 @@ def report_page(folder: Path) -> Path:
     return made
 
 
-def _seek(found: Opened) -> None:
+def _seek(tab: Opened) -> None:
     """Show a moment with two people."""
-    found.page.wait_for_function("() => document.getElementById('player').readyState >= 2")
-    lane = found.page.locator(".lane > svg").first
+    tab.page.wait_for_function("() => document.getElementById('player').readyState >= 2")
+    lane = tab.page.locator(".lane > svg").first
     lane.click(position={"x": lane.bounding_box()["width"] * 0.5, "y": 30})
-    found.page.wait_for_function("() => !document.getElementById('player').seeking")
-    found.page.evaluate("() => document.activeElement.blur()")
-    found.page.mouse.move(0, 0)
-    found.page.wait_for_timeout(500)  # the frame is drawn after it was found
+    tab.page.wait_for_function("() => !document.getElementById('player').seeking")
+    tab.page.evaluate("() => document.activeElement.blur()")
+    tab.page.mouse.move(0, 0)
+    tab.page.wait_for_timeout(500)  # the frame is drawn after it was found
 
 
 PAGES: dict[str, tuple[Callable[[Path], Path], Callable[[Opened], None] | None, int]] = {
@@ -137,11 +137,11 @@ def photograph(name: str) -> bytes:
     make, prepare, height_px = PAGES[name]
     with tempfile.TemporaryDirectory() as folder:
         page = make(Path(folder))
-        with chromium() as browser, opened(browser, page, WINDOW_PX) as found:
-            found.page.set_viewport_size({"width": WINDOW_PX, "height": height_px})
+        with chromium() as browser, opened(browser, page, WINDOW_PX) as tab:
+            tab.page.set_viewport_size({"width": WINDOW_PX, "height": height_px})
             if prepare:
-                prepare(found)
-            shot = Image.open(io.BytesIO(found.page.screenshot())).convert("RGB")
+                prepare(tab)
+            shot = Image.open(io.BytesIO(tab.page.screenshot())).convert("RGB")
     stream = io.BytesIO()
     shot.save(stream, "WEBP", quality=QUALITY, method=6)
     return stream.getvalue()

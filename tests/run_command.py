@@ -14,7 +14,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCES)}
 
 
 def arguments_of(name: str) -> list[str]:
-    """What python is told to run: a script of src, or PROGRAM.COMMAND, such as `deepfake.check`."""
+    """What python runs: a script of src, or PROGRAM.COMMAND, such as `deepfake.check`."""
     if name.endswith(".py"):
         return [str(SOURCES / name)]
     program, _, command = name.partition(".")

@@ -43,7 +43,7 @@ DOORS = {
 
 def modules() -> dict[str, set[str]]:
     """Every module of `deepfake` and `lab`, without the package's name, and all names that it imports."""
-    found = {}
+    imports = {}
     for path in sorted(SRC.glob("*/**/*.py")):
         parts = path.relative_to(SRC).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts).removeprefix("deepfake.")
@@ -52,8 +52,8 @@ def modules() -> dict[str, set[str]]:
         for node in nodes:
             if isinstance(node, ast.ImportFrom) and node.module:
                 names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        found[name] = {name.removeprefix("deepfake.") for name in names}
-    return found
+        imports[name] = {name.removeprefix("deepfake.") for name in names}
+    return imports
 
 
 MODULES = modules()

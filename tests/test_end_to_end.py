@@ -109,7 +109,7 @@ def test_the_report_counts_everything_and_escapes_names(project: Path) -> None:
     assert "<b>née" not in (project / "submissions/tiny/report.html").read_text()
 
 
-def test_the_report_tells_what_members_cost(project: Path) -> None:
+def test_the_report_says_what_members_cost(project: Path) -> None:
     report = json.loads((project / "submissions/tiny/report.json").read_text())
     cost = {row["what"]: row["cost_ms"] for row in report["member_sets"]}
     assert cost["sequences"] > cost["frames"] > 0 and cost["motion"] > 0
@@ -163,14 +163,14 @@ def test_one_video_gets_a_verdict_by_face_and_second(project: Path) -> None:
     page = project / "page.html"
     flags = ["--weights", weights, "--cache", project / "cache", "--json", "-", "--html", page]
     done = run("deepfake.check", video, *flags)
-    found = json.loads(done.stdout)
-    assert found["verdict"] in ("likely forged", "inconclusive", "likely real"), done.stderr
-    assert done.returncode == found["exit_code"], done.stderr
-    tracks = [track for shot in found["shots"] for track in shot["tracks"]]
+    check = json.loads(done.stdout)
+    assert check["verdict"] in ("likely forged", "inconclusive", "likely real"), done.stderr
+    assert done.returncode == check["exit_code"], done.stderr
+    tracks = [track for shot in check["shots"] for track in shot["tracks"]]
     assert [len(track["seconds"]) for track in tracks] == [1, 1]
-    assert found["p_fake"] == max(track["p_fake"] for track in tracks)
+    assert check["p_fake"] == max(track["p_fake"] for track in tracks)
     assert [track["decides"] for track in tracks].count(True) == 1
-    jsonschema.validate(found, json.loads(run("deepfake.check", "--schema").stdout))
+    jsonschema.validate(check, json.loads(run("deepfake.check", "--schema").stdout))
     assert "two faces.mp4" in page.read_text() and 'src="raw/test_videos/two%20faces.mp4"' in page.read_text()
 
 

@@ -13,11 +13,11 @@ PLAIN = "file,label\na.mp4,REAL\nb/ü.mp4,FAKE\n"
 WANTED = {"a.mp4": 0, "b/ü.mp4": 1}
 
 
-def told(path: Path, data: bytes | str) -> dict[str, int | None]:
+def labels_in(path: Path, data: bytes | str) -> dict[str, int | None]:
     """Labels by name, as read from a file with these bytes."""
     path = path / "labels.csv"
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
-    return {found.name: found.label for found in read_labels(path)}
+    return {entry.name: entry.label for entry in read_labels(path)}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -27,21 +27,21 @@ def test_every_usual_coding_line_end_and_separator_is_read(
     tmp_path: Path, encoding: str, line_end: str, separator: str
 ) -> None:
     text = PLAIN.replace(",", separator).replace("\n", line_end)
-    assert told(tmp_path, text.encode(encoding)) == WANTED
+    assert labels_in(tmp_path, text.encode(encoding)) == WANTED
 
 
 def test_big_endian_utf_16_is_read_by_its_mark(tmp_path: Path) -> None:
-    assert told(tmp_path, b"\xfe\xff" + PLAIN.encode("utf-16-be")) == WANTED
+    assert labels_in(tmp_path, b"\xfe\xff" + PLAIN.encode("utf-16-be")) == WANTED
 
 
 @pytest.mark.parametrize("name", ["file", "filename", "Filename", "video_id", "NAME", "path"])
 @pytest.mark.parametrize("label", ["label", "Label", "target", "is_fake", "class"])
 def test_the_usual_headings_are_known_in_small_and_capital_letters(tmp_path: Path, name: str, label: str) -> None:
-    assert told(tmp_path, f"{label},{name}\n0,a.mp4\n1,b.mp4\n") == {"a.mp4": 0, "b.mp4": 1}
+    assert labels_in(tmp_path, f"{label},{name}\n0,a.mp4\n1,b.mp4\n") == {"a.mp4": 0, "b.mp4": 1}
 
 
 def test_of_two_headings_that_could_be_meant_the_plainer_one_counts(tmp_path: Path) -> None:
-    assert told(tmp_path, "class,name,label,file\n1,Ada,0,a.mp4\n") == {"a.mp4": 0}
+    assert labels_in(tmp_path, "class,name,label,file\n1,Ada,0,a.mp4\n") == {"a.mp4": 0}
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_of_two_headings_that_could_be_meant_the_plainer_one_counts(tmp_path: Pa
     ],
 )
 def test_odd_forms_are_read(tmp_path: Path, text: str, wanted: dict[str, int | None]) -> None:
-    assert told(tmp_path, text) == wanted
+    assert labels_in(tmp_path, text) == wanted
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_odd_forms_are_read(tmp_path: Path, text: str, wanted: dict[str, int | N
 )
 def test_nothing_is_guessed_or_lost(tmp_path: Path, data: bytes | str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        told(tmp_path, data)
+        labels_in(tmp_path, data)
 
 
 def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="line 6: no file name"):
-        told(tmp_path, 'file,label\n\n"two\nlines.mp4",1\n\n,0\n')
+        labels_in(tmp_path, 'file,label\n\n"two\nlines.mp4",1\n\n,0\n')
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

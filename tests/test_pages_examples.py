@@ -33,9 +33,9 @@ def blocks(text: str, language: str) -> list[str]:
 def typed() -> Iterator[tuple[str, str, str]]:
     for page in OF_TODAY:
         for line in page.read_text().splitlines():
-            found = TYPED.match(line)
-            if found:
-                yield page.name, found[1] or found[2], found[3]
+            match = TYPED.match(line)
+            if match:
+                yield page.name, match[1] or match[2], match[3]
 
 
 @pytest.mark.parametrize(("page", "program", "rest"), sorted(set(typed())))

@@ -1,4 +1,4 @@
-"""Settings: mistakes are told at once and in words."""
+"""Settings: mistakes are reported at once and in words."""
 
 from pathlib import Path
 
@@ -29,12 +29,12 @@ def test_a_typo_is_refused_with_the_name_it_was_meant_to_be(tmp_path: Path) -> N
         load_config(path)
 
 
-def test_an_unknown_key_near_to_none_is_told_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_key_near_to_none_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"zzz: no such setting; known: .*extract.*folds"):
         load_config(written(tmp_path, "zzz: 1\n"))
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     text = "run: ../up\nextract:\n  crop_px: 7\n  colour: red\nfolds:\n  n_folds: many\n"
     with pytest.raises(UserError) as caught:
         load_config(written(tmp_path, text))
@@ -49,9 +49,7 @@ BLURRED_BY_ONE = "ensemble:\n  member_views: {soft: [{}, {surroundings_blur: 0.0
 
 
 @pytest.mark.parametrize("looks_for_it", [BLURRED, BLURRED_BY_ONE])
-def test_the_inner_face_is_looked_for_in_crops_twice_as_wide_as_the_face_only(
-    tmp_path: Path, looks_for_it: str
-) -> None:
+def test_the_inner_face_is_cut_from_crops_twice_as_wide_as_the_face_only(tmp_path: Path, looks_for_it: str) -> None:
     with pytest.raises(UserError) as caught:
         load_config(written(tmp_path, f"extract: {{margin_ratio: 0.3}}\n{looks_for_it}"))
     assert "\n  extract.margin_ratio: found 0.3, wanted 0.5, where ensemble.views" in str(caught.value)
@@ -60,7 +58,7 @@ def test_the_inner_face_is_looked_for_in_crops_twice_as_wide_as_the_face_only(
     load_config(written(tmp_path, "extract: {margin_ratio: 0.3}\n"))
 
 
-def test_a_member_looks_as_it_is_told_and_the_others_as_all_do(tmp_path: Path) -> None:
+def test_a_member_has_its_own_views_and_the_others_those_of_all(tmp_path: Path) -> None:
     text = "ensemble:\n  views: [{mirror: true}]\n  member_views: {soft: [{crop_px: 240}]}\n"
     ensemble = load_config(written(tmp_path, text)).ensemble
     assert ensemble.views_of("soft") == (CropView(crop_px=240),)
@@ -115,6 +113,30 @@ def test_an_override_lies_over_the_settings_file(
     assert getattr(getattr(load_config(path, [override]), section), key) == value
 
 
+OLD = "ensemble:\n  accusers: [borders]\n"
+
+
+def test_a_setting_is_read_by_its_older_name_and_written_by_its_own(tmp_path: Path) -> None:
+    ensemble = load_config(written(tmp_path, OLD)).ensemble
+    assert ensemble.one_sided_members == ("borders",)
+    assert ensemble.model_dump()["one_sided_members"] == ("borders",) and "accusers" not in ensemble.model_dump()
+    assert load_config(written(tmp_path, ""), ["ensemble.accusers=[a]"]).ensemble.one_sided_members == ("a",)
+
+
+@pytest.mark.parametrize("name", ["accusers", "one_sided_members"])
+def test_an_override_replaces_a_setting_by_whichever_name_the_file_has_it(tmp_path: Path, name: str) -> None:
+    for text in (OLD, OLD.replace("accusers", "one_sided_members")):
+        assert load_config(written(tmp_path, text), [f"ensemble.{name}=[a]"]).ensemble.one_sided_members == ("a",)
+
+
+def test_a_setting_under_both_of_its_names_is_refused_and_a_typing_error_gets_the_name_of_now(tmp_path: Path) -> None:
+    both = OLD + "  one_sided_members: [mouths]\n"
+    with pytest.raises(UserError, match=r"ensemble.accusers: the same setting as 'one_sided_members', .* keep one"):
+        load_config(written(tmp_path, both))
+    with pytest.raises(UserError, match="did you mean 'one_sided_members'"):
+        load_config(written(tmp_path, ""), ["ensemble.one_sided_member=[a]"])
+
+
 def test_the_last_of_two_overrides_of_one_setting_holds(tmp_path: Path) -> None:
     overrides = ["folds.n_folds=4", "folds.n_folds=5"]
     assert load_config(written(tmp_path, ""), overrides).folds.n_folds == 5
@@ -128,7 +150,7 @@ def test_a_broken_override_is_a_user_error(tmp_path: Path, override: str) -> Non
         load_config(written(tmp_path, "run: mine\n"), [override])
 
 
-def test_a_typo_in_an_override_is_told_as_one_in_the_file(tmp_path: Path) -> None:
+def test_a_typo_in_an_override_is_refused_as_one_in_the_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'n_folds'"):
         load_config(written(tmp_path, ""), ["folds.n_fold=4"])
 

@@ -154,7 +154,7 @@ def test_a_missing_input_names_the_stage_that_makes_it(tmp_path: Path) -> None:
     check_inputs(FOLDS, made)
 
 
-def test_a_second_process_is_told_who_works_in_the_folder(tmp_path: Path) -> None:
+def test_a_second_process_gets_an_error_that_names_who_works_in_the_folder(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom deepfake.stages import alone\n"
         "try:\n    with alone(Path(sys.argv[1])): print('in')\nexcept ValueError as error: print(error)\n"
@@ -228,7 +228,7 @@ def test_a_stage_of_any_name_says_itself_what_it_goes_by_what_it_may_lack_and_wh
 
 
 def test_what_was_made_before_stages_described_themselves_is_still_up_to_date(done: Config) -> None:
-    """Digests taken with stages that were told apart by their names."""
+    """Digests taken with stages that were distinguished by their names."""
     from deepfake.files import digest, sha256_of
     from deepfake.settings import section_values
     from deepfake.stages import FORMAT, fingerprint

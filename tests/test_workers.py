@@ -29,9 +29,9 @@ def test_no_items_start_nothing_and_give_nothing() -> None:
 
 def test_a_crash_a_hang_and_a_glutton_cost_one_item_each() -> None:
     items = ["a", "die", "b", "spin", "c", "eat", "d", "exit", "e"]
-    found = dict(run_each(worker_tasks.mishap, items, Limits(2, 5, memory_mb=400)))
-    assert {key: value for key, value in found.items() if isinstance(value, str)} == {k: k for k in "abcde"}
-    reasons = {key: value.reason for key, value in found.items() if isinstance(value, Failed)}
+    results = dict(run_each(worker_tasks.mishap, items, Limits(2, 5, memory_mb=400)))
+    assert {key: value for key, value in results.items() if isinstance(value, str)} == {k: k for k in "abcde"}
+    reasons = {key: value.reason for key, value in results.items() if isinstance(value, Failed)}
     assert "its process died" in reasons["die"] and "its process died" in reasons["exit"]
     assert reasons["spin"] == "took longer than 5 s and was stopped; a larger deadline_s gives it more"
     assert reasons["eat"] == "needed more than 400 MB of memory and was stopped; memory_mb sets the limit"
@@ -81,5 +81,5 @@ def test_items_are_taken_as_they_are_needed() -> None:
 
 
 def test_the_processes_share_the_cores_and_get_the_environment() -> None:
-    found = dict(run_each(worker_tasks.environment, ["OMP_NUM_THREADS", "MINE"], Limits(2, 30), {"MINE": "yes"}))
-    assert found == {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // 2, 1)), "MINE": "yes"}
+    results = dict(run_each(worker_tasks.environment, ["OMP_NUM_THREADS", "MINE"], Limits(2, 30), {"MINE": "yes"}))
+    assert results == {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // 2, 1)), "MINE": "yes"}

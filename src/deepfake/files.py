@@ -36,13 +36,13 @@ def packaged_file(package: str, name: str, remedy: str, sha256: str | None = Non
     UserError where the package is missing, or the file another than the one of that digest; `remedy` says what to do.
     """
     try:
-        (found,) = (Path(str(entry.locate())) for entry in files(package) or () if str(entry) == name)
-        digest_found = sha256_of(found)
+        (path,) = (Path(str(entry.locate())) for entry in files(package) or () if str(entry) == name)
+        digest_here = sha256_of(path)
     except (PackageNotFoundError, ValueError, OSError):
         raise UserError(f"{name}: the package {package} is not installed here; {remedy}") from None
-    if sha256 is not None and digest_found != sha256:
-        raise UserError(f"{found}: not the file of the version of {package} that was tried here; {remedy}")
-    return found
+    if sha256 is not None and digest_here != sha256:
+        raise UserError(f"{path}: not the file of the version of {package} that was tried here; {remedy}")
+    return path
 
 
 def visible_files(root: Path) -> Iterator[Path]:

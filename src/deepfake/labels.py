@@ -44,11 +44,11 @@ class Table:
 
     def heading(self, names: Sequence[str]) -> str:
         """The first of these names that is a heading."""
-        found = next((name for name in names if name in self.headings), None)
-        if found is None:
+        heading = next((name for name in names if name in self.headings), None)
+        if heading is None:
             have = ", ".join(self.headings) or "none"
             raise UserError(f"{self.path}: found columns {have}; wanted {' or '.join(names)}")
-        return found
+        return heading
 
     def where(self, row: Row) -> str:
         """What errors call a row."""
@@ -68,13 +68,15 @@ def read_labels(path: Path) -> list[Label]:
     """The videos of a labels file, none twice; columns of NAME_HEADINGS and LABEL_HEADINGS, and any others."""
     table = read_table(path, NAME_HEADINGS, LABEL_HEADINGS)
     name_heading, label_heading = table.heading(NAME_HEADINGS), table.heading(LABEL_HEADINGS)
-    found: dict[str, Label] = {}
+    by_name: dict[str, Label] = {}
     for row in table.rows:
         name = name_of(row.cells[name_heading], table.where(row))
-        if name in found:
+        if name in by_name:
             raise UserError(f"{table.where(row)}: {name!r} stands there twice; give one label a video")
-        found[name] = Label(name, _label(row.cells[label_heading], label_heading, f"{table.where(row)}: {name!r}"), row)
-    return list(found.values())
+        by_name[name] = Label(
+            name, _label(row.cells[label_heading], label_heading, f"{table.where(row)}: {name!r}"), row
+        )
+    return list(by_name.values())
 
 
 def _label(text: str, heading: str, where: str) -> int | None:
@@ -181,9 +183,9 @@ def _headings(cells: Sequence[str]) -> list[str]:
 def _cells(headings: Sequence[str], cells: list[str], wanted: Sequence[Sequence[str]], where: str) -> dict[str, str]:
     if len(cells) > len(headings):
         raise UserError(f"{where}: {len(cells)} cells, wanted {len(headings)}; quote what holds a separator")
-    found = dict(zip(headings, cells, strict=False))
+    row = dict(zip(headings, cells, strict=False))
     for names in wanted:
         heading = next(name for name in names if name in headings)
-        if heading not in found:
+        if heading not in row:
             raise UserError(f"{where}: {len(cells)} cells, wanted {len(headings)}; there is none for {heading!r}")
-    return dict.fromkeys(headings, "") | found
+    return dict.fromkeys(headings, "") | row

@@ -92,7 +92,7 @@ class Registry(Generic[T]):
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> str:
-    """What to say of a name that nobody registered."""
+    """The error for a name that nobody registered."""
     known = list(names)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? There are" if near else "there are"

@@ -6,7 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from deepfake.files import PROJECT_ROOT
 from deepfake.registry import check_name
@@ -93,13 +102,13 @@ class Extract(Settings):
     )
     detection_side_px: int = Field(640, ge=96, le=4096, description="Longer side of the picture MTCNN sees.")
     detection_stride: int = Field(
-        4, ge=1, le=64, description="MTCNN looks at every n-th sampled frame; boxes move between."
+        4, ge=1, le=64, description="MTCNN runs on every n-th sampled frame; boxes are carried between."
     )
     min_face_ratio: float = Field(
         0.0625, gt=0, le=1, description="Smallest face, as a share of the detection picture's longer side."
     )
     min_score: float = Field(0.9, ge=0, le=1, description="MTCNN's last threshold.")
-    second_look: bool = Field(True, description="Look again at full size where a shot showed no face.")
+    second_look: bool = Field(True, description="Detect again at full size where a shot showed no face.")
     margin_ratio: float = Field(
         0.3, ge=0, le=2, description="Added on each side of the box, as a share of its longer side."
     )
@@ -194,7 +203,7 @@ class Frames(Settings):
     )
     input_px: int = Field(224, ge=32, le=1024, description="Side of the picture the network sees.")
     view_ratio: float = Field(
-        1.0, gt=0.2, le=1, description="Middle part of the stored crop that is looked at, as a share of its side."
+        1.0, gt=0.2, le=1, description="Middle part of the stored crop that is shown, as a share of its side."
     )
     selfblend: Selfblend | None = Field(None, description="Learn by forging; None: from real clips and their fakes.")
     frozen_stages: int = Field(
@@ -202,8 +211,8 @@ class Frames(Settings):
     )
     freeze_batchnorm: bool = Field(
         True,
-        description="Running statistics stay: batches of few people spoil them. To learn by forging they must move, "
-        "or it hardly begins (submissions/ablations.md).",
+        description="Keep the running BatchNorm statistics: batches of few people spoil them. To learn by forging they "
+        "must be updated, or it hardly begins (submissions/ablations.md).",
     )
     fold_batchnorm: bool = Field(
         False, description="Make the frozen statistics part of the convolutions: a fifth faster; only if frozen."
@@ -287,7 +296,7 @@ class Predict(Settings):
 
 
 class CropView(Settings):
-    """One way a network looks at a crop; 1 and 1 is how it learnt to."""
+    """A way to show a crop to a network; 1 and 1 is how it learnt."""
 
     size_ratio: float = Field(1.0, ge=0.25, le=4, description="Side of the picture it sees, over its own input_px.")
     view_ratio: float = Field(
@@ -317,19 +326,20 @@ class Ensemble(Settings):
         (CropView(),),
         min_length=1,
         max_length=MOST_VIEWS,
-        description="A shipped detector looks at every crop so many ways and takes the mean logit; each costs a pass.",
+        description="A shipped detector sees every crop in these views and takes the mean logit; each costs a pass.",
     )
     member_views: dict[str, tuple[CropView, ...]] = Field(
         {}, description="The same of single members, by their names (a shipped run's, with dashes for slashes)."
     )
-    accusers: tuple[str, ...] = Field(
+    one_sided_members: tuple[str, ...] = Field(
         (),
-        description="Members, by their names, that may accuse and not acquit: their logit z counts as log(1 + exp(z)). "
-        "For those that look for borders, as a head that was synthesised whole has none.",
+        validation_alias=AliasChoices("one_sided_members", "accusers"),  # files and settings of before have the second
+        description="Members, by their names, whose positive logit counts and whose negative one does not: a logit z "
+        "counts as log(1 + exp(z)). For those that learnt borders, as a head that was synthesised whole has none.",
     )
     early_exit: Literal["off", "on", "forced"] = Field(
         "off",
-        description="on: a shipped detector stops looking at a video's frames once more are unlikely to change the "
+        description="on: a shipped detector scores no more of a video's frames once more are unlikely to change the "
         "verdict; forced: after the first eight, for tests.",
     )
     exit_margin: float = Field(
@@ -345,8 +355,8 @@ class Ensemble(Settings):
         0.0,
         ge=0,
         le=255,
-        description="A crop that differs less from the last one looked at (grey levels, 32 px) gets that one's logit; "
-        "0: every crop is looked at.",
+        description="A crop that differs less from the last one scored (grey levels, 32 px) gets that one's logit; "
+        "0: every crop is scored.",
     )
     small_face_px: float = Field(
         64.0,
@@ -380,14 +390,14 @@ class Ensemble(Settings):
 
     @field_validator("member_views")
     @classmethod
-    def _every_member_looks(cls, found: dict[str, tuple[CropView, ...]]) -> dict[str, tuple[CropView, ...]]:
-        blind = sorted(name for name, views in found.items() if not 1 <= len(views) <= MOST_VIEWS)
+    def _every_member_has_views(cls, by_member: dict[str, tuple[CropView, ...]]) -> dict[str, tuple[CropView, ...]]:
+        blind = sorted(name for name, views in by_member.items() if not 1 <= len(views) <= MOST_VIEWS)
         if blind:
-            raise ValueError(f"{blind[0]!r} has {len(found[blind[0]])} views, wanted 1 to {MOST_VIEWS}")
-        return found
+            raise ValueError(f"{blind[0]!r} has {len(by_member[blind[0]])} views, wanted 1 to {MOST_VIEWS}")
+        return by_member
 
     def views_of(self, member: str) -> tuple[CropView, ...]:
-        """How a member of this name looks at crops."""
+        """The views of crops that a member of this name is shown."""
         return self.member_views.get(member, self.views)
 
 
@@ -460,13 +470,13 @@ class Config(Settings):
     kaggle: Kaggle = Kaggle()
 
     @model_validator(mode="after")
-    def _inner_face_is_where_it_is_looked_for(self) -> Config:
-        ways = (self.ensemble.views, *self.ensemble.member_views.values())
-        blurred = any(view.surroundings_blur for views in ways for view in views)
+    def _inner_face_is_in_wide_crops(self) -> Config:
+        all_views = (self.ensemble.views, *self.ensemble.member_views.values())
+        blurred = any(view.surroundings_blur for views in all_views for view in views)
         if blurred and self.extract.margin_ratio != INNER_FACE_MARGIN:
             raise ValueError(
                 f"extract.margin_ratio: found {self.extract.margin_ratio:g}, wanted {INNER_FACE_MARGIN:g}, where "
-                "ensemble.views or member_views blurs all but the inner face: it is looked for in a crop twice as wide "
+                "ensemble.views or member_views blurs all but the inner face: it is cut from a crop twice as wide "
                 "as the face"
             )
         return self

@@ -8,14 +8,12 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
-from pydantic import (
-    ValidationError,
-)
+from pydantic import AliasChoices, ValidationError
 
 from deepfake.errors import UserError as UserError
 from deepfake.files import PROJECT_ROOT
@@ -60,14 +58,29 @@ def read_yaml(text: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _known_keys(path: Iterable[Any]) -> list[str]:
+def _section(path: Iterable[Any]) -> type[Settings] | None:
     model: Any = Config
     for part in path:
         field = model.model_fields.get(part) if isinstance(part, str) else None
         model = getattr(field, "annotation", None)
         if not (isinstance(model, type) and issubclass(model, Settings)):
-            return []
-    return list(model.model_fields)
+            return None
+    return cast(type[Settings], model)
+
+
+def _known_keys(path: Iterable[Any]) -> list[str]:
+    section = _section(path)
+    return list(section.model_fields) if section else []
+
+
+def _other_names(path: Sequence[Any]) -> list[str]:
+    """Other names by which the same setting is read: the one of now first, then older ones."""
+    section = _section(path[:-1])
+    for field in section.model_fields.values() if section else ():
+        names = field.validation_alias.choices if isinstance(field.validation_alias, AliasChoices) else []
+        if path[-1] in names:
+            return [str(name) for name in names if name != path[-1]]
+    return []
 
 
 def _explain(error: ValidationError, name: str) -> str:
@@ -76,6 +89,9 @@ def _explain(error: ValidationError, name: str) -> str:
         path = item["loc"]
         dotted = ".".join(str(part) for part in path)
         if item["type"] == "extra_forbidden":
+            if names := _other_names(path):
+                lines.append(f"{dotted}: the same setting as {names[0]!r}, which is there, too; keep one")
+                continue
             near = difflib.get_close_matches(str(path[-1]), _known_keys(path[:-1]), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_known_keys(path[:-1])) or 'none'}"
             lines.append(f"{dotted}: no such setting{hint}")
@@ -102,11 +118,13 @@ def _set(values: dict[str, Any], override: str) -> None:
         node = node[key]
         if not isinstance(node, dict):
             raise UserError(f"--set {override!r}: {key!r} is a value, not a section")
+    for other in _other_names(keys):
+        node.pop(other, None)
     node[keys[-1]] = value
 
 
 def parse_config(values: Mapping[str, Any], name: str = "settings") -> Config:
-    """Check plain values against the settings; all mistakes are told at once."""
+    """Check plain values against the settings; all mistakes stand in one message."""
     # A section without a line below it keeps its defaults. Strict: `yes` is no number, "16" neither.
     text = json.dumps({key: value for key, value in values.items() if value is not None}, default=str)
     try:

@@ -299,7 +299,7 @@ def note_done(stage: Stage, config: Config, limit: int | None, seconds: float, s
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold a folder: a second process that wants to write there is told so instead of mixing in."""
+    """Hold a folder: a second process that wants to write there gets an error instead of mixing in."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl

@@ -90,7 +90,7 @@ EXTRACTIONS = Table(
         Column("reason", _TEXT, "why not ok", True),
         Column("decoder", _TEXT, "pyav or decord", True),
         Column("decoder_reason", _TEXT, "why this decoder", True),
-        Column("n_sampled", _I32, "frames looked at"),
+        Column("n_sampled", _I32, "frames sampled"),
         Column("n_shots", _I32, "shots met"),
         Column("n_tracks", _I32, "tracks kept"),
         Column("n_faces", _I32, "crops stored"),
@@ -146,7 +146,7 @@ TRACK_SCORES = Table(
         _MODEL,
         _VIDEO,
         _TRACK,
-        Column("n_frames", _I32, "frames behind the logit; 0: the member says nothing of this track, its logit is 0"),
+        Column("n_frames", _I32, "frames behind the logit; 0: the member abstains on this track, its logit is 0"),
         Column("logit", _F32, "above 0: fake"),
     ),
 )
@@ -215,8 +215,8 @@ def read(table: Table, path: Path) -> pd.DataFrame:
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"table {table.name}: {path} is not a readable Parquet file ({error}); make it again") from None
     if arrow.schema.names != table.schema.names or arrow.schema.types != table.schema.types:
-        found = ", ".join(f"{f.name}:{f.type}" for f in arrow.schema)
-        raise UserError(f"table {table.name}: {path} has other columns ({found}); make it again with --force")
+        columns = ", ".join(f"{f.name}:{f.type}" for f in arrow.schema)
+        raise UserError(f"table {table.name}: {path} has other columns ({columns}); make it again with --force")
     return arrow.to_pandas()
 
 

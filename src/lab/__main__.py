@@ -9,7 +9,7 @@ COMMANDS = {
     "robustness": "how a detector bears damage, kind by kind and level by level",
     "sweep-frames": "how many frames a detector needs; early exit and skip gates",
     "dependence": "how strongly scores depend on source, size and codec",
-    "check-sources": "whether training material tells real from fake by its quality alone",
+    "check-sources": "whether quality alone separates the training material's reals and fakes",
     "show-blends": "a sheet of made fakes, a row for each family",
     "show-mistakes": "a page of the surest mistakes of a CSV of scores",
     "bench": "seconds, ratios and memory of every step",

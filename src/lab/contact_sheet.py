@@ -70,9 +70,9 @@ def _fitted(picture_HWC: np.ndarray) -> np.ndarray:
     height, width = picture_HWC.shape[:2]
     scale = CELL_PX / max(height, width)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     cell = np.full((CELL_PX, CELL_PX, 3), PAPER, np.uint8)
-    cell[: size[1], : size[0]] = cv2.resize(picture_HWC, size, interpolation=way)
+    cell[: size[1], : size[0]] = cv2.resize(picture_HWC, size, interpolation=interpolation)
     return cell
 
 

@@ -37,14 +37,14 @@ def with_facts(matched: Matched, folder: Path) -> Matched:
     """
     paths = {video_id_of(path, folder): path for path in find_videos(folder)}
     try:
-        found = {video.name: paths[video_id] for video, video_id in pair(paths, matched.videos)[0]}
+        path_of = {video.name: paths[video_id] for video, video_id in pair(paths, matched.videos)[0]}
     except UserError as error:  # its "scores" are the files here
         raise UserError(f"--videos {folder}: {str(error).replace('scores have', 'the folder has')}") from None
     videos = []
     for video in matched.videos:
-        facts = _facts(found[video.name]) if video.name in found else None
-        told = {name: str(getattr(facts, name)) if facts else "" for name in MEASURED}
-        videos.append(replace(video, columns={**video.columns, **told}))
+        facts = _facts(path_of[video.name]) if video.name in path_of else None
+        measured = {name: str(getattr(facts, name)) if facts else "" for name in MEASURED}
+        videos.append(replace(video, columns={**video.columns, **measured}))
     n_empty = sum(not video.columns[MEASURED[0]] for video in videos)
     if n_empty == len(videos):
         raise UserError(f"--videos {folder}: none of the {n_empty} scored and labelled videos can be read there")
@@ -92,19 +92,19 @@ def _of_column(
     rng = np.random.default_rng(seed)
     if numbers is None:
         codes = np.unique([value for _, value in units], return_inverse=True)[1]
-        found = _by_values(mean_logit, codes, rng)
+        measured = _by_values(mean_logit, codes, rng)
         parts = {cell: [i for i in filled if cells[i] == cell] for cell in sorted({cells[i] for i in filled})}
     else:
         number_of = dict(zip(filled, numbers, strict=True))
         means = np.array([np.mean([number_of[i] for i in rows]) for rows in units.values()])
-        found = _by_number(mean_logit, means, rng)
+        measured = _by_number(mean_logit, means, rng)
         parts = _thirds(number_of)
     return {
         "kind": kind,
         "n_videos": len(filled),
         "n_empty": len(cells) - len(filled),
         "n_units": len(units),
-        **found,
+        **measured,
         "parts": [
             {
                 "value": value,
@@ -120,10 +120,10 @@ def _of_column(
 def _numbers(cells: Sequence[str]) -> list[float] | None:
     """The cells as numbers, None where one is none."""
     try:
-        found = [float(cell) for cell in cells]
+        numbers = [float(cell) for cell in cells]
     except ValueError:
         return None
-    return found if found and all(map(math.isfinite, found)) else None
+    return numbers if numbers and all(map(math.isfinite, numbers)) else None
 
 
 def _thirds(number_of: Mapping[int, float]) -> dict[str, list[int]]:
@@ -165,11 +165,11 @@ def _by_number(logits: np.ndarray, numbers: np.ndarray, rng: np.random.Generator
     return _against_shuffles(float(ranks @ others) / scale, shuffled)
 
 
-def _against_shuffles(found: float, shuffled: Sequence[float]) -> dict[str, float | None]:
+def _against_shuffles(strength: float, shuffled: Sequence[float]) -> dict[str, float | None]:
     # Shuffles that give the very same arrangement must count, whatever the order of their sums.
-    as_much = sum(value >= abs(found) - 1e-12 for value in shuffled)
+    as_much = sum(value >= abs(strength) - 1e-12 for value in shuffled)
     return {
-        "strength": found,
+        "strength": strength,
         "by_chance": float(np.mean(shuffled)),
         "p_value": (1 + as_much) / (1 + len(shuffled)),
     }
@@ -180,16 +180,16 @@ def _dependence_lines(columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
         return "-" if value is None else f"{value:.{digits}f}"
 
     table = [["column", "videos", "as", "strength", "by chance", "p", ""]]
-    for name, found in columns.items():
-        measure = "share of the variance" if found["kind"] == "values" else "rank correlation"
-        note = f"{found['n_empty']} without a value" if found["n_empty"] else ""
-        figures = number(found["strength"]), number(found["by_chance"]), number(found["p_value"], 4)
-        table.append([name, str(found["n_videos"]), measure, *figures, note])
+    for name, row in columns.items():
+        measure = "share of the variance" if row["kind"] == "values" else "rank correlation"
+        note = f"{row['n_empty']} without a value" if row["n_empty"] else ""
+        figures = number(row["strength"]), number(row["by_chance"]), number(row["p_value"], 4)
+        table.append([name, str(row["n_videos"]), measure, *figures, note])
     lines = aligned(table, "lrlrrrx")
-    for name, found in columns.items():
+    for name, row in columns.items():
         parts = [
             [part["value"], str(part["n_videos"]), number(part["mean_p"]), number(part["share_above_half"])]
-            for part in found["parts"]
+            for part in row["parts"]
         ]
         lines += ["", *aligned([[name, "videos", "mean p_fake", "above 0.5"], *parts], "lrrr")]
     return lines

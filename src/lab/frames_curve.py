@@ -81,7 +81,7 @@ def plot(points: Sequence[Point], kind: str) -> bytes:
             axes.set_xscale("log", base=2)
             axes.set_xticks(every, [str(n) for n in every])
             axes.minorticks_off()
-            axes.set(xlabel="crops looked at, a clip", title=title)
+            axes.set(xlabel="crops scored, a clip", title=title)
         panels[2].set_ylim(bottom=0)
         panels[2].plot([], [], "*", color=INK, markersize=10, label="early exit")
         figure.legend(*panels[2].get_legend_handles_labels(), loc="outside lower center", ncols=len(modes) + 1)

@@ -49,7 +49,7 @@ TIMED_CLIPS, TIMED_CROPS = 3, 32
 
 @dataclass(frozen=True)
 class Point:
-    """One place of the curve: what was looked at, what it cost, how good the scores are.
+    """One place of the curve: what was scored, what it cost, how good the scores are.
 
     Log loss is of probabilities calibrated on the other half of the people. What is lost or gained is against all
     frames of the same sampling mode, over shared resamples; so is `largest_change`, that of any clip's p_fake, and
@@ -78,7 +78,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Scores:
     """Scores of all clips: logit_V, calibrated (NaN without a face), and how many crops were seen for it."""
 
     logit_V: np.ndarray
@@ -86,7 +86,7 @@ class Looked:
 
 
 class Sweep:
-    """One sampling mode at its most frames, with what the frame networks say of every crop."""
+    """One sampling mode at its most frames, with the frame networks' logits of every crop."""
 
     def __init__(self, scorer: VideoScorer, clips: Clips, extract: Extract, folder: Path, key: str) -> None:
         self.scorer, self.clips, self.extract = scorer, clips, extract
@@ -112,7 +112,7 @@ class Sweep:
     def _outputs(self, faces: Sequence[StoredFace], folder: Path, key: str) -> Outputs:
         stem = folder / digest([key, faces[0].shard])[:32]
         members = [stem.with_name(f"{stem.name}-{number}") for number in range(len(self.scorer.members))]
-        known = [found for member in members if (found := read_outputs(member, len(faces))) is not None]
+        known = [kept for member in members if (kept := read_outputs(member, len(faces))) is not None]
         if len(known) == len(members):
             return known
         size = self.scorer.predict.batch_size
@@ -127,20 +127,20 @@ class Sweep:
             write_outputs(member, *outputs[-1])
         return outputs
 
-    def at(self, n_frames: int) -> Looked:
-        """Scores as if only `n_frames` frames of each clip had been looked at, spread over it."""
+    def at(self, n_frames: int) -> Scores:
+        """Scores as if only `n_frames` frames of each clip had been scored, spread over it."""
         scorer = self.scorer.with_settings(early_exit="off", skip_difference=0.0)
-        return self._looked(scorer, lambda video_id: chosen(self.faces[video_id], n_frames, self.n_sampled[video_id]))
+        return self._scored(scorer, lambda video_id: chosen(self.faces[video_id], n_frames, self.n_sampled[video_id]))
 
-    def stopped(self, mode: Literal["off", "on", "forced"], margin: float) -> Looked:
+    def stopped(self, mode: Literal["off", "on", "forced"], margin: float) -> Scores:
         """Scores with early exit."""
         scorer = self.scorer.with_settings(early_exit=mode, exit_margin=margin, skip_difference=0.0)
-        return self._looked(scorer, lambda video_id: np.ones(len(self.faces[video_id]), bool))
+        return self._scored(scorer, lambda video_id: np.ones(len(self.faces[video_id]), bool))
 
-    def skipped(self, difference: float) -> Looked:
-        """Scores with a skip gate of so many grey levels: a crop that is like another one gets what was said of that.
+    def skipped(self, difference: float) -> Scores:
+        """Scores with a skip gate of so many grey levels: a crop that is like another one gets that one's logit.
 
-        All others are looked at in their order, as a detector does without early exit.
+        All others are scored in their order, as a detector does without early exit.
         """
         scorer = self.scorer.with_settings(early_exit="off", skip_difference=0.0)
         logit_V, seen_V = np.full(len(self.clips.video_ids), np.nan), np.zeros(len(self.clips.video_ids))
@@ -152,7 +152,7 @@ class Sweep:
             faces = self.faces[video_id]
             scores = scorer.settle(list(self._tracks(scorer, faces, outputs, np.ones(len(faces), bool))))
             logit_V[i], seen_V[i] = scorer.video_logit(scores), len(np.unique(sources))
-        return Looked(logit_V, seen_V)
+        return Scores(logit_V, seen_V)
 
     def _sources(self, video_id: str, difference: float) -> np.ndarray:
         """Of each face of a clip the face whose outputs it gets."""
@@ -170,7 +170,7 @@ class Sweep:
         bar = tqdm(self.faces.items(), desc=f"thumbs, {self.extract.sampling}", unit="video", disable=None)
         return {video_id: np.stack([thumb(crop) for crop in _crops(self.clips, faces)]) for video_id, faces in bar}
 
-    def _looked(self, scorer: VideoScorer, choose: Callable[[str], np.ndarray]) -> Looked:
+    def _scored(self, scorer: VideoScorer, choose: Callable[[str], np.ndarray]) -> Scores:
         logit_V, seen_V = np.full(len(self.clips.video_ids), np.nan), np.zeros(len(self.clips.video_ids))
         for i, video_id in enumerate(self.clips.video_ids):
             if video_id not in self.faces:
@@ -179,7 +179,7 @@ class Sweep:
             scores = scorer.settle(list(tracks))
             logit_V[i] = scorer.video_logit(scores)
             seen_V[i] = sum(len(score.frame_logits) for score in scores)
-        return Looked(logit_V, seen_V)
+        return Scores(logit_V, seen_V)
 
     def _tracks(
         self, scorer: VideoScorer, faces: Sequence[StoredFace], outputs: Outputs, keep: np.ndarray
@@ -205,12 +205,12 @@ def _crops(clips: Clips, faces: Sequence[StoredFace]) -> list[np.ndarray]:
     return [stored_crop(clips.cache_dir, face) for face in faces]
 
 
-def _verdicts(looked: Looked, sweep: Sweep) -> np.ndarray:
+def _verdicts(scores: Scores, sweep: Sweep) -> np.ndarray:
     """Below, inside or above the inconclusive band (V)."""
-    return np.asarray(np.digitize(looked.logit_V, sweep.band))
+    return np.asarray(np.digitize(scores.logit_V, sweep.band))
 
 
-def cross_chosen(sweep: Sweep) -> tuple[Looked, list[float]]:
+def cross_chosen(sweep: Sweep) -> tuple[Scores, list[float]]:
     """Early exit with, for each half of the people, the margin chosen on the other half; and these margins.
 
     Chosen is the one that saves most frames while at most `MAX_CHANGED` of the verdicts differ from those of a margin
@@ -227,7 +227,7 @@ def cross_chosen(sweep: Sweep) -> tuple[Looked, list[float]]:
         best = min(good, key=lambda i: tried[i].seen_V[others].sum())
         logit_V[~others], seen_V[~others] = tried[best].logit_V[~others], tried[best].seen_V[~others]
         margins.append(MARGINS[best])
-    return Looked(logit_V, seen_V), margins
+    return Scores(logit_V, seen_V), margins
 
 
 def _p(logit_V: np.ndarray) -> np.ndarray:
@@ -245,39 +245,39 @@ def curve(
     measured = _Measured(sweep, full, config)
     most, points = sweep.extract.frames_per_video, []
     for n in frames:
-        looked = full if n == most else sweep.at(n)
-        points.append(measured.point("-", n, looked, costs.extraction(n), costs.network_s))
+        scores = full if n == most else sweep.at(n)
+        points.append(measured.point("-", n, scores, costs.extraction(n), costs.network_s))
     chosen, margins = cross_chosen(sweep)
     note = "margin " + " and ".join(f"{margin:g}" for margin in margins)
-    for mode, looked in (("off", full), ("on", chosen), ("forced", sweep.stopped("forced", 0.0))):
-        told = note if mode == "on" else ""
-        points.append(measured.point(mode, most, looked, costs.extraction(most), costs.network_s, told))
+    for mode, scores in (("off", full), ("on", chosen), ("forced", sweep.stopped("forced", 0.0))):
+        what = note if mode == "on" else ""
+        points.append(measured.point(mode, most, scores, costs.extraction(most), costs.network_s, what))
     for difference in skips:
-        looked, told = sweep.skipped(difference), f"{difference:g} grey levels"
-        points.append(measured.point("skip", most, looked, costs.extraction(most), costs.network_s, told))
+        scores, what = sweep.skipped(difference), f"{difference:g} grey levels"
+        points.append(measured.point("skip", most, scores, costs.extraction(most), costs.network_s, what))
     return points
 
 
 class _Measured:
     """Measures scores of clips beside those of all frames."""
 
-    def __init__(self, sweep: Sweep, full: Looked, config: Config) -> None:
+    def __init__(self, sweep: Sweep, full: Scores, config: Config) -> None:
         self.sweep, self.full, self.config = sweep, full, config
         self.groups = bootstrap_groups(sweep.clips.labelled)[1]
 
-    def _calibrated(self, looked: Looked) -> np.ndarray:
-        clips, seen_V = self.sweep.clips, np.isfinite(looked.logit_V)
+    def _calibrated(self, scores: Scores) -> np.ndarray:
+        clips, seen_V = self.sweep.clips, np.isfinite(scores.logit_V)
         ids = [video_id for video_id, is_seen in zip(clips.video_ids, seen_V.tolist(), strict=True) if is_seen]
-        pooled = Tracks.one_each(looked.logit_V[seen_V][:, None], ["detector"], ids)
+        pooled = Tracks.one_each(scores.logit_V[seen_V][:, None], ["detector"], ids)
         return cross_fitted(pooled, clips, self.sweep.scorer.detector.ensemble)
 
     def point(
-        self, mode: str, n_frames: int, looked: Looked, extraction_s: float, network_s: float, note: str = ""
+        self, mode: str, n_frames: int, scores: Scores, extraction_s: float, network_s: float, note: str = ""
     ) -> Point:
         labels = self.sweep.clips.labels
         fixed = (self.groups, self.config.validation, self.sweep.scorer.detector.ensemble.clip_p)
-        ranked, probable = _p(looked.logit_V), self._calibrated(looked)
-        seen = float(looked.seen_V.mean())
+        ranked, probable = _p(scores.logit_V), self._calibrated(scores)
+        seen = float(scores.seen_V.mean())
         return Point(
             sampling=self.sweep.extract.sampling,
             early_exit=mode,
@@ -292,13 +292,13 @@ class _Measured:
             log_loss_difference=bootstrap.measure_difference(labels, probable, self._calibrated(self.full), *fixed)[
                 "log_loss_clipped"
             ],
-            largest_change=self._largest_change(looked),
-            verdicts_changed=float(np.mean(_verdicts(looked, self.sweep) != _verdicts(self.full, self.sweep))),
+            largest_change=self._largest_change(scores),
+            verdicts_changed=float(np.mean(_verdicts(scores, self.sweep) != _verdicts(self.full, self.sweep))),
             note=note,
         )
 
-    def _largest_change(self, looked: Looked) -> float:
-        p, full = (self.sweep.scorer.p_fake(one.logit_V) for one in (looked, self.full))
+    def _largest_change(self, scores: Scores) -> float:
+        p, full = (self.sweep.scorer.p_fake(one.logit_V) for one in (scores, self.full))
         return float(np.nanmax(np.abs(p - full)))  # a clip without a face has no score that could change
 
 

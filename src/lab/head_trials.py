@@ -30,17 +30,17 @@ def clip_outputs(config: Config, clips: Clips) -> FrameOutputs:
     """
     checkpoint, faces, views = fold_folder(config.run_dir, "frames", None), clips.faces, _views(config)
     card = read_card(checkpoint)
-    ways = [view.model_dump() for view in views]
-    with_features = bool(config.sequences.heads)  # of the view that it learnt by, which may be one look more
-    made_of = [card.weights_sha256, card.settings, content_digest(faces[PLACES]), config.predict.precision, ways]
+    view_values = [view.model_dump() for view in views]
+    with_features = bool(config.sequences.heads)  # of the view that it learnt by, which may be one view more
+    made_of = [card.weights_sha256, card.settings, content_digest(faces[PLACES]), config.predict.precision, view_values]
     key = digest([*made_of, with_features])
     stem = checkpoint / "scored" / f"clips_{key[:24]}"
-    found = read_outputs(stem, len(faces))
-    if found is None:
+    outputs = read_outputs(stem, len(faces))
+    if outputs is None:
         scorer = open_scorer(checkpoint, config.predict, faces, clips.cache_dir)
-        found = _scored(scorer, faces, clips, views, with_features)
-        write_outputs(stem, *found)
-    return FrameOutputs(faces, *found, clips.cache_dir)
+        outputs = _scored(scorer, faces, clips, views, with_features)
+        write_outputs(stem, *outputs)
+    return FrameOutputs(faces, *outputs, clips.cache_dir)
 
 
 def _views(config: Config) -> tuple[CropView, ...]:
@@ -69,7 +69,7 @@ def frames_ms(config: Config, clips: Clips, n_videos: int = 8) -> float:
 
 @dataclass(frozen=True)
 class Asked:
-    """What members say of the tracks of clips, and their costs."""
+    """The members' logits of the tracks of clips, and their costs."""
 
     tracks: Tracks
     costs_ms: Mapping[str, Mapping[str, float]]
@@ -80,7 +80,7 @@ class Asked:
 
 
 def ask(runs: Sequence[Config], clips: Clips) -> Asked:
-    """Track logits of the frame network and of every head of each run, all heard and pooled by the first's settings.
+    """Track logits of the frame network and of every head of each run, all pooled by the first's settings.
 
     Of one run they are called frames and by the heads' names, of several NAME and NAME/head. The costs are measured:
     a head's beside that of its frame network.

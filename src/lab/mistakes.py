@@ -18,7 +18,7 @@ from deepfake.report.strips import Strip, page_environment, spread_places, strip
 
 CROPS = 6
 KINDS = ("False alarms: reals that look forged", "Misses: forgeries that look real")
-TOLD = ("family", "generator", "source", "identity")
+SHOWN_COLUMNS = ("family", "generator", "source", "identity")
 
 
 def surest_mistakes(videos: Sequence[Labelled], p: np.ndarray, most: int) -> tuple[list[int], list[int]]:
@@ -46,14 +46,14 @@ def mistakes_page(
 
 
 def _strip(video: Labelled, p_fake: float, faces: pd.DataFrame | None, work_dir: Path) -> Strip:
-    told = ", ".join(video.columns[name] for name in TOLD if video.columns.get(name))
+    known = ", ".join(video.columns[name] for name in SHOWN_COLUMNS if video.columns.get(name))
     if faces is None:
-        return Strip(video.name, f"p_fake {p_fake:.3f}; no face found; {told}", [], [])
+        return Strip(video.name, f"p_fake {p_fake:.3f}; no face found; {known}", [], [])
     side = float((faces["x1_px"] - faces["x0_px"]).median())
     rows = faces.iloc[spread_places(len(faces), CROPS)]
     crops, times = zip(*_crops(rows, work_dir), strict=True)
     n_tracks = faces["track"].nunique()
-    note = f"p_fake {p_fake:.3f}; face {side:.0f} px wide; {n_tracks} track{'s' * (n_tracks > 1)}; {told}"
+    note = f"p_fake {p_fake:.3f}; face {side:.0f} px wide; {n_tracks} track{'s' * (n_tracks > 1)}; {known}"
     return Strip(video.name, note, crops, times)
 
 

@@ -1,6 +1,6 @@
-"""Score damaged copies of videos: copies are made of whole frames, before any face is looked for.
+"""Score damaged copies of videos: copies are made of whole frames, before any face is detected.
 
-A cell is one kind of damage at one level. What a cell found is kept video by video, so that a stopped
+A cell is one kind of damage at one level. A cell's scores are kept video by video, so that a stopped
 run goes on; the copies are deleted as soon as they are scored.
 """
 
@@ -120,7 +120,7 @@ class Bench:
             for name, row in self._measure(distortion, material, part):
                 rows[name] = {"sha256": material.sha256[name], **row}
                 on_video()
-            # What was stopped is told of, not remembered: the machine may have been busy.
+            # What was stopped is reported, not remembered: the machine may have been busy.
             kept = {n: row for n, row in rows.items() if not any(text in (row["fallback"] or "") for text in STOPPED)}
             write_whole(note, json.dumps(kept, indent=1).encode())
         return {name: rows[name] for name in material.paths}
@@ -217,17 +217,17 @@ def measured(
     """A cell's numbers with intervals, whole and by family; a video without a score counts with its prior."""
     p = np.array([rows[video.name]["p_fake"] for video in labelled])
     groups = ["family"] if "family" in labelled[0].columns else []
-    found = evaluate(Matched(list(labelled), p, [], []), groups, settings, clip_p)
+    evaluated = evaluate(Matched(list(labelled), p, [], []), groups, settings, clip_p)
     without = [video for video in labelled if rows[video.name]["fallback"]]
-    families = [row for row in found["groups"].get("family", []) if row["n_fake"]]
+    families = [row for row in evaluated["groups"].get("family", []) if row["n_fake"]]
     return {
         "kind": distortion.kind,
         "level": distortion.level,
-        **{key: found[key] for key in ("n_videos", "n_real", "n_fake", "resampled_by")},
+        **{key: evaluated[key] for key in ("n_videos", "n_real", "n_fake", "resampled_by")},
         "n_without_score": len(without),
         "n_real_without_score": sum(video.label == 0 for video in without),
         "share_without_score": len(without) / len(labelled),
-        "metrics": {name: found["metrics"][name] for name in SHOWN},
+        "metrics": {name: evaluated["metrics"][name] for name in SHOWN},
         "families": {row["value"]: {"n_fake": row["n_fake"], "roc_auc": row["metrics"]["roc_auc"]} for row in families},
         "videos": {video.name: dict(rows[video.name]) for video in labelled},
     }

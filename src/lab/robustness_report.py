@@ -28,9 +28,9 @@ def write_table(cells: Sequence[Mapping[str, Any]], about: Mapping[str, Any], ou
         for row in cell["videos"].values()
         if row["fallback"]
     )
-    told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "none"
+    without = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())) or "none"
     first = next((f"; the first reason: {r}" for cell in cells for r in _not_distorted(cell)), "")
-    return f"{as_markdown(cells)}\n\nwithout a score: {told}{first}\n  -> {out / 'robustness.csv'}, .json, .svg"
+    return f"{as_markdown(cells)}\n\nwithout a score: {without}{first}\n  -> {out / 'robustness.csv'}, .json, .svg"
 
 
 def _not_distorted(cell: Mapping[str, Any]) -> list[str]:
@@ -82,9 +82,9 @@ def as_markdown(cells: Sequence[Mapping[str, Any]]) -> str:
         ]
         lines.append(f"| {' | '.join(texts)} |")
     kinds = dict.fromkeys(cell["kind"] for cell in cells)
-    told = "; ".join(f"{kind}: {KINDS[kind].meaning}" for kind in kinds)
+    meanings = "; ".join(f"{kind}: {KINDS[kind].meaning}" for kind in kinds)
     return "\n".join(
-        [*lines, "", f"{told}. AUC of a family: its fakes against all reals. ~: few groups, a rough guess."]
+        [*lines, "", f"{meanings}. AUC of a family: its fakes against all reals. ~: few groups, a rough guess."]
     )
 
 

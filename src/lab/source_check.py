@@ -1,6 +1,6 @@
-"""Whether real and fake can be told by what their source left on them (quality, not forgery).
+"""Whether real and fake are separated by what their source left on them (quality, not forgery).
 
-A small classifier sees a few statistics of each picture, never the picture. What it finds, a network
+A small classifier sees a few statistics of each picture, never the picture. What it learns, a network
 would learn first and would be wrong by elsewhere. A new statistic is a line in `statistics`.
 """
 
@@ -35,8 +35,8 @@ def statistics(crop_HWC: np.ndarray) -> dict[str, float]:
     # Diagonal detail: faces have little of it, noise as much as of any other.
     diagonal = cv2.filter2D(luma, cv2.CV_32F, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6)
     slope, fine_share = _spectrum(luma)
-    found = dict(zip(("red", "green", "blue"), channels.mean(0).tolist(), strict=True))
-    return found | {
+    values = dict(zip(("red", "green", "blue"), channels.mean(0).tolist(), strict=True))
+    return values | {
         "contrast": float(luma.std()),
         "dark": float(dark),
         "light": float(light),
@@ -86,10 +86,10 @@ def _repeated_edges(luma: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class Told:
-    """How well real and fake items of a kind are told apart; `auc` by classifier, 0.5 is chance.
+class Separation:
+    """How well real and fake items of a kind are separated; `auc` by classifier, 0.5 is chance.
 
-    `error` is one standard error of an AUC at chance, `best` the single statistic that tells most, with its AUC.
+    `error` is one standard error of an AUC at chance, `best` the single statistic that separates best, with its AUC.
     """
 
     kind: str
@@ -109,12 +109,12 @@ def measure(items: Iterable[Made]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def told_apart(table: pd.DataFrame, seed: int = 0) -> list[Told]:
+def separations(table: pd.DataFrame, seed: int = 0) -> list[Separation]:
     """Cross-validated AUC for each kind of item; an owner's pictures are never on both sides."""
-    return [_told(str(kind), rows, seed) for kind, rows in table.groupby("kind", sort=True)]
+    return [_separation(str(kind), rows, seed) for kind, rows in table.groupby("kind", sort=True)]
 
 
-def _told(kind: str, rows: pd.DataFrame, seed: int) -> Told:
+def _separation(kind: str, rows: pd.DataFrame, seed: int) -> Separation:
     values = rows.drop(columns=["kind", "owner", "is_fake"])
     labels, owners = rows["is_fake"].to_numpy(), rows["owner"].to_numpy()
     n_items = int(labels.sum())
@@ -130,22 +130,22 @@ def _told(kind: str, rows: pd.DataFrame, seed: int) -> Told:
     auc = {name: _held_out_auc(classifier, values, labels, owners, seed) for name, classifier in classifiers.items()}
     single = {name: float(roc_auc_score(labels, values[name])) for name in values}
     best = max(single, key=lambda name: (abs(single[name] - 0.5), name))
-    return Told(kind, n_items, auc, float(np.sqrt(1 / (6 * n_items))), (best, single[best]))
+    return Separation(kind, n_items, auc, float(np.sqrt(1 / (6 * n_items))), (best, single[best]))
 
 
 def _held_out_auc(classifier: object, values: pd.DataFrame, labels: np.ndarray, owners: np.ndarray, seed: int) -> float:
     """Mean over the folds: logits of two classifiers are not on one scale."""
-    found = []
+    aucs_and_sizes = []
     for learn, held in StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(values, labels, owners):
         if len(set(labels[held])) < 2:
             continue
         fitted = classifier.fit(values.iloc[learn], labels[learn])  # type: ignore[attr-defined]
-        found.append((roc_auc_score(labels[held], fitted.predict_proba(values.iloc[held])[:, 1]), len(held)))
-    aucs, weights = zip(*found, strict=True)
+        aucs_and_sizes.append((roc_auc_score(labels[held], fitted.predict_proba(values.iloc[held])[:, 1]), len(held)))
+    aucs, weights = zip(*aucs_and_sizes, strict=True)
     return float(np.average(aucs, weights=weights))
 
 
-def check(mixture: Mixture, n_items: int, seed: int = 0) -> list[Told]:
+def check(mixture: Mixture, n_items: int, seed: int = 0) -> list[Separation]:
     """Measure so many items of each kind; kinds follow the mixture's own shares otherwise."""
     left = dict.fromkeys(mixture.kinds, n_items)
     items = []
@@ -156,16 +156,16 @@ def check(mixture: Mixture, n_items: int, seed: int = 0) -> list[Told]:
             items.append(mixture.make((0, number)))
         if not any(left.values()):
             break
-    return told_apart(measure(items), seed)
+    return separations(measure(items), seed)
 
 
-def text_report(found: list[Told]) -> str:
+def text_report(rows: list[Separation]) -> str:
     """The figures for a person."""
-    lines = [f"{'kind':8} {'items':>6} {'linear':>7} {'forest':>7} {'chance':>13}  told best by"]
-    for told in found:
-        chance = f"0.500 +-{told.error:.3f}"
+    lines = [f"{'kind':8} {'items':>6} {'linear':>7} {'forest':>7} {'chance':>13}  best separated by"]
+    for row in rows:
+        chance = f"0.500 +-{row.error:.3f}"
         lines.append(
-            f"{told.kind:8} {told.n_items:6} {told.auc['linear']:7.3f} {told.auc['forest']:7.3f} {chance:>13}  "
-            f"{told.best[0]} ({told.best[1]:.3f})"
+            f"{row.kind:8} {row.n_items:6} {row.auc['linear']:7.3f} {row.auc['forest']:7.3f} {chance:>13}  "
+            f"{row.best[0]} ({row.best[1]:.3f})"
         )
     return "\n".join(lines)

@@ -56,7 +56,7 @@ class Finding:
     video_id: str
     forgery: str
     chance: float
-    found: Mapping[str, bool]
+    hits: Mapping[str, bool]
 
 
 # What networks make of a clip that is forged in part: for each of them the suspicion of every frame.
@@ -64,7 +64,7 @@ Suspect = Callable[[RealTrack, Pair], Mapping[str, np.ndarray]]
 
 
 def find_spans(config: Config, data: Tables, suspect: Suspect, span_ratio: float, versions: int) -> Iterator[Finding]:
-    """Forge `versions` spans into every real track that is long enough, and look for each.
+    """Forge `versions` spans into every real track that is long enough, and search for each.
 
     `span_ratio` is the span's share of the track's time: 0.2 is 2 s of 10 s.
     """
@@ -82,15 +82,15 @@ def find_spans(config: Config, data: Tables, suspect: Suspect, span_ratio: float
         pair = forger.make(track, version, span_T)
         if not pair.fake.forged_T.any():  # no landmarks just there
             continue
-        yield look(track, pair, suspect)
+        yield search(track, pair, suspect)
 
 
-def look(track: RealTrack, pair: Pair, suspect: Suspect) -> Finding:
+def search(track: RealTrack, pair: Pair, suspect: Suspect) -> Finding:
     """Whether each network's worst moment of a track forged for a part of its time lies in that part."""
     logits, forged_T = suspect(track, pair), pair.fake.forged_T
     at = {name: int(np.abs(track.times_T - worst_moment(track.times_T, z)).argmin()) for name, z in logits.items()}
-    found = {name: bool(forged_T[place]) for name, place in at.items()}
-    return Finding(track.video_id, pair.fake.name, float(forged_T.mean()), found)
+    hits = {name: bool(forged_T[place]) for name, place in at.items()}
+    return Finding(track.video_id, pair.fake.name, float(forged_T.mean()), hits)
 
 
 def suspect_by_detector(scorer: VideoScorer) -> Suspect:
@@ -129,20 +129,20 @@ def frame_logits(
         forged_T=pair.fake.forged_T.astype(np.float32),
         tubes=tubes,
     )
-    found = {"frames": logits_T.astype(np.float64)}
+    logits = {"frames": logits_T.astype(np.float64)}
     for name, head in heads.items():
         (one,) = head_logits(head, [seen], config.predict)
         if one.n_frames:
-            found[name] = one.frame_logits_T.astype(np.float64)
-    return found
+            logits[name] = one.frame_logits_T.astype(np.float64)
+    return logits
 
 
 def rates(findings: Sequence[Finding]) -> pd.DataFrame:
     """Found, of, chance and rate by member, for all forgeries and for each family of them."""
     rows = [
-        {"family": family, "member": member, "found": found, "chance": one.chance}
+        {"family": family, "member": member, "found": is_hit, "chance": one.chance}
         for one in findings
-        for member, found in one.found.items()
+        for member, is_hit in one.hits.items()
         for family in ("all", family_of(one.forgery))
     ]
     table = pd.DataFrame(rows).groupby(["family", "member"], sort=False)
@@ -151,5 +151,5 @@ def rates(findings: Sequence[Finding]) -> pd.DataFrame:
 
 
 def usable_heads(config: Config) -> list[str]:
-    """Heads of the settings that look at pictures; a forgery drawn over a real face moves as that face did."""
+    """Heads of the settings that see pictures; a forgery drawn over a real face moves as that face did."""
     return [name for name in config.sequences.heads if "motion" not in HEADS[name].inputs]

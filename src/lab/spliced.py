@@ -1,7 +1,7 @@
 """Short forgeries out of forged clips: a real clip that shows, for a span of its time, its forged version.
 
-No forger of ours has touched them, so they tell what is found of others' forgeries. The two clips are of one person
-and one filming, with one picture size and frame rate. Letters: T frames, H rows, W columns.
+No forger of ours has touched them, so they measure what is detected of others' forgeries. The two clips are of one
+person and one filming, with one picture size and frame rate. Letters: T frames, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deepfake.forging.forged_clips import ForgedClip
 from deepfake.forging.sources import clip_groups
 from deepfake.forging.track_forger import Pair, RealTrack, real_tracks
 from deepfake.settings import Config, Selfblend
-from lab.spans import MIN_FRAMES, Finding, Suspect, draw_short_span, look
+from lab.spans import MIN_FRAMES, Finding, Suspect, draw_short_span, search
 
 SMALL_PX = 64  # side at which two crops are compared
 FACE_SHARE = 0.6  # of the crop's side, in the middle: it may differ between a real clip and its fake
@@ -54,15 +54,15 @@ def around_alike(real: RealTrack, fake: RealTrack, fake_T: np.ndarray) -> float:
     """
     both = np.flatnonzero(fake_T >= 0)
     chosen = both[np.unique(np.linspace(0, len(both) - 1, FRAMES_COMPARED).round().astype(int))] if len(both) else both
-    found = []
+    correlations = []
     for place in chosen:
         one, other = (_small(track, int(i)) for track, i in ((real, place), (fake, fake_T[place])))
         known, moved = _moved(fake, int(fake_T[place]), real, int(place), other)
         edge = round(SMALL_PX * (1 - FACE_SHARE) / 2)
         known[edge:-edge, edge:-edge] = False
         if known.sum() > SMALL_PX and one[known].std() > 0 and moved[known].std() > 0:
-            found.append(float(np.corrcoef(one[known], moved[known])[0, 1]))
-    return float(np.median(found)) if found else 0.0
+            correlations.append(float(np.corrcoef(one[known], moved[known])[0, 1]))
+    return float(np.median(correlations)) if correlations else 0.0
 
 
 def _small(track: RealTrack, place: int) -> np.ndarray:
@@ -108,7 +108,7 @@ def counterparts(config: Config, data: Tables) -> list[Counterpart]:
     for track in real_tracks(data.faces_of(list(videos["video_id"])), config.work_dir):
         if track.video_id not in longest or len(track.rows) > len(longest[track.video_id].rows):
             longest[track.video_id] = track
-    found = []
+    pairs = []
     for fake in videos[videos["label"] == 1].itertuples():
         for real in videos[(videos["label"] == 0) & (videos["identity"] == fake.identity)].itertuples():
             alike = (real.width_px, real.height_px) == (fake.width_px, fake.height_px)
@@ -129,8 +129,8 @@ def counterparts(config: Config, data: Tables) -> list[Counterpart]:
                     scene,
                 )
                 continue
-            found.append(Counterpart(*tracks, fake.generator, fake_T))
-    return found
+            pairs.append(Counterpart(*tracks, fake.generator, fake_T))
+    return pairs
 
 
 def splice(one: Counterpart, span_T: np.ndarray, damage: Degradation) -> Pair:
@@ -147,7 +147,7 @@ def splice(one: Counterpart, span_T: np.ndarray, damage: Degradation) -> Pair:
 
 
 def find_splices(config: Config, data: Tables, suspect: Suspect, span_ratio: float, versions: int) -> Iterator[Finding]:
-    """Put `versions` spans of each forged clip into its real clip, and look for each.
+    """Put `versions` spans of each forged clip into its real clip, and search for each.
 
     `span_ratio` is the span's share of the track's time. Findings are named by the generator.
     """
@@ -165,4 +165,4 @@ def find_splices(config: Config, data: Tables, suspect: Suspect, span_ratio: flo
         span_T = draw_short_span(times_T, span_ratio * float(times_T[-1] - times_T[0]), rng)
         pair = splice(one, span_T, Degradation.draw(rng, selfblend.h264, selfblend.degradation))
         if pair.fake.forged_T.any():
-            yield look(one.real, pair, suspect)
+            yield search(one.real, pair, suspect)

@@ -1,6 +1,6 @@
 """A network measured on labelled clips it never learnt from: what to choose, to calibrate and to log by.
 
-Whatever is fitted to the clips' labels is fitted on one half of their people and told of the other.
+Whatever is fitted to the clips' labels is fitted on one half of their people and measured on the other.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ log = logging.getLogger(__name__)
 
 
 def evidence(
-    looks: Mapping[str, tuple[Path, Sequence[CropView]]], clips: Clips, config: Config, n_frames: int
+    networks: Mapping[str, tuple[Path, Sequence[CropView]]], clips: Clips, config: Config, n_frames: int
 ) -> Evidence:
     """Members for `member_sets.compare`: networks, and the views whose mean is taken; clips without a face are out.
 
-    The halves of the people are the folds, and a member costs its looks at a video's crops, measured here.
+    The halves of the people are the folds, and a member costs its passes over a video's crops, measured here.
     """
-    members = {name: frame_scores(run, clips, config, n_frames, views) for name, (run, views) in looks.items()}
+    members = {name: frame_scores(run, clips, config, n_frames, views) for name, (run, views) in networks.items()}
     costs = {
         name: {name: sum(_pass_ms(run, clips, config, n_frames, view) for view in views)}
-        for name, (run, views) in looks.items()
+        for name, (run, views) in networks.items()
     }
     return as_evidence(member_tracks(members, clips, config.ensemble), clips, costs)
 
@@ -57,7 +57,7 @@ def mean_over_each(
 
     Measures by the views' names, calibrated on the other half of the people, over shared resamples of people.
     """
-    members = {way: frame_scores(run, clips, config, n_frames, [view]) for way, view in views.items()}
+    members = {name: frame_scores(run, clips, config, n_frames, [view]) for name, view in views.items()}
     mean = {"mean": frame_scores(run, clips, config, n_frames, list(views.values()))}
     tracks = member_tracks(mean | members, clips, config.ensemble)
     seen = np.sort(places(tracks, clips))
@@ -65,8 +65,8 @@ def mean_over_each(
     people = np.array(clips.people)[seen]
     fixed = (people, config.validation, config.ensemble.clip_p)
     return {
-        way: bootstrap.measure_difference(clips.labels[seen], p[0], alone, *fixed)
-        for way, alone in zip(members, p[1:], strict=True)
+        name: bootstrap.measure_difference(clips.labels[seen], p[0], alone, *fixed)
+        for name, alone in zip(members, p[1:], strict=True)
     }
 
 

@@ -69,7 +69,7 @@ def test_a_file_that_is_no_video_cannot_be_described(tmp_path: Path) -> None:
         probe.run(Namespace(videos=[tmp_path / "v.mp4"]))
 
 
-def test_what_is_read_ahead_lies_where_the_detector_looks_for_it(tmp_path: Path) -> None:
+def test_what_is_read_ahead_lies_where_the_detector_reads_it(tmp_path: Path) -> None:
     path, settings = tmp_path / "v.mp4", Extract(frames_per_video=2)
     write_clip(path, pictures(10), 10)
     made = read(ReadJob("v", path, tmp_path / "cache", settings))

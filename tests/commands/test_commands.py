@@ -156,7 +156,7 @@ def test_comparing_sources_needs_the_settings_of_learning_by_forging_and_the_tab
 
 
 @pytest.mark.parametrize("name", ["lab.measure", "deepfake.ship"])
-def test_networks_clips_and_labels_that_are_missing_are_told_in_turn(
+def test_networks_clips_and_labels_that_are_missing_are_reported_in_turn(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     clips, labels = tmp_path / "clips", tmp_path / "labels.csv"
@@ -220,7 +220,7 @@ def test_our_own_mistake_keeps_its_traceback(tmp_path: Path) -> None:
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 
-def test_a_folder_that_must_not_be_written_is_told_without_a_traceback(tmp_path: Path) -> None:
+def test_a_folder_that_must_not_be_written_is_reported_without_a_traceback(tmp_path: Path) -> None:
     done = execute(script(tmp_path, "raise PermissionError(13, 'Permission denied', '/data')"))
     assert done.returncode == 2 and "Permission denied: '/data'" in done.stderr and "Traceback" not in done.stderr
 
@@ -231,8 +231,8 @@ def started(path: Path) -> subprocess.Popen[str]:
 
 def test_ctrl_c_is_exit_code_130_and_says_how_to_go_on(tmp_path: Path) -> None:
     # A command started in the background of a shell inherits a deaf ear to Ctrl-C.
-    hears = "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    path = script(tmp_path, f"{hears}; print('ready', flush=True); time.sleep(60)")
+    handler = "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    path = script(tmp_path, f"{handler}; print('ready', flush=True); time.sleep(60)")
     with started(path) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         os.kill(process.pid, signal.SIGINT)
@@ -263,7 +263,7 @@ def test_lists_between_commas_rise_and_hold_nothing_twice() -> None:
         whole_numbers("1,x")
 
 
-def test_a_view_is_read_and_told_alike() -> None:
+def test_a_view_is_read_and_written_alike() -> None:
     read = crop_view("1.5, 1.129,mirror")
     assert read == CropView(size_ratio=1.5, view_ratio=1.129, mirror=True)
     assert view_name(read) == "1.5,1.129,mirror"
@@ -276,7 +276,7 @@ def test_a_view_is_read_and_told_alike() -> None:
     assert view_name(reduced) == "1,1,px=240"
 
 
-def test_crops_are_seen_as_told_or_as_set_not_both() -> None:
+def test_crops_are_seen_as_asked_or_as_set_not_both() -> None:
     done = run("lab.measure", "--view", "1,1", "--views-as-set")
     assert done.returncode == 2
     assert "--views-as-set: not allowed with argument --view" in done.stderr
@@ -308,6 +308,6 @@ def test_a_member_without_its_detector_is_refused_in_words() -> None:
         "1,1,px=240,px=200",
     ],
 )
-def test_a_view_that_is_none_is_told_with_one_that_is(text: str) -> None:
+def test_a_view_that_is_none_is_refused_with_one_that_is(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"wanted ratios from 0.25 to 4 such as"):
         crop_view(text)

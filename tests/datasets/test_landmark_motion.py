@@ -52,10 +52,10 @@ def test_the_kernel_gives_what_plain_numpy_gives() -> None:
     landmarks[[3, 4, 17]] = np.nan
     boxes = BOX + rng.normal(0, 1, (30, 4))
     times = np.cumsum(rng.uniform(0.0, 0.1, 30))
-    found = motion_features(landmarks, boxes, times)
-    assert found.shape == (30, N_MOTION)
-    assert found == pytest.approx(oracle(landmarks, boxes, times), abs=1e-5)
-    assert found[:, -1].sum() == 27
+    features = motion_features(landmarks, boxes, times)
+    assert features.shape == (30, N_MOTION)
+    assert features == pytest.approx(oracle(landmarks, boxes, times), abs=1e-5)
+    assert features[:, -1].sum() == 27
 
 
 def test_place_size_and_tilt_of_a_still_face_do_not_show_in_its_shape() -> None:
@@ -75,8 +75,8 @@ def test_equal_movement_has_the_same_speed_at_any_frame_rate() -> None:
         times = np.arange(0, 1.01, 1 / fps)
         landmarks = np.stack([FACE] * len(times))
         landmarks[:, 3:, 1] += 8 * times[:, None]  # the mouth opens by 0.4 eye distances a second
-        found = motion_features(landmarks, np.stack([BOX] * len(times)), times)
-        return found[1:, N_STATIC + STATIC.index("mouth_drop")]
+        features = motion_features(landmarks, np.stack([BOX] * len(times)), times)
+        return features[1:, N_STATIC + STATIC.index("mouth_drop")]
 
     for fps in (5, 120):
         assert speeds(fps) == pytest.approx(np.arcsinh(0.4), abs=1e-4)
@@ -86,15 +86,15 @@ def test_a_face_that_turns_over_does_not_spin_all_the_way_back() -> None:
     nearly, beyond = (
         FACE @ np.array([[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]) for a in (np.pi - 0.05, np.pi + 0.05)
     )
-    found = motion_features(np.stack([nearly, beyond]), np.stack([BOX] * 2), np.array([0.0, 1.0]))
-    assert found[1, N_STATIC + ROLL] == pytest.approx(np.arcsinh(0.1), abs=1e-5)
+    features = motion_features(np.stack([nearly, beyond]), np.stack([BOX] * 2), np.array([0.0, 1.0]))
+    assert features[1, N_STATIC + ROLL] == pytest.approx(np.arcsinh(0.1), abs=1e-5)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 10_000])
 def test_any_number_of_frames_gives_as_many_rows(n: int) -> None:
-    found = motion_features(np.tile(FACE, (n, 1, 1)), np.tile(BOX, (n, 1)), np.zeros(n))
-    assert found.shape == (n, N_MOTION)
-    assert np.isfinite(found).all()
+    features = motion_features(np.tile(FACE, (n, 1, 1)), np.tile(BOX, (n, 1)), np.zeros(n))
+    assert features.shape == (n, N_MOTION)
+    assert np.isfinite(features).all()
 
 
 def test_eyes_in_one_place_and_frames_without_landmarks_are_not_known() -> None:

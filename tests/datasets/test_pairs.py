@@ -79,8 +79,8 @@ def test_every_person_of_an_original_is_paired_with_the_same_person_of_its_fakes
         videos(("real", 0, None), ("fake", 1, "real")),
         rows(("fake", 0, 50.0), ("fake", 1, 1.0), ("real", 0, 0.0), ("real", 1, 51.0)),
     )
-    found = [(u.anchor.track, [p.track for p in u.partners]) for u in plan.units]
-    assert found == [(0, [1]), (1, [0])]
+    tracks = [(u.anchor.track, [p.track for p in u.partners]) for u in plan.units]
+    assert tracks == [(0, [1]), (1, [0])]
     assert (plan.n_paired, plan.n_lone_reals, plan.n_lone_fakes) == (2, 0, 0)
 
 

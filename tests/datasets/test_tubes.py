@@ -47,7 +47,7 @@ def test_short_gaps_of_landmarks_are_filled_and_points_in_one_place_are_none() -
     assert np.isnan(steady(np.zeros((1, 5, 2)))).all()
 
 
-def test_flow_tells_how_far_a_picture_moved_and_a_static_one_none() -> None:
+def test_flow_is_how_far_a_picture_moved_and_zero_for_a_static_one() -> None:
     rng = np.random.default_rng(0)
     wide = cv2.GaussianBlur(rng.integers(0, 256, (200, 200, 3), dtype=np.uint8), (0, 0), 4)
     wide = cv2.normalize(wide, None, 0, 255, cv2.NORM_MINMAX)

@@ -100,7 +100,7 @@ def test_a_picture_of_one_colour_has_no_surroundings_to_blur() -> None:
     assert np.array_equal(blur_surroundings(plain, 0.025), plain)
 
 
-def test_a_crop_is_reduced_before_it_is_looked_at_and_a_smaller_one_is_left_alone() -> None:
+def test_a_crop_is_reduced_before_it_is_shown_and_a_smaller_one_is_left_alone() -> None:
     large, small = crop(side=96), crop(side=48)
     seen = see(large, 0.5, 64, surroundings_blur=0.025, crop_px=48)
     assert np.array_equal(seen, see(resize(large, 48), 0.5, 64, surroundings_blur=0.025))

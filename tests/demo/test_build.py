@@ -64,7 +64,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
             "dfdc_train_part_0", Shot("ann", 0, 8), ("cross_identity_swap", "self_blend"), donor=Shot("bob", 0, 8)
         ),
         Original("dfdc_train_part_1", Shot("bob", 0, 8), ("mouth_from_another_time",)),
-        Original("test_videos", Shot("bob", 8, 6), ("autoencoder_look",), beside=Shot("ann", 4, 6)),
+        Original("test_videos", Shot("bob", 8, 6), ("autoencoder_texture",), beside=Shot("ann", 4, 6)),
         Original("test_videos", Shot("bob", 4, 8), form="damaged"),
         Original("test_videos", Shot("ann", 0, 0), form="copy"),
     )
@@ -96,16 +96,16 @@ def test_the_layout_is_that_of_dfdc(tmp_path: Path, recipe: Recipe) -> None:
     assert {row["label"] for row in rows(root / "sample_submission.csv")} == {"0.5"}
     labels = rows(root / "test_labels.csv")
     assert [row["filename"] for row in labels] == test_names
-    assert sorted(row["family"] for row in labels) == ["autoencoder_look", "real", "real", "real"]
-    assert {row["identity"] for row in labels if row["family"] == "autoencoder_look"} == {"bob+ann"}
+    assert sorted(row["family"] for row in labels) == ["autoencoder_texture", "real", "real", "real"]
+    assert {row["identity"] for row in labels if row["family"] == "autoencoder_texture"} == {"bob+ann"}
 
 
 def test_a_pair_is_as_wide_as_both_and_a_fake_differs_from_its_original(tmp_path: Path, recipe: Recipe) -> None:
     root = tmp_path / "demo"
     built = build(root, tmp_path / "packages", recipe=recipe)
     pair = next(video for video in built.videos if video.identity == "bob+ann" and video.label == "REAL")
-    found = probe(root / pair.path)
-    assert (found.width_px, found.height_px, found.n_frames) == (2 * WIDTH_PX, HEIGHT_PX, 6)
+    probed = probe(root / pair.path)
+    assert (probed.width_px, probed.height_px, probed.n_frames) == (2 * WIDTH_PX, HEIGHT_PX, 6)
     contents = bytes_below(root)
     for video in built.videos:
         if video.label == "FAKE":
@@ -212,7 +212,7 @@ def test_a_fetched_archive_is_kept_only_with_the_right_hash(tmp_path: Path, monk
     assert list(bytes_below(tmp_path)) == ["pkg-1-py3-none-any.whl"]
 
 
-def test_a_machine_without_network_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         fetch, "_command", lambda package, folder: [sys.executable, "-c", "raise SystemExit('ERROR: no')"]
     )

@@ -37,8 +37,8 @@ def judged() -> list[Judged]:
 
 
 def test_a_video_on_the_bounds_of_the_band_is_inconclusive_and_never_right(judged: list[Judged]) -> None:
-    found = {video.file: (video.verdict, video.is_right) for video in judged}
-    assert found == {
+    verdicts = {video.file: (video.verdict, video.is_right) for video in judged}
+    assert verdicts == {
         "a.mp4": ("no face found", False),
         "b.mp4": ("likely real", True),
         "c.mp4": ("inconclusive", False),

@@ -70,13 +70,13 @@ def two_members(folder: Path) -> tuple[Path, list[Part]]:
 
 def test_two_frame_members_without_sequences_come_back_under_their_names(tmp_path: Path) -> None:
     path, parts = two_members(tmp_path)
-    found = load_detector(path)
-    assert [member.name for member in found.members] == ["wide", "near-250"]
-    assert all(not member.heads for member in found.members)
-    assert found.members[0].frames.view_ratio == 0.7
-    assert (found.name, found.stack) == ("two", stack("wide", "near-250"))
-    assert found.extract == settings(tmp_path).extract
-    for part, member in zip(parts, found.members, strict=True):
+    detector = load_detector(path)
+    assert [member.name for member in detector.members] == ["wide", "near-250"]
+    assert all(not member.heads for member in detector.members)
+    assert detector.members[0].frames.view_ratio == 0.7
+    assert (detector.name, detector.stack) == ("two", stack("wide", "near-250"))
+    assert detector.extract == settings(tmp_path).extract
+    for part, member in zip(parts, detector.members, strict=True):
         whole = load_model(part.frames)
         assert torch.allclose(member.frames(CROPS), whole(CROPS), atol=0.02)
 
@@ -88,9 +88,9 @@ def test_frames_with_their_sequences_come_back(tmp_path: Path) -> None:
         parts.append(Part("frames", folder, {"sequences": sequences(tmp_path / f"sequences{number}", folder)}))
     path = tmp_path / "d.safetensors"
     save_detector(path, "d", parts, stack("frames", "sequences"), settings(tmp_path))
-    found = load_detector(path)
-    assert [member.name for member in found.members] == ["frames", "frames"]
-    assert all(isinstance(member.heads["sequences"], SequenceClassifier) for member in found.members)
+    detector = load_detector(path)
+    assert [member.name for member in detector.members] == ["frames", "frames"]
+    assert all(isinstance(member.heads["sequences"], SequenceClassifier) for member in detector.members)
     assert read_header(path)["members"] == ["frames", "frames"]
 
 
@@ -119,6 +119,18 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path, other: int) -> None
         load_detector(path)
 
 
+def test_a_file_whose_one_sided_members_bear_their_older_name_is_read(tmp_path: Path) -> None:
+    path, _ = two_members(tmp_path)
+    ensemble = read_header(path)["ensemble"]
+    assert ensemble.pop("one_sided_members") == []
+    rewrite(path, ensemble={**ensemble, "accusers": ["wide"]})
+    assert load_detector(path).ensemble.one_sided_members == ("wide",)
+
+
+def test_the_shipped_detector_has_its_one_sided_member() -> None:
+    assert load_detector(PROJECT_ROOT / "data/weights/selfblend.safetensors").ensemble.one_sided_members == ("borders",)
+
+
 def test_a_member_without_a_frame_network_is_refused(tmp_path: Path) -> None:
     path, _ = two_members(tmp_path)
     rewrite(path, members=["wide", "near-250", "wide"])
@@ -134,13 +146,13 @@ def test_every_shipped_detector_can_be_read_and_has_a_card(path: Path) -> None:
 
 def test_half_precision_moves_logits_little_but_not_by_nothing(tmp_path: Path) -> None:
     path, parts = two_members(tmp_path)
-    found = settings(tmp_path)
-    made = invented(found.work_dir, n_originals=2, n_tests=0)
-    tables.write(tables.FACES, made.faces, found.work_dir / "faces.parquet")
-    moved = half_precision_error(parts, path, found.work_dir, found.predict)
+    made_settings = settings(tmp_path)
+    made = invented(made_settings.work_dir, n_originals=2, n_tests=0)
+    tables.write(tables.FACES, made.faces, made_settings.work_dir / "faces.parquet")
+    moved = half_precision_error(parts, path, made_settings.work_dir, made_settings.predict)
     assert 0 < moved < 0.02
     with pytest.raises(UserError, match=r"faces\.parquet does not exist"):
-        half_precision_error(parts, path, tmp_path, found.predict)
+        half_precision_error(parts, path, tmp_path, made_settings.predict)
 
 
 def test_several_heads_beside_one_frame_network_come_back_and_each_is_a_name_of_the_stack(tmp_path: Path) -> None:

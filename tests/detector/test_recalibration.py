@@ -33,7 +33,7 @@ from learning_data import awake_head, config, invented, one_thread  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = Predict(device="cpu", precision="fp32")
-POOLING = Ensemble(accusers=("b",), drop_margin=None, stack_l2=1000.0, min_track_frames=2)
+POOLING = Ensemble(one_sided_members=("b",), drop_margin=None, stack_l2=1000.0, min_track_frames=2)
 N = 12
 
 
@@ -128,24 +128,24 @@ def test_a_file_calibrated_anew_keeps_its_networks_byte_by_byte(tmp_path: Path) 
     old, new = tmp_path / "old.safetensors", tmp_path / "new.safetensors"
     settings = settings.model_copy(update={"ensemble": POOLING})
     save_detector(old, "d", parts, detector().stack, settings)
-    found = refit(load_detector(old), networks_sha256(old), clips, CPU)
-    write_stack(old, new, found.after)
+    refitted = refit(load_detector(old), networks_sha256(old), clips, CPU)
+    write_stack(old, new, refitted.after)
     assert networks_sha256(new) == networks_sha256(old)
     assert sha256_of(new) != sha256_of(old)
     before, after = read_header(old), read_header(new)
-    assert after["stack"] == json.loads(json.dumps(found.after.to_dict())) != before["stack"]
+    assert after["stack"] == json.loads(json.dumps(refitted.after.to_dict())) != before["stack"]
     assert {k: v for k, v in after.items() if k not in ("stack", "about")} == {
         k: v for k, v in before.items() if k not in ("stack", "about")
     }
-    assert load_detector(new).stack == found.after
-    assert served(load_detector(new), clips) == pytest.approx(found.after.p_fake(found.tracks), abs=1e-6)
-    assert found.changed(0.0) == (N, N) and found.changed(1.0) == (N, 0)
+    assert load_detector(new).stack == refitted.after
+    assert served(load_detector(new), clips) == pytest.approx(refitted.after.p_fake(refitted.tracks), abs=1e-6)
+    assert refitted.changed(0.0) == (N, N) and refitted.changed(1.0) == (N, 0)
 
 
 def test_a_second_fit_shows_no_crop_to_the_networks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips, made = clips_of_two_tracks(tmp_path), detector()
     first = member_tracks(made, "x", clips, CPU)
-    monkeypatch.setattr(recalibration, "read_crop", lambda *_: pytest.fail("it was looked at again"))
+    monkeypatch.setattr(recalibration, "read_crop", lambda *_: pytest.fail("it was scored again"))
     assert np.array_equal(member_tracks(made, "x", clips, CPU).logits_KM, first.logits_KM)
     other = replace(made, stack=replace(made.stack, weights=(1.0, 0.0)))
     assert np.array_equal(member_tracks(other, "x", clips, CPU).logits_KM, first.logits_KM), "weights do not matter"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deepfake.detector.score_videos import Scored, score_videos
-from deepfake.detector.two_passes import EVERY, look_at_some, score_in_two_passes
+from deepfake.detector.two_passes import EVERY, score_every_second, score_in_two_passes
 from deepfake.detector.video_scorer import VideoScorer
 from deepfake.ensemble.early_exit import coarse_to_fine
 from deepfake.faces import extraction, extractor
@@ -43,7 +43,7 @@ def detector_of(network: FrameClassifier, most: float = 1.0) -> VideoScorer:
 
 
 @pytest.mark.parametrize("n_frames", [16, 32, 64])
-def test_every_second_frame_is_the_half_that_early_exit_looks_at_first(n_frames: int) -> None:
+def test_every_second_frame_is_the_half_that_early_exit_scores_first(n_frames: int) -> None:
     assert sorted(coarse_to_fine(n_frames)[: n_frames // EVERY]) == list(range(0, n_frames, EVERY))
 
 
@@ -64,19 +64,19 @@ def test_passes_have_shards_of_their_own_and_those_of_one_pass_stay_where_they_w
 @pytest.mark.parametrize(("logit", "n_seen"), [(FORGED, 8), (REAL, 16), (0.0, 16), (OPEN, 0)])
 def test_half_a_track_settles_what_half_of_the_whole_track_does(tmp_path: Path, logit: float, n_seen: int) -> None:
     made = detector_of(always(logit))
-    found = look_at_some(made, tmp_path, faces_of(tmp_path, 16))
-    assert [len(verdict.frame_logits) for verdict in found] == ([n_seen] if n_seen else [])
+    scores = score_every_second(made, tmp_path, faces_of(tmp_path, 16))
+    assert [len(verdict.frame_logits) for verdict in scores] == ([n_seen] if n_seen else [])
     if n_seen:
-        assert found[0].n_frames == 32 and found[0].logit == pytest.approx(logit * 32 / 33, abs=1e-4)
+        assert scores[0].n_frames == 32 and scores[0].logit == pytest.approx(logit * 32 / 33, abs=1e-4)
 
 
 def test_where_half_is_enough_an_open_video_is_settled_by_it(tmp_path: Path) -> None:
-    (verdict,) = look_at_some(detector_of(always(OPEN), most=0.5), tmp_path, faces_of(tmp_path, 16))
+    (verdict,) = score_every_second(detector_of(always(OPEN), most=0.5), tmp_path, faces_of(tmp_path, 16))
     assert (len(verdict.frame_logits), verdict.n_frames) == (16, 32)
 
 
 def test_one_frame_of_two_settles_nothing(tmp_path: Path) -> None:
-    assert look_at_some(detector_of(always(REAL)), tmp_path, faces_of(tmp_path, 1)) == []
+    assert score_every_second(detector_of(always(REAL)), tmp_path, faces_of(tmp_path, 1)) == []
 
 
 # --- A folder ----------------------------------------------------------------------------------------
@@ -118,28 +118,28 @@ def scored(
 def test_a_settled_video_is_read_once_and_only_whoever_shows_no_face_twice(
     clips: dict[str, Path], read: list[tuple[str, int]], tmp_path: Path
 ) -> None:
-    found = scored(score_in_two_passes, clips, tmp_path / "cache", FORGED)
+    results = scored(score_in_two_passes, clips, tmp_path / "cache", FORGED)
     assert sorted(read) == [
         ("face.mp4", 2), ("hang.mp4", 2), ("none.mp4", 1), ("none.mp4", 2), ("text.mp4", 2),
     ]  # fmt: skip
-    assert {name: one.fallback and one.fallback.partition(":")[0] for name, one in found.items()} == {
+    assert {name: one.fallback and one.fallback.partition(":")[0] for name, one in results.items()} == {
         "face.mp4": None,
         "none.mp4": "no_face",
         "hang.mp4": "unreadable",
         "text.mp4": "unreadable",
     }
-    assert found["face.mp4"].n_faces == 16
-    assert found["face.mp4"].p_fake == pytest.approx(1 / (1 + np.exp(-FORGED * 32 / 33)), abs=1e-4)
+    assert results["face.mp4"].n_faces == 16
+    assert results["face.mp4"].p_fake == pytest.approx(1 / (1 + np.exp(-FORGED * 32 / 33)), abs=1e-4)
 
 
 def test_an_open_video_gets_what_one_pass_over_all_frames_gives(
     clips: dict[str, Path], read: list[tuple[str, int]], tmp_path: Path
 ) -> None:
-    found = scored(score_in_two_passes, clips, tmp_path / "two", OPEN)["face.mp4"]
+    result = scored(score_in_two_passes, clips, tmp_path / "two", OPEN)["face.mp4"]
     assert [every for name, every in read if name == "face.mp4"] == [2, 1]
     once = scored(score_videos, clips, tmp_path / "one", OPEN)["face.mp4"]
-    assert (found.p_fake, found.n_faces, found.reading) == (once.p_fake, 32, once.reading)
-    assert np.array_equal(found.tracks[0].frame_indices, once.tracks[0].frame_indices)
+    assert (result.p_fake, result.n_faces, result.reading) == (once.p_fake, 32, once.reading)
+    assert np.array_equal(result.tracks[0].frame_indices, once.tracks[0].frame_indices)
 
 
 @pytest.mark.parametrize("logit", [FORGED, OPEN])

@@ -53,7 +53,7 @@ FACTS = {
 }  # fmt: skip
 
 
-def found(name: str = "b.mp4", **changes: Any) -> Check:
+def a_check(name: str = "b.mp4", **changes: Any) -> Check:
     """A check of one face in one shot."""
     second = {"second": 0, "p_fake": 0.95, "n_frames": 8}
     track = {
@@ -74,18 +74,18 @@ def found(name: str = "b.mp4", **changes: Any) -> Check:
 
 
 def test_the_text_names_verdict_band_and_each_face() -> None:
-    assert verdict_line(found()) == "b.mp4: likely forged, p_fake 0.90 (inconclusive from 0.30 to 0.70)"
-    (line,) = face_lines(found())
+    assert verdict_line(a_check()) == "b.mp4: likely forged, p_fake 0.90 (inconclusive from 0.30 to 0.70)"
+    (line,) = face_lines(a_check())
     assert line == "  face 0 in shot 0, 0.0-0.9 s, 8 frames: p_fake 0.90, by the second █"
 
 
 def test_the_text_says_why_there_is_no_score() -> None:
-    line = verdict_line(found(verdict="no face found", p_fake=None, reason="no face in 32 frames", shots=[]))
+    line = verdict_line(a_check(verdict="no face found", p_fake=None, reason="no face in 32 frames", shots=[]))
     assert line == "b.mp4: no face found (no face in 32 frames)"
 
 
 def test_a_name_stays_on_its_line_and_cannot_steer_the_terminal() -> None:
-    assert verdict_line(found("a\nb\x1b[31m\udcff.mp4")).startswith("a\\nb\\x1b[31m\\udcff.mp4: likely")
+    assert verdict_line(a_check("a\nb\x1b[31m\udcff.mp4")).startswith("a\\nb\\x1b[31m\\udcff.mp4: likely")
 
 
 @pytest.mark.parametrize(
@@ -214,17 +214,17 @@ def test_the_schema_names_the_keys_of_version_1() -> None:
 @pytest.mark.parametrize("wrong", [{"p_fake": 1.1}, {"verdict": "fake"}, {"exit_code": 1}, {"p_fake": float("nan")}])
 def test_a_check_that_breaks_its_schema_cannot_be_made(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        found(**wrong)
+        a_check(**wrong)
 
 
 def test_a_name_that_is_no_text_survives_the_json() -> None:
-    odd = found("a\udcff.mp4")
+    odd = a_check("a\udcff.mp4")
     assert Check.from_json(odd.to_json()) == odd and "\\udcff" in odd.to_json()
 
 
 def test_a_check_does_not_change() -> None:
     with pytest.raises(ValidationError):
-        found().p_fake = 0.1  # type: ignore[misc]
+        a_check().p_fake = 0.1  # type: ignore[misc]
 
 
 def test_the_worst_track_that_counts_decides(check: Any) -> None:
@@ -234,7 +234,7 @@ def test_the_worst_track_that_counts_decides(check: Any) -> None:
     assert tracks[0].trust == 0.5, "its box is half as large as wanted"
 
 
-def test_a_track_tells_its_seconds_frames_and_suspicious_parts(check: Any) -> None:
+def test_a_track_has_its_seconds_frames_and_suspicious_parts(check: Any) -> None:
     _, first = check().tracks[0]
     assert [(s.second, s.n_frames) for s in first.seconds] == [(0, 2), (1, 1)]
     assert first.seconds[0].p_fake == pytest.approx(0.880797)

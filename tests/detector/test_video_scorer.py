@@ -116,26 +116,26 @@ def test_a_member_of_no_weight_is_not_asked(tmp_path: Path) -> None:
 
 
 def test_the_logits_of_frames_are_those_of_the_frame_networks_as_a_verdict_draws_them(tmp_path: Path) -> None:
-    pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, accusers=("b",))
+    pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, one_sided_members=("b",))
     varied = FrameClassifier("test_efficientnet", 32).eval()
     nn.init.normal_(varied.head.weight, std=0.5, generator=torch.Generator().manual_seed(0))
     made = scorer_with(pooling, [Member("a", always(1.0)), Member("b", varied), Member("a", always(3.0))], a=0.5, b=2.0)
     rows = faces_of(tmp_path, 4)
     (verdict,) = made.score(tmp_path, rows)
     crops = [stored_crop(tmp_path, face) for face in rows]
-    found = made.frame_logits(made.frame_outputs(crops))
-    assert np.ptp(found) > 0
-    assert found == pytest.approx(verdict.frame_logits)
-    assert (found > 0.5 * 2).all(), "an accuser's share is never below zero"
+    stacked = made.frame_logits(made.frame_outputs(crops))
+    assert np.ptp(stacked) > 0
+    assert stacked == pytest.approx(verdict.frame_logits)
+    assert (stacked > 0.5 * 2).all(), "a one-sided member's share is never below zero"
 
 
-def test_an_accuser_does_not_acquit(tmp_path: Path) -> None:
-    pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, accusers=("b",))
+def test_a_negative_logit_of_a_one_sided_member_does_not_count(tmp_path: Path) -> None:
+    pooling = Ensemble(prior_frames=0, min_track_frames=3, small_face_px=40, one_sided_members=("b",))
     faces = faces_of(tmp_path, 3)
-    for logit, heard in ((-9.0, 0.0), (3.0, 3.05)):
+    for logit, counted in ((-9.0, 0.0), (3.0, 3.05)):
         members = [Member("a", always(1.0)), Member("b", always(logit))]
         (verdict,) = scorer_with(pooling, members, a=0.5, b=0.5).score(tmp_path, faces)
-        assert verdict.logit == pytest.approx(0.5 * 1.0 + 0.5 * heard, abs=0.01)
+        assert verdict.logit == pytest.approx(0.5 * 1.0 + 0.5 * counted, abs=0.01)
         assert verdict.frame_logits == pytest.approx([verdict.logit] * 3)
 
 
@@ -165,7 +165,7 @@ def test_views_of_a_crop_are_averaged(tmp_path: Path) -> None:
     assert all_four.frame_logits == pytest.approx(np.mean(seen, axis=0), abs=1e-4)
 
 
-def test_a_member_may_look_at_crops_in_a_way_of_its_own(tmp_path: Path) -> None:
+def test_a_member_may_have_views_of_its_own(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = FrameClassifier("test_efficientnet", 32).eval()
     nn.init.normal_(model.head.weight, std=1.0)
@@ -205,12 +205,16 @@ def test_a_video_is_as_fake_as_its_worst_credible_track(tmp_path: Path) -> None:
     assert made.p_fake(np.array([-1.6]))[0] == pytest.approx(expit(-1.6))
 
 
-def test_each_look_at_a_track_gives_the_score_of_the_frames_seen_by_then(tmp_path: Path) -> None:
+def test_each_round_over_a_track_gives_the_score_of_the_frames_seen_by_then(tmp_path: Path) -> None:
     made = scorer([Member("a", some_network())], a=1.0)
     track = Track(made, tmp_path, faces_of(tmp_path, 8))
-    few, look = track.look(np.array([0, 4]))
-    assert few.frame_indices.tolist() == [0, 4] and (look.n_seen, look.n_frames, look.logit) == (2, 8, few.logit)
-    all_of_them, _ = track.look(np.arange(8))
+    few, partial = track.score(np.array([0, 4]))
+    assert few.frame_indices.tolist() == [0, 4] and (partial.n_seen, partial.n_frames, partial.logit) == (
+        2,
+        8,
+        few.logit,
+    )
+    all_of_them, _ = track.score(np.arange(8))
     assert len(all_of_them.frame_logits) == 8 and few.frame_indices.tolist() == [0, 4], (
         "an earlier score stays as it was"
     )
@@ -222,7 +226,7 @@ def test_a_small_face_counts_as_much_as_it_shows(tmp_path: Path) -> None:
     assert verdict.logit == pytest.approx(2 * 3 / 4 * 32 / 40)
 
 
-# --- Not every frame is looked at --------------------------------------------------------------------
+# --- Not every frame is scored --------------------------------------------------------------------
 
 
 class Watched:
@@ -328,7 +332,7 @@ def test_ten_thousand_frames_are_held_a_batch_at_a_time(tmp_path: Path, monkeypa
     assert verdict.logit == pytest.approx(10_000 / 10_001)
 
 
-def test_a_picture_that_does_not_change_is_looked_at_once_with_the_same_score(
+def test_a_picture_that_does_not_change_is_shown_once_with_the_same_score(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members, faces = [Member("a", some_network(), {})], still(tmp_path, 40)
@@ -350,6 +354,6 @@ def test_skipping_moves_a_score_by_no_more_than_the_frames_it_skips(
         made = scorer_with(Ensemble(skip_difference=difference), members, a=1.0)
         watched = Watched(made, monkeypatch)
         (skipped,) = made.score(tmp_path, faces)
-        assert watched.n_shown == n_shown, "unlike pictures are all looked at; forced, only one is"
+        assert watched.n_shown == n_shown, "unlike pictures are all scored; forced, only one is"
         most = np.abs(skipped.frame_logits - plain.frame_logits).max()
         assert abs(skipped.logit - plain.logit) <= most + 1e-6

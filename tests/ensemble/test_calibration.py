@@ -19,29 +19,29 @@ def sample(n: int, slope: float, intercept: float, seed: int = 0) -> tuple[np.nd
 
 
 def test_platt_finds_the_line_the_labels_were_drawn_from() -> None:
-    found = calibration.fit(*sample(20000, 0.5, -1.0), "platt")
-    assert (found.slope, found.intercept) == pytest.approx((0.5, -1.0), abs=0.05)
+    line = calibration.fit(*sample(20000, 0.5, -1.0), "platt")
+    assert (line.slope, line.intercept) == pytest.approx((0.5, -1.0), abs=0.05)
 
 
 def test_temperature_finds_the_slope_and_leaves_the_middle_where_it_is() -> None:
-    found = calibration.fit(*sample(20000, 0.25, 0.0), "temperature")
-    assert found.slope == pytest.approx(0.25, abs=0.02)
-    assert found.apply(np.array([0.0]))[0] == 0.5
+    line = calibration.fit(*sample(20000, 0.25, 0.0), "temperature")
+    assert line.slope == pytest.approx(0.25, abs=0.02)
+    assert line.apply(np.array([0.0]))[0] == 0.5
 
 
 def test_platt_without_pull_equals_scikit_learn() -> None:
     logits, labels = sample(500, 0.7, 0.3)
     weights = np.random.default_rng(1).uniform(0, 2, size=500)
-    found = calibration.fit(logits, labels, "platt", weights, pull=1e-9)
+    line = calibration.fit(logits, labels, "platt", weights, pull=1e-9)
     oracle = LogisticRegression(C=1e9, tol=1e-10).fit(logits[:, None], labels, weights)
-    assert (found.slope, found.intercept) == pytest.approx((oracle.coef_[0, 0], oracle.intercept_[0]), rel=1e-4)
+    assert (line.slope, line.intercept) == pytest.approx((oracle.coef_[0, 0], oracle.intercept_[0]), rel=1e-4)
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])
 def test_any_scale_of_logits_is_as_easy(factor: float) -> None:
     logits, labels = sample(5000, 1.0, 0.5)
-    found = calibration.fit(logits * factor, labels, "platt")
-    assert log_loss(labels, found.apply(logits * factor)) == pytest.approx(
+    line = calibration.fit(logits * factor, labels, "platt")
+    assert log_loss(labels, line.apply(logits * factor)) == pytest.approx(
         log_loss(labels, calibration.fit(logits, labels, "platt").apply(logits)), abs=1e-3
     )
 
@@ -53,9 +53,9 @@ def test_overconfident_logits_of_any_size_are_brought_down() -> None:
 
 
 def test_four_separable_videos_do_not_become_certain() -> None:
-    found = calibration.fit(np.array([-1.0, -1, 1, 1]), np.array([0, 0, 1, 1]), "platt")
-    assert 1 < found.slope < 6
-    assert found.apply(np.array([1.0]))[0] < 0.99
+    line = calibration.fit(np.array([-1.0, -1, 1, 1]), np.array([0, 0, 1, 1]), "platt")
+    assert 1 < line.slope < 6
+    assert line.apply(np.array([1.0]))[0] < 0.99
 
 
 def test_the_pull_fades_as_videos_are_added() -> None:
@@ -67,28 +67,28 @@ def test_the_pull_fades_as_videos_are_added() -> None:
 def test_a_detector_that_ranks_upside_down_is_not_turned_round() -> None:
     logits, labels = sample(2000, -1.0, 0.0)
     for kind in ("temperature", "platt"):
-        found = calibration.fit(logits, labels, kind)
-        assert found.slope == pytest.approx(calibration.MIN_SLOPE / np.sqrt((logits**2).mean()))
-        assert (np.diff(found.apply(np.array([-1.0, 0.0, 1.0]))) > 0).all()
+        line = calibration.fit(logits, labels, kind)
+        assert line.slope == pytest.approx(calibration.MIN_SLOPE / np.sqrt((logits**2).mean()))
+        assert (np.diff(line.apply(np.array([-1.0, 0.0, 1.0]))) > 0).all()
 
 
 def test_one_label_or_equal_logits_give_the_identity_with_a_reason() -> None:
     logits = np.array([1.0, 2.0])
     for labels, values, words in (([1, 1], logits, "all 2 videos are fake"), ([0, 1], np.ones(2), "logits equal 1")):
-        found = calibration.fit(values, np.array(labels), "platt")
-        assert (found.slope, found.intercept) == (1, 0)
-        assert found.reason is not None and words in found.reason
+        line = calibration.fit(values, np.array(labels), "platt")
+        assert (line.slope, line.intercept) == (1, 0)
+        assert line.reason is not None and words in line.reason
 
 
 def test_none_is_the_plain_sigmoid() -> None:
-    found = calibration.fit(np.array([0.0, 1.0]), np.array([0, 1]), "none")
-    assert found.reason is None
-    assert found.apply(np.array([0.0, 800.0, -800.0])).tolist() == [0.5, 1.0, 0.0]
+    line = calibration.fit(np.array([0.0, 1.0]), np.array([0, 1]), "none")
+    assert line.reason is None
+    assert line.apply(np.array([0.0, 800.0, -800.0])).tolist() == [0.5, 1.0, 0.0]
 
 
 def test_a_calibration_survives_json() -> None:
-    found = calibration.fit(*sample(50, 0.5, 0.5), "platt")
-    assert calibration.Calibration.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    line = calibration.fit(*sample(50, 0.5, 0.5), "platt")
+    assert calibration.Calibration.from_dict(json.loads(json.dumps(line.to_dict()))) == line
 
 
 @pytest.mark.parametrize("change", [{"kind": "isotonic"}, {"slope": -1.0}, {"intercept": float("nan")}])
@@ -157,6 +157,6 @@ def test_a_perfect_detector_has_no_inconclusive_band() -> None:
     ("logits", "labels", "words"),
     [([1.0], [0, 1], "one length"), ([np.inf, 0], [0, 1], "not finite"), ([0.0, 1], [0, 3], "labels 0")],
 )
-def test_wrong_arrays_are_told_in_words(logits: list[float], labels: list[int], words: str) -> None:
+def test_wrong_arrays_are_reported_in_words(logits: list[float], labels: list[int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         calibration.fit(np.array(logits), np.array(labels), "platt")

@@ -38,9 +38,9 @@ def test_a_run_s_members_cost_what_both_notes_say_together(tmp_path: Path) -> No
     write_cost(cost_path(tmp_path, "frames", "oof"), Cost(6.0, 12))
     write_cost(cost_path(tmp_path, "frames", "test"), Cost(2.0, 4))
     write_cost(cost_path(tmp_path, "motion", "oof"), Cost(0.0, 0))
-    found = run_costs(tmp_path, ["frames", "motion", "sequences"])
-    assert found == {"frames": Cost(8.0, 16)}, "scored nothing, and scored before times were noted: unknown"
-    assert costs_ms(found) == {"frames": {"frames": 500.0}}
+    costs = run_costs(tmp_path, ["frames", "motion", "sequences"])
+    assert costs == {"frames": Cost(8.0, 16)}, "scored nothing, and scored before times were noted: unknown"
+    assert costs_ms(costs) == {"frames": {"frames": 500.0}}
 
 
 def test_a_member_costs_what_it_needs_too_and_is_unknown_where_that_is() -> None:

@@ -8,12 +8,12 @@ import pytest
 from deepfake.ensemble.calibration import Calibration
 from deepfake.ensemble.early_exit import (
     USUAL_SPREAD,
-    Look,
+    PartialScore,
     SkipGate,
     coarse_to_fine,
     is_settled,
-    look_until_settled,
     rounds,
+    score_until_settled,
     standard_error,
 )
 from deepfake.ensemble.pooling import track_logit
@@ -86,61 +86,61 @@ def test_the_interval_holds_the_logit_of_all_frames_about_as_often_as_a_standard
 # --- Settled or not ----------------------------------------------------------------------------------
 
 
-def look(logit: float, error: float = 0.1, n_seen: int = 16, n_frames: int = 32) -> Look:
-    return Look(logit, error, n_seen, n_frames)
+def partial(logit: float, error: float = 0.1, n_seen: int = 16, n_frames: int = 32) -> PartialScore:
+    return PartialScore(logit, error, n_seen, n_frames)
 
 
 def test_a_video_is_settled_where_its_interval_holds_no_bound() -> None:
     for logit, settled in ((-1.2, True), (-1.05, False), (-0.95, False), (0.0, True), (0.95, False), (1.2, True)):
-        assert is_settled([look(logit)], BAND, ON) is settled, logit
+        assert is_settled([partial(logit)], BAND, ON) is settled, logit
 
 
 def test_a_margin_widens_the_interval() -> None:
-    assert not is_settled([look(1.2)], BAND, ON.model_copy(update={"exit_margin": 0.2}))
+    assert not is_settled([partial(1.2)], BAND, ON.model_copy(update={"exit_margin": 0.2}))
 
 
 def test_forged_may_be_said_after_eight_frames_and_nothing_else() -> None:
-    assert is_settled([look(3.0, n_seen=8)], BAND, ON)
+    assert is_settled([partial(3.0, n_seen=8)], BAND, ON)
     for n_seen, settled in ((8, False), (15, False), (16, True)):
-        assert is_settled([look(-3.0, n_seen=n_seen)], BAND, ON) is settled
-        assert is_settled([look(0.0, n_seen=n_seen)], BAND, ON) is settled
+        assert is_settled([partial(-3.0, n_seen=n_seen)], BAND, ON) is settled
+        assert is_settled([partial(0.0, n_seen=n_seen)], BAND, ON) is settled
 
 
 def test_a_short_track_needs_eight_calm_frames_or_all_it_has() -> None:
-    assert not is_settled([look(-3.0, n_seen=4, n_frames=8)], BAND, ON)
-    assert is_settled([look(-3.0, n_seen=6, n_frames=6)], BAND, ON)
-    assert is_settled([look(-1.0, n_seen=6, n_frames=6)], BAND, ON), "there is no more to see"
+    assert not is_settled([partial(-3.0, n_seen=4, n_frames=8)], BAND, ON)
+    assert is_settled([partial(-3.0, n_seen=6, n_frames=6)], BAND, ON)
+    assert is_settled([partial(-1.0, n_seen=6, n_frames=6)], BAND, ON), "there is no more to see"
 
 
 def test_one_track_above_the_band_settles_the_video_and_one_that_may_get_there_keeps_it_open() -> None:
-    assert is_settled([look(-3.0, n_seen=8), look(3.0, n_seen=8)], BAND, ON)
-    assert not is_settled([look(-3.0), look(0.9, error=0.3)], BAND, ON)
-    assert not is_settled([look(-3.0), look(-3.0, n_seen=8)], BAND, ON)
+    assert is_settled([partial(-3.0, n_seen=8), partial(3.0, n_seen=8)], BAND, ON)
+    assert not is_settled([partial(-3.0), partial(0.9, error=0.3)], BAND, ON)
+    assert not is_settled([partial(-3.0), partial(-3.0, n_seen=8)], BAND, ON)
 
 
 def test_a_track_too_short_to_count_is_not_waited_for() -> None:
-    assert is_settled([look(-3.0), look(3.0, error=9.0, n_seen=1, n_frames=2)], BAND, ON)
+    assert is_settled([partial(-3.0), partial(3.0, error=9.0, n_seen=1, n_frames=2)], BAND, ON)
 
 
-def test_without_a_band_all_frames_are_looked_at_and_with_one_bound_that_one_counts() -> None:
-    assert not is_settled([look(9.0)], (-math.inf, math.inf), ON)
-    assert is_settled([look(0.0)], (-math.inf, 1.0), ON)
-    assert not is_settled([look(1.0)], (-math.inf, 1.0), ON)
+def test_without_a_band_all_frames_are_scored_and_with_one_bound_that_one_counts() -> None:
+    assert not is_settled([partial(9.0)], (-math.inf, math.inf), ON)
+    assert is_settled([partial(0.0)], (-math.inf, 1.0), ON)
+    assert not is_settled([partial(1.0)], (-math.inf, 1.0), ON)
 
 
 def test_half_of_a_track_is_enough_where_that_is_asked_whatever_its_score() -> None:
     for logit, error in ((1.05, 0.1), (-0.95, 0.1), (0.9, 9.0)):
-        assert not is_settled([look(logit, error)], BAND, ON)
-        assert is_settled([look(logit, error)], BAND, HALF)
-        assert not is_settled([look(logit, error, n_seen=15)], BAND, HALF)
-        assert not is_settled([look(-3.0), look(logit, error, n_seen=8)], BAND, HALF), "half of every track"
-    assert not is_settled([look(0.95, n_seen=6, n_frames=12)], BAND, HALF), "eight of them at least"
-    assert is_settled([look(9.0)], (-math.inf, math.inf), HALF)
+        assert not is_settled([partial(logit, error)], BAND, ON)
+        assert is_settled([partial(logit, error)], BAND, HALF)
+        assert not is_settled([partial(logit, error, n_seen=15)], BAND, HALF)
+        assert not is_settled([partial(-3.0), partial(logit, error, n_seen=8)], BAND, HALF), "half of every track"
+    assert not is_settled([partial(0.95, n_seen=6, n_frames=12)], BAND, HALF), "eight of them at least"
+    assert is_settled([partial(9.0)], (-math.inf, math.inf), HALF)
 
 
 def test_the_band_in_logits_is_that_of_calibrated_ones() -> None:
     stack = Stack(("a",), (1.0,), Calibration("platt", slope=2.0, intercept=-0.5), 0.5, (0.25, 0.75))
-    assert stack.band_logits == pytest.approx((-math.log(3), math.log(3))), "calibrated, as the looks are"
+    assert stack.band_logits == pytest.approx((-math.log(3), math.log(3))), "calibrated, as the scores are"
     open_ended = Stack(("a",), (1.0,), Calibration("none"), 0.5)
     with np.errstate(divide="raise"):
         assert open_ended.band_logits == (-math.inf, math.inf)
@@ -149,17 +149,17 @@ def test_the_band_in_logits_is_that_of_calibrated_ones() -> None:
 # --- Whole tracks ------------------------------------------------------------------------------------
 
 
-def watch(tracks: list[np.ndarray], settings: Ensemble, band: tuple[float, float] = BAND) -> list[Look]:
-    def one(track: int, positions: np.ndarray) -> Look:
+def watch(tracks: list[np.ndarray], settings: Ensemble, band: tuple[float, float] = BAND) -> list[PartialScore]:
+    def one(track: int, positions: np.ndarray) -> PartialScore:
         seen = tracks[track][positions]
-        return Look(
+        return PartialScore(
             track_logit(seen, settings),
             standard_error(seen, len(tracks[track])),
             len(seen),
             len(tracks[track]),
         )
 
-    return look_until_settled([len(track) for track in tracks], one, band, settings)
+    return score_until_settled([len(track) for track in tracks], one, band, settings)
 
 
 def test_a_plain_forgery_takes_eight_frames_and_a_calm_clip_sixteen() -> None:
@@ -168,7 +168,7 @@ def test_a_plain_forgery_takes_eight_frames_and_a_calm_clip_sixteen() -> None:
     assert watch([np.full(32, 1.0)], ON)[0].n_seen == 32, "undecided"
 
 
-def test_off_looks_at_all_frames_and_forced_at_eight() -> None:
+def test_off_scores_all_frames_and_forced_eight() -> None:
     assert watch([np.full(32, 3.0)], OFF)[0].n_seen == 32
     assert watch([np.zeros(32)], FORCED)[0].n_seen == 8
 
@@ -211,12 +211,12 @@ def crop(grey: int) -> np.ndarray:
 
 def sources(greys: list[int], difference: float, order: list[int] | None = None) -> list[int]:
     gate = SkipGate(difference)
-    found = {i: gate.source(i, crop(greys[i])) for i in order or range(len(greys))}
-    return [found[i] for i in range(len(greys))]
+    chosen = {i: gate.source(i, crop(greys[i])) for i in order or range(len(greys))}
+    return [chosen[i] for i in range(len(greys))]
 
 
-def test_a_crop_like_the_nearest_one_looked_at_needs_no_look() -> None:
-    assert sources([100, 101, 102, 104, 104], 2.0) == [0, 0, 0, 3, 3], "compared with what was looked at: no drift"
+def test_a_crop_like_the_nearest_one_scored_gets_its_score() -> None:
+    assert sources([100, 101, 102, 104, 104], 2.0) == [0, 0, 0, 3, 3], "compared with what was scored: no drift"
     assert sources([100, 100, 100], 0.0) == [0, 1, 2], "0: off"
     assert sources([0, 255, 0], 255.0) == [0, 0, 0]
 

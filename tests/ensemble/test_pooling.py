@@ -8,8 +8,8 @@ from scipy.special import expit
 from deepfake.ensemble.pooling import (
     Line,
     Tracks,
+    counted,
     credible,
-    heard,
     length_trust,
     pool,
     track_logit,
@@ -79,19 +79,21 @@ def test_a_flicker_of_two_frames_does_not_decide_beside_a_long_track() -> None:
     assert p_of([[REAL] * 32, [FAKE] * 2]) < 0.1
 
 
-def test_two_accusers_say_together_that_a_video_is_real_only_if_neither_finds_anything() -> None:
-    settings = Ensemble(accusers=("borders", "mouths"))
+def test_two_one_sided_members_say_together_that_a_video_is_real_only_if_neither_finds_anything() -> None:
+    settings = Ensemble(one_sided_members=("borders", "mouths"))
     p = np.array([[0.02, 0.1], [0.9, 0.1], [0.9, 0.8]])
     logits = np.log(p / (1 - p))
-    said = sum(heard(column, name, settings) for column, name in zip(logits.T, settings.accusers, strict=True))
+    said = sum(
+        counted(column, name, settings) for column, name in zip(logits.T, settings.one_sided_members, strict=True)
+    )
     assert 1 - np.exp(-said) == pytest.approx(1 - (1 - p).prod(axis=1)), "the noisy or"
-    assert np.array_equal(heard(logits, "frames", settings), logits), "who is no accuser may acquit"
+    assert np.array_equal(counted(logits, "frames", settings), logits), "of other members both signs count"
 
 
-def test_an_accuser_that_finds_nothing_hardly_moves_what_others_say_and_one_that_does_moves_it() -> None:
+def test_a_one_sided_member_that_finds_nothing_hardly_moves_what_others_say_and_one_that_does_moves_it() -> None:
     rows = track_rows(("borders", "v", 0, -6.0), ("borders", "w", 0, 6.0), ("frames", "v", 0, -6.0),
                       ("frames", "w", 0, -6.0))  # fmt: skip
-    pooled = pool(rows, faces_of(rows), Ensemble(accusers=("borders",)))
+    pooled = pool(rows, faces_of(rows), Ensemble(one_sided_members=("borders",)))
     assert pooled.members == ("borders", "frames")
     assert 0 < pooled.logits_KM[0, 0] < 0.003
     assert pooled.logits_KM[1, 0] == pytest.approx(6.0025, abs=1e-4)
@@ -150,18 +152,18 @@ def test_a_track_trusted_less_may_lose_to_a_calmer_one() -> None:
     assert video_logits(pooled, Line((1.0,), neutral=2.0))[0].tolist() == [2.5], "2 + (4 - 2) / 4"
 
 
-@pytest.mark.parametrize("told", [-4.0, 0.0, 5.0])
+@pytest.mark.parametrize("logit", [-4.0, 0.0, 5.0])
 @pytest.mark.parametrize("prior", [0.1, 0.5, 0.8])
-def test_as_trust_falls_p_goes_to_the_prior_and_never_past_it(told: float, prior: float) -> None:
+def test_as_trust_falls_p_goes_to_the_prior_and_never_past_it(logit: float, prior: float) -> None:
     neutral = float(np.log(prior / (1 - prior)))
     line = Line((1.0,), slope=2.4, intercept=-2.1, neutral=neutral)
     trusts = np.linspace(1, 0, 101)
-    p = expit(line.logits(np.full((101, 1), told), trusts))
+    p = expit(line.logits(np.full((101, 1), logit), trusts))
     off = np.abs(p - prior)
     assert (np.diff(off) < 0).all(), "nearer with every step"
     assert (np.sign(p - prior)[:-1] == np.sign(p[0] - prior)).all(), "and always on one side"
     assert p[-1] == pytest.approx(prior, abs=1e-12)
-    assert p[0] == pytest.approx(expit(2.4 * told - 2.1))
+    assert p[0] == pytest.approx(expit(2.4 * logit - 2.1))
 
 
 def test_of_faces_too_small_to_see_the_prior_is_all_that_is_said() -> None:
@@ -171,20 +173,20 @@ def test_of_faces_too_small_to_see_the_prior_is_all_that_is_said() -> None:
 
 
 def slow_oracle(tracks: Tracks, line: Line, least: int) -> list[tuple[float, int]]:
-    found = []
+    worst = []
     for video in range(len(tracks)):
         rows = [k for k in range(len(tracks.video_K)) if tracks.video_K[k] == video]
         long = [k for k in rows if tracks.n_frames_K[k] >= least] or rows
         best = None
         for k in long:
-            told = sum(w * float(z) for w, z in zip(line.weights, tracks.logits_KM[k], strict=True))
-            calibrated = line.slope * told + line.intercept
+            stacked = sum(w * float(z) for w, z in zip(line.weights, tracks.logits_KM[k], strict=True))
+            calibrated = line.slope * stacked + line.intercept
             value = line.neutral + float(tracks.trust_K[k]) * (calibrated - line.neutral)
             if best is None or value > best[0] + 1e-12:
                 best = (value, k)
         assert best is not None
-        found.append(best)
-    return found
+        worst.append(best)
+    return worst
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -132,11 +132,11 @@ def two_tracks(n: int = 60, seed: int = 3) -> tuple[Tracks, np.ndarray]:
     video = np.repeat(np.arange(n), sizes)
     logits = rng.normal(0, 1.5, (len(video), 2)) + (labels[video] - 0.5)[:, None]
     numbers = np.concatenate([np.arange(size) for size in sizes])
-    found = Tracks(
+    tracks = Tracks(
         tuple(f"v{i:03d}" for i in range(n)), ("a", "b"), video, numbers, np.full(len(video), 9), logits,
         rng.uniform(0.3, 1.0, len(video)), np.ones(len(video), bool),
     )  # fmt: skip
-    return found, labels
+    return tracks, labels
 
 
 def test_a_fit_is_that_of_the_tracks_that_are_worst_by_it() -> None:
@@ -146,10 +146,10 @@ def test_a_fit_is_that_of_the_tracks_that_are_worst_by_it() -> None:
     rows = video_logits(tracks, stack.line)[1]
     each = [[tracks.logits_KM[tracks.video_K == v, i].max() for v in range(len(tracks))] for i in (0, 1)]
     assert not np.allclose(tracks.logits_KM[rows] @ stack.weights, np.array(each).T @ stack.weights)
-    told, trust = tracks.logits_KM[rows] @ np.array(stack.weights), tracks.trust_K[rows]
-    again = fit(told, labels, "platt", trust=trust, neutral=neutral_logit(stack.prior))
+    stacked, trust = tracks.logits_KM[rows] @ np.array(stack.weights), tracks.trust_K[rows]
+    again = fit(stacked, labels, "platt", trust=trust, neutral=neutral_logit(stack.prior))
     assert (again.slope, again.intercept) == (stack.calibration.slope, stack.calibration.intercept)
-    assert stack.p_fake(tracks) == pytest.approx(expit(trust * again.slope * told + trust * again.intercept)), (
+    assert stack.p_fake(tracks) == pytest.approx(expit(trust * again.slope * stacked + trust * again.intercept)), (
         "prior .5"
     )
     assert np.ptp(stack.p_fake(tracks)) > 0.3

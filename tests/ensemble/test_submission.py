@@ -24,9 +24,11 @@ def rows_of(submission: Submission) -> list[list[str]]:
 
 
 def test_the_rows_stand_in_the_order_of_the_sample() -> None:
-    found = make_submission(scored([("t/a.mp4", 0.2, None), ("t/b.mp4", 0.7, None)]), ["b.mp4", "a.mp4"], 0.5, 0.01)
-    assert rows_of(found) == [["filename", "label"], ["b.mp4", "0.700000"], ["a.mp4", "0.200000"]]
-    assert found.fallbacks == {} and found.left_out == []
+    submission = make_submission(
+        scored([("t/a.mp4", 0.2, None), ("t/b.mp4", 0.7, None)]), ["b.mp4", "a.mp4"], 0.5, 0.01
+    )
+    assert rows_of(submission) == [["filename", "label"], ["b.mp4", "0.700000"], ["a.mp4", "0.200000"]]
+    assert submission.fallbacks == {} and submission.left_out == []
 
 
 def test_without_a_sample_the_rows_are_sorted_by_name() -> None:
@@ -34,24 +36,24 @@ def test_without_a_sample_the_rows_are_sorted_by_name() -> None:
 
 
 def test_a_missing_video_gets_the_prior_and_counts() -> None:
-    found = make_submission(scores(a=0.2), ["a", "gone"], 0.4, 0.01)
-    assert found.p_fake == [0.2, 0.4]
-    assert found.fallbacks == {"gone": "no such video in the test folders"}
+    submission = make_submission(scores(a=0.2), ["a", "gone"], 0.4, 0.01)
+    assert submission.p_fake == [0.2, 0.4]
+    assert submission.fallbacks == {"gone": "no such video in the test folders"}
 
 
 def test_an_extra_video_is_left_out_and_counted() -> None:
-    found = make_submission(scores(a=0.2, extra=0.9), ["a"], 0.5, 0.01)
-    assert found.names == ["a"] and found.left_out == ["extra"]
+    submission = make_submission(scores(a=0.2, extra=0.9), ["a"], 0.5, 0.01)
+    assert submission.names == ["a"] and submission.left_out == ["extra"]
 
 
 def test_a_video_without_a_face_counts_as_a_fallback_with_its_reason() -> None:
-    found = make_submission(scored([("a", 0.5, "no_face"), ("b", 0.9, None)]), ["a", "b"], 0.5, 0.01)
-    assert found.fallbacks == {"a": "no_face"} and found.p_fake == [0.5, 0.9]
+    submission = make_submission(scored([("a", 0.5, "no_face"), ("b", 0.9, None)]), ["a", "b"], 0.5, 0.01)
+    assert submission.fallbacks == {"a": "no_face"} and submission.p_fake == [0.5, 0.9]
 
 
 def test_every_row_stays_within_the_clip_the_prior_too() -> None:
-    found = make_submission(scores(a=0.0, b=1.0, c=0.5), ["a", "b", "c", "gone"], 0.001, 0.02)
-    assert found.p_fake == [0.02, 0.98, 0.5, 0.02]
+    submission = make_submission(scores(a=0.0, b=1.0, c=0.5), ["a", "b", "c", "gone"], 0.001, 0.02)
+    assert submission.p_fake == [0.02, 0.98, 0.5, 0.02]
 
 
 def test_files_of_one_name_in_two_folders_go_by_their_whole_path() -> None:
@@ -62,14 +64,14 @@ def test_files_of_one_name_in_two_folders_go_by_their_whole_path() -> None:
     }
     both = scored([("x/a.mp4", 0.1, None), ("y/a.mp4", 0.9, None), ("y/b.mp4", 0.5, None)])
     assert make_submission(both, None, 0.5, 0.0).names == ["b.mp4", "x/a.mp4", "y/a.mp4"]
-    found = make_submission(both, ["y/a.mp4", "a.mp4", "x/a.mp4", "b.mp4"], 0.4, 0.0)
-    assert found.p_fake == [0.9, 0.4, 0.1, 0.5]
-    assert found.fallbacks == {"a.mp4": "several test videos have this name; the sample must say their folders"}
+    submission = make_submission(both, ["y/a.mp4", "a.mp4", "x/a.mp4", "b.mp4"], 0.4, 0.0)
+    assert submission.p_fake == [0.9, 0.4, 0.1, 0.5]
+    assert submission.fallbacks == {"a.mp4": "several test videos have this name; the sample must say their folders"}
 
 
 def test_a_sample_may_name_whole_paths() -> None:
-    found = make_submission(scored([("t/a.mp4", 0.2, "no_face"), ("t/b.mp4", 0.7, None)]), ["t/a.mp4"], 0.5, 0.01)
-    assert found.p_fake == [0.2] and found.left_out == ["b.mp4"]
+    submission = make_submission(scored([("t/a.mp4", 0.2, "no_face"), ("t/b.mp4", 0.7, None)]), ["t/a.mp4"], 0.5, 0.01)
+    assert submission.p_fake == [0.2] and submission.left_out == ["b.mp4"]
 
 
 def test_a_sample_of_other_videos_is_a_user_error() -> None:
@@ -81,11 +83,11 @@ def test_a_sample_of_other_videos_is_a_user_error() -> None:
     "name", ["a,b.mp4", 'say "hi".mp4', "two\nlines.mp4", "return\r.mp4", "Ünï 视频.mp4", "<b>.mp4", " a .mp4", "'.mp4"]
 )
 def test_names_with_any_letters_survive_a_csv_reader(name: str, tmp_path: Path) -> None:
-    found = make_submission(scored([(name, 0.25, None), ("plain.mp4", 0.5, None)]), None, 0.5, 0.01)
-    assert rows_of(found)[0] == ["filename", "label"] and [name, "0.250000"] in rows_of(found)
-    write_submission(tmp_path / "submission.csv", found)
-    assert sorted(read_sample(tmp_path / "submission.csv")) == sorted(found.names)
-    assert pd.read_csv(tmp_path / "submission.csv")["filename"].isin(found.names).all()
+    submission = make_submission(scored([(name, 0.25, None), ("plain.mp4", 0.5, None)]), None, 0.5, 0.01)
+    assert rows_of(submission)[0] == ["filename", "label"] and [name, "0.250000"] in rows_of(submission)
+    write_submission(tmp_path / "submission.csv", submission)
+    assert sorted(read_sample(tmp_path / "submission.csv")) == sorted(submission.names)
+    assert pd.read_csv(tmp_path / "submission.csv")["filename"].isin(submission.names).all()
 
 
 def sample(folder: Path, data: bytes) -> Path:

@@ -42,21 +42,23 @@ def crowd(n: int = 60) -> tuple[str, str]:
 
 
 def test_a_bare_name_finds_the_path_that_ends_with_it(tmp_path: Path) -> None:
-    found = matched(tmp_path, "filename,label\na.mp4,0.9\nb.mp4,0.1\n", "file,label\ndev/b.mp4,REAL\ndev/a.mp4,FAKE\n")
-    assert [(v.name, v.label) for v in found.videos] == [("dev/b.mp4", 0), ("dev/a.mp4", 1)]
-    assert found.p.tolist() == [0.1, 0.9]
+    matches = matched(
+        tmp_path, "filename,label\na.mp4,0.9\nb.mp4,0.1\n", "file,label\ndev/b.mp4,REAL\ndev/a.mp4,FAKE\n"
+    )
+    assert [(v.name, v.label) for v in matches.videos] == [("dev/b.mp4", 0), ("dev/a.mp4", 1)]
+    assert matches.p.tolist() == [0.1, 0.9]
 
 
 def test_a_longer_path_finds_its_own_namesake(tmp_path: Path) -> None:
-    found = matched(
+    matches = matched(
         tmp_path, "file,p_fake\nclips/dev/a.mp4,0.9\nclips/test/a.mp4,0.1\n", "file,label\ntest/a.mp4,0\ndev/a.mp4,1\n"
     )
-    assert found.p.tolist() == [0.1, 0.9]
+    assert matches.p.tolist() == [0.1, 0.9]
 
 
 def test_other_folders_do_not_matter_where_base_names_are_unique(tmp_path: Path) -> None:
-    found = matched(tmp_path, "file,p_fake\n/home/me/a.mp4,0.9\n", "file,label\ndev/a.mp4,1\n")
-    assert found.p.tolist() == [0.9]
+    matches = matched(tmp_path, "file,p_fake\n/home/me/a.mp4,0.9\n", "file,label\ndev/a.mp4,1\n")
+    assert matches.p.tolist() == [0.9]
 
 
 @pytest.mark.parametrize(
@@ -74,14 +76,14 @@ def test_an_ambiguous_name_is_an_error_with_examples(tmp_path: Path, scores: str
 
 def test_a_namesake_in_another_folder_is_not_taken_for_the_video(tmp_path: Path) -> None:
     scores = "file,p_fake\ndev/a.mp4,0.5\nextra/a.mp4,0.9\n"
-    found = matched(tmp_path, scores, "file,label\ndev/a.mp4,1\ntest/a.mp4,0\n")
-    assert (found.unscored, found.unlabelled) == (["test/a.mp4"], ["extra/a.mp4"])
+    matches = matched(tmp_path, scores, "file,label\ndev/a.mp4,1\ntest/a.mp4,0\n")
+    assert (matches.unscored, matches.unlabelled) == (["test/a.mp4"], ["extra/a.mp4"])
 
 
 def test_videos_without_a_partner_are_named(tmp_path: Path) -> None:
-    found = matched(tmp_path, "filename,label\na.mp4,0.9\nc.mp4,0.1\n", "file,label\na.mp4,FAKE\nb.mp4,REAL\n")
-    assert (found.unscored, found.unlabelled) == (["b.mp4"], ["c.mp4"])
-    text = text_tables.text_report(evaluate.evaluate(found, [], SETTINGS, 0.01))
+    matches = matched(tmp_path, "filename,label\na.mp4,0.9\nc.mp4,0.1\n", "file,label\na.mp4,FAKE\nb.mp4,REAL\n")
+    assert (matches.unscored, matches.unlabelled) == (["b.mp4"], ["c.mp4"])
+    text = text_tables.text_report(evaluate.evaluate(matches, [], SETTINGS, 0.01))
     assert "1 videos have a label but no score: 'b.mp4'" in text
 
 
@@ -124,18 +126,18 @@ def test_a_byte_order_mark_quotes_and_line_breaks_in_names_are_read(tmp_path: Pa
 
 
 def test_the_fakes_of_a_group_stand_against_all_reals(tmp_path: Path) -> None:
-    found = matched(tmp_path, *crowd())
-    result = evaluate.evaluate(found, ["family"], SETTINGS, 0.01)
+    matches = matched(tmp_path, *crowd())
+    result = evaluate.evaluate(matches, ["family"], SETTINGS, 0.01)
     rows = {row["value"]: row for row in result["groups"]["family"]}
-    family = np.array([video.columns["family"] for video in found.videos])
+    family = np.array([video.columns["family"] for video in matches.videos])
     for name in ("swap", "lipsync"):
-        taken = (family == name) | (found.labels == 0)
-        wanted = roc_auc_score(found.labels[taken], found.p[taken])
+        taken = (family == name) | (matches.labels == 0)
+        wanted = roc_auc_score(matches.labels[taken], matches.p[taken])
         assert rows[name]["metrics"]["roc_auc"]["value"] == pytest.approx(wanted)
         assert rows[name]["metrics"]["false_alarm_rate"]["value"] is None
     assert rows["real"]["metrics"]["roc_auc"]["value"] is None
     assert rows["real"]["metrics"]["false_alarm_rate"]["value"] == pytest.approx(
-        (found.p[family == "real"] > 0.5).mean()
+        (matches.p[family == "real"] > 0.5).mean()
     )
     assert (rows["real"]["n_real"], rows["real"]["n_fake"]) == (20, 0)
 
@@ -186,8 +188,8 @@ def test_few_groups_are_marked_and_missing_numbers_are_dashes() -> None:
 
 def test_control_characters_in_a_group_do_not_reach_the_terminal(tmp_path: Path) -> None:
     labels = 'file,label,kind\na.mp4,1,"\x1b[31mred\nline"\nb.mp4,0,real\n'
-    found = matched(tmp_path, "file,p_fake\na.mp4,0.9\nb.mp4,0.1\n", labels)
-    text = text_tables.text_report(evaluate.evaluate(found, ["kind"], SETTINGS, 0.01))
+    matches = matched(tmp_path, "file,p_fake\na.mp4,0.9\nb.mp4,0.1\n", labels)
+    text = text_tables.text_report(evaluate.evaluate(matches, ["kind"], SETTINGS, 0.01))
     assert "\x1b" not in text and "[31mred line" in text
 
 

@@ -75,7 +75,7 @@ def test_a_margin_that_nobody_reaches_leaves_the_best_and_none_leaves_all() -> N
     assert min(fit_stack(columns(GOOD, GOOD), LABELS, ["a", "b"], none, FOLDS).weights) > 0.4
 
 
-def test_the_reason_tells_the_losses_with_and_without() -> None:
+def test_the_reason_has_the_losses_with_and_without() -> None:
     def loss(*members: np.ndarray) -> float:
         p = held_out(table(*members), LABELS, FOLDS, SETTINGS)
         return metrics.log_loss(LABELS, p, SETTINGS.clip_p)
@@ -89,7 +89,7 @@ def test_nothing_drops_out_without_two_folds_to_learn_it_from() -> None:
         assert fit_stack(columns(GOOD, GOOD), LABELS, ["a", "b"], SETTINGS, folds).dropped == ()
 
 
-def test_who_drops_out_is_learnt_without_the_fold_that_is_told() -> None:
+def test_who_drops_out_is_learnt_without_the_fold_that_is_scored() -> None:
     members, held = [A_HALF, OTHER_HALF], FOLDS == 2
     honest = out_of_fold(table(*members), LABELS, FOLDS, SETTINGS)[ENSEMBLE]
     wild = np.where(held, 1 - LABELS, LABELS)
@@ -146,8 +146,8 @@ def test_gains_are_over_the_best_single_member_and_both_halves_gain() -> None:
 
 
 def test_parts_that_members_share_are_paid_once_and_an_unknown_cost_stays_unknown() -> None:
-    found = evidence(GOOD, USELESS, A_HALF, m0={"frames": 10.0}, m1={"frames": 10.0, "head": 2.0})
-    rows = {row.what: row for row in compare(found, SETTINGS, VALIDATION)}
+    three = evidence(GOOD, USELESS, A_HALF, m0={"frames": 10.0}, m1={"frames": 10.0, "head": 2.0})
+    rows = {row.what: row for row in compare(three, SETTINGS, VALIDATION)}
     costs = {what: row.cost_ms for what, row in rows.items()}
     assert (costs["m0"], costs["m1"], costs["m0 + m1"], costs["m2"], costs["all"]) == (10, 12, 12, None, None)
 

@@ -62,12 +62,12 @@ def test_ranking_metrics_equal_those_of_scikit_learn(seed: int) -> None:
 
 def test_means_equal_those_of_scikit_learn() -> None:
     labels, p = scores(300)
-    found = {name: measure.value for name, measure in measured(labels, p).items()}
-    assert found["log_loss"] == pytest.approx(oracle.log_loss(labels, p))
-    assert found["brier"] == pytest.approx(oracle.brier_score_loss(labels, p))
-    assert found["accuracy"] == pytest.approx(oracle.accuracy_score(labels, p > 0.5))
-    assert found["balanced_accuracy"] == pytest.approx(oracle.balanced_accuracy_score(labels, p > 0.5))
-    assert found["recall"] == pytest.approx(oracle.recall_score(labels, p > 0.5))
+    measures = {name: measure.value for name, measure in measured(labels, p).items()}
+    assert measures["log_loss"] == pytest.approx(oracle.log_loss(labels, p))
+    assert measures["brier"] == pytest.approx(oracle.brier_score_loss(labels, p))
+    assert measures["accuracy"] == pytest.approx(oracle.accuracy_score(labels, p > 0.5))
+    assert measures["balanced_accuracy"] == pytest.approx(oracle.balanced_accuracy_score(labels, p > 0.5))
+    assert measures["recall"] == pytest.approx(oracle.recall_score(labels, p > 0.5))
 
 
 def test_equal_error_rate_is_interpolated_between_thresholds() -> None:
@@ -82,14 +82,14 @@ def test_equal_error_rate_is_interpolated_between_thresholds() -> None:
 
 def test_weighted_precision_counts_a_false_alarm_a_hundred_times() -> None:
     labels, p = np.array([1, 1, 0, 1, 1, 0]), np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.1])
-    found = metrics.log_weighted_precision(labels, p)
-    assert found[0.1] == found[0.5] == 0
-    assert found[0.9] == pytest.approx(math.log(4 / 104))
+    precision = metrics.log_weighted_precision(labels, p)
+    assert precision[0.1] == precision[0.5] == 0
+    assert precision[0.9] == pytest.approx(math.log(4 / 104))
 
 
 def test_a_fake_and_a_real_of_equal_score_are_found_together() -> None:
-    found = metrics.log_weighted_precision(np.array([1, 0]), np.array([0.9, 0.9]))
-    assert found[0.1] == pytest.approx(math.log(1 / 101))
+    precision = metrics.log_weighted_precision(np.array([1, 0]), np.array([0.9, 0.9]))
+    assert precision[0.1] == pytest.approx(math.log(1 / 101))
 
 
 def test_calibration_error_of_a_hand_worked_table() -> None:
@@ -108,53 +108,53 @@ def test_equal_scores_share_a_reliability_bin() -> None:
 
 
 def test_one_class_gives_reasons_and_the_numbers_that_still_mean_something() -> None:
-    found = measured(np.zeros(4, int), np.array([0.1, 0.2, 0.6, 0.5]))
-    assert found["roc_auc"] == metrics.Measure(None, "no fake among 4 videos")
-    assert found["recall"].value is None
-    assert found["false_alarm_rate"].value == 0.25
-    assert found["log_loss"].value is not None
+    measures = measured(np.zeros(4, int), np.array([0.1, 0.2, 0.6, 0.5]))
+    assert measures["roc_auc"] == metrics.Measure(None, "no fake among 4 videos")
+    assert measures["recall"].value is None
+    assert measures["false_alarm_rate"].value == 0.25
+    assert measures["log_loss"].value is not None
     with pytest.raises(metrics.UncomputableError, match="no real among 2 videos"):
         metrics.roc_auc(np.ones(2), np.array([0.1, 0.2]))
 
 
 def test_no_videos_give_reasons_only() -> None:
-    found = measured(np.array([], int), np.array([]))
-    assert {measure.reason for measure in found.values()} == {"no videos"}
+    measures = measured(np.array([], int), np.array([]))
+    assert {measure.reason for measure in measures.values()} == {"no videos"}
 
 
 def test_every_metric_is_measured() -> None:
     assert tuple(measured(*scores(50))) == tuple(metrics.BY_NAME)
 
 
-def test_an_infinite_loss_is_told_in_words_and_is_no_number_in_json() -> None:
-    found = measured(np.array([1, 0, 1]), np.array([0.0, 0.2, 0.7]))["log_loss"]
-    assert found.value == math.inf
-    assert found.to_dict()["value"] is None
-    assert found.to_dict()["reason"] == "infinite: 1 videos have p_fake 0 or 1 and the other label"
+def test_an_infinite_loss_is_given_in_words_and_is_no_number_in_json() -> None:
+    loss = measured(np.array([1, 0, 1]), np.array([0.0, 0.2, 0.7]))["log_loss"]
+    assert loss.value == math.inf
+    assert loss.to_dict()["value"] is None
+    assert loss.to_dict()["reason"] == "infinite: 1 videos have p_fake 0 or 1 and the other label"
 
 
 def test_resampling_by_counts_equals_resampling_the_rows() -> None:
     labels, p = scores(60)
     group_of = np.arange(60) % 7
     counts = np.array([[2, 0, 1, 1, 3, 0, 0], [1, 1, 1, 1, 1, 1, 1]], float)
-    found = bootstrap._resampled(labels.astype(bool), p, group_of, counts, 0.01)
+    by_counts = bootstrap._resampled(labels.astype(bool), p, group_of, counts, 0.01)
     for row, count in enumerate(counts):
         take = np.concatenate([np.repeat(np.flatnonzero(group_of == g), int(c)) for g, c in enumerate(count)])
         points = metrics._points(labels[take].astype(bool), p[take], 5, 0.01)
-        for name in found:
-            assert found[name][row] == pytest.approx(points[name].value), name
+        for name in by_counts:
+            assert by_counts[name][row] == pytest.approx(points[name].value), name
 
 
 def test_intervals_hold_the_value_and_are_the_same_for_the_same_seed() -> None:
     labels, p = scores(200)
     groups = np.arange(200) // 4
-    found = measured(labels, p, groups)
-    for name, measure in found.items():
+    measures = measured(labels, p, groups)
+    for name, measure in measures.items():
         if name == "ece":
             continue
         assert measure.value is not None and measure.low is not None and measure.high is not None
         assert measure.low <= measure.value <= measure.high, name
-    assert found == measured(labels, p, groups)
+    assert measures == measured(labels, p, groups)
 
 
 def test_copies_of_a_video_in_one_group_do_not_narrow_its_interval() -> None:
@@ -167,24 +167,24 @@ def test_copies_of_a_video_in_one_group_do_not_narrow_its_interval() -> None:
 
 def test_an_interval_says_how_many_groups_stand_behind_it() -> None:
     labels, p = scores(40)
-    found = measured(labels, p, np.where(labels == 1, np.arange(40), 0))
-    assert found["recall"].n_groups == labels.sum()
-    assert found["false_alarm_rate"].n_groups == 1
-    assert found["false_alarm_rate"].interval_reason == "no interval: it needs two groups or more"
-    assert found["roc_auc"].n_groups == 1
+    measures = measured(labels, p, np.where(labels == 1, np.arange(40), 0))
+    assert measures["recall"].n_groups == labels.sum()
+    assert measures["false_alarm_rate"].n_groups == 1
+    assert measures["false_alarm_rate"].interval_reason == "no interval: it needs two groups or more"
+    assert measures["roc_auc"].n_groups == 1
 
 
 def test_resamples_without_a_class_are_not_swept_under_the_interval() -> None:
     labels = np.array([1, 1, 0, 0])
-    found = measured(labels, np.array([0.9, 0.8, 0.1, 0.2]), np.array(list("aabb")))
-    assert found["roc_auc"].low is None
-    assert found["balanced_accuracy"].interval_reason is not None
+    measures = measured(labels, np.array([0.9, 0.8, 0.1, 0.2]), np.array(list("aabb")))
+    assert measures["roc_auc"].low is None
+    assert measures["balanced_accuracy"].interval_reason is not None
 
 
 def test_resamples_that_all_agree_give_no_interval_of_zero_width() -> None:
-    found = measured(np.tile([0, 1], 50), np.tile([0.1, 0.9], 50))
-    assert found["roc_auc"].value == 1 and found["roc_auc"].low is None
-    assert found["roc_auc"].interval_reason == "no interval: all resamples agree and show no spread"
+    measures = measured(np.tile([0, 1], 50), np.tile([0.1, 0.9], 50))
+    assert measures["roc_auc"].value == 1 and measures["roc_auc"].low is None
+    assert measures["roc_auc"].interval_reason == "no interval: all resamples agree and show no spread"
 
 
 def test_chunks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,9 +197,9 @@ def test_chunks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_roc_curve_runs_from_corner_to_corner() -> None:
     labels, p = scores(100)
-    alarms, found = metrics.roc_curve(labels, p)
-    assert (alarms[0], found[0], alarms[-1], found[-1]) == (0, 0, 1, 1)
-    assert np.trapezoid(found, alarms) == pytest.approx(metrics.roc_auc(labels, p))
+    alarms, hits = metrics.roc_curve(labels, p)
+    assert (alarms[0], hits[0], alarms[-1], hits[-1]) == (0, 0, 1, 1)
+    assert np.trapezoid(hits, alarms) == pytest.approx(metrics.roc_auc(labels, p))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_roc_curve_runs_from_corner_to_corner() -> None:
         ([0, 1], [0.5, math.nan], "outside 0..1"),
     ],
 )
-def test_wrong_arrays_are_told_in_words(labels: list[int], p: list[float], words: str) -> None:
+def test_wrong_arrays_are_reported_in_words(labels: list[int], p: list[float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         metrics.log_loss(np.array(labels), np.array(p))
 
@@ -220,15 +220,19 @@ def test_a_difference_of_two_detectors_is_paired_by_group() -> None:
     labels, p = scores(200)
     groups = np.arange(200) // 2
     better = np.clip(p + np.where(labels == 1, 0.05, -0.05), 0.01, 0.99)
-    found = bootstrap.measure_difference(labels, better, p, groups, SETTINGS, 0.01)["brier"]
+    difference = bootstrap.measure_difference(labels, better, p, groups, SETTINGS, 0.01)["brier"]
     alone = bootstrap.measure(labels, p, groups, SETTINGS, 0.01)["brier"]
-    assert found.value == pytest.approx(metrics.brier(labels, better) - metrics.brier(labels, p))
-    assert found.low is not None and found.high is not None and found.low < found.value < found.high < 0
+    assert difference.value == pytest.approx(metrics.brier(labels, better) - metrics.brier(labels, p))
+    assert (
+        difference.low is not None
+        and difference.high is not None
+        and difference.low < difference.value < difference.high < 0
+    )
     assert alone.low is not None and alone.high is not None
-    assert found.high - found.low < alone.high - alone.low
+    assert difference.high - difference.low < alone.high - alone.low
 
 
-def test_a_difference_from_oneself_is_nothing_and_one_from_an_infinite_loss_is_told() -> None:
+def test_a_difference_from_oneself_is_nothing_and_one_from_an_infinite_loss_has_a_reason() -> None:
     labels, p = scores(40)
     same = bootstrap.measure_difference(labels, p, p, np.arange(40), SETTINGS, 0.01)["roc_auc"]
     assert (same.value, same.low) == (0, None)

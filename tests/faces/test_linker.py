@@ -20,7 +20,7 @@ def faces(*centres: tuple[float, float], side: float = SIDE) -> Faces:
 
 def linked(frames: Sequence[Faces], step_s: float = 1 / 3, max_gap_s: float = 1.0) -> list[list[int]]:
     linker = Linker(max_gap_s)
-    return [linker.update(i * 10, i * step_s, 0, found) for i, found in enumerate(frames)]
+    return [linker.update(i * 10, i * step_s, 0, detected) for i, detected in enumerate(frames)]
 
 
 def test_overlap_is_intersection_over_union() -> None:
@@ -107,13 +107,13 @@ def test_a_miss_within_the_gap_is_bridged_and_a_longer_one_is_a_new_track() -> N
     assert linked([seen, missed, missed, seen], step_s=0.5) == [[0], [], [], [1]]
 
 
-def test_people_of_a_long_video_looked_at_every_twenty_seconds_keep_their_numbers() -> None:
+def test_people_of_a_long_video_sampled_every_twenty_seconds_keep_their_numbers() -> None:
     wander = [0.0, 15.0, -10.0, 20.0, 5.0]
     frames = [faces((100 + x, 100), (300 - x, 100)) for x in wander]
     assert linked(frames, step_s=20) == [[0, 1]] * 5
 
 
-def test_far_looks_forgive_one_miss_and_not_two() -> None:
+def test_detections_far_apart_forgive_one_miss_and_not_two() -> None:
     here, none = faces((100, 100)), faces()
     assert linked([here, none, here], step_s=20) == [[0], [], [0]]
     assert linked([here, none, none, here], step_s=20) == [[0], [], [], [1]]
@@ -123,8 +123,8 @@ def test_a_speed_is_not_carried_on_over_twenty_seconds() -> None:
     frames = [faces((100, 100)), faces((160, 100)), faces((160, 100))]  # straight on would be at 220
     assert linked(frames, step_s=20) == [[0], [0], [0]]
     linker = Linker(1.0)
-    for i, found in enumerate(frames[:2]):
-        linker.update(i, 20.0 * i, 0, found)
+    for i, detected in enumerate(frames[:2]):
+        linker.update(i, 20.0 * i, 0, detected)
     np.testing.assert_array_equal(linker.tracks[0].predicted(40.0), frames[1].boxes[0])
 
 
@@ -190,7 +190,7 @@ def turning_back(weight: float) -> list[int]:
     red, blue = np.array([3.0, 0.0]), np.array([0.0, 0.5])  # of any length
     walk = [(faces((60 + 20 * i, 100), (140 - 20 * i, 100)), [red, blue]) for i in range(2)]
     frames = [*walk, (faces((100, 100)), [red]), (faces((80, 100), (120, 100)), [red, blue])]
-    return [linker.update(i, i / 3, 0, found, np.array(looks)) for i, (found, looks) in enumerate(frames)][-1]
+    return [linker.update(i, i / 3, 0, detected, np.array(looks)) for i, (detected, looks) in enumerate(frames)][-1]
 
 
 def test_looks_separate_two_people_whose_places_do_not_tell_them_apart() -> None:

@@ -62,8 +62,8 @@ def test_a_moved_box_hardly_moves_the_points(network: FaceMesh) -> None:
 
 def test_a_face_twice_as_large_has_points_twice_as_far_apart(network: FaceMesh) -> None:
     large = cv2.resize(PICTURE, (640, 640), interpolation=cv2.INTER_CUBIC)
-    found = one(network, large, 2 * BOX, 2 * MARKS)
-    assert np.abs(found - 2 * one(network, PICTURE, BOX, MARKS)).mean() < 2
+    points = one(network, large, 2 * BOX, 2 * MARKS)
+    assert np.abs(points - 2 * one(network, PICTURE, BOX, MARKS)).mean() < 2
 
 
 def test_no_face_gives_no_points_and_does_not_disturb_the_others(network: FaceMesh) -> None:
@@ -94,7 +94,7 @@ def test_the_network_is_loaded_once() -> None:
     assert face_mesh() is face_mesh()
 
 
-def test_a_missing_package_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)
 

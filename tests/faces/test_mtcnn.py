@@ -117,11 +117,11 @@ def test_a_tiny_picture_has_no_faces(detector: FaceDetector, size: tuple[int, in
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
 def test_a_plain_picture_has_no_faces(detector: FaceDetector, grey: int) -> None:
-    found = detector.detect([np.full((120, 160, 3), grey, np.uint8)])[0]
-    assert found.boxes.shape == (0, 4) and found.scores.shape == (0,) and found.landmarks.shape == (0, 5, 2)
+    faces = detector.detect([np.full((120, 160, 3), grey, np.uint8)])[0]
+    assert faces.boxes.shape == (0, 4) and faces.scores.shape == (0,) and faces.landmarks.shape == (0, 5, 2)
 
 
-def test_pictures_of_several_sizes_are_looked_at_one_by_one(detector: FaceDetector) -> None:
+def test_pictures_of_several_sizes_go_through_one_by_one(detector: FaceDetector) -> None:
     assert [len(faces) for faces in detector.detect([np.zeros((s, 2 * s, 3), np.uint8) for s in (30, 60)])] == [0, 0]
     assert detector.detect([]) == []
 
@@ -139,36 +139,36 @@ class Network:
         return tuple(array.astype(object) for array in joined)  # type: ignore[return-value]
 
 
-def found_by(network: Network, monkeypatch: pytest.MonkeyPatch) -> Faces:
+def faces_by(network: Network, monkeypatch: pytest.MonkeyPatch) -> Faces:
     detector = FaceDetector(0.0625, 0.9)
     monkeypatch.setattr(detector, "_network", lambda min_face_px: network)
     return detector.detect([np.zeros((240, 320, 3), np.uint8)])[0]
 
 
 def test_object_arrays_come_back_as_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = found_by(Network(face(FRONTAL)), monkeypatch)
-    assert (found.boxes.dtype, found.scores.dtype, found.landmarks.dtype) == (np.float32,) * 3
-    assert found.boxes.tolist() == [[100, 50, 200, 170]]
+    faces = faces_by(Network(face(FRONTAL)), monkeypatch)
+    assert (faces.boxes.dtype, faces.scores.dtype, faces.landmarks.dtype) == (np.float32,) * 3
+    assert faces.boxes.tolist() == [[100, 50, 200, 170]]
 
 
 def test_faces_come_best_first_and_equal_ones_from_the_left(monkeypatch: pytest.MonkeyPatch) -> None:
     places = [(200.0, 50.0, 300.0, 170.0), (100.0, 50.0, 200.0, 170.0), (10.0, 50.0, 110.0, 170.0)]
     three = [face(FRONTAL, box) for box in places]
     three[0] = Faces(three[0].boxes, np.array([0.995], np.float32), three[0].landmarks)
-    found = found_by(Network(*three), monkeypatch)
-    assert found.boxes[:, 0].tolist() == [200, 10, 100]
+    faces = faces_by(Network(*three), monkeypatch)
+    assert faces.boxes[:, 0].tolist() == [200, 10, 100]
 
 
 def test_a_face_whose_middle_is_outside_the_picture_and_a_false_alarm_are_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     outside = face(FRONTAL, (-90, 50, 10, 170))
-    found = found_by(Network(outside, face(1 - FRONTAL), face(FRONTAL)), monkeypatch)
-    assert found.boxes.tolist() == [[100, 50, 200, 170]]
+    faces = faces_by(Network(outside, face(1 - FRONTAL), face(FRONTAL)), monkeypatch)
+    assert faces.boxes.tolist() == [[100, 50, 200, 170]]
 
 
 def test_none_from_mtcnn_is_no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(found_by(Network(), monkeypatch)) == 0
+    assert len(faces_by(Network(), monkeypatch)) == 0
 
 
 @pytest.mark.parametrize("max_iou", [0.5, 0.6, 0.7])

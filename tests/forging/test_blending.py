@@ -221,13 +221,13 @@ def test_low_rank_keeps_what_few_components_can_say_and_loses_the_rest() -> None
     assert np.allclose(manipulations.low_rank(rich, 99), rich)
 
 
-def test_an_autoencoder_look_has_less_detail_than_the_face() -> None:
+def test_an_autoencoder_texture_has_less_detail_than_the_face() -> None:
     clip = drawn_clip()
     rng = np.random.default_rng(5)
     for frame in clip.frames:
         noise = rng.normal(0, 12, frame.shape)
         frame[:] = np.clip(frame + noise, 0, 255)
-    forged = manipulations.autoencoder_look(clip, np.random.default_rng(0))
+    forged = manipulations.autoencoder_texture(clip, np.random.default_rng(0))
     region = Region(80, 65, 125, 80)
     before = cv2.Laplacian(region.of(clip.frames[4]), cv2.CV_64F).var()
     assert cv2.Laplacian(region.of(forged[4]), cv2.CV_64F).var() < 0.5 * before

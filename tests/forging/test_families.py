@@ -94,10 +94,10 @@ def test_a_face_cut_off_by_the_border_or_far_too_small_is_forged_without_an_erro
         assert forged.picture.shape == FACE.picture.shape
 
 
-def test_a_twin_s_name_says_by_which_look_it_was_made_and_half_are_smoothed() -> None:
-    looks = [made("twin", seed).family.split("/")[1].removesuffix("+grid") for seed in range(60)]
-    assert set(looks) == {"smooth", "down_up", "jpeg_sharpen"}
-    assert 20 <= looks.count("smooth") <= 40  # 30 expected
+def test_a_twin_s_name_says_by_which_texture_it_was_made_and_half_are_smoothed() -> None:
+    textures = [made("twin", seed).family.split("/")[1].removesuffix("+grid") for seed in range(60)]
+    assert set(textures) == {"smooth", "down_up", "jpeg_sharpen"}
+    assert 20 <= textures.count("smooth") <= 40  # 30 expected
 
 
 def test_surroundings_keep_the_middle_of_the_face_and_change_the_rest() -> None:
@@ -167,9 +167,9 @@ def test_a_face_fits_itself_at_any_size_and_fits_a_turned_one_less() -> None:
     assert aligned_misfit(FACE, turned) > 0.01
 
 
-@pytest.mark.parametrize("look", [families.smooth_skin, families.coarse_grid, families.change_sharpness])
-def test_a_look_keeps_size_and_mean(look: object) -> None:
+@pytest.mark.parametrize("change", [families.smooth_skin, families.coarse_grid, families.change_sharpness])
+def test_a_change_of_texture_keeps_size_and_mean(change: object) -> None:
     for seed in SEEDS:
-        changed = look(FACE.picture, np.random.default_rng(seed))  # type: ignore[operator]
+        changed = change(FACE.picture, np.random.default_rng(seed))  # type: ignore[operator]
         assert changed.shape == FACE.picture.shape
         assert abs(float(changed.mean()) - float(FACE.picture.mean())) < 3

@@ -69,9 +69,9 @@ def test_the_name_says_picture_and_family(material: Sources) -> None:
 
 def test_kinds_are_drawn_by_their_shares_and_known_without_making_the_item(material: Sources) -> None:
     items = mixture(material, photo_share=0.5, clip_share=0.2, forged_share=0.3)
-    found = Counter(items.kind_of((0, number)) for number in range(1000))
-    assert abs(found["photo"] - 500) < 60
-    assert abs(found["clip"] - 200) < 50
+    counts = Counter(items.kind_of((0, number)) for number in range(1000))
+    assert abs(counts["photo"] - 500) < 60
+    assert abs(counts["clip"] - 200) < 50
     assert [items.make((0, number)).kind for number in range(8)] == [items.kind_of((0, number)) for number in range(8)]
 
 
@@ -134,17 +134,17 @@ def test_a_photo_larger_than_crops_of_clips_is_reduced_to_their_size_with_its_po
     large, small = face(0, 96), face(1, 48)
     csv = write_photos(tmp_path, [large, small])
     photos = Photos(csv, most_px=64)
-    found = photos.face(0)
-    assert found.picture.shape == (64, 64, 3)
-    assert np.allclose(found.landmarks, large.landmarks * 64 / 96, atol=0.01)
+    reduced = photos.face(0)
+    assert reduced.picture.shape == (64, 64, 3)
+    assert np.allclose(reduced.landmarks, large.landmarks * 64 / 96, atol=0.01)
     assert (photos.face(1).picture == small.picture).all()
 
 
 def test_a_frame_s_points_lie_on_its_crop(material: Sources) -> None:
     wanted = face(10, 96)
-    found = material.reals.face(0)
-    assert (found.picture == wanted.picture).all()
-    assert np.allclose(found.landmarks, wanted.landmarks, atol=0.01)
+    read = material.reals.face(0)
+    assert (read.picture == wanted.picture).all()
+    assert np.allclose(read.landmarks, wanted.landmarks, atol=0.01)
 
 
 def test_a_batch_is_all_reals_then_all_fakes_and_reals_have_empty_masks(material: Sources) -> None:
@@ -169,8 +169,8 @@ def test_a_view_shows_mask_and_picture_from_the_same_place() -> None:
         assert seen.shape == (view.side_px, view.side_px)
         rows, columns = np.nonzero(seen > 0.5)
         place = np.array([rows.mean(), columns.mean()]) / view.side_px * GRID - 0.5
-        found = np.array([(np.indices(grid.shape)[axis] * grid).sum() / grid.sum() for axis in (0, 1)])
-        assert np.abs(place - found).max() < 0.5
+        centre = np.array([(np.indices(grid.shape)[axis] * grid).sum() / grid.sum() for axis in (0, 1)])
+        assert np.abs(place - centre).max() < 0.5
 
 
 @pytest.mark.parametrize("zoom", [0.0, 0.15, 0.4])
@@ -242,32 +242,34 @@ def test_a_photo_that_is_missing_or_no_picture_is_named(tmp_path: Path) -> None:
 def settings(folder: Path, **selfblend: object) -> Config:
     """Two real and three forged clips of two generators, in tables, with a CSV that says which."""
     clips = {name: [face(number, 64)] for number, name in enumerate(("a.mp4", "b.mp4", "x.mp4", "y.mp4", "z.mp4"))}
-    found = config(folder, frames={"selfblend": {"groups_csv": str(folder / "clips.csv"), **selfblend}})
+    made = config(folder, frames={"selfblend": {"groups_csv": str(folder / "clips.csv"), **selfblend}})
     groups = {"file": [f"train/{name}" for name in clips], "generator": [None, None, "One", "One", "Two"]}
     groups |= {"identity": ["ann", None, "bob", "cid", "dan"], "source": ["film", "site", "site", "film", "none"]}
     pd.DataFrame(groups).to_csv(folder / "clips.csv", index=False)
     videos = pd.DataFrame([video_row(name, int(name > "c")) for name in clips])
-    tables.write(tables.VIDEOS, videos, found.work_dir / "videos.parquet")
-    tables.write(tables.FACES, write_frames(found.work_dir, clips), found.work_dir / "faces.parquet")
-    return found
+    tables.write(tables.VIDEOS, videos, made.work_dir / "videos.parquet")
+    tables.write(tables.FACES, write_frames(made.work_dir, clips), made.work_dir / "faces.parquet")
+    return made
 
 
-def fake_names(found: Sources) -> list[str]:
-    return sorted(set(found.fakes.faces["video_id"]))
+def fake_names(gathered_sources: Sources) -> list[str]:
+    return sorted(set(gathered_sources.fakes.faces["video_id"]))
 
 
-def gathered(found: Config, prefix: str = "") -> Sources:
-    videos = tables.read(tables.VIDEOS, found.work_dir / "videos.parquet")
-    faces = tables.read(tables.FACES, found.work_dir / "faces.parquet")
+def gathered(settings_of: Config, prefix: str = "") -> Sources:
+    videos = tables.read(tables.VIDEOS, settings_of.work_dir / "videos.parquet")
+    faces = tables.read(tables.FACES, settings_of.work_dir / "faces.parquet")
     videos["video_id"], faces["video_id"] = prefix + videos["video_id"], prefix + faces["video_id"]
-    return gather(videos, faces, found)
+    return gather(videos, faces, settings_of)
 
 
 def test_sources_are_grouped_by_generator_and_by_person_as_far_as_known(tmp_path: Path) -> None:
-    found = gathered(settings(tmp_path))
-    assert [len(group) for group in found.fake_groups] == [2, 1]
-    assert [len(group) for group in found.real_groups] == [1, 1], "a real clip without a person is one of its own"
-    assert found.describe() == "0 photos, 2 real frames of 2 people, 3 forged frames of 2 generators"
+    gathered_sources = gathered(settings(tmp_path))
+    assert [len(group) for group in gathered_sources.fake_groups] == [2, 1]
+    assert [len(group) for group in gathered_sources.real_groups] == [1, 1], (
+        "a real clip without a person is one of its own"
+    )
+    assert gathered_sources.describe() == "0 photos, 2 real frames of 2 people, 3 forged frames of 2 generators"
 
 
 @pytest.mark.parametrize("prefix", ["", "clips/train/"])
@@ -277,9 +279,11 @@ def test_a_generator_left_out_is_not_learnt_from_wherever_the_index_starts(tmp_p
 
 
 def test_a_forged_clip_stands_beside_a_real_one_of_its_source_where_there_is_one(tmp_path: Path) -> None:
-    found = gathered(settings(tmp_path))
-    assert [kin.tolist() for kin in found.kin] == [[1], [0], []], "x is of b's source, y of a's, z of nobody's"
-    items = mixture(found, photo_share=0, clip_share=0, forged_share=1, forged_beside_kin=1.0)
+    gathered_sources = gathered(settings(tmp_path))
+    assert [kin.tolist() for kin in gathered_sources.kin] == [[1], [0], []], (
+        "x is of b's source, y of a's, z of nobody's"
+    )
+    items = mixture(gathered_sources, photo_share=0, clip_share=0, forged_share=1, forged_beside_kin=1.0)
     beside = {items.make((0, number)).owners[::-1] for number in range(30)}
     assert beside == {("x.mp4", "b.mp4"), ("y.mp4", "a.mp4"), ("z.mp4", "a.mp4"), ("z.mp4", "b.mp4")}
 
@@ -292,10 +296,10 @@ def test_an_unknown_generator_to_leave_out_is_refused_with_the_known_ones(tmp_pa
 
 
 def test_a_groups_csv_without_its_columns_is_the_user_s_mistake(tmp_path: Path) -> None:
-    found = settings(tmp_path)
+    made = settings(tmp_path)
     (tmp_path / "clips.csv").write_text("file,label\na.mp4,REAL\n")
     with pytest.raises(UserError, match="found columns file, label; wanted generator, and identity, and source"):
-        gathered(found)
+        gathered(made)
 
 
 def test_a_mixture_is_read_from_settings_and_tables_with_families_of_choice(tmp_path: Path) -> None:
@@ -370,11 +374,17 @@ def test_a_padded_photo_is_filled_when_it_is_read(tmp_path: Path) -> None:
 def test_with_equal_levels_brightness_does_not_tell_forged_clips(tmp_path: Path) -> None:
     bright, dark = (face(0, 96, grain=2.0) for _ in range(2))
     dark.picture[:] = dark.picture // 2
-    found = sources(tmp_path, [], {"real.mp4": [bright]}, {"fake.mp4": [dark]})
+    material = sources(tmp_path, [], {"real.mp4": [bright]}, {"fake.mp4": [dark]})
 
     def darker(share: float) -> float:
         items = mixture(
-            found, photo_share=0, clip_share=0, forged_share=1, h264=False, forged_degradation=0.0, equal_levels=share
+            material,
+            photo_share=0,
+            clip_share=0,
+            forged_share=1,
+            h264=False,
+            forged_degradation=0.0,
+            equal_levels=share,
         )
         seen = [items.make((0, number)).seen for number in range(80)]
         middle = slice(INPUT_PX // 4, -INPUT_PX // 4)

@@ -144,7 +144,7 @@ def test_forged_tracks_know_their_forged_frames_and_have_no_landmarks_of_their_o
         assert len(track.times_T) == len(track)
 
 
-def test_heads_that_look_at_pictures_get_the_forged_ones(run: tuple[Config, Tables]) -> None:
+def test_heads_of_pictures_get_the_forged_ones(run: tuple[Config, Tables]) -> None:
     settings, made = run
     chosen = with_forged(settings, 1, heads=("two_stream",), seed=3)
     tracks = forged_features(chosen, made, 0)

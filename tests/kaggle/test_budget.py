@@ -75,12 +75,12 @@ def simulate(
     steps: list[Step] = []
     paces: list[Pace] = []
     now, left = 0.0, n_videos
-    while (found := step(paces, left, budget_s - now)) is not None:
+    while (planned := step(paces, left, budget_s - now)) is not None:
         speed = 3.0 if slower_after is not None and n_videos - left >= slower_after else 1.0
-        seconds = found.n_videos * speed * cost_s * (OPENING_FRAMES + found.n_frames) / (OPENING_FRAMES + 32)
-        paces.append(Pace(found.n_frames, found.n_videos, seconds))
-        steps.append(found)
-        now, left = now + seconds, left - found.n_videos
+        seconds = planned.n_videos * speed * cost_s * (OPENING_FRAMES + planned.n_frames) / (OPENING_FRAMES + 32)
+        paces.append(Pace(planned.n_frames, planned.n_videos, seconds))
+        steps.append(planned)
+        now, left = now + seconds, left - planned.n_videos
     return steps, now
 
 

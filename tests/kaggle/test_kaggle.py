@@ -69,16 +69,16 @@ def test_the_bundle_holds_wheels_package_weights_and_settings(weights: Path, tmp
     assert load_config(tmp_path / "bundle/configs/kaggle.yaml").kaggle == settings
 
 
-def test_the_manifest_tells_every_file_with_its_size(weights: Path, tmp_path: Path) -> None:
+def test_the_manifest_lists_every_file_with_its_size(weights: Path, tmp_path: Path) -> None:
     build(weights, tmp_path / "bundle")
     manifest = setup.check_bundle(tmp_path / "bundle")
-    told = {file["path"]: file["bytes"] for file in manifest["files"]}
-    found = {
+    listed = {file["path"]: file["bytes"] for file in manifest["files"]}
+    on_disk = {
         p.relative_to(tmp_path / "bundle").as_posix(): p.stat().st_size
         for p in (tmp_path / "bundle").rglob("*")
         if p.is_file() and p.name != "MANIFEST.json"
     }
-    assert told == found and manifest["detector"] == "tiny"
+    assert listed == on_disk and manifest["detector"] == "tiny"
 
 
 def test_equal_inputs_give_equal_manifests_and_no_wheel_is_fetched_twice(weights: Path, tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_damaged_bundle_is_refused_in_words(weights: Path, tmp_path: Path, spo
         setup.check_bundle(tmp_path / "bundle")
 
 
-def test_wheels_that_cannot_be_installed_are_told_with_this_python(tmp_path: Path) -> None:
+def test_wheels_that_cannot_be_installed_are_reported_with_this_python(tmp_path: Path) -> None:
     (tmp_path / "wheels").mkdir()
     (tmp_path / "wheels/requirements.txt").write_text("no-such-package-of-ours==1.0\n")
     with pytest.raises(UserError, match=r"cannot be installed into this Python 3\.\d+: .*kaggle.python_versions"):
@@ -362,7 +362,7 @@ def test_all_videos_are_scored_at_all_frames_where_there_is_time(tmp_path: Path)
     assert {r.n_frames for r in records.values()} == {32}
 
 
-def test_a_slow_machine_looks_at_fewer_frames_and_ends_in_time(tmp_path: Path) -> None:
+def test_a_slow_machine_scores_fewer_frames_and_ends_in_time(tmp_path: Path) -> None:
     task, machine = job(tmp_path, 200), Machine(seconds=20)  # 3,000 s: 15 a video
     records = work(task, machine)
     assert len(records) == 200 and machine.now_s <= 3020  # at most the video that was begun
@@ -486,8 +486,8 @@ def test_the_summary_counts_and_draws(tmp_path: Path) -> None:
     task, machine = job(tmp_path, 12), Machine(fallbacks={"v001.mp4": "no_face"})
     text = run.summary(task, work(task, machine), 12.0)
     assert "<td" in text and "<svg" in text
-    for told in ("13", "11", "1 no such video in the test folders, 1 no_face", "32 for 11", "12 s of 3,600"):
-        assert f">{told}<" in text
+    for cell in ("13", "11", "1 no such video in the test folders, 1 no_face", "32 for 11", "12 s of 3,600"):
+        assert f">{cell}<" in text
 
 
 def test_equal_scores_of_all_videos_are_refused(tmp_path: Path) -> None:

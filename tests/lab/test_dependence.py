@@ -27,13 +27,13 @@ def reals(n: int, p_of: Sequence[float], columns: Sequence[Mapping[str, str]]) -
 
 
 def test_sources_that_always_score_apart_explain_all_of_the_variance() -> None:
-    found = measure_dependence(
+    row = measure_dependence(
         reals(12, [0.2] * 6 + [0.8] * 6, [{"source": "a"}] * 6 + [{"source": "b"}] * 6), 0, ["source"], 0, 0.01
     )["source"]
-    assert found["strength"] == pytest.approx(1)
-    assert found["by_chance"] == pytest.approx(1 / 11, abs=0.03)  # of 12 rows in two groups
-    assert found["p_value"] < 0.01  # 2 of the 924 ways to choose six of twelve
-    assert found["parts"] == [
+    assert row["strength"] == pytest.approx(1)
+    assert row["by_chance"] == pytest.approx(1 / 11, abs=0.03)  # of 12 rows in two groups
+    assert row["p_value"] < 0.01  # 2 of the 924 ways to choose six of twelve
+    assert row["parts"] == [
         {"value": "a", "n_videos": 6, "mean_p": pytest.approx(0.2), "share_above_half": 0.0},
         {"value": "b", "n_videos": 6, "mean_p": pytest.approx(0.8), "share_above_half": 1.0},
     ]
@@ -42,47 +42,47 @@ def test_sources_that_always_score_apart_explain_all_of_the_variance() -> None:
 def test_sources_that_score_alike_are_within_chance() -> None:
     rng = np.random.default_rng(1)
     columns = [{"source": "abc"[i % 3]} for i in range(60)]
-    found = measure_dependence(reals(60, list(rng.uniform(0.2, 0.8, 60)), columns), 0, ["source"], 0, 0.01)["source"]
-    assert found["strength"] < 0.1
-    assert found["p_value"] > 0.05
+    row = measure_dependence(reals(60, list(rng.uniform(0.2, 0.8, 60)), columns), 0, ["source"], 0, 0.01)["source"]
+    assert row["strength"] < 0.1
+    assert row["p_value"] > 0.05
 
 
-def test_numbers_are_ranked_and_told_in_thirds() -> None:
+def test_numbers_are_ranked_and_given_in_thirds() -> None:
     columns = [{"bits": str(2.0**i)} for i in range(9)]
-    found = measure_dependence(reals(9, [0.9 - 0.1 * i for i in range(9)], columns), 0, ["bits"], 0, 0.01)["bits"]
-    assert found["kind"] == "number"
-    assert found["strength"] == pytest.approx(-1)
-    assert found["p_value"] < 0.002  # 2 of 9! orders rank all nine
-    assert [(part["value"], part["n_videos"]) for part in found["parts"]] == [
+    row = measure_dependence(reals(9, [0.9 - 0.1 * i for i in range(9)], columns), 0, ["bits"], 0, 0.01)["bits"]
+    assert row["kind"] == "number"
+    assert row["strength"] == pytest.approx(-1)
+    assert row["p_value"] < 0.002  # 2 of 9! orders rank all nine
+    assert [(part["value"], part["n_videos"]) for part in row["parts"]] == [
         ("1 to 4", 3),
         ("8 to 32", 3),
         ("64 to 256", 3),
     ]
-    assert [part["mean_p"] for part in found["parts"]] == pytest.approx([0.8, 0.5, 0.2])
+    assert [part["mean_p"] for part in row["parts"]] == pytest.approx([0.8, 0.5, 0.2])
 
 
 def test_many_clips_of_one_person_count_once() -> None:
     few = [(0.3, 0, {"identity": "x", "source": "a"})] * 50 + [
         (p, 0, {"identity": f"y{i}", "source": "ab"[i % 2]}) for i, p in enumerate((0.4, 0.5, 0.6, 0.7))
     ]
-    found = measure_dependence(matched(few), 0, ["source"], 0, 0.01)["source"]
-    assert (found["n_videos"], found["n_units"]) == (54, 5)
-    assert found["p_value"] > 0.1
+    row = measure_dependence(matched(few), 0, ["source"], 0, 0.01)["source"]
+    assert (row["n_videos"], row["n_units"]) == (54, 5)
+    assert row["p_value"] > 0.1
 
 
-def test_only_the_asked_label_counts_and_empty_cells_are_told() -> None:
+def test_only_the_asked_label_counts_and_empty_cells_are_counted() -> None:
     rows = [(0.9, 1, {"source": "a"}), (0.1, 0, {"source": "a"}), (0.2, 0, {"source": ""}), (0.3, 0, {"source": "b"})]
-    found = measure_dependence(matched(rows), 0, ["source"], 0, 0.01)["source"]
-    assert (found["n_videos"], found["n_empty"]) == (2, 1)
-    assert found["strength"] is None  # a value for each video: nothing to compare within
+    row = measure_dependence(matched(rows), 0, ["source"], 0, 0.01)["source"]
+    assert (row["n_videos"], row["n_empty"]) == (2, 1)
+    assert row["strength"] is None  # a value for each video: nothing to compare within
 
 
 @pytest.mark.parametrize("rows", [[], [0.5], [0.5, 0.5, 0.5]])
 def test_no_video_one_or_equal_scores_give_no_figure(rows: list[float]) -> None:
     made = matched([(0.9, 1, {"source": "a", "bits": "1"}), *((p, 0, {"source": "a", "bits": "2"}) for p in rows)])
-    for found in measure_dependence(made, 0, ["source", "bits"], 0, 0.01).values():
-        assert found["n_videos"] == len(rows)
-        assert (found["strength"], found["by_chance"], found["p_value"]) == (None, None, None)
+    for row in measure_dependence(made, 0, ["source", "bits"], 0, 0.01).values():
+        assert row["n_videos"] == len(rows)
+        assert (row["strength"], row["by_chance"], row["p_value"]) == (None, None, None)
 
 
 def test_the_files_tell_their_own_size_and_a_missing_one_is_left_empty(
@@ -91,8 +91,8 @@ def test_the_files_tell_their_own_size_and_a_missing_one_is_left_empty(
     write(tmp_path / "v0.mp4", Coding(n_frames=6))
     (tmp_path / "v1.mp4").write_bytes(b"no video")
     made = matched([(0.1, 0, {"identity": "a"}), (0.2, 0, {"identity": "b"}), (0.9, 1, {"identity": "c"})])
-    found = with_facts(made, tmp_path)
-    first, second, third = (video.columns for video in found.videos)
+    with_sizes = with_facts(made, tmp_path)
+    first, second, third = (video.columns for video in with_sizes.videos)
     assert first["identity"] == "a"
     assert first["codec"] == "h264"
     assert int(first["n_frames"]) == 6
@@ -113,10 +113,10 @@ def test_the_command_prints_and_writes_both_labels(tmp_path: Path) -> None:
     for name, lines in (("scores", scores), ("labels", labels)):
         (tmp_path / f"{name}.csv").write_text("\n".join(lines))
     files = ["--scores", tmp_path / "scores.csv", "--labels", tmp_path / "labels.csv"]
-    told = run("lab.dependence", *files, "--columns", "source,width", "--json", tmp_path / "out.json")
-    assert told.returncode == 0, told.stderr
-    assert "What the scores of the real videos depend on" in told.stdout
-    assert "What the scores of the fake videos depend on" in told.stdout
+    done = run("lab.dependence", *files, "--columns", "source,width", "--json", tmp_path / "out.json")
+    assert done.returncode == 0, done.stderr
+    assert "What the scores of the real videos depend on" in done.stdout
+    assert "What the scores of the fake videos depend on" in done.stdout
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["real"]["width"]["strength"] == pytest.approx(1)
     assert written["fake"]["source"]["n_videos"] == 10

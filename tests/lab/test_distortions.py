@@ -111,7 +111,7 @@ def test_all_kinds_are_meant_where_none_is_named_and_levels_name_their_kind() ->
         ([], ["=3"], "--levels: found ''"),
     ],
 )
-def test_a_wrong_kind_or_level_is_told_with_what_was_wanted(kinds: list[str], levels: list[str], words: str) -> None:
+def test_a_wrong_kind_or_level_is_refused_with_what_was_wanted(kinds: list[str], levels: list[str], words: str) -> None:
     with pytest.raises(UserError) as caught:
         choose(kinds, levels)
     assert words in str(caught.value)

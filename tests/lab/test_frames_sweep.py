@@ -26,7 +26,7 @@ from deepfake.models.members import Member
 from deepfake.settings import Config, Ensemble, Extract, Predict, Validation
 from lab import frames_sweep as sweeping
 from lab.frames_curve import as_markdown, plot, write
-from lab.frames_sweep import Costs, Looked, Sweep, chosen, cross_chosen, curve, extraction_cpu_s, network_cpu_s, table
+from lab.frames_sweep import Costs, Scores, Sweep, chosen, cross_chosen, curve, extraction_cpu_s, network_cpu_s, table
 from learning_data import face_row, invented, one_thread  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -65,20 +65,20 @@ def swept(clips: Clips, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 
 def test_all_frames_give_what_the_detector_gives(swept: Sweep, clips: Clips) -> None:
-    looked, made = swept.at(N_FRAMES), scorer()
+    scores, made = swept.at(N_FRAMES), scorer()
     for i, video_id in enumerate(clips.video_ids[:-1]):
         rows = faces_of_rows(clips.faces[clips.faces["video_id"] == video_id].to_dict("records"))
-        assert looked.logit_V[i] == pytest.approx(made.video_logit(made.score(clips.cache_dir, rows)), abs=1e-4)
-    assert np.isnan(looked.logit_V[-1]), "no face, no score"
-    assert looked.seen_V.tolist() == [N_FRAMES] * 8 + [0]
-    assert np.allclose(looked.logit_V, swept.stopped("off", 0.0).logit_V, equal_nan=True)
+        assert scores.logit_V[i] == pytest.approx(made.video_logit(made.score(clips.cache_dir, rows)), abs=1e-4)
+    assert np.isnan(scores.logit_V[-1]), "no face, no score"
+    assert scores.seen_V.tolist() == [N_FRAMES] * 8 + [0]
+    assert np.allclose(scores.logit_V, swept.stopped("off", 0.0).logit_V, equal_nan=True)
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 8, 64])
 def test_so_many_frames_are_seen_as_were_asked_for_or_there_are(swept: Sweep, n: int) -> None:
-    looked = swept.at(n)
-    assert looked.seen_V[:-1].tolist() == [min(n, N_FRAMES)] * 8
-    assert np.isfinite(looked.logit_V[:-1]).all()
+    scores = swept.at(n)
+    assert scores.seen_V[:-1].tolist() == [min(n, N_FRAMES)] * 8
+    assert np.isfinite(scores.logit_V[:-1]).all()
 
 
 def test_frames_lie_in_the_middles_of_equal_parts_and_a_rare_face_is_seen_as_rarely() -> None:
@@ -114,19 +114,19 @@ class Made:
         self.right = np.where(self.clips.labels == 1, 1.0, -1.0)
         self.wrong = np.where(self.clips.halves == wrong_half, -self.right, self.right)
 
-    def stopped(self, mode: Literal["off", "on", "forced"], margin: float) -> Looked:
+    def stopped(self, mode: Literal["off", "on", "forced"], margin: float) -> Scores:
         if mode == "off":
-            return Looked(self.right, np.full(20, 32.0))
-        return Looked(self.wrong if margin == 0 else self.right, np.full(20, 4.0 + 10 * margin))
+            return Scores(self.right, np.full(20, 32.0))
+        return Scores(self.wrong if margin == 0 else self.right, np.full(20, 4.0 + 10 * margin))
 
 
 def test_the_margin_of_a_half_is_chosen_on_the_other_one() -> None:
     made = Made(wrong_half=0)
-    looked, margins = cross_chosen(cast(Sweep, made))
+    scores, margins = cross_chosen(cast(Sweep, made))
     assert margins == [0.0, 0.05], "half 1, where margin 0 changes nothing, speaks for half 0"
     in_first = made.clips.halves == 0
-    assert (looked.logit_V[in_first] == made.wrong[in_first]).all(), "so half 0 is told what that costs"
-    assert (looked.seen_V[in_first] == 4).all() and (looked.seen_V[~in_first] == 4.5).all()
+    assert (scores.logit_V[in_first] == made.wrong[in_first]).all(), "so half 0 gets what that costs"
+    assert (scores.seen_V[in_first] == 4).all() and (scores.seen_V[~in_first] == 4.5).all()
 
 
 def test_the_margin_that_saves_most_is_taken_where_none_changes_a_verdict() -> None:
@@ -150,30 +150,30 @@ def gated(clips: Clips) -> Sweep:
     return made
 
 
-def test_crops_that_hardly_differ_get_the_logit_of_the_one_looked_at_in_their_own_track(gated: Sweep) -> None:
+def test_crops_that_hardly_differ_get_the_logit_of_the_one_scored_in_their_own_track(gated: Sweep) -> None:
     video_id = gated.clips.video_ids[0]
     assert gated._sources(video_id, 0.5).tolist() == [0, 1, 2, 3, 4, 4], (
         "the same grey, but of the other track: its own"
     )
     assert gated._sources(video_id, 1.0).tolist() == [0, 0, 2, 2, 4, 4]
-    assert gated._sources(video_id, 3.0).tolist() == [0, 0, 0, 3, 4, 4], "4 levels from the one that was looked at"
+    assert gated._sources(video_id, 3.0).tolist() == [0, 0, 0, 3, 4, 4], "4 levels from the one that was scored"
 
 
 def test_a_skip_gate_scores_as_if_the_skipped_frames_had_said_the_same(gated: Sweep) -> None:
-    looked = gated.skipped(1.0)
-    assert looked.seen_V.tolist() == [3]
-    assert looked.logit_V[0] == pytest.approx(track_logit(np.array([1.0, 1, 2, 2]), Ensemble()) * 4 / 5, abs=1e-6)
+    scores = gated.skipped(1.0)
+    assert scores.seen_V.tolist() == [3]
+    assert scores.logit_V[0] == pytest.approx(track_logit(np.array([1.0, 1, 2, 2]), Ensemble()) * 4 / 5, abs=1e-6)
     assert gated.skipped(0.5).seen_V.tolist() == [5]
 
 
 def test_a_skip_gate_gives_what_the_detector_gives_with_that_setting(swept: Sweep, clips: Clips) -> None:
     difference = float(np.median([np.abs(np.diff(t, axis=0)).mean((1, 2)) for t in swept.thumbs.values()]))
-    looked, made = swept.skipped(difference), scorer().with_settings(skip_difference=difference)
-    assert 8 < looked.seen_V.sum() < 8 * N_FRAMES, "some are skipped, some are not"
+    scores, made = swept.skipped(difference), scorer().with_settings(skip_difference=difference)
+    assert 8 < scores.seen_V.sum() < 8 * N_FRAMES, "some are skipped, some are not"
     for i, video_id in enumerate(clips.video_ids[:-1]):
         rows = faces_of_rows(clips.faces[clips.faces["video_id"] == video_id].to_dict("records"))
-        assert looked.logit_V[i] == pytest.approx(made.video_logit(made.score(clips.cache_dir, rows)), abs=1e-4)
-    assert np.isnan(looked.logit_V[-1]) and looked.seen_V[-1] == 0
+        assert scores.logit_V[i] == pytest.approx(made.video_logit(made.score(clips.cache_dir, rows)), abs=1e-4)
+    assert np.isnan(scores.logit_V[-1]) and scores.seen_V[-1] == 0
 
 
 # --- The curve ---------------------------------------------------------------------------------------

@@ -42,20 +42,20 @@ def run(folder: Path) -> tuple[Config, Clips]:
 
 def test_every_network_gives_a_logit_of_each_clip_with_a_face(tmp_path: Path) -> None:
     settings, clips = run(tmp_path)
-    found = ask([settings], clips).evidence(clips)
-    assert found.members == ("frames", "sequences", "motion")
-    assert found.tracks.logits_KM.shape == (12, 3)
-    assert found.labels.sum() == 6
-    assert len(found.groups) == len(found.folds) == 12
-    assert set(found.groups) == set("012345")
-    assert np.ptp(found.tracks.logits_KM[:, 0]) > 0
-    assert not found.tracks.logits_KM[:, 2].any(), "landmarks in one place do not move: the head abstains"
-    assert {name: sorted(parts) for name, parts in found.costs_ms.items()} == {
+    evidence = ask([settings], clips).evidence(clips)
+    assert evidence.members == ("frames", "sequences", "motion")
+    assert evidence.tracks.logits_KM.shape == (12, 3)
+    assert evidence.labels.sum() == 6
+    assert len(evidence.groups) == len(evidence.folds) == 12
+    assert set(evidence.groups) == set("012345")
+    assert np.ptp(evidence.tracks.logits_KM[:, 0]) > 0
+    assert not evidence.tracks.logits_KM[:, 2].any(), "landmarks in one place do not move: the head abstains"
+    assert {name: sorted(parts) for name, parts in evidence.costs_ms.items()} == {
         "frames": ["frames"],
         "sequences": ["frames", "sequences"],
         "motion": ["motion"],
     }
-    assert found.cost_ms(["frames", "sequences"]) == found.cost_ms(["sequences"]) > 0
+    assert evidence.cost_ms(["frames", "sequences"]) == evidence.cost_ms(["sequences"]) > 0
 
 
 def test_crops_scored_before_are_not_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,12 +64,14 @@ def test_crops_scored_before_are_not_scored_again(tmp_path: Path, monkeypatch: p
     flipped = settings.model_copy(
         update={"ensemble": settings.ensemble.model_copy(update={"views": (CropView(mirror=True),)})}
     )
-    assert np.abs(clip_outputs(flipped, clips).logits_N - first.logits_N).max() > 1e-4, "another look at each crop"
+    assert np.abs(clip_outputs(flipped, clips).logits_N - first.logits_N).max() > 1e-4, "another view of each crop"
     monkeypatch.setattr(head_trials, "score_faces", lambda *_: pytest.fail("it was scored again"))
     assert np.array_equal(clip_outputs(settings, clips).features_ND, first.features_ND)
 
 
-def test_of_several_runs_each_member_bears_its_runs_name_and_only_accusers_are_heard_as_such(tmp_path: Path) -> None:
+def test_of_several_runs_each_member_bears_its_runs_name_and_only_one_sided_ones_count_as_such(
+    tmp_path: Path,
+) -> None:
     one, clips = run(tmp_path)
     one = one.model_copy(update={"run": "one"})
     other = one.model_copy(
@@ -78,15 +80,15 @@ def test_of_several_runs_each_member_bears_its_runs_name_and_only_accusers_are_h
     quiet = one.model_copy(update={"sequences": one.sequences.model_copy(update={"heads": ()})})
     for name in ("one", "other"):
         shutil.copytree(one.run_dir.with_name("demo"), one.run_dir.with_name(name))
-    found = ask([quiet, other], clips)
-    assert found.tracks.members == ("one", "other", "other/sequences")
-    logits = found.tracks.logits_KM
-    assert len(found.tracks) == len(clips.video_ids) - 1, "all but the clip without a face"
+    answers = ask([quiet, other], clips)
+    assert answers.tracks.members == ("one", "other", "other/sequences")
+    logits = answers.tracks.logits_KM
+    assert len(answers.tracks) == len(clips.video_ids) - 1, "all but the clip without a face"
     assert np.array_equal(logits[:, 0], logits[:, 1]), "the same network"
-    assert sorted(found.costs_ms["other/sequences"]) == ["other", "other/sequences"]
-    accusing = quiet.model_copy(
-        update={"ensemble": quiet.ensemble.model_copy(update={"accusers": ("other", "other/sequences")})}
+    assert sorted(answers.costs_ms["other/sequences"]) == ["other", "other/sequences"]
+    one_sided = quiet.model_copy(
+        update={"ensemble": quiet.ensemble.model_copy(update={"one_sided_members": ("other", "other/sequences")})}
     )
-    heard = ask([accusing, other], clips).tracks.logits_KM
-    assert np.array_equal(heard[:, 0], logits[:, 0])
-    assert (heard[:, 1:] > 0).all()
+    counted = ask([one_sided, other], clips).tracks.logits_KM
+    assert np.array_equal(counted[:, 0], logits[:, 0])
+    assert (counted[:, 1:] > 0).all()

@@ -45,7 +45,7 @@ def faces(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     )
 
 
-def test_a_page_tells_names_scores_and_where_they_come_from(faces: pd.DataFrame) -> None:
+def test_a_page_has_names_scores_and_where_they_come_from(faces: pd.DataFrame) -> None:
     videos = [video("<b>.mp4", 1, family="swap", source="x & y"), video("c", 0, source="studio")]
     page = mistakes_page(videos, ["gone", "c"], np.array([0.125, 0.75]), faces, Path(), 10)
     assert "&lt;b&gt;.mp4" in page

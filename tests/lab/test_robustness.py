@@ -77,20 +77,20 @@ def written(source: Path, target: Path, distortion: Distortion, seconds: float =
 
 
 def test_a_copy_holds_the_beginning_at_the_same_pace(tmp_path: Path) -> None:
-    found = probe(written(clip(tmp_path / "a.mp4", 90), tmp_path / "none.mp4", Distortion("none")))
-    assert (found.n_frames, found.fps, found.width_px) == (8, pytest.approx(8), 64)
+    probed = probe(written(clip(tmp_path / "a.mp4", 90), tmp_path / "none.mp4", Distortion("none")))
+    assert (probed.n_frames, probed.fps, probed.width_px) == (8, pytest.approx(8), 64)
 
 
 def test_fewer_frames_last_as_long_and_a_smaller_picture_stays_small(tmp_path: Path) -> None:
     source = clip(tmp_path / "a.mp4", 90)
-    found = probe(written(source, tmp_path / "fps.mp4", Distortion("fps", 4)))
-    assert (found.n_frames, found.fps) == (2, pytest.approx(2))
+    probed = probe(written(source, tmp_path / "fps.mp4", Distortion("fps", 4)))
+    assert (probed.n_frames, probed.fps) == (2, pytest.approx(2))
     assert probe(written(source, tmp_path / "scale.mp4", Distortion("scale", 0.5))).width_px == 32
 
 
 def test_a_video_shorter_than_asked_for_is_taken_whole(tmp_path: Path) -> None:
-    found = probe(written(clip(tmp_path / "a.mp4", 90, 5), tmp_path / "none.mp4", Distortion("none"), seconds=60))
-    assert found.n_frames == 5
+    probed = probe(written(clip(tmp_path / "a.mp4", 90, 5), tmp_path / "none.mp4", Distortion("none"), seconds=60))
+    assert probed.n_frames == 5
 
 
 def test_the_heavier_crf_makes_the_smaller_file(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_folders_of_the_user_are_left_alone(greys: Material, tmp_path: Path) -> 
     assert mine.is_file() and all(path.is_file() for path in greys.paths.values())
 
 
-def test_a_clip_that_takes_too_long_is_told_of_but_tried_again(greys: Material, tmp_path: Path) -> None:
+def test_a_clip_that_takes_too_long_is_reported_but_tried_again(greys: Material, tmp_path: Path) -> None:
     rows = bench(tmp_path / "out", Stub(), deadline_s=0.01).cell(Distortion("none"), greys, nothing)
     assert all("took longer than 0.01 s" in row["fallback"] for row in rows.values())
     (note,) = (tmp_path / "out" / "cells").iterdir()
@@ -225,9 +225,9 @@ def test_labels_find_their_files_and_files_without_a_label_are_left_out(
     for name in ("a.mp4", "b.mp4", "x.mp4"):
         (tmp_path / name).write_text(name)
     labelled = [video("dev/b.mp4", 1, "swap"), video("dev/a.mp4", 0, "real"), video("train/c.mp4", 0, "real")]
-    found = gather(tmp_path, labelled, None)
-    assert {name: path.name for name, path in found.paths.items()} == {"dev/b.mp4": "b.mp4", "dev/a.mp4": "a.mp4"}
-    assert found.sha256["dev/a.mp4"] == sha256_of(tmp_path / "a.mp4")
+    material = gather(tmp_path, labelled, None)
+    assert {name: path.name for name, path in material.paths.items()} == {"dev/b.mp4": "b.mp4", "dev/a.mp4": "a.mp4"}
+    assert material.sha256["dev/a.mp4"] == sha256_of(tmp_path / "a.mp4")
     assert "1 videos have no label and are left out, the first 'x.mp4'" in caplog.text
     with pytest.raises(UserError, match="--limit 1: wanted at least 2"):
         gather(tmp_path, labelled, 1)

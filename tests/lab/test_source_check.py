@@ -12,7 +12,7 @@ from deepfake.forging.mixture import Mixture
 from deepfake.settings import Selfblend
 from face_pictures import face, sources
 from lab import source_check
-from lab.source_check import statistics, text_report, told_apart
+from lab.source_check import separations, statistics, text_report
 
 # Cameras and sites of very different quality.
 QUALITIES = (
@@ -52,16 +52,16 @@ def mixed(folder: Path, reals: tuple[int, ...], fakes: tuple[int, ...], **settin
 
 def aucs(mixture: Mixture, n_items: int = N_ITEMS) -> dict[str, float]:
     """The better classifier's AUC for each kind."""
-    return {told.kind: max(told.auc.values()) for told in source_check.check(mixture, n_items)}
+    return {row.kind: max(row.auc.values()) for row in source_check.check(mixture, n_items)}
 
 
-def test_a_picture_and_its_own_fake_are_not_told_apart_by_quality(tmp_path: Path) -> None:
-    found = aucs(mixed(tmp_path, SAME, SAME, photo_share=0.5, clip_share=0.5, forged_share=0.0))
-    assert set(found) == {"photo", "clip"}
-    assert max(found.values()) < NEAR_CHANCE
+def test_a_picture_and_its_own_fake_are_not_separated_by_quality(tmp_path: Path) -> None:
+    by_kind = aucs(mixed(tmp_path, SAME, SAME, photo_share=0.5, clip_share=0.5, forged_share=0.0))
+    assert set(by_kind) == {"photo", "clip"}
+    assert max(by_kind.values()) < NEAR_CHANCE
 
 
-def test_forged_clips_of_the_same_qualities_as_the_reals_are_not_told_apart_by_them(tmp_path: Path) -> None:
+def test_forged_clips_of_the_same_qualities_as_the_reals_are_not_separated_by_them(tmp_path: Path) -> None:
     assert aucs(mixed(tmp_path, SAME, SAME, photo_share=0.0, clip_share=0.0))["forged"] < NEAR_CHANCE
 
 
@@ -101,11 +101,11 @@ def test_repeated_edges_are_counted_from_each_border() -> None:
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_picture_of_one_colour_has_finite_statistics(level: int) -> None:
-    found = statistics(np.full((96, 96, 3), level, np.uint8))
-    assert np.isfinite(list(found.values())).all()
+    values = statistics(np.full((96, 96, 3), level, np.uint8))
+    assert np.isfinite(list(values.values())).all()
 
 
-# --- Telling apart -------------------------------------------------------------------------------
+# --- Separation ----------------------------------------------------------------------------------
 
 
 def table(gap: float, owners: int = 30, kind: str = "photo") -> pd.DataFrame:
@@ -119,12 +119,12 @@ def table(gap: float, owners: int = 30, kind: str = "photo") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_a_statistic_that_tells_is_found_and_named() -> None:
-    (told,) = told_apart(table(gap=6.0))
-    assert min(told.auc.values()) > 0.95
-    assert told.best[0] == "first"
-    assert (told.kind, told.n_items) == ("photo", 30)
-    assert told.error == pytest.approx(1 / np.sqrt(180))
+def test_a_statistic_that_separates_is_found_and_named() -> None:
+    (row,) = separations(table(gap=6.0))
+    assert min(row.auc.values()) > 0.95
+    assert row.best[0] == "first"
+    assert (row.kind, row.n_items) == ("photo", 30)
+    assert row.error == pytest.approx(1 / np.sqrt(180))
 
 
 def test_an_owner_remembered_does_not_count() -> None:
@@ -137,16 +137,16 @@ def test_an_owner_remembered_does_not_count() -> None:
             {"kind": "forged", "owner": f"o{owner}", "is_fake": owner % 2, "first": x, "second": y}
             for x, y in looks + rng.normal(0, 0.1, (10, 2))
         ]
-    (told,) = told_apart(pd.DataFrame(rows))
-    assert max(told.auc.values()) < 0.75
+    (row,) = separations(pd.DataFrame(rows))
+    assert max(row.auc.values()) < 0.75
 
 
 def test_too_few_owners_are_refused() -> None:
     with pytest.raises(UserError, match=r"photo: 4 people or videos .*, wanted at least 5"):
-        told_apart(table(gap=0.0, owners=4))
+        separations(table(gap=0.0, owners=4))
 
 
 def test_the_report_has_a_line_for_each_kind() -> None:
-    lines = text_report(told_apart(pd.concat([table(6.0), table(0.0, kind="clip")]))).splitlines()
+    lines = text_report(separations(pd.concat([table(6.0), table(0.0, kind="clip")]))).splitlines()
     assert [line.split()[0] for line in lines] == ["kind", "clip", "photo"]
     assert "0.500 +-0.075" in lines[1]

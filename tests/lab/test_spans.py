@@ -39,8 +39,8 @@ def test_a_single_wild_frame_counts_less_than_a_second_of_suspicion() -> None:
 def test_the_ends_of_a_track_are_not_suspected_for_having_half_a_window_there() -> None:
     times = np.arange(0, 10, 1 / 8)
     noise = [np.random.default_rng(seed).normal(0, 1, len(times)) for seed in range(400)]
-    found = np.array([worst_moment(times, logits) for logits in noise])
-    at_ends = float(np.mean((found < 0.25) | (found > 9.6)))
+    moments = np.array([worst_moment(times, logits) for logits in noise])
+    at_ends = float(np.mean((moments < 0.25) | (moments > 9.6)))
     assert at_ends < 0.11, "5 % of the time; the plain mean of what is left of the window puts 17 % there"
 
 
@@ -64,25 +64,25 @@ def test_rates_are_counted_by_member_and_family() -> None:
         Finding("b", "self_blend/x+mask_jitter+span", 0.4, {"frames": False, "sequences": True}),
         Finding("c", "local_warp+span", 0.3, {"frames": False, "sequences": False}),
     ]
-    found = rates(findings).set_index(["family", "member"])
-    assert found.loc[("all", "frames"), ["found", "of"]].tolist() == [1, 3]
-    assert found.loc[("all", "sequences"), "rate"] == pytest.approx(2 / 3)
-    assert found.loc[("all", "frames"), "chance"] == pytest.approx(0.3)
-    assert found.loc[("self_blend", "sequences"), "rate"] == 1
-    assert found.loc[("local_warp", "sequences"), "of"] == 1
+    table = rates(findings).set_index(["family", "member"])
+    assert table.loc[("all", "frames"), ["found", "of"]].tolist() == [1, 3]
+    assert table.loc[("all", "sequences"), "rate"] == pytest.approx(2 / 3)
+    assert table.loc[("all", "frames"), "chance"] == pytest.approx(0.3)
+    assert table.loc[("self_blend", "sequences"), "rate"] == 1
+    assert table.loc[("local_warp", "sequences"), "of"] == 1
 
 
 def real_clips(folder: Path, n_frames: int) -> Config:
     """Two real clips in tables."""
-    found = config(folder, sequences={"heads": ("sequences", "motion")})
+    settings = config(folder, sequences={"heads": ("sequences", "motion")})
     clips = {f"real{i}.mp4": [face(10 * i + t, 64) for t in range(n_frames)] for i in range(2)}
     videos = pd.DataFrame([video_row(name, 0) for name in clips])
-    tables.write(tables.VIDEOS, videos, found.work_dir / "videos.parquet")
-    tables.write(tables.FACES, write_frames(found.work_dir, clips), found.work_dir / "faces.parquet")
-    return found
+    tables.write(tables.VIDEOS, videos, settings.work_dir / "videos.parquet")
+    tables.write(tables.FACES, write_frames(settings.work_dir, clips), settings.work_dir / "faces.parquet")
+    return settings
 
 
-def test_spans_are_forged_into_real_clips_and_looked_for_by_every_network_that_sees_pictures(tmp_path: Path) -> None:
+def test_spans_are_forged_into_real_clips_and_searched_by_every_network_that_sees_pictures(tmp_path: Path) -> None:
     settings = real_clips(tmp_path, 12)
     torch.manual_seed(0)
     frames = FrameClassifier("test_efficientnet", 32)
@@ -95,9 +95,9 @@ def test_spans_are_forged_into_real_clips_and_looked_for_by_every_network_that_s
     assert len(one) == 4
     assert one == other, "equal draws"
     for finding in one:
-        assert set(finding.found) == {"frames", "sequences"}
+        assert set(finding.hits) == {"frames", "sequences"}
         assert 0 < finding.chance <= 0.5
-        assert finding.found["frames"] == finding.found["sequences"], "a head that has not learnt corrects nothing"
+        assert finding.hits["frames"] == finding.hits["sequences"], "a head that has not learnt corrects nothing"
 
 
 def test_clips_too_short_for_a_span_are_refused_in_words(tmp_path: Path) -> None:

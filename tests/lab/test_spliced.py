@@ -1,4 +1,4 @@
-"""Spans of forged clips in the real ones they were made from: which clips are pairs, and what is looked for."""
+"""Spans of forged clips in the real ones they were made from: which clips are pairs, and what is searched."""
 
 from pathlib import Path
 
@@ -27,15 +27,15 @@ N_FRAMES = 20
 def footage(seed: int, shift: int = 0, forged: bool = False) -> list[Face]:
     """A clip's crops; `shift`: cut so many pixels further right and down out of the same frames."""
     scene = cv2.resize(np.random.default_rng(seed).integers(40, 215, (12, 12, 3), np.uint8), (2 * SIDE, 2 * SIDE))
-    found = []
+    faces = []
     for t in range(N_FRAMES):
         frame = np.ascontiguousarray(np.roll(scene, 2 * t, axis=1))
         own = face(seed, SIDE)
         if forged:
             frame[20:, 20:][INNER, INNER] = 255 - frame[20:, 20:][INNER, INNER]
         part = slice(20 + shift, 20 + shift + SIDE)
-        found.append(Face(np.ascontiguousarray(frame[part, part]), own.landmarks - shift))
-    return found
+        faces.append(Face(np.ascontiguousarray(frame[part, part]), own.landmarks - shift))
+    return faces
 
 
 def pairs(folder: Path, clips: dict[str, tuple[int, str, list[Face], int]], **videos: dict[str, object]) -> Config:
@@ -46,26 +46,26 @@ def pairs(folder: Path, clips: dict[str, tuple[int, str, list[Face], int]], **vi
         for name, (_, who, _, _) in clips.items()
     ]
     pd.DataFrame(listed).to_csv(csv, index=False)
-    found = config(folder, frames={"selfblend": {"groups_csv": str(csv), "degradation": 0.0}})
+    settings = config(folder, frames={"selfblend": {"groups_csv": str(csv), "degradation": 0.0}})
     size = {"width_px": 320, "height_px": 240, "fps": 30.0}
     rows = pd.DataFrame(
         [video_row(name, label) | size | videos.get(name.split(".")[0], {}) for name, (label, *_) in clips.items()]
     )
-    tables.write(tables.VIDEOS, rows.sort_values("video_id"), found.work_dir / "videos.parquet")
-    faces = write_frames(found.work_dir, {name: crops for name, (_, _, crops, _) in sorted(clips.items())})
+    tables.write(tables.VIDEOS, rows.sort_values("video_id"), settings.work_dir / "videos.parquet")
+    faces = write_frames(settings.work_dir, {name: crops for name, (_, _, crops, _) in sorted(clips.items())})
     shift = faces["video_id"].map({name: cut for name, (*_, cut) in clips.items()})
     for column in ("crop_x0_px", "crop_y0_px"):
         faces[column] = 100.0 + shift
     faces["time_s"] = faces["frame_index"] / 4  # as sampled: the whole lasts longer than the second that is asked for
     points = [column for column in faces if column in LANDMARKS]
     faces[points] = faces[points].to_numpy() + 100.0 + shift.to_numpy()[:, None]
-    tables.write(tables.FACES, faces, found.work_dir / "faces.parquet")
-    return found
+    tables.write(tables.FACES, faces, settings.work_dir / "faces.parquet")
+    return settings
 
 
 def test_times_match_the_nearest_frame_or_none() -> None:
-    found = match_times(np.array([0.0, 0.1, 0.2, 0.5]), np.array([0.01, 0.11, 0.3]), 0.02)
-    assert found.tolist() == [0, 1, -1, -1]
+    places = match_times(np.array([0.0, 0.1, 0.2, 0.5]), np.array([0.01, 0.11, 0.3]), 0.02)
+    assert places.tolist() == [0, 1, -1, -1]
 
 
 def test_a_forged_clip_is_paired_with_the_real_one_it_was_made_from_wherever_its_face_was_cut(tmp_path: Path) -> None:
@@ -122,15 +122,15 @@ def test_a_network_that_sees_the_forgery_finds_every_splice_and_a_blind_one_does
     real = footage(1)
     settings = pairs(tmp_path, {"real.mp4": (0, "ann", real, 0), "fake.mp4": (1, "ann", footage(1, 0, True), 0)})
 
-    def found(suspect: Suspect) -> list[bool]:
+    def hits_of(suspect: Suspect) -> list[bool]:
         findings = list(find_splices(settings, read_all(settings.work_dir), suspect, 0.25, 8))
         assert all(0 < finding.chance < 0.5 for finding in findings)
-        return [finding.found["frames"] for finding in findings]
+        return [finding.hits["frames"] for finding in findings]
 
-    assert found(by_sight(real)) == [True] * 8
-    by_chance = found(blind)
+    assert hits_of(by_sight(real)) == [True] * 8
+    by_chance = hits_of(blind)
     assert sum(by_chance) < 4
-    assert found(blind) == by_chance, "equal draws"
+    assert hits_of(blind) == by_chance, "equal draws"
 
 
 def test_clips_without_a_pair_are_refused_in_words(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_clips_without_an_identity_are_people_of_their_own() -> None:
 # --- Fitted on the other half ------------------------------------------------------------------------
 
 
-def test_every_half_is_told_by_a_fit_on_the_other_one() -> None:
+def test_every_half_is_scored_by_a_fit_on_the_other_one() -> None:
     clips = people()
     sign = np.where(clips.labels == 1, 2.0, -2.0)
     logits = np.where(clips.halves == 0, sign, -sign)[:, None]  # right in half 0, upside down in half 1
@@ -118,7 +118,7 @@ def test_every_half_is_told_by_a_fit_on_the_other_one() -> None:
     assert (abs(p[clips.halves == 0] - 0.5) < 0.1).all(), "half 1 teaches that the logits say nothing"
 
 
-def test_what_a_half_itself_looks_like_does_not_change_how_it_is_told() -> None:
+def test_what_a_half_itself_looks_like_does_not_change_how_it_is_scored() -> None:
     clips = people()
     logits, first = some_logits(clips, 2), clips.halves == 0
     p = cross_fitted(pooled(logits, clips, ["a", "b"]), clips, SETTINGS)
@@ -194,31 +194,31 @@ def scored(tmp_path: Path) -> tuple[Path, Clips, Config]:
     return tmp_path / "net", made_up([*videos, clip("faceless.mp4", 1)], made.faces, settings.work_dir), settings
 
 
-def test_a_member_of_the_name_of_an_accuser_is_heard_as_one(scored: tuple[Path, Clips, Config]) -> None:
+def test_a_member_of_the_name_of_a_one_sided_one_counts_as_one(scored: tuple[Path, Clips, Config]) -> None:
     network, clips, settings = scored
     scores = {"frames": frame_scores(network, clips, settings, 2), "borders": frame_scores(network, clips, settings, 2)}
-    pooling = settings.ensemble.model_copy(update={"accusers": ("borders",), "prior_frames": 0.0})
-    plain, accuser = member_tracks(scores, clips, pooling).logits_KM.T
+    pooling = settings.ensemble.model_copy(update={"one_sided_members": ("borders",), "prior_frames": 0.0})
+    plain, one_sided = member_tracks(scores, clips, pooling).logits_KM.T
     trusted = np.abs(plain) > 0
     assert trusted.any()
-    assert not np.allclose(plain[trusted], accuser[trusted])
-    assert (accuser >= 0).all(), "it acquits nobody"
+    assert not np.allclose(plain[trusted], one_sided[trusted])
+    assert (one_sided >= 0).all(), "it speaks for no real clip"
 
 
 def test_every_network_seen_its_ways_is_a_member_at_the_cost_of_its_looks(scored: tuple[Path, Clips, Config]) -> None:
     network, clips, settings = scored
     views = {"as it is": [CropView()], "both ways": [CropView(), CropView(mirror=True)]}
-    found = evidence({name: (network, some) for name, some in views.items()}, clips, settings, 2)
-    assert found.members == ("as it is", "both ways")
-    assert found.tracks.video_ids == ("fake0.mp4", "fake1.mp4", "real0.mp4", "real1.mp4")
-    assert found.labels.tolist() == [1, 1, 0, 0], "the clip without a face is out"
-    assert found.folds.tolist() == clips.halves[[1, 3, 0, 2]].tolist()
-    assert list(found.groups) == ["p0", "p1", "p0", "p1"]
+    made = evidence({name: (network, some) for name, some in views.items()}, clips, settings, 2)
+    assert made.members == ("as it is", "both ways")
+    assert made.tracks.video_ids == ("fake0.mp4", "fake1.mp4", "real0.mp4", "real1.mp4")
+    assert made.labels.tolist() == [1, 1, 0, 0], "the clip without a face is out"
+    assert made.folds.tolist() == clips.halves[[1, 3, 0, 2]].tolist()
+    assert list(made.groups) == ["p0", "p1", "p0", "p1"]
     seen = {name: frame_scores(network, clips, settings, 2, some) for name, some in views.items()}
-    logits = found.tracks.logits_KM
+    logits = made.tracks.logits_KM
     assert np.allclose(logits, member_tracks(seen, clips, settings.ensemble).logits_KM)
     assert not np.allclose(logits[:, 0], logits[:, 1])
-    alone, both = found.cost_ms(found.members[:1]), found.cost_ms(found.members)
+    alone, both = made.cost_ms(made.members[:1]), made.cost_ms(made.members)
     assert alone and both and 0 < alone < both
 
 
@@ -226,8 +226,8 @@ def test_the_mean_over_the_views_is_set_against_each_of_them(
     scored: tuple[Path, Clips, Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, clips, settings = scored
-    told = np.where(clips.labels[:4] == 1, 1.0, -1.0)
-    logits = {"mean": told, "right": told, "wrong": -told}
+    right = np.where(clips.labels[:4] == 1, 1.0, -1.0)
+    logits = {"mean": right, "right": right, "wrong": -right}
 
     def invented_tracks(members: dict[str, pd.DataFrame], *_: object) -> Tracks:
         return Tracks.one_each(np.stack([logits[name] for name in members], axis=1), list(members), clips.video_ids[:4])
@@ -303,8 +303,8 @@ def some_logits(clips: Clips, members: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("members", [["one"], ["one", "two"]])
 def test_a_row_has_a_cell_for_every_heading(members: list[str]) -> None:
     clips = people()
-    found = measure(pooled(some_logits(clips, len(members)), clips, members), clips, SETTINGS)
-    row = found.row("what, 32 frames", "12")
+    trial = measure(pooled(some_logits(clips, len(members)), clips, members), clips, SETTINGS)
+    row = trial.row("what, 32 frames", "12")
     assert {line.count("|") for line in [*HEADER.splitlines(), row]} == {row.count("|")}
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:2] == ["what, 32 frames", "12"]
@@ -317,8 +317,8 @@ def test_a_row_has_a_cell_for_every_heading(members: list[str]) -> None:
 def test_clips_are_ranked_by_the_mean_of_the_logits_whatever_the_halves_calibrations() -> None:
     clips = people(n_people=12)
     logits = np.where(clips.labels == 1, 1.0, -1.0) + np.where(clips.halves == 0, 0.0, 0.5)
-    found = measure(pooled(logits[:, None] + [3.0, -3.0], clips, ["one", "two"]), clips, SETTINGS)
-    assert found.ranked["metrics"]["roc_auc"]["value"] == 1
+    trial = measure(pooled(logits[:, None] + [3.0, -3.0], clips, ["one", "two"]), clips, SETTINGS)
+    assert trial.ranked["metrics"]["roc_auc"]["value"] == 1
 
 
 def test_the_shipped_stack_has_the_band_of_the_cross_fitted_clips_with_a_face() -> None:
@@ -347,10 +347,10 @@ def test_clips_of_one_name_in_two_folders_keep_their_own_faces(tmp_path: Path, m
             yield Reading(VideoFile(path, 0), Extraction(video_id, faces=tuple(faces)))
 
     monkeypatch.setattr(labelled_clips, "read_videos", read)
-    found = read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path)
-    assert dict(zip(found.video_ids, found.labels.tolist(), strict=True)) == {"fake/x.mp4": 1, "real/x.mp4": 0}
-    assert found.faces["video_id"].tolist() == ["fake/x.mp4"] * 2 + ["real/x.mp4"] * 2, "sorted, and labelled alone"
-    assert found.faces["frame_index"].tolist() == [0, 1, 0, 1]
+    clips = read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path)
+    assert dict(zip(clips.video_ids, clips.labels.tolist(), strict=True)) == {"fake/x.mp4": 1, "real/x.mp4": 0}
+    assert clips.faces["video_id"].tolist() == ["fake/x.mp4"] * 2 + ["real/x.mp4"] * 2, "sorted, and labelled alone"
+    assert clips.faces["frame_index"].tolist() == [0, 1, 0, 1]
     assert read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path, 1).video_ids == ["real/x.mp4"]
     monkeypatch.setattr(labelled_clips, "read_videos", lambda *_: iter([]))
     with pytest.raises(UserError, match="no face in any of 2 videos"):
@@ -362,8 +362,8 @@ def test_faces_of_a_real_clip_are_found_and_its_crops_can_be_scored(tmp_path: Pa
     write_person(tmp_path / "clips" / "drawn.mp4", 0, n_frames=8)
     (tmp_path / "labels.csv").write_text("file,label\ndrawn.mp4,REAL\n")
     extract = Extract(frames_per_video=4, crop_px=64, workers=1)
-    found = read_clips(tmp_path / "clips", tmp_path / "labels.csv", extract, tmp_path / "cache")
-    assert found.video_ids == ["drawn.mp4"]
+    clips = read_clips(tmp_path / "clips", tmp_path / "labels.csv", extract, tmp_path / "cache")
+    assert clips.video_ids == ["drawn.mp4"]
     save_model(
         tmp_path / "net",
         "frames",
@@ -373,4 +373,4 @@ def test_faces_of_a_real_clip_are_found_and_its_crops_can_be_scored(tmp_path: Pa
         metrics={},
         about={},
     )
-    assert np.isfinite(frame_scores(tmp_path / "net", found, config(tmp_path), 4)["logit"]).all()
+    assert np.isfinite(frame_scores(tmp_path / "net", clips, config(tmp_path), 4)["logit"]).all()

@@ -15,9 +15,9 @@ def frames(n: int, width_px: int = 64, height_px: int = 48) -> list[np.ndarray]:
 
 def test_all_frames_come_back_with_size_and_rate(tmp_path: Path) -> None:
     assert write_clip(tmp_path / "sub" / "a.mp4", frames(20), 25) == 20
-    found = probe(tmp_path / "sub" / "a.mp4")
-    assert (found.n_frames, found.width_px, found.height_px, found.codec) == (20, 64, 48, "h264")
-    assert found.fps == pytest.approx(25)
+    probed = probe(tmp_path / "sub" / "a.mp4")
+    assert (probed.n_frames, probed.width_px, probed.height_px, probed.codec) == (20, 64, 48, "h264")
+    assert probed.fps == pytest.approx(25)
 
 
 def test_the_pictures_come_back_in_order(tmp_path: Path) -> None:
@@ -44,8 +44,8 @@ def test_hevc_is_written_as_hevc(tmp_path: Path) -> None:
 
 def test_an_odd_side_loses_its_last_row_or_column(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", frames(2, 65, 49), 25)
-    found = probe(tmp_path / "a.mp4")
-    assert (found.width_px, found.height_px) == (64, 48)
+    probed = probe(tmp_path / "a.mp4")
+    assert (probed.width_px, probed.height_px) == (64, 48)
 
 
 def test_a_frame_of_another_size_is_refused_and_nothing_is_left(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is told of a file beside its score."""
+"""What is printed of a file beside its score."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_what_cost_frames_is_warned_of() -> None:
     assert "single frame" in warnings(probed(n_frames=1))[0]
 
 
-def test_scarce_bits_are_told_by_codec() -> None:
+def test_scarce_bits_are_judged_by_codec() -> None:
     assert "0.020 bits a pixel" in hints(probed(), 0.02, {})[0]
     assert hints(probed(codec="hevc"), 0.02, {}) == [] == hints(probed(), 0.05, {})
 
@@ -88,12 +88,12 @@ def test_a_clip_of_x264_is_described_from_its_own_bytes(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     write_clip(path, pictures(20), 10, crf=30)
     file = probe_file(path)
-    found = describe(file)
-    assert found == describe_path(path)
-    assert (found.codec, found.n_frames, found.duration_s, found.fps) == ("h264", 20, 2.0, 10.0)
-    assert found.kbit_per_s == pytest.approx(8 * path.stat().st_size / 2000, abs=0.1)
-    assert found.bits_per_pixel == pytest.approx(8 * path.stat().st_size / (160 * 96 * 20), abs=1e-4)
-    assert found.plays_in_browsers == "widely" and "x264 at crf 30" in found.hints[-1]
+    facts = describe(file)
+    assert facts == describe_path(path)
+    assert (facts.codec, facts.n_frames, facts.duration_s, facts.fps) == ("h264", 20, 2.0, 10.0)
+    assert facts.kbit_per_s == pytest.approx(8 * path.stat().st_size / 2000, abs=0.1)
+    assert facts.bits_per_pixel == pytest.approx(8 * path.stat().st_size / (160 * 96 * 20), abs=1e-4)
+    assert facts.plays_in_browsers == "widely" and "x264 at crf 30" in facts.hints[-1]
     assert "crf=30" in file.tags["encoder_settings"]
 
 

@@ -48,8 +48,8 @@ def put(tmp_path: Path, clip: bytes) -> Callable[..., Path]:
 
 def indexed(root: Path, settings: Index = SETTINGS, **options: object) -> pd.DataFrame:
     """The table as it comes back from the disk."""
-    found = index_videos(root, settings, **options)  # type: ignore[arg-type]
-    return check(VIDEOS, found).to_pandas().set_index("video_id")
+    table = index_videos(root, settings, **options)  # type: ignore[arg-type]
+    return check(VIDEOS, table).to_pandas().set_index("video_id")
 
 
 def test_dfdc_parts_give_labels_originals_and_parts(tmp_path: Path, put: Callable[..., Path]) -> None:
@@ -61,13 +61,13 @@ def test_dfdc_parts_give_labels_originals_and_parts(tmp_path: Path, put: Callabl
     }
     put("dfdc_train_part_0/metadata.json", json.dumps(entries))
     put("dfdc_train_part_1/metadata.json", json.dumps({"c.mp4": {"label": "FAKE", "original": "z.mp4"}}))
-    found = indexed(tmp_path)
-    assert found["label"].tolist()[:3] == [0, 1, 1] and pd.isna(found.loc["test_videos/d.mp4", "label"])
-    assert found.loc["dfdc_train_part_0/b.mp4", "original"] == "dfdc_train_part_0/a.mp4"
-    assert found.loc["dfdc_train_part_1/c.mp4", "original"] == "dfdc_train_part_1/z.mp4"
-    assert found["part"].tolist() == ["dfdc_train_part_0"] * 2 + ["dfdc_train_part_1", "test_videos"]
-    assert found["split"].tolist() == ["train"] * 3 + ["test"]
-    row = found.iloc[0]
+    table = indexed(tmp_path)
+    assert table["label"].tolist()[:3] == [0, 1, 1] and pd.isna(table.loc["test_videos/d.mp4", "label"])
+    assert table.loc["dfdc_train_part_0/b.mp4", "original"] == "dfdc_train_part_0/a.mp4"
+    assert table.loc["dfdc_train_part_1/c.mp4", "original"] == "dfdc_train_part_1/z.mp4"
+    assert table["part"].tolist() == ["dfdc_train_part_0"] * 2 + ["dfdc_train_part_1", "test_videos"]
+    assert table["split"].tolist() == ["train"] * 3 + ["test"]
+    row = table.iloc[0]
     assert (row["n_frames"], row["width_px"], row["height_px"], row["codec"], row["status"]) == (
         10,
         64,
@@ -85,9 +85,9 @@ def test_a_plain_folder_has_no_labels(tmp_path: Path, put: Callable[..., Path]) 
     put(".hidden/c.mp4")
     put("._a.mp4", "left by a Mac")
     put(".hidden/metadata.json", "[not for us]")
-    found = indexed(tmp_path)
-    assert found.index.tolist() == ["a.mp4", "deep/er/b.MP4"] and found["part"].tolist() == [".", "deep/er"]
-    assert found["label"].isna().all() and (found["status"] == "ok").all()
+    table = indexed(tmp_path)
+    assert table.index.tolist() == ["a.mp4", "deep/er/b.MP4"] and table["part"].tolist() == [".", "deep/er"]
+    assert table["label"].isna().all() and (table["status"] == "ok").all()
 
 
 def test_a_csv_gives_labels_and_the_columns_beside_them(tmp_path: Path, put: Callable[..., Path]) -> None:
@@ -95,9 +95,9 @@ def test_a_csv_gives_labels_and_the_columns_beside_them(tmp_path: Path, put: Cal
         put(f"{name}.mp4")
     rows = ["filename,label,original,identity,family", "a.mp4,REAL,,Ada,", "b.mp4,fake,a.mp4,Ada,swap"]
     rows += ["./c.mp4,1", "d.mp4,"]
-    found = indexed(tmp_path, labels_csv=put("labels.csv", "\ufeff" + "\r\n".join(rows)))
-    assert found["label"].fillna(-1).tolist() == [0, 1, 1, -1]
-    assert found.loc["b.mp4", ["original", "identity", "manipulation"]].tolist() == ["a.mp4", "Ada", "swap"]
+    table = indexed(tmp_path, labels_csv=put("labels.csv", "\ufeff" + "\r\n".join(rows)))
+    assert table["label"].fillna(-1).tolist() == [0, 1, 1, -1]
+    assert table.loc["b.mp4", ["original", "identity", "manipulation"]].tolist() == ["a.mp4", "Ada", "swap"]
 
 
 @pytest.mark.parametrize("column", ["file", "filename", "video_id"])
@@ -203,9 +203,9 @@ def test_files_that_are_no_videos_are_rows_with_a_reason(tmp_path: Path, put: Ca
     put("cut.mp4", clip[: len(clip) // 2])
     audio_only(tmp_path / "sound.mp4")
     (tmp_path / "nowhere.mp4").symlink_to(tmp_path / "gone")
-    found = indexed(tmp_path)
-    assert len(found) == 7 and (found["status"] == "bad").all()
-    assert found["reason"].str.len().min() > 10 and (found["n_frames"] == 0).all()
+    table = indexed(tmp_path)
+    assert len(table) == 7 and (table["status"] == "bad").all()
+    assert table["reason"].str.len().min() > 10 and (table["n_frames"] == 0).all()
     put("good.mp4")
     assert indexed(tmp_path).loc["good.mp4", "status"] == "ok"
 
@@ -228,10 +228,10 @@ def test_names_with_any_letters_are_rows_that_lead_back_to_their_files(
     put(b"caf\xe9.mp4")
     put(b"d\xe9/metadata.json", json.dumps({"x.mp4": {"label": "FAKE"}}))
     put(b"d\xe9/x.mp4")
-    found = indexed(tmp_path)
-    assert (found["status"] == "ok").all() and len(found) == len(NAMES) + 2
-    assert "caf\\xe9.mp4" in found.index and found.loc["d\\xe9/x.mp4", "label"] == 1
-    for video_id in found.index:
+    table = indexed(tmp_path)
+    assert (table["status"] == "ok").all() and len(table) == len(NAMES) + 2
+    assert "caf\\xe9.mp4" in table.index and table.loc["d\\xe9/x.mp4", "label"] == 1
+    for video_id in table.index:
         assert path_of(tmp_path, video_id).is_file() and video_id_of(path_of(tmp_path, video_id), tmp_path) == video_id
 
 

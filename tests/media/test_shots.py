@@ -78,9 +78,9 @@ def test_cuts_are_found_and_nothing_else(make: Callable[[], list[np.ndarray]], e
 
 
 def test_a_fade_into_another_scene_is_one_cut_where_that_appears() -> None:
-    found = cuts_by_finder(fade_out_and_another_in())
-    assert len(found) == 1
-    assert 40 <= found[0] <= 45
+    cuts = cuts_by_finder(fade_out_and_another_in())
+    assert len(cuts) == 1
+    assert 40 <= cuts[0] <= 45
 
 
 def test_a_shot_shorter_than_a_quarter_second_is_not_cut_twice() -> None:
@@ -121,7 +121,7 @@ def test_shot_aware_sampling_does_not_miss_a_short_shot(tmp_path: Path) -> None:
     assert 1 not in {frame.shot for frame in sample(path, "uniform", 4)}
 
 
-def test_adaptive_sampling_looks_more_where_more_changes(tmp_path: Path) -> None:
+def test_adaptive_sampling_takes_more_where_more_changes(tmp_path: Path) -> None:
     path = tmp_path / "half.mp4"
     write_clip(path, [scene(1, shift_px=max(0, i - 60) * 5) for i in range(120)], FPS)
     indices = [frame.index for frame in sample(path, "adaptive", 20)]

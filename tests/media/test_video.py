@@ -27,15 +27,15 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("clip") / "plain.mp4", Coding())
 
 
-def test_probe_tells_what_a_plain_clip_holds(clip: Path) -> None:
-    found = probe(clip)
-    assert (found.codec, found.pixel_format, found.width_px, found.height_px) == ("h264", "yuv420p", 160, 96)
-    assert (found.n_packets, found.n_declared, found.n_discarded, found.n_missing_pts) == (60, 60, 0, 0)
-    assert found.fps == pytest.approx(30)
-    assert found.duration_s == pytest.approx(2)
-    assert found.keyframe_share == pytest.approx(1 / 60)
-    assert not (found.is_vfr or found.has_audio or found.is_cut_short)
-    assert found.verdicts["pyav"] == "ok"
+def test_probe_returns_what_a_plain_clip_holds(clip: Path) -> None:
+    probed = probe(clip)
+    assert (probed.codec, probed.pixel_format, probed.width_px, probed.height_px) == ("h264", "yuv420p", 160, 96)
+    assert (probed.n_packets, probed.n_declared, probed.n_discarded, probed.n_missing_pts) == (60, 60, 0, 0)
+    assert probed.fps == pytest.approx(30)
+    assert probed.duration_s == pytest.approx(2)
+    assert probed.keyframe_share == pytest.approx(1 / 60)
+    assert not (probed.is_vfr or probed.has_audio or probed.is_cut_short)
+    assert probed.verdicts["pyav"] == "ok"
 
 
 def test_the_reference_share_is_that_of_the_frames_the_decoder_returns(clip: Path) -> None:
@@ -58,9 +58,9 @@ def test_frames_after_a_skipped_stretch_are_bit_exact(tmp_path: Path) -> None:
     everything = {f.index: f.rgb() for f in sample(path, "uniform", 120)}
     for mode in MODES:
         opened = sample(path, mode, 3, sample_fps=0.5)
-        found = list(opened)
+        frames = list(opened)
         assert opened.n_missing == 0
-        assert all(np.array_equal(f.rgb(), everything[f.index]) for f in found)
+        assert all(np.array_equal(f.rgb(), everything[f.index]) for f in frames)
     sparse = sample(path, "uniform", 2)
     assert len(list(sparse)) == 2
     assert sparse.n_decoded < 60
@@ -99,8 +99,8 @@ def test_one_frame_is_a_video(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 def test_pictures_and_regions_are_upright(tmp_path: Path, rotation: int) -> None:
     path = write(tmp_path / "turned.mp4", Coding(rotation=rotation, n_frames=4))
-    found = probe(path)
-    assert (found.rotation, found.width_px, found.height_px) == (rotation, 160, 96)
+    probed = probe(path)
+    assert (probed.rotation, probed.width_px, probed.height_px) == (rotation, 160, 96)
     for frame in sample(path, "uniform", 4):
         whole = frame.rgb()
         assert whole.shape == (96, 160, 3)
@@ -207,7 +207,7 @@ def test_any_file_name_can_be_read(clip: Path, tmp_path: Path, name: str) -> Non
     assert [f.index for f in sample(path, "uniform", 2)] == [14, 44]
 
 
-def test_unknown_modes_and_backends_are_told_with_the_choices(clip: Path) -> None:
+def test_unknown_modes_and_backends_are_refused_with_the_choices(clip: Path) -> None:
     with pytest.raises(UserError, match="no sampling is called 'random'; there are uniform, reference"):
         sample(clip, "random")
     with pytest.raises(UserError, match="choose one of auto, pyav, decord"):
@@ -286,5 +286,5 @@ def test_every_decoded_frame_is_shown_to_the_watcher(clip: Path) -> None:
 
 
 def test_a_probe_is_a_plain_value(clip: Path) -> None:
-    found = dataclasses.asdict(probe(clip))
-    assert found["verdicts"].keys() == {"pyav", "decord"}
+    values = dataclasses.asdict(probe(clip))
+    assert values["verdicts"].keys() == {"pyav", "decord"}

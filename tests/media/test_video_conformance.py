@@ -41,14 +41,14 @@ RUNS = [
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.file)
 def test_each_frame_is_the_one_it_claims_to_be(kind: Kind, backend: str, mode: str, folder: Path) -> None:
     path, first = clip(kind, folder)
-    found = judge(path, first, backend, mode, kind.is_intact)
-    if found.refusal:
-        assert kind.file in found.refusal
+    outcome = judge(path, first, backend, mode, kind.is_intact)
+    if outcome.refusal:
+        assert kind.file in outcome.refusal
         assert backend == "decord" or not kind.is_intact
         return
-    assert found.n_wrong == 0
+    assert outcome.n_wrong == 0
     if kind.is_intact:
-        assert found.n_right == found.n_wanted > 0
+        assert outcome.n_right == outcome.n_wanted > 0
 
 
 @pytest.mark.parametrize(
@@ -84,17 +84,17 @@ def test_decord_is_refused_when_a_packet_gives_no_frame(folder: Path) -> None:
 def test_decord_reads_what_it_is_admitted_for(name: str, folder: Path) -> None:
     pytest.importorskip("decord")
     path, first = clip(BY_NAME[name], folder)
-    found = judge(path, first, "decord", "uniform")
-    assert (found.n_right, found.refusal) == (20, "")
+    outcome = judge(path, first, "decord", "uniform")
+    assert (outcome.n_right, outcome.refusal) == (20, "")
 
 
 def test_an_edit_list_hides_frames_from_the_count(folder: Path) -> None:
     path, first = clip(BY_NAME["edit list (stream-copied cut)"], folder)
-    found = probe(path)
-    assert (found.n_packets, found.n_discarded, found.n_frames, first) == (60, 15, 45, 15)
+    probed = probe(path)
+    assert (probed.n_packets, probed.n_discarded, probed.n_frames, first) == (60, 15, 45, 15)
 
 
-def test_a_variable_frame_rate_is_told_and_times_follow_it(folder: Path) -> None:
+def test_a_variable_frame_rate_is_noted_and_times_follow_it(folder: Path) -> None:
     path, _ = clip(BY_NAME["variable frame rate"], folder)
     assert probe(path).is_vfr
     assert all(f.time_s == pytest.approx((f.index + f.index // 7 * 3) / 30) for f in sample(path, "uniform", 60))
@@ -120,10 +120,10 @@ def test_sound_is_noticed_and_left_alone(name: str, folder: Path) -> None:
 
 def test_a_clip_cut_short_gives_what_is_there_and_says_so(folder: Path) -> None:
     path, _ = clip(BY_NAME["damaged: cut short"], folder)
-    found = probe(path)
-    assert found.is_cut_short
-    assert 20 < found.n_packets < 40 < found.n_declared == 60
-    assert len(list(sample(path, "uniform", 500))) >= found.n_packets - 2
+    probed = probe(path)
+    assert probed.is_cut_short
+    assert 20 < probed.n_packets < 40 < probed.n_declared == 60
+    assert len(list(sample(path, "uniform", 500))) >= probed.n_packets - 2
 
 
 def test_damage_is_counted(folder: Path) -> None:
@@ -156,8 +156,8 @@ def test_damage_of_any_kind_gives_frames_or_words(name: str, folder: Path, tmp_p
         path = tmp_path / name
         path.write_bytes(data.tobytes())
         for mode in ("uniform", "reference", "keyframe", "adaptive"):
-            found = judge(path, 0, "auto", mode, is_intact=False)
+            outcome = judge(path, 0, "auto", mode, is_intact=False)
             # dav1d shows one old picture before it reports damage; HEVC and VP9 may never report it.
             allowed = {"plain.mp4": 0, "av1.mp4": 1}
             if name in allowed:
-                assert found.n_wrong <= allowed[name], (seed, mode)
+                assert outcome.n_wrong <= allowed[name], (seed, mode)

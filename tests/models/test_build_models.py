@@ -340,7 +340,7 @@ def head_of(name: str) -> TrackHead:
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_looks_at_no_padding_and_gives_a_logit_a_frame(name: str) -> None:
+def test_a_head_ignores_padding_and_gives_a_logit_a_frame(name: str) -> None:
     head = head_of(name)
     inputs = inputs_of(head, [8, 5], 8)
     with torch.inference_mode():
@@ -394,7 +394,7 @@ def test_a_network_that_begins_as_another_wants_that_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["motion", "slowfast"])
-def test_heads_that_look_at_movement_say_nothing_of_a_single_frame(name: str) -> None:
+def test_heads_of_movement_abstain_on_a_single_frame(name: str) -> None:
     head = head_of(name)
     logits_B, logits_BT = head.frame_logits(*inputs_of(head, [1, 2], 2))
     assert (logits_B[0], logits_BT[0, 0]) == (0, 0)
@@ -421,14 +421,14 @@ def test_networks_for_clips_learn_by_the_gradients_of_full_precision_where_bf16_
     rng = torch.Generator().manual_seed(0)
     tube = torch.randint(0, 256, (2, 8, 3, 112, 112), dtype=torch.uint8, generator=rng)
     inputs = (tube, torch.ones(2, 8, dtype=torch.bool), torch.zeros(2, 8))
-    found = []
+    gradients = []
     for half in (False, True):
         head.zero_grad()
         torch.manual_seed(0)  # of the dropout
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             logits = head(*inputs)
         (logits.float() * torch.tensor([1.0, -2.0])).sum().backward()
-        found.append([parameter.grad.clone() for parameter in head.parameters() if parameter.grad is not None])
-    assert len(found[0]) == len(list(head.parameters()))
-    for whole, other in zip(*found, strict=True):
+        gradients.append([parameter.grad.clone() for parameter in head.parameters() if parameter.grad is not None])
+    assert len(gradients[0]) == len(list(head.parameters()))
+    for whole, other in zip(*gradients, strict=True):
         assert torch.allclose(whole, other, rtol=1e-3, atol=1e-4 * float(whole.abs().max()))

@@ -35,7 +35,7 @@ def test_a_finished_model_rebuilds_itself(tmp_path: Path) -> None:
     assert (card.fold, card.metrics, card.about) == (1, {"loss": 0.5}, {"margin_ratio": 0.3})
 
 
-def test_a_missing_model_is_told(tmp_path: Path) -> None:
+def test_a_missing_model_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such file"):
         load_model(tmp_path)
     save(tmp_path)
@@ -44,7 +44,7 @@ def test_a_missing_model_is_told(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
-def test_a_truncated_weight_file_is_told(tmp_path: Path) -> None:
+def test_a_truncated_weight_file_is_reported(tmp_path: Path) -> None:
     path = save(tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
@@ -53,7 +53,7 @@ def test_a_truncated_weight_file_is_told(tmp_path: Path) -> None:
     assert not finished(tmp_path, "d")
 
 
-def test_weights_of_another_model_are_told(tmp_path: Path) -> None:
+def test_weights_of_another_model_are_reported(tmp_path: Path) -> None:
     path = save(tmp_path)
     card = json.loads(path.read_text())
     card["settings"]["hidden"] = 8
@@ -62,13 +62,13 @@ def test_weights_of_another_model_are_told(tmp_path: Path) -> None:
         load_model(path)
 
 
-def test_a_model_of_another_family_is_told(tmp_path: Path) -> None:
+def test_a_model_of_another_family_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="it is one of 'sequences', wanted one of 'frames'"):
         load_model(save(tmp_path), "frames")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "frames"}', "no json"])
-def test_a_card_that_is_none_is_told(tmp_path: Path, text: str) -> None:
+def test_a_card_that_is_none_is_reported(tmp_path: Path, text: str) -> None:
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(UserError, match="not the card of a model"):
         load_model(tmp_path)

@@ -7,7 +7,7 @@ import torch
 from timm.layers import Conv2dSame
 from torch import nn
 
-from deepfake.models.depthwise import DepthwiseConv, keep_memory, quicken
+from deepfake.models.depthwise import DepthwiseConv, keep_memory, use_fast_depthwise
 from deepfake.models.frames import FrameClassifier
 from deepfake.settings import Frames
 from deepfake.training import loop as training_loop
@@ -34,8 +34,8 @@ def test_it_gives_the_outputs_and_gradients_of_the_convolution_it_stands_for(
     x = torch.randn(2, 6, 10, 10)
     wanted = _gradients(plain, x)
     plain.zero_grad()
-    for found, expected in zip(_gradients(DepthwiseConv(plain), x), wanted, strict=True):
-        torch.testing.assert_close(found, expected)
+    for own, expected in zip(_gradients(DepthwiseConv(plain), x), wanted, strict=True):
+        torch.testing.assert_close(own, expected)
 
 
 def test_under_bfloat16_its_gradients_are_within_the_rounding_of_the_inputs() -> None:
@@ -45,10 +45,10 @@ def test_under_bfloat16_its_gradients_are_within_the_rounding_of_the_inputs() ->
     wanted = _gradients(plain, x)
     plain.zero_grad()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = _gradients(DepthwiseConv(plain), x)
-    assert found[0].dtype == torch.bfloat16
-    assert found[2].dtype == torch.float32
-    for ours, expected in zip(found, wanted, strict=True):
+        gradients = _gradients(DepthwiseConv(plain), x)
+    assert gradients[0].dtype == torch.bfloat16
+    assert gradients[2].dtype == torch.float32
+    for ours, expected in zip(gradients, wanted, strict=True):
         assert (ours.float() - expected).abs().max() < 0.02 * expected.abs().max()
 
 
@@ -57,7 +57,7 @@ def test_only_depthwise_convolutions_that_are_to_learn_are_exchanged_and_every_n
     model.freeze(3, True)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     untouched = copy.deepcopy(model)
-    n_exchanged = quicken(model)
+    n_exchanged = use_fast_depthwise(model)
     exchanged = [name for name, part in model.named_modules() if isinstance(part, DepthwiseConv)]
     assert len(exchanged) == n_exchanged == 3 + 3 + 4 + 1  # the blocks of the last four stages
     assert list(model.state_dict()) == list(before)

@@ -14,23 +14,23 @@ from deepfake.training import loop
 CPU = torch.device("cpu")
 
 
-def test_a_device_that_is_not_there_is_told() -> None:
+def test_a_device_that_is_not_there_is_reported() -> None:
     assert choose_device("cpu").type == "cpu"
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="finds no CUDA here; use auto or cpu"):
             choose_device("cuda:1")
 
 
-@pytest.mark.parametrize(("fast", "found"), [(True, "bf16"), (False, "no")])
+@pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16"), (False, "no")])
 def test_auto_takes_bf16_only_where_the_processor_is_fast_at_it(
-    fast: bool, found: str, monkeypatch: pytest.MonkeyPatch
+    fast: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "is_fast_at_bf16", lambda _: fast)
-    assert mixed_precision("auto", CPU) == found
+    assert mixed_precision("auto", CPU) == chosen
     assert [mixed_precision(word, CPU) for word in ("fp32", "bf16", "fp16")] == ["no", "bf16", "fp16"]
 
 
-def test_a_processor_that_would_be_slow_in_bf16_is_told_of(
+def test_a_processor_that_would_be_slow_in_bf16_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(loop, "is_fast_at_bf16", lambda _: False)

@@ -11,7 +11,7 @@ import pytest
 from browser import NARROW_PX, WIDE_PX, Opened, chromium, needs_browser, opened
 from conftest import scene
 from deepfake.detector.check import FORGED, Check, FrameScore
-from deepfake.evidence.crops import Telling
+from deepfake.evidence.crops import SalientCrop
 from deepfake.media.clips import write_clip
 from deepfake.media.file_facts import describe_path
 from deepfake.report.check_page import index_page, page
@@ -106,112 +106,112 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     video = folder / "videos" / NASTY
     boxes = [tuple(round(x) for x in box_at(i / FPS)) for i in range(int(DURATION_S * FPS))]
     write_clip(video, [scene([box], WIDTH_PX, HEIGHT_PX) for box in boxes], FPS)  # type: ignore[list-item]
-    found = invented_check(video)
+    check = invented_check(video)
     heat = np.linspace(0, 1, 192 * 192, dtype=np.float32).reshape(192, 192)
     shown = FrameScore(frame=20, time_s=2.0, box_px=(240.0, 60.0, 290.0, 130.0), score=0.9)
-    pictures = [Telling(1, shown, np.full((192, 192, 3), 120, np.uint8), heat)]
+    pictures = [SalientCrop(1, shown, np.full((192, 192, 3), 120, np.uint8), heat)]
     made = Files(folder / f"{NASTY}.html", folder / "index.html")
-    made.page.write_bytes(page(found, pictures, made.page))
+    made.page.write_bytes(page(check, pictures, made.page))
     gone = {"verdict": "no face found", "p_fake": None, "reason": "no <b>face</b>", "shots": []}
-    nothing = Check.model_validate(found.model_dump() | gone)
-    made.index.write_bytes(index_page([(found, made.page.name), (nothing, "b.html")]))
+    nothing = Check.model_validate(check.model_dump() | gone)
+    made.index.write_bytes(index_page([(check, made.page.name), (nothing, "b.html")]))
     return made
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    with chromium() as found:
-        yield found
+    with chromium() as started:
+        yield started
 
 
-def lane(found: Opened, face: int) -> Any:
-    return found.page.locator(f".lane > svg[data-face='{face}']")
+def lane(tab: Opened, face: int) -> Any:
+    return tab.page.locator(f".lane > svg[data-face='{face}']")
 
 
-def shown_time(found: Opened) -> float:
-    return float(found.page.evaluate("document.getElementById('player').currentTime"))
+def shown_time(tab: Opened) -> float:
+    return float(tab.page.evaluate("document.getElementById('player').currentTime"))
 
 
-def drawn_box(found: Opened, face: int) -> list[float]:
+def drawn_box(tab: Opened, face: int) -> list[float]:
     """x and width of a face's drawn rectangle, in pixels of the video."""
-    rect = found.page.locator(f"#boxes g[data-face='{face}'] rect")
+    rect = tab.page.locator(f"#boxes g[data-face='{face}'] rect")
     return [float(rect.get_attribute(name) or -1) for name in ("x", "width")]
 
 
 @pytest.mark.parametrize("kind", ["page", "index"])
 @pytest.mark.parametrize(("width_px", "theme"), [(NARROW_PX, "light"), (WIDE_PX, "dark")])
 def test_a_check_fits_its_window_asks_nobody_and_has_no_serious_fault(browser, files, kind, width_px, theme) -> None:
-    with opened(browser, getattr(files, kind), width_px, theme) as found:
-        assert found.overflow_px() == 0
-        assert found.severe_faults() == []
-        assert found.faults == [] and found.asked_elsewhere == []
+    with opened(browser, getattr(files, kind), width_px, theme) as tab:
+        assert tab.overflow_px() == 0
+        assert tab.severe_faults() == []
+        assert tab.faults == [] and tab.asked_elsewhere == []
 
 
 def test_a_click_on_a_timeline_and_arrow_keys_seek_and_the_boxes_follow(browser, files) -> None:
-    with opened(browser, files.page) as found:
-        found.page.wait_for_function("() => document.getElementById('player').readyState >= 1")
-        size = lane(found, 0).bounding_box()
-        lane(found, 0).click(position={"x": size["width"] / 4, "y": 30})
-        found.page.wait_for_function(HAS_TIME, arg=1.0)
-        time_s = shown_time(found)
-        assert drawn_box(found, 0) == pytest.approx([box_at(time_s)[0], 60], abs=2)
-        assert "face 1: 0.20, no sign" in found.page.locator("#boxes").inner_html()
+    with opened(browser, files.page) as tab:
+        tab.page.wait_for_function("() => document.getElementById('player').readyState >= 1")
+        size = lane(tab, 0).bounding_box()
+        lane(tab, 0).click(position={"x": size["width"] / 4, "y": 30})
+        tab.page.wait_for_function(HAS_TIME, arg=1.0)
+        time_s = shown_time(tab)
+        assert drawn_box(tab, 0) == pytest.approx([box_at(time_s)[0], 60], abs=2)
+        assert "face 1: 0.20, no sign" in tab.page.locator("#boxes").inner_html()
         for key, moved_s in (("ArrowRight", 0.2), ("ArrowLeft", -0.2), ("Shift+ArrowRight", 1.0)):
-            before = shown_time(found)
-            lane(found, 0).press(key)
-            found.page.wait_for_function(HAS_TIME, arg=before + moved_s)
-        assert drawn_box(found, 0) == pytest.approx([box_at(shown_time(found))[0], 60], abs=2)
-        assert "face 1: 0.90, looks forged" in found.page.locator("#boxes").inner_html()
-        lane(found, 1).press("Home")
-        found.page.wait_for_function(HAS_TIME, arg=0.0)
-        lane(found, 1).press("PageDown")
-        found.page.wait_for_function(HAS_TIME, arg=2.0)
-        assert lane(found, 1).get_attribute("aria-valuetext") == "0:02.0, 0.90, looks forged"
-        lane(found, 1).press("End")
-        found.page.locator(".crops button").first.click()
-        found.page.wait_for_function(HAS_TIME, arg=2.0)
+            before = shown_time(tab)
+            lane(tab, 0).press(key)
+            tab.page.wait_for_function(HAS_TIME, arg=before + moved_s)
+        assert drawn_box(tab, 0) == pytest.approx([box_at(shown_time(tab))[0], 60], abs=2)
+        assert "face 1: 0.90, looks forged" in tab.page.locator("#boxes").inner_html()
+        lane(tab, 1).press("Home")
+        tab.page.wait_for_function(HAS_TIME, arg=0.0)
+        lane(tab, 1).press("PageDown")
+        tab.page.wait_for_function(HAS_TIME, arg=2.0)
+        assert lane(tab, 1).get_attribute("aria-valuetext") == "0:02.0, 0.90, looks forged"
+        lane(tab, 1).press("End")
+        tab.page.locator(".crops button").first.click()
+        tab.page.wait_for_function(HAS_TIME, arg=2.0)
 
 
 def test_the_words_over_a_box_stay_in_a_narrow_picture(browser, files) -> None:
-    with opened(browser, files.page, NARROW_PX) as found:
-        found.page.locator(".crops button").first.click()
-        text = found.page.locator("#boxes g[data-face='1'] text")
+    with opened(browser, files.page, NARROW_PX) as tab:
+        tab.page.locator(".crops button").first.click()
+        text = tab.page.locator("#boxes g[data-face='1'] text")
         assert text.inner_html() == "face 1: 0.90"
         assert text.bounding_box()["x"] + text.bounding_box()["width"] <= NARROW_PX - 14
 
 
 def test_a_playing_video_takes_the_boxes_along(browser, files) -> None:
-    with opened(browser, files.page) as found:
-        found.page.evaluate("() => { const v = document.getElementById('player'); v.muted = true; return v.play(); }")
-        found.page.wait_for_function("() => document.getElementById('player').currentTime > 1")
-        assert drawn_box(found, 0)[0] > box_at(0.8)[0]
+    with opened(browser, files.page) as tab:
+        tab.page.evaluate("() => { const v = document.getElementById('player'); v.muted = true; return v.play(); }")
+        tab.page.wait_for_function("() => document.getElementById('player').currentTime > 1")
+        assert drawn_box(tab, 0)[0] > box_at(0.8)[0]
 
 
 def test_a_hostile_file_name_is_text_on_both_pages_and_leads_to_the_page(browser, files) -> None:
     shown = NASTY.replace("\n", "\\n")
-    with opened(browser, files.index) as found:
+    with opened(browser, files.index) as tab:
         asked: list[str] = []
-        found.page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
-        assert found.page.locator("td.name").first.inner_text() == shown
-        assert "no <b>face</b>" in found.page.locator("tbody").inner_text()
-        found.page.locator("td.name a").first.click()
-        found.page.wait_for_function("() => document.documentElement.dataset.ready === 'yes'")
-        assert found.page.locator("h1 .name").inner_text() == shown
-        found.page.wait_for_function("() => document.getElementById('player').readyState >= 1")
-        assert asked == [] and found.faults == []
+        tab.page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+        assert tab.page.locator("td.name").first.inner_text() == shown
+        assert "no <b>face</b>" in tab.page.locator("tbody").inner_text()
+        tab.page.locator("td.name a").first.click()
+        tab.page.wait_for_function("() => document.documentElement.dataset.ready === 'yes'")
+        assert tab.page.locator("h1 .name").inner_text() == shown
+        tab.page.wait_for_function("() => document.getElementById('player').readyState >= 1")
+        assert asked == [] and tab.faults == []
 
 
 def test_the_tab_key_reaches_everything_on_a_check_and_shows_where_it_is(browser, files) -> None:
-    with opened(browser, files.page) as found:
-        reached = found.tab_through()
-        assert set(found.usable()) <= {stop["number"] for stop in reached}, reached
+    with opened(browser, files.page) as tab:
+        reached = tab.tab_through()
+        assert set(tab.usable()) <= {stop["number"] for stop in reached}, reached
         assert all(stop["ring"] and stop["seen"] for stop in reached), reached
 
 
 def test_a_check_prints_on_white_without_what_only_a_screen_can_use(browser, files) -> None:
-    with opened(browser, files.page, width_px=760, theme="dark") as found:
-        found.page.emulate_media(media="print")
-        assert found.overflow_px() <= 0
-        assert found.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-        assert not found.page.locator("#timeline .screen").first.is_visible()
-        assert not found.page.locator("#video-title").is_visible()
+    with opened(browser, files.page, width_px=760, theme="dark") as tab:
+        tab.page.emulate_media(media="print")
+        assert tab.overflow_px() <= 0
+        assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not tab.page.locator("#timeline .screen").first.is_visible()
+        assert not tab.page.locator("#video-title").is_visible()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from deepfake.detector.check import Check, FrameScore
-from deepfake.evidence.crops import Telling
+from deepfake.evidence.crops import SalientCrop
 from deepfake.report.check_page import clock, heated, index_page, page
 
 SHARP_NAME = "</title><script>alert('x')</script> \"q\" 50%#1?\n.mp4"
@@ -37,7 +37,7 @@ def track(number: int, shot: int, scores: list[float], **changes: Any) -> dict[s
     }  # fmt: skip
 
 
-def found(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any) -> dict[str, Any]:
+def check_of(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any) -> dict[str, Any]:
     video = {
         "container": "mov,mp4,m4a,3gp,3g2,mj2", "codec": "h264", "pixel_format": "yuv420p", "width_px": 64,
         "height_px": 48, "rotation": 0, "fps": 10.0, "is_vfr": False, "n_frames": 100, "duration_s": 10.0,
@@ -63,18 +63,18 @@ def found(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any) -
     }  # fmt: skip
 
 
-def made(values: dict[str, Any], pictures: list[Telling] | None = None, at: str = "pages/p.html") -> str:
+def made(values: dict[str, Any], pictures: list[SalientCrop] | None = None, at: str = "pages/p.html") -> str:
     return page(Check.model_validate(values), pictures or [], Path(at)).decode()
 
 
 def test_a_hostile_name_stays_text_everywhere() -> None:
-    text = made(found([track(0, 0, [0.9])], SHARP_NAME))
+    text = made(check_of([track(0, 0, [0.9])], SHARP_NAME))
     assert "<script>alert" not in text and text.count("<script") == 2 == text.count("</script>")
     assert "&lt;script&gt;alert" in text and "\\n.mp4" in text
 
 
 def test_hostile_tags_and_hints_stay_text() -> None:
-    values = found([track(0, 0, [0.9])])
+    values = check_of([track(0, 0, [0.9])])
     values["video"] |= {"tags": {"encoder": "<img src=x onerror=y>"}, "hints": ["<u>"], "codec": "<s>"}
     values["detector"]["about"] = {"<kbd>": "<q>"}
     text = made(values)
@@ -83,7 +83,7 @@ def test_hostile_tags_and_hints_stay_text() -> None:
 
 
 def test_the_policy_names_the_style_and_script_that_stand_there() -> None:
-    text = made(found([track(0, 0, [0.9])]))
+    text = made(check_of([track(0, 0, [0.9])]))
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
     assert policy and "default-src &#39;none&#39;" in policy[1] and "unsafe" not in policy[1]
     for element in (r"<style>(.*?)</style>", r"<script>(.*?)</script>"):
@@ -94,18 +94,18 @@ def test_the_policy_names_the_style_and_script_that_stand_there() -> None:
 
 
 def test_nothing_is_fetched_but_the_video() -> None:
-    text = made(found([track(0, 0, [0.9])]))
+    text = made(check_of([track(0, 0, [0.9])]))
     assert not re.search(r'(?:src|href)="(?!data:|#|\.\./clips/a%20b\.mp4)', text)
     assert "url(http" not in text and "@import" not in text
 
 
 def test_the_video_is_named_from_where_the_page_lies() -> None:
-    text = made(found([], "50% #1?.mp4"), at="other/deep/p.html")
+    text = made(check_of([], "50% #1?.mp4"), at="other/deep/p.html")
     assert 'src="../../clips/50%25%20%231%3F.mp4"' in text
 
 
 def test_data_for_the_script_cannot_end_its_element() -> None:
-    text = made(found([track(0, 0, [0.9, 0.2])]))
+    text = made(check_of([track(0, 0, [0.9, 0.2])]))
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     assert data and "<" not in data[1]
     values = json.loads(data[1])
@@ -114,7 +114,7 @@ def test_data_for_the_script_cannot_end_its_element() -> None:
 
 
 def test_columns_spans_and_hatching_stand_where_the_seconds_are() -> None:
-    text = made(found([track(0, 0, [0.2, 0.9])]))
+    text = made(check_of([track(0, 0, [0.2, 0.9])]))
     assert '<rect class="p real" data-second="0" data-p="0.2" x="0.0%" y="60.8" width="10.0%" height="15.2">' in text
     assert '<rect class="p forged" data-second="1" data-p="0.9" x="10.0%" y="7.6" width="10.0%" height="68.4">' in text
     assert '<rect class="unseen" x="40.0%" y="0" width="60.0%"' in text
@@ -122,7 +122,7 @@ def test_columns_spans_and_hatching_stand_where_the_seconds_are() -> None:
 
 
 def test_each_cut_and_each_other_face_is_drawn() -> None:
-    values = found([track(0, 0, [0.9, 0.9])])
+    values = check_of([track(0, 0, [0.9, 0.9])])
     values["shots"].append({"shot": 1, "from_s": 5.0, "to_s": 10.0, "tracks": [track(1, 1, [0.1])]})
     text = made(values)
     assert text.count('data-cut="1" x1="50.0%"') == 2, "in both timelines"
@@ -131,9 +131,9 @@ def test_each_cut_and_each_other_face_is_drawn() -> None:
 
 
 def test_figures_are_those_of_the_detector_s_file() -> None:
-    text = made(found([track(0, 0, [0.9])]))
+    text = made(check_of([track(0, 0, [0.9])]))
     assert "321 labelled videos" in text and "7 %" in text and "0.70" in text
-    silent = found([track(0, 0, [0.9])])
+    silent = check_of([track(0, 0, [0.9])])
     silent["detector"] |= {"n_calibration_videos": 0, "calibration": "none"}
     assert "never calibrated" in made(silent) and "labelled videos so that" not in made(silent)
 
@@ -147,14 +147,14 @@ def test_figures_are_those_of_the_detector_s_file() -> None:
     ],
 )
 def test_each_verdict_says_what_it_does_not_mean(verdict: str, words: str) -> None:
-    text = " ".join(made(found([track(0, 0, [0.5])], verdict=verdict)).split())
+    text = " ".join(made(check_of([track(0, 0, [0.5])], verdict=verdict)).split())
     assert words in text and f'data-verdict="{verdict}"' in text
 
 
 def test_a_page_says_where_it_may_have_left_faces_out() -> None:
-    full, roomy = (made(found([track(n, 0, [0.5]) for n in range(n_tracks)])) for n_tracks in (8, 7))
+    full, roomy = (made(check_of([track(n, 0, [0.5]) for n in range(n_tracks)])) for n_tracks in (8, 7))
     assert "Only the 8 longest" in full and "Only the 8 longest" not in roomy
-    sparse = found([track(0, 0, [0.5])])
+    sparse = check_of([track(0, 0, [0.5])])
     sparse["video"]["duration_s"] = 600.0
     assert "one every 150 s" in made(sparse)
     sparse["video"]["duration_s"] = 8.0
@@ -162,41 +162,41 @@ def test_a_page_says_where_it_may_have_left_faces_out() -> None:
 
 
 def test_without_a_face_there_is_a_video_and_no_timeline() -> None:
-    text = made(found([], verdict="no face found", p_fake=None, reason="no face in 4 frames"))
+    text = made(check_of([], verdict="no face found", p_fake=None, reason="no face in 4 frames"))
     assert "<video" in text and 'role="slider"' not in text and "no face in 4 frames" in text
 
 
 def test_an_unreadable_file_gets_a_page_with_its_reason() -> None:
-    values = found([], verdict="could not be read", p_fake=None, reason="<cut> short", video=None, looked_at=None)
+    values = check_of([], verdict="could not be read", p_fake=None, reason="<cut> short", video=None, looked_at=None)
     text = made(values | {"shots": []})
     assert "&lt;cut&gt; short" in text and "<video" not in text
 
 
 def test_a_rarely_played_kind_of_file_is_named() -> None:
-    values = found([track(0, 0, [0.9])])
+    values = check_of([track(0, 0, [0.9])])
     values["video"] |= {"plays_in_browsers": "rarely", "codec": "hevc"}
-    assert 'id="unplayable"' in made(values) and 'id="unplayable"' not in made(found([]))
+    assert 'id="unplayable"' in made(values) and 'id="unplayable"' not in made(check_of([]))
 
 
 SHOWN = FrameScore(frame=5, time_s=0.5, box_px=(10.0, 5.0, 40.0, 35.0), score=0.9)
 
 
-def crop(heat: bool) -> Telling:
+def crop(heat: bool) -> SalientCrop:
     picture = np.full((192, 192, 3), 120, np.uint8)
-    return Telling(0, SHOWN, picture, np.full((192, 192), 0.6, np.float32) if heat else None)
+    return SalientCrop(0, SHOWN, picture, np.full((192, 192), 0.6, np.float32) if heat else None)
 
 
 def test_crops_come_with_heat_maps_or_say_why_not() -> None:
-    with_heat = made(found([track(0, 0, [0.9])]), [crop(True)])
-    without = made(found([track(0, 0, [0.9])]), [crop(False)])
+    with_heat = made(check_of([track(0, 0, [0.9])]), [crop(True)])
+    without = made(check_of([track(0, 0, [0.9])]), [crop(False)])
     assert with_heat.count("data:image/jpeg") == 2 and "its highest value is 0.60" in with_heat
     assert without.count("data:image/jpeg") == 1 and "draws no heat maps" in without
 
 
 def test_a_long_video_with_many_faces_stays_below_five_megabytes() -> None:
     rng = np.random.default_rng(0)
-    noisy = [Telling(0, SHOWN, rng.integers(0, 256, (192, 192, 3), np.uint8), np.ones((192, 192)))] * 8
-    values = found([track(n, 0, [0.5] * 600) for n in range(8)])
+    noisy = [SalientCrop(0, SHOWN, rng.integers(0, 256, (192, 192, 3), np.uint8), np.ones((192, 192)))] * 8
+    values = check_of([track(n, 0, [0.5] * 600) for n in range(8)])
     values["video"]["duration_s"] = 600.0
     assert len(page(Check.model_validate(values), noisy, Path("p.html"))) < 5e6
 
@@ -208,14 +208,14 @@ def test_heat_is_grey_below_a_tenth_and_red_at_one() -> None:
     assert red > 200 and green < 30 and blue < 60
 
 
-def test_times_are_told_as_clocks_tell_them() -> None:
+def test_times_are_written_as_on_clocks() -> None:
     assert [clock(s) for s in (0, 61.9, 3600)] == ["0:00", "1:01", "1:00:00"]
 
 
 def test_the_index_links_each_page_and_counts_verdicts() -> None:
     checks = [
-        (found([track(0, 0, [0.9])], "<a>.mp4"), "p 1#.html"),
-        (found([], "b.mp4", verdict="inconclusive"), "q.html"),
+        (check_of([track(0, 0, [0.9])], "<a>.mp4"), "p 1#.html"),
+        (check_of([], "b.mp4", verdict="inconclusive"), "q.html"),
     ]
     text = index_page([(Check.model_validate(values), name) for values, name in checks]).decode()
     assert 'href="p%201%23.html"' in text and "&lt;a&gt;.mp4" in text and "<a>.mp4" not in text

@@ -113,18 +113,18 @@ def test_all_frames_give_the_logits_that_stage_07_gives() -> None:
     wanted = pooling.pool(pooling.track_logits(rows, settings), faces, settings)
     tracks = _Frames(rows, faces, settings)
     assert tracks.video_ids == ["a", "b"] and tracks.n_frames.tolist() == [9, 9]
-    found = tracks.pooled(9)
-    assert found.video_ids == wanted.video_ids and np.array_equal(found.trust_K, wanted.trust_K)
-    assert found.logits_KM == pytest.approx(wanted.logits_KM)
+    pooled = tracks.pooled(9)
+    assert pooled.video_ids == wanted.video_ids and np.array_equal(pooled.trust_K, wanted.trust_K)
+    assert pooled.logits_KM == pytest.approx(wanted.logits_KM)
 
 
 @pytest.mark.parametrize(("wanted", "kept"), [(1, [4]), (2, [2, 6]), (4, [1, 3, 5, 7]), (9, list(range(9)))])
 def test_fewer_frames_are_spread_evenly(wanted: int, kept: list[int]) -> None:
     settings = Ensemble(top_weight=0.0, prior_frames=0.0)
     rows = frame_rows(9, {("a", 0): 0.0})
-    found = _Frames(rows, faces_of(rows), settings).pooled(wanted)
-    assert found.logits_KM[:, 0] == pytest.approx([0.01 * np.mean(kept)])
-    assert found.n_frames_K.tolist() == [len(kept)]
+    pooled = _Frames(rows, faces_of(rows), settings).pooled(wanted)
+    assert pooled.logits_KM[:, 0] == pytest.approx([0.01 * np.mean(kept)])
+    assert pooled.n_frames_K.tolist() == [len(kept)]
 
 
 def test_frames_of_two_people_in_one_picture_count_once() -> None:
@@ -140,9 +140,9 @@ def test_more_frames_tell_noisy_videos_apart_better() -> None:
         16, {(v, 0): 0.8 * (2 * lab - 1) for v, lab in zip(frame["video_id"], frame["label"], strict=True)}
     )
     rows["logit"] += generator.normal(0, 2.5, len(rows))
-    found = frames_against_accuracy(rows, faces_of(rows), frame, CONFIG)
-    assert [row["n_frames"] for row in found] == [1, 2, 4, 8, 16]
-    assert found[-1]["metrics"]["roc_auc"]["value"] > found[0]["metrics"]["roc_auc"]["value"] + 0.1
+    curve = frames_against_accuracy(rows, faces_of(rows), frame, CONFIG)
+    assert [row["n_frames"] for row in curve] == [1, 2, 4, 8, 16]
+    assert curve[-1]["metrics"]["roc_auc"]["value"] > curve[0]["metrics"]["roc_auc"]["value"] + 0.1
     assert frames_against_accuracy(None, faces_of(rows), frame, CONFIG) == []
 
 
@@ -157,19 +157,19 @@ def files(frame: pd.DataFrame, size_bytes: np.ndarray) -> pd.DataFrame:
 def test_files_of_fakes_that_are_smaller_give_them_away() -> None:
     frame, generator = scored(120), np.random.default_rng(0)
     sizes = generator.integers(900_000, 1_100_000, 120) - 400_000 * frame["label"].to_numpy()
-    found = metadata_classifier(files(frame, sizes), frame, CONFIG)
-    assert found["auc"]["value"] > 0.95 and found["sentence"].startswith("The files give fakes away")
-    assert {row["column"] for row in found["columns"]} == {"size", "bits_per_s", "bits_per_pixel"}
-    assert all(row["auc"] < 0.05 for row in found["columns"])
+    classified = metadata_classifier(files(frame, sizes), frame, CONFIG)
+    assert classified["auc"]["value"] > 0.95 and classified["sentence"].startswith("The files give fakes away")
+    assert {row["column"] for row in classified["columns"]} == {"size", "bits_per_s", "bits_per_pixel"}
+    assert all(row["auc"] < 0.05 for row in classified["columns"])
 
 
 def test_files_alike_but_for_chance_give_nothing_away() -> None:
     frame, generator = scored(400), np.random.default_rng(0)
-    found = metadata_classifier(files(frame, generator.integers(900_000, 1_100_000, 400)), frame, CONFIG)
-    assert found["sentence"].startswith("Nothing found")
+    classified = metadata_classifier(files(frame, generator.integers(900_000, 1_100_000, 400)), frame, CONFIG)
+    assert classified["sentence"].startswith("Nothing found")
 
 
-def test_files_all_alike_and_too_few_groups_are_told() -> None:
+def test_files_all_alike_and_too_few_groups_are_reported() -> None:
     frame = scored(40)
     same = metadata_classifier(files(frame, np.full(40, 10**6)), frame, CONFIG)
     assert same["auc"] is None and "alike" in same["reason"]
@@ -178,15 +178,15 @@ def test_files_all_alike_and_too_few_groups_are_told() -> None:
     assert metadata_classifier(files(few, sizes), few, CONFIG)["sentence"].startswith("Too few independent groups")
 
 
-def test_people_copies_and_looks_that_cross_folds_are_found(inputs) -> None:
-    found = inputs.videos.copy()
+def test_people_copies_and_like_frames_that_cross_folds_are_found(inputs) -> None:
+    videos = inputs.videos.copy()
     first, second = "part_0/real00.mp4", "part_1/real01.mp4"  # folds 0 and 1
-    found.loc[found["video_id"].isin([first, second]), ["identity", "sha256"]] = ["ann", "f" * 64]
-    found.loc[found["video_id"] == second, "split"] = "test"
+    videos.loc[videos["video_id"].isin([first, second]), ["identity", "sha256"]] = ["ann", "f" * 64]
+    videos.loc[videos["video_id"] == second, "split"] = "test"
     looks = inputs.extractions.copy()
     word = "0f" * 32
     looks["frame_hashes"] = [[word] if v in (first, second) else [] for v in looks["video_id"]]
-    leak = build_report(replace(inputs, videos=found, extractions=looks)).result["leakage"]
+    leak = build_report(replace(inputs, videos=videos, extractions=looks)).result["leakage"]
     counts = {check["name"]: check["n_found"] for check in leak["checks"]}
     assert counts == {"people": 1, "sources": 0, "copies": 1, "near_duplicates": 1, "test_copies": 1, "stems": 0}
     pair = leak["checks"][0]["pairs"][0]
@@ -200,19 +200,19 @@ def old_scores(frame: pd.DataFrame, p_fake: np.ndarray) -> pd.DataFrame:
 def test_two_runs_are_compared_video_by_video() -> None:
     frame = scored(200)
     worse = np.where(frame["label"] == 1, frame["p_fake"] - 0.2, frame["p_fake"] + 0.1).clip(0.01, 0.99)
-    found = compare_runs(frame, old_scores(frame, worse)[:-1], CONFIG)
-    assert found is not None and found["run"] == "old"
-    assert (found["n_common"], found["n_only_here"], found["n_only_there"]) == (199, 1, 0)
-    said = {row["metric"]: row["verdict"] for row in found["metrics"]}
+    compared = compare_runs(frame, old_scores(frame, worse)[:-1], CONFIG)
+    assert compared is not None and compared["run"] == "old"
+    assert (compared["n_common"], compared["n_only_here"], compared["n_only_there"]) == (199, 1, 0)
+    said = {row["metric"]: row["verdict"] for row in compared["metrics"]}
     assert said["log_loss_clipped"] == said["roc_auc"] == said["brier"] == "better"
-    moves = [row["moved"] for row in found["changes"]]
+    moves = [row["moved"] for row in compared["changes"]]
     assert max(moves) == pytest.approx(0.2) and moves == sorted(moves, key=abs, reverse=True)
 
 
 def test_a_run_against_itself_is_the_same_and_one_without_common_videos_is_refused() -> None:
     frame = scored(40)
-    found = compare_runs(frame, old_scores(frame, frame["p_fake"].to_numpy()), CONFIG)
-    assert found is not None and {row["verdict"] for row in found["metrics"]} == {"the same"}
+    compared = compare_runs(frame, old_scores(frame, frame["p_fake"].to_numpy()), CONFIG)
+    assert compared is not None and {row["verdict"] for row in compared["metrics"]} == {"the same"}
     with pytest.raises(UserError, match="no labelled video in common"):
         compare_runs(frame, old_scores(frame.assign(video_id="x"), frame["p_fake"].to_numpy())[:1], CONFIG)
     assert compare_runs(frame, None, CONFIG) is None
@@ -278,11 +278,11 @@ def test_a_number_has_a_true_minus_and_none_before_zero(value: float, text: str)
 
 
 def test_the_headline_says_in_words_what_a_constant_would_have_done(report) -> None:
-    told = story(report.result)
+    sentences = story(report.result)
     gain = report.result["baselines"][0]["gain"]
-    assert gain["value"] > 0 and f"this run's is {gain['value']:.3f} lower" in told[2]
-    assert told[2].startswith("Always 0.5: log loss 0.693")
-    assert "no better or no worse" not in told[2]
+    assert gain["value"] > 0 and f"this run's is {gain['value']:.3f} lower" in sentences[2]
+    assert sentences[2].startswith("Always 0.5: log loss 0.693")
+    assert "no better or no worse" not in sentences[2]
 
 
 def test_members_are_weighed_alone_and_together(inputs) -> None:
@@ -292,12 +292,12 @@ def test_members_are_weighed_alone_and_together(inputs) -> None:
     evidence = Evidence(
         pooling.Tracks.one_each(logits, ["frames", "sequences"]), labels, folds, [str(i // 2) for i in range(60)]
     )
-    found = build_report(replace(inputs, evidence=evidence))
-    sets = found.result["member_sets"]
+    rebuilt = build_report(replace(inputs, evidence=evidence))
+    sets = rebuilt.result["member_sets"]
     assert [row["what"] for row in sets] == ["frames", "sequences", "frames + sequences", "ensemble"]
-    assert 'id="member-sets"' in found.html and "ms a video" not in found.html
-    assert "What a member costs a video is not told" in found.html
-    assert found.tables["member_sets.csv"].startswith(b"what,members,cost_ms,roc_auc,")
+    assert 'id="member-sets"' in rebuilt.html and "ms a video" not in rebuilt.html
+    assert "What a member costs a video is not known" in rebuilt.html
+    assert rebuilt.tables["member_sets.csv"].startswith(b"what,members,cost_ms,roc_auc,")
     costs = {"frames": {"frames": 40.0}, "sequences": {"frames": 40.0, "head": 2.0}}
     priced = replace(evidence, costs_ms=costs, machine="CPU <2>")
     dear = build_report(replace(inputs, evidence=priced))
@@ -311,24 +311,24 @@ def test_a_compared_run_has_a_section_with_the_videos_that_changed(inputs) -> No
     config = inputs.config.model_copy(
         update={"validation": inputs.config.validation.model_copy(update={"against": "older"})}
     )
-    found = build_report(replace(inputs, config=config, other_scores=other))
-    assert 'id="against"' in found.html and "Against older" in found.html
-    assert found.tables["changes.csv"].count(b"\n") > found.result["counts"]["scored"]
+    rebuilt = build_report(replace(inputs, config=config, other_scores=other))
+    assert 'id="against"' in rebuilt.html and "Against older" in rebuilt.html
+    assert rebuilt.tables["changes.csv"].count(b"\n") > rebuilt.result["counts"]["scored"]
 
 
 def test_test_videos_that_all_have_a_score_carry_no_prior(inputs) -> None:
-    found = build_report(replace(inputs, test_scores=inputs.test_scores.assign(fallback=None)))
-    assert found.result["test"]["fallbacks"] == {} and "and none carries the prior" in found.html
+    rebuilt = build_report(replace(inputs, test_scores=inputs.test_scores.assign(fallback=None)))
+    assert rebuilt.result["test"]["fallbacks"] == {} and "and none carries the prior" in rebuilt.html
 
 
-def test_the_weakest_group_is_told_only_where_enough_stands_behind_it(report) -> None:
+def test_the_weakest_group_is_reported_only_where_enough_stands_behind_it(report) -> None:
     def row(value: str, auc: float, high: float, n_groups: int) -> dict[str, object]:
         return {"value": value, "metrics": {"roc_auc": {"value": auc, "low": 0.4, "high": high, "n_groups": n_groups}}}
 
     all_auc = report.result["models"][0]["metrics"]["roc_auc"]["value"]
     rows = [row("sw\nap", 0.5, all_auc - 0.1, 40), row("few", 0.4, all_auc - 0.1, 5), row("wide", 0.3, all_auc, 40)]
-    told = story({**report.result, "groups": [{"title": "Manipulation", "rows": rows}]})
-    assert told[-1].startswith("Weakest by manipulation: sw\\nap, ROC AUC 0.500 [0.400, ")
+    sentences = story({**report.result, "groups": [{"title": "Manipulation", "rows": rows}]})
+    assert sentences[-1].startswith("Weakest by manipulation: sw\\nap, ROC AUC 0.500 [0.400, ")
     assert not any(line.startswith("Weakest") for line in story({**report.result, "groups": []}))
 
 

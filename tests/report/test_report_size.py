@@ -81,9 +81,9 @@ def _crops(work_dir: Path, generator: np.random.Generator) -> list[tuple[int, in
 @pytest.fixture(scope="module")
 def timed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, float]:
     work_dir = tmp_path_factory.mktemp("many")
-    found = many_videos(work_dir)
+    inputs = many_videos(work_dir)
     start = time.process_time()
-    report = build_report(found)
+    report = build_report(inputs)
     return report, time.process_time() - start
 
 

@@ -18,12 +18,12 @@ from learning_data import config, invented
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Config:
-    found = config(tmp_path)
-    made = invented(found.work_dir)
+    made_settings = config(tmp_path)
+    made = invented(made_settings.work_dir)
     two = pd.concat([made.faces, made.faces[made.faces["video_id"] == "real1.mp4"].assign(track=1)])
-    tables.write(tables.VIDEOS, made.videos, found.work_dir / "videos.parquet")
-    tables.write(tables.FACES, two, found.work_dir / "faces.parquet")
-    return found
+    tables.write(tables.VIDEOS, made.videos, made_settings.work_dir / "videos.parquet")
+    tables.write(tables.FACES, two, made_settings.work_dir / "faces.parquet")
+    return made_settings
 
 
 def test_the_busiest_video_has_most_tracks(settings: Config) -> None:

@@ -12,7 +12,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def file(name: str):
-    return next(found for found in files_of(CONFIG) if found.name == name)
+    return next(file for file in files_of(CONFIG) if file.name == name)
 
 
 def test_a_file_runs_from_its_maker_to_all_its_readers() -> None:
@@ -25,16 +25,16 @@ def test_a_file_runs_from_its_maker_to_all_its_readers() -> None:
 
 
 def test_the_networks_of_all_folds_are_one_line() -> None:
-    models = [found.name for found in files_of(CONFIG) if found.name.startswith("frames/")]
+    models = [file.name for file in files_of(CONFIG) if file.name.startswith("frames/")]
     assert models == ["frames/fold*/model.safetensors"]
 
 
 def test_the_picture_is_one_svg_with_every_stage_and_every_file_once() -> None:
     root = ElementTree.fromstring(stage_diagram(CONFIG))
-    texts = [found.text for found in root.iter(f"{SVG}text")]
-    for name in [*STAGES, *(found.name for found in files_of(CONFIG))]:
+    texts = [one.text for one in root.iter(f"{SVG}text")]
+    for name in [*STAGES, *(one.name for one in files_of(CONFIG))]:
         assert texts.count(name) == 1, name
-    rings = sum(len(found.read) for found in files_of(CONFIG))
+    rings = sum(len(one.read) for one in files_of(CONFIG))
     assert sum("read" in (c.get("class") or "") for c in root.iter(f"{SVG}circle")) == rings
 
 

@@ -27,10 +27,10 @@ def ensemble(inputs: ReportInputs) -> pd.DataFrame:
 
 
 def test_the_numbers_are_those_of_the_ensemble(inputs, report) -> None:
-    own, found = ensemble(inputs), report.result["models"][0]
-    assert found["name"] == "ensemble"
-    assert found["metrics"]["roc_auc"]["value"] == pytest.approx(roc_auc_score(own["label"], own["p_fake"]))
-    assert found["metrics"]["log_loss"]["value"] == pytest.approx(log_loss(own["label"], own["p_fake"]))
+    own, shown = ensemble(inputs), report.result["models"][0]
+    assert shown["name"] == "ensemble"
+    assert shown["metrics"]["roc_auc"]["value"] == pytest.approx(roc_auc_score(own["label"], own["p_fake"]))
+    assert shown["metrics"]["log_loss"]["value"] == pytest.approx(log_loss(own["label"], own["p_fake"]))
     assert [model["name"] for model in report.result["models"]] == ["ensemble", "frames", "sequences"]
 
 
@@ -130,9 +130,9 @@ def test_only_the_pages_own_script_may_run(report) -> None:
 
 
 def test_every_table_has_a_caption_and_headings_with_a_scope(report) -> None:
-    found = re.findall(r"<table.*?</table>", report.html, re.DOTALL)
-    assert len(found) > 12
-    for table in found:
+    tables = re.findall(r"<table.*?</table>", report.html, re.DOTALL)
+    assert len(tables) > 12
+    for table in tables:
         assert "<caption" in table
         assert not re.search(r"<th(?![^>]* scope=)[ >]", table)
         rows = re.findall(r"<tr.*?</tr>", table, re.DOTALL)
@@ -151,18 +151,18 @@ def test_the_worst_video_comes_first_with_crops_of_its_most_fake_track(inputs, r
     assert {row["label"] for row in alarms} == {0} and {row["label"] for row in misses} == {1}
     assert [row["p_fake"] for row in misses] == sorted(row["p_fake"] for row in misses)
     assert len(alarms) == len(misses) == 6
-    found = strip(inputs, NASTY)
-    assert found["note"] == "track 1 of 2, 5 crops"
-    assert [frame["time_s"] for frame in found["frames"]] == [0, 1, 2, 3, 4]
-    assert found["frames"][0]["p_fake"] == pytest.approx(1 / (1 + np.exp(-1)))
-    assert found["frames"][0]["url"] in report.html
+    worst = strip(inputs, NASTY)
+    assert worst["note"] == "track 1 of 2, 5 crops"
+    assert [frame["time_s"] for frame in worst["frames"]] == [0, 1, 2, 3, 4]
+    assert worst["frames"][0]["p_fake"] == pytest.approx(1 / (1 + np.exp(-1)))
+    assert worst["frames"][0]["url"] in report.html
 
 
-def test_a_worst_video_links_to_its_page_or_tells_the_command_that_makes_it(inputs, tmp_path) -> None:
+def test_a_worst_video_links_to_its_page_or_names_the_command_that_makes_it(inputs, tmp_path) -> None:
     config = inputs.config.model_copy(update={"submissions_dir": tmp_path})
-    found = scored_videos(inputs).assign(sha256="0123456789abcdef")
+    scored = scored_videos(inputs).assign(sha256="0123456789abcdef")
     pages = tmp_path / "invented/checks"
-    without = worst_videos(found, config)["false_alarms"][0]
+    without = worst_videos(scored, config)["false_alarms"][0]
     assert without["page"] is None
     assert shlex.split(without["command"])[-3:] == [
         str(pages / "check-01234567.html"),
@@ -172,7 +172,7 @@ def test_a_worst_video_links_to_its_page_or_tells_the_command_that_makes_it(inpu
     pages.mkdir(parents=True)
     (pages / "my <clip>-01234567-2.html").write_text("its page")
     (pages / "other-76543210.html").write_text("another's page")
-    assert worst_videos(found, config)["false_alarms"][0]["page"] == "checks/my%20%3Cclip%3E-01234567-2.html"
+    assert worst_videos(scored, config)["false_alarms"][0]["page"] == "checks/my%20%3Cclip%3E-01234567-2.html"
     assert worst_videos(scored_videos(inputs), config)["misses"][0]["page"] is None
 
 
@@ -190,7 +190,7 @@ def test_the_numbers_are_plain_json_and_the_page_is_the_same_each_time(inputs, r
     assert build_report(inputs) == report
 
 
-def test_missing_crops_are_told_and_cost_only_the_pictures(inputs) -> None:
+def test_missing_crops_are_reported_and_cost_only_the_pictures(inputs) -> None:
     def fail(shard: str, offset: int, size: int) -> np.ndarray:
         raise UserError("shard gone")
 
@@ -199,16 +199,16 @@ def test_missing_crops_are_told_and_cost_only_the_pictures(inputs) -> None:
 
 
 def test_an_unlabelled_video_is_left_out_and_an_unscored_one_is_counted(inputs) -> None:
-    found = inputs.videos.copy()
-    found.loc[found["video_id"] == "part_0/real00.mp4", "label"] = None
+    videos = inputs.videos.copy()
+    videos.loc[videos["video_id"] == "part_0/real00.mp4", "label"] = None
     left = inputs.scores[inputs.scores["video_id"] != "part_0/swap00.mp4"]
-    result = build_report(replace(inputs, videos=found, scores=left)).result
+    result = build_report(replace(inputs, videos=videos, scores=left)).result
     assert (result["counts"]["scored"], result["counts"]["without_score"]) == (34, 1)
 
 
 def test_reals_alone_give_a_report_with_reasons(inputs) -> None:
-    found = inputs.videos[inputs.videos["label"] == 0]
-    report = build_report(replace(inputs, videos=found))
+    videos = inputs.videos[inputs.videos["label"] == 0]
+    report = build_report(replace(inputs, videos=videos))
     assert report.result["models"][0]["metrics"]["roc_auc"]["value"] is None
     assert report.result["leakage"]["metadata"]["sentence"].startswith("Not measured")
     assert "no fake" in report.html and 'class="bar"' not in report.html

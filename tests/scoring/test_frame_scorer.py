@@ -53,8 +53,8 @@ def test_every_labelled_video_is_scored_by_the_model_that_has_not_seen_it(run: t
     crops = torch.from_numpy(np.stack([picture(100 + f, False) for f in (0, 9, 18, 27)]).transpose(0, 3, 1, 2))
     with torch.inference_mode():
         expected = model(crops).numpy()
-    found = scores.loc[scores["video_id"] == "real1.mp4", "logit"].to_numpy()
-    assert found == pytest.approx(expected, abs=frame_scorer.MAX_BF16_DIFFERENCE)
+    logits = scores.loc[scores["video_id"] == "real1.mp4", "logit"].to_numpy()
+    assert logits == pytest.approx(expected, abs=frame_scorer.MAX_BF16_DIFFERENCE)
 
 
 def test_a_fold_learns_from_the_videos_it_does_not_hold_out(run: tuple[Config, Tables]) -> None:
@@ -193,9 +193,9 @@ def test_a_stopped_scoring_notes_the_time_of_every_part_once(
     assert not (folder / "frames/cost_oof.json").exists()
     for _ in range(2):
         oof_frames(settings, made)
-        found = read_cost(folder / "frames/cost_oof.json")
-        assert found is not None and (found.seconds, found.n_videos, found.needs) == (1 + 2 + 4 + 8, 8, ())
-        assert found.machine.startswith("CPU, ")
+        cost = read_cost(folder / "frames/cost_oof.json")
+        assert cost is not None and (cost.seconds, cost.n_videos, cost.needs) == (1 + 2 + 4 + 8, 8, ())
+        assert cost.machine.startswith("CPU, ")
     next((folder / "frames/fold0/scored").glob("*.cost.json")).unlink()
     oof_frames(settings, made)
     less = read_cost(folder / "frames/cost_oof.json")
@@ -205,5 +205,5 @@ def test_a_stopped_scoring_notes_the_time_of_every_part_once(
 def test_videos_to_predict_cost_what_every_folds_network_took(run: tuple[Config, Tables]) -> None:
     settings, made = run
     predict_frames(settings, faces_to_predict(made), [0, 1])
-    found = read_cost(settings.run_dir / "frames/cost_test.json")
-    assert found is not None and found.n_videos == 2 * 4 and found.seconds > 0
+    cost = read_cost(settings.run_dir / "frames/cost_test.json")
+    assert cost is not None and cost.n_videos == 2 * 4 and cost.seconds > 0

@@ -62,15 +62,15 @@ def test_a_head_scores_every_kind_of_track_or_abstains(name: str) -> None:
     gaps = track(9, 5, times_T=np.sort(np.random.default_rng(0).uniform(0, 30, 9)))
     lost = track(6, 6, landmarks_T52=np.full((6, 5, 2), np.nan))
     kinds = [track(1), track(2, 1), track(5, 2, fps=0), track(5, 3, fps=5), track(12, 4, fps=120), gaps, lost]
-    found = head_logits(head, kinds, CPU)
-    assert [len(one.frame_logits_T) for one in found] == [1, 2, 5, 5, 12, 9, 6]
-    for one in found:
+    logits = head_logits(head, kinds, CPU)
+    assert [len(one.frame_logits_T) for one in logits] == [1, 2, 5, 5, 12, 9, 6]
+    for one in logits:
         assert np.isfinite([one.logit, *one.frame_logits_T]).all()
-    silent = [i for i, one in enumerate(found) if one.n_frames == 0]
+    silent = [i for i, one in enumerate(logits) if one.n_frames == 0]
     wanted = {"sequences": [], "two_stream": [], "inflated": [], "motion": [0, 6]}.get(name, [0])
     assert silent == wanted
-    assert all(found[i].logit == 0 and not found[i].frame_logits_T.any() for i in silent)
-    assert all(found[i].logit != 0 for i in range(len(kinds)) if i not in silent)
+    assert all(logits[i].logit == 0 and not logits[i].frame_logits_T.any() for i in silent)
+    assert all(logits[i].logit != 0 for i in range(len(kinds)) if i not in silent)
 
 
 @pytest.mark.parametrize("name", ["sequences", "motion"])
@@ -84,9 +84,9 @@ def test_ten_thousand_frames_go_through_in_parts(name: str) -> None:
         return inner(*inputs)
 
     head.frame_logits = spy  # type: ignore[method-assign]
-    (found,) = head_logits(head, [track(10_000)], CPU)
-    assert len(found.frame_logits_T) == found.n_frames == 10_000
-    assert np.isfinite(found.logit)
+    (logits,) = head_logits(head, [track(10_000)], CPU)
+    assert len(logits.frame_logits_T) == logits.n_frames == 10_000
+    assert np.isfinite(logits.logit)
     assert max(sizes) <= 4 * head.window
 
 
@@ -108,9 +108,9 @@ class Counting(AttentionHead):
 def test_parts_of_a_long_track_come_together_in_order_and_weigh_by_their_length() -> None:
     tracks = [track_of(f"v{n}", None, np.arange(n, dtype=np.float32)[:, None], np.zeros(n)) for n in (10, 3, 4, 5, 1)]
     for tracks_given in (tracks, tracks[::-1]):
-        for given, found in zip(tracks_given, head_logits(Counting(), tracks_given, CPU), strict=True):
-            assert found.frame_logits_T.tolist() == list(range(len(given)))
-            assert found.logit == pytest.approx((len(given) - 1) / 2)
+        for given, scored in zip(tracks_given, head_logits(Counting(), tracks_given, CPU), strict=True):
+            assert scored.frame_logits_T.tolist() == list(range(len(given)))
+            assert scored.logit == pytest.approx((len(given) - 1) / 2)
 
 
 def test_tracks_of_all_lengths_are_scored_alike_alone_or_together() -> None:
@@ -153,9 +153,9 @@ def run(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> tuple[Con
 
 def test_tracks_are_scored_out_of_fold_by_every_head(run: tuple[Config, Tables]) -> None:
     settings, made = run
-    found = oof_heads(settings, made)
-    assert tuple(found) == HEAD_NAMES
-    for name, scores in found.items():
+    by_head = oof_heads(settings, made)
+    assert tuple(by_head) == HEAD_NAMES
+    for name, scores in by_head.items():
         tables.check(tables.TRACK_SCORES, scores)
         assert scores["video_id"].tolist() == sorted(made.labelled()["video_id"])
         assert set(scores["model"]) == {name}

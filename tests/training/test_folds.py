@@ -59,8 +59,8 @@ def test_a_link_to_itself_and_repeated_links_change_nothing() -> None:
 
 
 def test_a_fake_and_its_original_share_a_fold() -> None:
-    found = fold_of(make_folds(videos(*people(6)), NO_HASHES, 3, 24, 0))
-    assert all(found[f"fake{i}"] == found[f"real{i}"] for i in range(6))
+    folds = fold_of(make_folds(videos(*people(6)), NO_HASHES, 3, 24, 0))
+    assert all(folds[f"fake{i}"] == folds[f"real{i}"] for i in range(6))
 
 
 def test_fakes_of_an_original_that_is_not_there_share_a_fold() -> None:
@@ -69,31 +69,31 @@ def test_fakes_of_an_original_that_is_not_there_share_a_fold() -> None:
         {"video_id": "x1", "label": 1, "original": "gone"},
         {"video_id": "x2", "label": 1, "original": "gone"},
     ]
-    found = make_folds(videos(*rows), NO_HASHES, 3, 24, 0).set_index("video_id")
-    assert found.loc["x1", "group"] == found.loc["x2", "group"] == "x1"
+    folds = make_folds(videos(*rows), NO_HASHES, 3, 24, 0).set_index("video_id")
+    assert folds.loc["x1", "group"] == folds.loc["x2", "group"] == "x1"
 
 
 def test_clips_of_one_identity_share_a_fold() -> None:
     rows = people(6)
     for i in (1, 4, 5):
         rows[i]["identity"] = "Ada"
-    found = fold_of(make_folds(videos(*rows), NO_HASHES, 2, 24, 0))
-    assert len({found[name] for i in (1, 4, 5) for name in (f"real{i}", f"fake{i}")}) == 1
+    folds = fold_of(make_folds(videos(*rows), NO_HASHES, 2, 24, 0))
+    assert len({folds[name] for i in (1, 4, 5) for name in (f"real{i}", f"fake{i}")}) == 1
 
 
 def test_files_of_equal_bytes_share_a_fold() -> None:
     rows = people(4)
     rows[0]["sha256"] = rows[3]["sha256"] = "the same"
-    found = make_folds(videos(*rows), NO_HASHES, 2, 24, 0).set_index("video_id")
-    assert found.loc["fake0", "group"] == found.loc["fake3", "group"]
+    folds = make_folds(videos(*rows), NO_HASHES, 2, 24, 0).set_index("video_id")
+    assert folds.loc["fake0", "group"] == folds.loc["fake3", "group"]
 
 
 def test_near_duplicates_share_a_fold_up_to_the_given_bits() -> None:
     near = turned(noise_hash(1), 10)
-    found = extractions(real0=[noise_hash(0), noise_hash(1)], real2=[near], real3=[noise_hash(3)])
-    assert near_duplicates(found, 10) == [("real0", "real2")]
-    assert near_duplicates(found, 9) == []
-    folds = make_folds(videos(*people(4)), found, 2, 10, 0).set_index("video_id")
+    extracted = extractions(real0=[noise_hash(0), noise_hash(1)], real2=[near], real3=[noise_hash(3)])
+    assert near_duplicates(extracted, 10) == [("real0", "real2")]
+    assert near_duplicates(extracted, 9) == []
+    folds = make_folds(videos(*people(4)), extracted, 2, 10, 0).set_index("video_id")
     assert folds.loc["fake0", "group"] == folds.loc["fake2", "group"] == "fake0"
 
 
@@ -106,8 +106,8 @@ def test_links_of_different_kinds_chain() -> None:
     # fake0 - real0 (original), real0 - real1 (identity), real1 - real2 (near-duplicate), real2 - fake2 (original)
     rows = people(4)
     rows[0]["identity"] = rows[1]["identity"] = "Ada"
-    found = extractions(real1=[noise_hash(7)], real2=[turned(noise_hash(7), 3)])
-    folds = make_folds(videos(*rows), found, 2, 24, 0).set_index("video_id")
+    extracted = extractions(real1=[noise_hash(7)], real2=[turned(noise_hash(7), 3)])
+    folds = make_folds(videos(*rows), extracted, 2, 24, 0).set_index("video_id")
     assert folds.loc["fake0", "group"] == folds.loc["fake2", "group"]
     assert folds["group"].nunique() == 2
 
@@ -168,9 +168,9 @@ def test_an_overlap_between_folds_is_refused() -> None:
     refuse_overlap(parted, [])
 
 
-def test_a_test_video_that_looks_like_a_training_video_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_test_video_that_looks_like_a_training_video_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     frame = videos({"video_id": "a", "label": 0}, {"video_id": "t", "label": None, "split": "test"})
-    found = extractions(a=[noise_hash(1)], t=[noise_hash(1)])
+    extracted = extractions(a=[noise_hash(1)], t=[noise_hash(1)])
     with caplog.at_level(logging.WARNING):
-        assert warn_of_test_links(frame, found, 24) == 1
+        assert warn_of_test_links(frame, extracted, 24) == 1
     assert "look like training videos" in caplog.text

@@ -146,7 +146,7 @@ def test_forgotten_folds_are_trained_again_to_the_same_weights(tmp_path: Path) -
     assert path.stat().st_mtime_ns > stamp
 
 
-def test_a_card_tells_fold_crops_and_metrics(tmp_path: Path) -> None:
+def test_a_card_holds_fold_crops_and_metrics(tmp_path: Path) -> None:
     settings = config(tmp_path)
     card = read_card(train_frames_fold(settings, invented(settings.work_dir), 1))
     assert (card.kind, card.fold) == ("frames", 1)
@@ -327,7 +327,7 @@ def test_frames_of_one_kind_or_unknown_ones_teach_nothing_and_may_still_be_deriv
     assert logits_BT.grad is not None and not logits_BT.grad.any()
 
 
-def test_a_head_told_which_frames_are_forged_points_at_them(tmp_path: Path) -> None:
+def test_a_head_that_learns_which_frames_are_forged_points_at_them(tmp_path: Path) -> None:
     """All frames look alike to the frame model; a feature is on in the forged frames and in frames of no meaning."""
     rng = np.random.default_rng(0)
 
@@ -354,8 +354,8 @@ def test_a_head_told_which_frames_are_forged_points_at_them(tmp_path: Path) -> N
     head = load_model(train_head_fold(settings, "sequences", tracks, None))
     assert isinstance(head, TrackHead)
     unseen = [made(100 + n, 1) for n in range(20)]
-    found = head_logits(head, unseen, settings.predict)
-    hits = [bool(t.forged_T[int(one.frame_logits_T.argmax())]) for t, one in zip(unseen, found, strict=True)]
+    logits = head_logits(head, unseen, settings.predict)
+    hits = [bool(t.forged_T[int(one.frame_logits_T.argmax())]) for t, one in zip(unseen, logits, strict=True)]
     assert np.mean(hits) >= 0.9
 
 
@@ -435,11 +435,11 @@ def snapshots(settings: Config) -> dict[str, dict[str, torch.Tensor]]:
 
 def test_snapshots_are_networks_on_the_way_and_steps_carry_their_seconds(snapped: Config) -> None:
     folder = snapped.run_dir / "frames" / "all"
-    found = snapshots(snapped)
-    assert sorted(found) == ["step000003", "step000006"]
+    by_name = snapshots(snapped)
+    assert sorted(by_name) == ["step000003", "step000006"]
     assert read_card(folder / "step000003").metrics == {"n_steps": 3}
-    assert not equal(found["step000003"], found["step000006"])
-    assert not equal(found["step000006"], weights(folder))
+    assert not equal(by_name["step000003"], by_name["step000006"])
+    assert not equal(by_name["step000006"], weights(folder))
     noted = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert len(noted) == 8
     assert all(0 <= line["seconds"] < 60 for line in noted)
@@ -522,7 +522,7 @@ def test_another_file_to_start_from_is_another_training(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("frames", "told"),
+    ("frames", "message"),
     [
         ({"start_weights": "data/nobody.safetensors"}, r"nobody\.safetensors"),
         ({"start_weights": str(SHIPPED), "start_run": "demo"}, "both set"),
@@ -535,10 +535,10 @@ def test_another_file_to_start_from_is_another_training(tmp_path: Path) -> None:
     ],
 )
 def test_weights_that_cannot_be_gone_on_from_are_the_user_s_mistake(
-    tmp_path: Path, frames: dict[str, object], told: str
+    tmp_path: Path, frames: dict[str, object], message: str
 ) -> None:
     made = config(tmp_path, frames={**LIKE_SHIPPED, **frames})
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         start_frames(made.frames, made)
 
 
@@ -583,13 +583,13 @@ def forging(folder: Path) -> Config:
         "families": {"local_warp": 1.0},
     }
     frames = {"selfblend": selfblend, "epochs": 8, "checkpoint_steps": 10, "view_ratio": 0.9}
-    found = config(folder, frames=frames)
+    made = config(folder, frames=frames)
     clips = {f"real{i}.mp4": [face(2 * i, 64, 2.0), face(2 * i + 1, 64, 2.0)] for i in range(2)}
     clips |= {f"fake{i}.mp4": [boarded(face(10 + i, 64, 2.0))] for i in range(2)}
     videos = pd.DataFrame([video_row(name, int(name.startswith("fake"))) for name in clips])
-    tables.write(tables.VIDEOS, videos, found.work_dir / "videos.parquet")
-    tables.write(tables.FACES, write_frames(found.work_dir, clips), found.work_dir / "faces.parquet")
-    return found
+    tables.write(tables.VIDEOS, videos, made.work_dir / "videos.parquet")
+    tables.write(tables.FACES, write_frames(made.work_dir, clips), made.work_dir / "faces.parquet")
+    return made
 
 
 def test_learning_by_forging_learns_and_goes_on_after_a_stop_with_the_very_same_weights(

@@ -51,7 +51,7 @@ def whole_number(text: str) -> int:
 
 
 def crop_view(text: str) -> CropView:
-    """The type of an argument that is a way to see crops: size and view over the network's own, then what is changed.
+    """The type of an argument that is a view of crops: size and view over the network's own, then what is changed.
 
     `mirror` turns left to right, `blur=0.025` blurs the face's surroundings, `px=240` reduces larger crops first.
     """
@@ -77,11 +77,11 @@ def crop_view(text: str) -> CropView:
         ) from None
 
 
-def view_name(way: CropView) -> str:
+def view_name(view: CropView) -> str:
     """What `crop_view` reads."""
-    blur = f",blur={way.surroundings_blur:g}" if way.surroundings_blur else ""
-    reduced = f",px={way.crop_px}" if way.crop_px is not None else ""
-    return f"{way.size_ratio:g},{way.view_ratio:g}{',mirror' if way.mirror else ''}{blur}{reduced}"
+    blur = f",blur={view.surroundings_blur:g}" if view.surroundings_blur else ""
+    reduced = f",px={view.crop_px}" if view.crop_px is not None else ""
+    return f"{view.size_ratio:g},{view.view_ratio:g}{',mirror' if view.mirror else ''}{blur}{reduced}"
 
 
 def whole_numbers(text: str) -> list[int]:

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.schema:
         return checks.print_schema()
     if not args.videos:
-        raise UserError("no video given; `deepfake check --help` tells how")
+        raise UserError("no video given; `deepfake check --help` lists the arguments")
     for path in args.videos:
         if not path.is_file():
             kind = "is a folder; use `deepfake predict`" if path.is_dir() else "does not exist"

@@ -53,25 +53,25 @@ class Places:
         return self.html or self.default_dir
 
     def json_path(self, page_path: Path) -> Path:
-        """Where the JSON goes; beside the page if nothing was said."""
+        """Where the JSON goes; beside the page by default."""
         if self.json is not None:
             return Path(self.json)
         return page_path.with_suffix(".json") if self.n_videos == 1 else self.folder / "index.json"
 
 
 def check(videos: Sequence[Path], places: Places, weights: Path | None, cache_dir: Path, show: bool) -> int:
-    """Check videos, write what was found, say it, and return the exit code."""
+    """Check videos, write and print the results, and return the exit code."""
     path = weights or shipped_weights()
     workers = min(len(videos), 2)
     with reading_ahead(videos[:workers], path, cache_dir) as known:
         from deepfake.detector.file import load_detector
-        from deepfake.evidence.crops import telling_crops
+        from deepfake.evidence.crops import salient_crops
 
         detector = load_detector(path)
     done: dict[int, tuple[Check, Path]] = {}
     for number, scored, made in check_videos(videos, detector, sha256_of(path), cache_dir, workers, known):
         page_path = places.page(number, made.file)
-        crops = telling_crops(made, scored.reading.extraction, detector, cache_dir) if scored.reading else []
+        crops = salient_crops(made, scored.reading.extraction, detector, cache_dir) if scored.reading else []
         write_whole(page_path, page(made, crops, page_path))
         done[number] = made, page_path
         if places.json != SCREEN:

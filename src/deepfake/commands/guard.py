@@ -46,7 +46,7 @@ def guarded(main: Callable[[], int | None]) -> NoReturn:
         print("stopped; the same command again goes on from here", file=sys.stderr)
         sys.exit(EXIT_STOPPED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: nothing more to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: nothing more to print
         sys.exit(1)
     except OSError as error:
         if error.errno not in USERS_DISK:

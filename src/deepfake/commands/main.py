@@ -42,7 +42,7 @@ def dispatch(
 ) -> NoReturn:
     """Run the command that the first argument names, with the rest of the arguments.
 
-    `commands` tells what each does; the module of one is `package`.<name>, with _ for -.
+    `commands` has what each does; the module of one is `package`.<name>, with _ for -.
     """
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if name in commands:
@@ -66,4 +66,4 @@ def dispatch(
 def _overview(program: str, about: str, commands: Mapping[str, str]) -> str:
     width = max(map(len, commands)) + 2
     rows = "\n".join(f"  {name:{width}}{what}" for name, what in commands.items())
-    return f"usage: {program} COMMAND ...\n\n{about}\n\n{rows}\n\n`{program} COMMAND --help` tells the flags of one."
+    return f"usage: {program} COMMAND ...\n\n{about}\n\n{rows}\n\n`{program} COMMAND --help` lists the flags of one."

@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.media.video import probe
 
     try:
-        found = [dataclasses.asdict(probe(path)) for path in args.videos]
+        probes = [dataclasses.asdict(probe(path)) for path in args.videos]
     except VideoError as error:
         raise UserError(str(error)) from None
-    print(json.dumps(found if len(found) > 1 else found[0], indent=1, default=str))
+    print(json.dumps(probes if len(probes) > 1 else probes[0], indent=1, default=str))

@@ -1,7 +1,7 @@
 """Calibrate a detector file anew on labelled clips its networks never learnt from; the networks stay as they are.
 
 Weights of the members, calibration and inconclusive band are fitted under the file's own settings, and the figures
-printed are of clips that were each scored by a fit on the other half of the people. Other crops are not looked for:
+printed are of clips that were each scored by a fit on the other half of the people. No other crops are cut:
 extraction is the file's own.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deepfake.files import default_cache
 
-MOVED = 0.005  # of p_fake: what is told of
+MOVED = 0.005  # of p_fake: from here on a change is printed
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -34,20 +34,20 @@ def run(args: argparse.Namespace) -> None:
     detector = file.load_detector(path)
     extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})
     clips = labelled_clips.read_clips(args.clips, args.labels, extract, args.cache)
-    found = recalibration.refit(detector, recalibration.networks_sha256(path), clips, Predict())
-    print(f"{fitting.HEADER}\n{found.trial.row(' + '.join(found.after.members), '-')}")
+    refitted = recalibration.refit(detector, recalibration.networks_sha256(path), clips, Predict())
+    print(f"{fitting.HEADER}\n{refitted.trial.row(' + '.join(refitted.after.members), '-')}")
     levels = []
-    for what, stack in (("before", found.before), ("after", found.after)):
-        p = stack.p_fake(found.tracks)
+    for what, stack in (("before", refitted.before), ("after", refitted.after)):
+        p = stack.p_fake(refitted.tracks)
         levels.append([level_of(float(one), *stack.band) for one in p])
         print(f"{what}: {stack.to_dict()}")
-    several, moved = found.changed(MOVED)
+    several, moved = refitted.changed(MOVED)
     changed = [
         f"{video_id} {before} -> {after}"
-        for video_id, before, after in zip(found.tracks.video_ids, *levels, strict=True)
+        for video_id, before, after in zip(refitted.tracks.video_ids, *levels, strict=True)
         if before != after
     ]
     print(f"{several} clips have two tracks or more; p_fake of {moved} of them moves by more than {MOVED}")
     print(f"{len(changed)} of {len(levels[0])} verdicts change{''.join(chr(10) + '  ' + line for line in changed)}")
-    file.write_stack(path, args.out, found.after)
+    file.write_stack(path, args.out, refitted.after)
     print(f"{args.out}: the networks of {path} with the new stack")

@@ -26,11 +26,13 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.training.train import run_network
 
     parts = [file.Part(name.replace("/", "-"), run_network(config.run_dir.parent, name)) for name in args.run]
-    strangers = sorted({*config.ensemble.accusers, *config.ensemble.member_views} - {part.name for part in parts})
+    strangers = sorted(
+        {*config.ensemble.one_sided_members, *config.ensemble.member_views} - {part.name for part in parts}
+    )
     if strangers:
         raise UserError(
-            f"ensemble.accusers and ensemble.member_views: {strangers[0]!r} is no member, those given by --run are "
-            f"{', '.join(part.name for part in parts)}; rename one or the other"
+            f"ensemble.one_sided_members and ensemble.member_views: {strangers[0]!r} is no member, those given by "
+            f"--run are {', '.join(part.name for part in parts)}; rename one or the other"
         )
     clips = labelled_clips.read_clips(args.clips, args.labels, config.extract, args.cache)
     n_frames, views = config.extract.frames_per_video, config.ensemble.views_of

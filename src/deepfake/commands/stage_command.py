@@ -52,8 +52,8 @@ def run_stage(
             seconds = time.monotonic() - start
             if is_first:
                 note_done(stage, config, args.limit, seconds, summary)
-        told = ", ".join(f"{key} {value}" for key, value in summary.items())
-        print(f"{name}: done in {seconds:.1f} s: {told}\n  -> {_places(stage, config)}")
+        counts = ", ".join(f"{key} {value}" for key, value in summary.items())
+        print(f"{name}: done in {seconds:.1f} s: {counts}\n  -> {_places(stage, config)}")
 
     guarded(main)
 

@@ -185,8 +185,8 @@ def plan_pairs(videos: pd.DataFrame, faces: pd.DataFrame) -> PairPlan:
         of_original.setdefault(originals.get(fake.video_id, ""), {}).setdefault(fake.video_id, []).append(fake)
     units, used = [], set()
     for real in reals:
-        found = [counterpart(real, group) for group in of_original.get(real.video_id, {}).values()]
-        partners = tuple(fake for fake in found if fake is not None)
+        counterparts = [counterpart(real, group) for group in of_original.get(real.video_id, {}).values()]
+        partners = tuple(fake for fake in counterparts if fake is not None)
         used |= {(fake.video_id, fake.track) for fake in partners}
         units.append(Unit(real, partners))
     lone = [Unit(fake, ()) for fake in fakes if (fake.video_id, fake.track) not in used]

@@ -30,8 +30,8 @@ class TrackFeatures:
     """What is known of a track's frames; label None: unknown.
 
     `features_TD` and `logits_T` are the frame model's; `landmarks_T52` and `boxes_T4` in full-frame pixels, NaN where
-    no one looked; `forged_T`: which frames are forged, NaN where no one knows. `tubes` by their side in pixels, those
-    that can be had.
+    the detector did not run; `forged_T`: which frames are forged, NaN where no one knows. `tubes` by
+    their side in pixels, those that can be had.
     """
 
     video_id: str
@@ -108,13 +108,13 @@ def split_tracks(
     landmarks = faces[list(LANDMARKS)].to_numpy(np.float64).reshape(-1, 5, 2)
     corners = faces[["crop_x0_px", "crop_y0_px"]].to_numpy(np.float64)[:, None]
     shares = (landmarks - corners) / faces["crop_side_px"].to_numpy(np.float64)[:, None, None]
-    # Landmarks carried between two looks say nothing new of how the face moves.
+    # Landmarks carried between two detections say nothing new of how the face moves.
     seen = np.where(faces["is_detected"].to_numpy(bool)[:, None, None], landmarks, np.nan)
     boxes = faces[["x0_px", "y0_px", "x1_px", "y1_px"]].to_numpy(np.float64)
     frames, times = faces["frame_index"].to_numpy(), faces["time_s"].to_numpy(np.float64)
     shards, offsets, sizes = (faces[name].to_numpy() for name in ("shard", "offset", "size"))
     starts = np.flatnonzero(np.r_[True, (ids[1:] != ids[:-1]) | (tracks[1:] != tracks[:-1])])
-    found = []
+    split = []
     for a, b in zip(starts, [*starts[1:], len(ids)], strict=True):
         label = labels.get(ids[a])
         forged_T = np.full(b - a, 0.0 if label == 0 else np.nan, np.float32)
@@ -126,7 +126,7 @@ def split_tracks(
             landmarks_T52=shares[a:b],
             side_px=TUBE_PX,
         )
-        found.append(
+        split.append(
             TrackFeatures(
                 video_id=str(ids[a]),
                 track=int(tracks[a]),
@@ -141,7 +141,7 @@ def split_tracks(
                 tubes={px: replace(tube, side_px=px) for px in tube_sides(INPUTS)},
             )
         )
-    return found
+    return split
 
 
 TUBE_OF = {"flow": TUBE_PX, "tube": TUBE_PX, "large_tube": LARGE_TUBE_PX}  # the side of the pictures an input needs

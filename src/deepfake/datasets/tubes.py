@@ -67,7 +67,7 @@ def tube_flow(tube_THWC: np.ndarray) -> np.ndarray:
     searcher = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in tube_THWC]
     for t in range(1, len(greys)):
-        found = searcher.calc(greys[t - 1], greys[t], np.empty(0))
-        small = cv2.resize(found, (FLOW_PX, FLOW_PX), interpolation=cv2.INTER_AREA)
+        motion = searcher.calc(greys[t - 1], greys[t], np.empty(0))
+        small = cv2.resize(motion, (FLOW_PX, FLOW_PX), interpolation=cv2.INTER_AREA)
         flow[t] = np.clip(small.transpose(2, 0, 1) / MAX_FLOW_PX, -1, 1)
     return flow

@@ -1,6 +1,6 @@
 """How crops are changed before a network sees them; the only door to albumentations.
 
-A real crop and its fake get the same draw, so that nothing but the forgery tells them apart.
+A real crop and its fake get the same draw, so that nothing but the forgery separates them.
 To add a change, add a line to `_changes`.
 """
 
@@ -82,8 +82,8 @@ def resize(crop_HWC: np.ndarray, input_px: int) -> np.ndarray:
     """A square crop at another side."""
     if crop_HWC.shape[:2] == (input_px, input_px):
         return crop_HWC
-    way = cv2.INTER_AREA if crop_HWC.shape[0] > input_px else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(crop_HWC, (input_px, input_px), interpolation=way))
+    interpolation = cv2.INTER_AREA if crop_HWC.shape[0] > input_px else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(crop_HWC, (input_px, input_px), interpolation=interpolation))
 
 
 @cache

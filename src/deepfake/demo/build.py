@@ -52,7 +52,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Built:
-    """What a call of `build` found or made."""
+    """What a call of `build` kept or made."""
 
     root: Path
     videos: list[Video]
@@ -116,7 +116,7 @@ def _detector() -> FaceDetector:
 
 def find_landmarks(frames: list[np.ndarray]) -> np.ndarray:
     """Five points of the largest face in each frame (T, 5, 2), smoothed in time; NaN where there is none."""
-    found = np.full((len(frames), 5, 2), np.nan)
+    landmarks = np.full((len(frames), 5, 2), np.nan)
     for index in sorted({*range(0, len(frames), DETECTION_STRIDE), len(frames) - 1}):
         frame = frames[index]
         ratio = min(DETECTION_SIDE_PX / max(frame.shape[:2]), 1.0)
@@ -124,8 +124,8 @@ def find_landmarks(frames: list[np.ndarray]) -> np.ndarray:
         faces = _detector().detect([small])[0]
         if len(faces):
             sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
-            found[index] = faces.landmarks[int(sides.prod(1).argmax())] / ratio
-    return smooth_in_time(found)
+            landmarks[index] = faces.landmarks[int(sides.prod(1).argmax())] / ratio
+    return smooth_in_time(landmarks)
 
 
 def side_by_side(left: list[np.ndarray], right: list[np.ndarray]) -> list[np.ndarray]:
@@ -166,7 +166,7 @@ def make_videos(work: Work) -> int:
     if original.form == "copy":
         write_whole(work.root / missing[0].path, source.read_bytes())
         return 1
-    # The fakes of a clip are compressed like the clip: strength of compression must not tell the label.
+    # The fakes of a clip are compressed like the clip: strength of compression must not give the label away.
     crf, fps = 18 + int(_key(original, None)[:8], 16) % 11, probe(source).fps
     frames = read_shot(source, original.shot)
     beside = read_shot(work.clips[original.beside.source], original.beside) if original.beside else None

@@ -42,9 +42,9 @@ def _command(package: Package, folder: Path) -> list[str]:
 
 
 def _check_hash(path: Path, wanted: str, hint: str) -> None:
-    found = sha256_of(path)
-    if found != wanted:
-        raise UserError(f"{path}: found sha256 {found}, wanted {wanted}; {hint}")
+    sha256 = sha256_of(path)
+    if sha256 != wanted:
+        raise UserError(f"{path}: found sha256 {sha256}, wanted {wanted}; {hint}")
 
 
 def fetch(package: Package, folder: Path) -> Path:
@@ -60,8 +60,8 @@ def fetch(package: Package, folder: Path) -> Path:
     try:
         _run_tool(_command(package, aside), f"{what} (by hand: put {package.archive} into {folder})")
         if not (aside / package.archive).is_file():
-            found = ", ".join(sorted(p.name for p in aside.iterdir())) or "nothing"
-            raise UserError(f"{what}: {package.tool} brought {found}, wanted {package.archive}")
+            names = ", ".join(sorted(p.name for p in aside.iterdir())) or "nothing"
+            raise UserError(f"{what}: {package.tool} brought {names}, wanted {package.archive}")
         _check_hash(aside / package.archive, package.sha256, "the registry holds another file than we know; not used")
         (aside / package.archive).replace(archive)
     finally:

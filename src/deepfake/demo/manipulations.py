@@ -60,7 +60,7 @@ def paste(frame_HWC: np.ndarray, region: Region, patch_HWC: np.ndarray, mask_HW:
 
 @dataclass(frozen=True)
 class ColourChange:
-    """A small change of look: RGB shift (levels), contrast and brightness (ratios), sharpness (below 0: softer)."""
+    """A small change of colours: RGB shift (levels), contrast and brightness (ratios), sharpness (below 0: softer)."""
 
     shift: tuple[float, float, float]
     contrast: float
@@ -163,7 +163,7 @@ def self_blend(clip: FaceClip, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def mouth_from_another_time(clip: FaceClip, rng: np.random.Generator) -> list[np.ndarray]:
-    """Each frame with the mouth of a frame a drawn time away: the look of lip-sync."""
+    """Each frame with the mouth of a frame a drawn time away: as lip-sync shows it."""
     mask = canonical_mask("mouth", rng, wobble=0.03, feather=float(rng.uniform(0.1, 0.18)))
     count = len(clip.frames)
     away = int(rng.integers(max(count // 4, 1), max(count // 2, 1) + 1))
@@ -202,7 +202,7 @@ def low_rank(patches: np.ndarray, rank: int) -> np.ndarray:
     return np.asarray((left @ (left.T @ centred) + mean).reshape(patches.shape))
 
 
-def autoencoder_look(clip: FaceClip, rng: np.random.Generator) -> list[np.ndarray]:
+def autoencoder_texture(clip: FaceClip, rng: np.random.Generator) -> list[np.ndarray]:
     """The face rebuilt from too few numbers: few components over time, few pixels in space."""
     mask = canonical_mask(str(rng.choice(["face", "inner"])), rng, feather=float(rng.uniform(0.12, 0.25)))
     faces = clip.face_indices
@@ -231,5 +231,5 @@ def autoencoder_look(clip: FaceClip, rng: np.random.Generator) -> list[np.ndarra
 MANIPULATIONS: dict[str, Callable[[FaceClip, np.random.Generator], list[np.ndarray]]] = {
     "self_blend": self_blend,
     "mouth_from_another_time": mouth_from_another_time,
-    "autoencoder_look": autoencoder_look,
+    "autoencoder_texture": autoencoder_texture,
 }

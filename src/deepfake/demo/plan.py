@@ -13,7 +13,7 @@ SWAP, SELF, MOUTH, AUTOENCODER = (
     "cross_identity_swap",
     "self_blend",
     "mouth_from_another_time",
-    "autoencoder_look",
+    "autoencoder_texture",
 )
 
 

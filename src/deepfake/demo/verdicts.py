@@ -23,7 +23,7 @@ COLUMNS = ("file", "verdict", "p_fake", "truth")
 
 @dataclass(frozen=True)
 class Judged:
-    """One test video: what the detector says and what is true.
+    """One test video: its verdict and its label.
 
     `truth` is REAL, or FAKE and the way it was forged. `p_fake` is None without a score. `is_known`: the detector was
     calibrated on real clips of the person.
@@ -102,7 +102,7 @@ def tally(judged: Sequence[Judged]) -> str:
 
 
 def caution(judged: Sequence[Judged]) -> str | None:
-    """What must be said beside the table where the detector is not new to the people; None where it is."""
+    """What must stand beside the table where the detector is not new to the people; None where it is."""
     if not any(video.is_known and video.p_fake is not None for video in judged):
         return None
     return (

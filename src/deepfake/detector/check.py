@@ -23,7 +23,7 @@ INCONCLUSIVE: Verdict = "inconclusive"
 NO_FACE: Verdict = "no face found"
 UNREADABLE: Verdict = "could not be read"
 VERDICTS = (FORGED, REAL, INCONCLUSIVE, NO_FACE, UNREADABLE)
-STANDS_FOR_S = 0.5  # a frame tells of so much before and after it
+STANDS_FOR_S = 0.5  # a frame stands for so much before and after it
 SPAN_GAP_S = 1.5  # seconds of one suspicious span lie no further apart
 
 
@@ -67,20 +67,20 @@ class DetectorFacts(Value):
 
 
 class LookedAt(Value):
-    """The frames in which faces were looked for."""
+    """The sampled frames, in which faces were searched."""
 
-    n_frames: int = Field(description="Frames in which faces were looked for.")
+    n_frames: int = Field(description="Sampled frames, in which faces were searched.")
     n_damaged_frames: int = Field(description="Left out beside them.")
     times_s: tuple[Seconds, ...]
     unseen_s: tuple[tuple[Seconds, Seconds], ...] = Field(
-        description="Parts [from, to] further than half a second from every frame looked at."
+        description="Parts [from, to] further than half a second from every sampled frame."
     )
     decoder: str
     decoder_reason: str
 
 
 class SecondScore(Value):
-    """What a track's frames of one second say together."""
+    """The score of a track's frames of one second together."""
 
     second: int = Field(ge=0)
     p_fake: Probability
@@ -157,8 +157,8 @@ class Check(Value):
     @property
     def tracks(self) -> list[tuple[Shot, CheckedTrack]]:
         """All tracks with their shots, in the order of the tracks' numbers."""
-        found = [(shot, track) for shot in self.shots for track in shot.tracks]
-        return sorted(found, key=lambda pair: pair[1].track)
+        pairs = [(shot, track) for shot in self.shots for track in shot.tracks]
+        return sorted(pairs, key=lambda pair: pair[1].track)
 
     def to_json(self, indent: int | None = 1) -> str:
         """The documented JSON of one video."""

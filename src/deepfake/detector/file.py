@@ -57,7 +57,7 @@ def run_parts(config: Config) -> list[Part]:
     """The networks of all folds of a run."""
     names = ("frames", *config.sequences.heads)
     folders = [{name: fold_folder(config.run_dir, name, k) for name in names} for k in range(config.folds.n_folds)]
-    return [Part("frames", found.pop("frames"), found) for found in folders]
+    return [Part("frames", own.pop("frames"), own) for own in folders]
 
 
 def save_detector(
@@ -131,13 +131,13 @@ def unpack_frames(weights: Path, folder: Path, member: str | None = None, replac
     """
     origin = sha256_of(weights) if weights.is_file() else ""
     detector = load_detector(weights)
-    found = pick_member(detector.members, member, weights)
-    key = digest([origin, found.name])
+    chosen = pick_member(detector.members, member, weights)
+    key = digest([origin, chosen.name])
     if not finished(folder, key):
         if not replace and (folder / CARD).exists():
             raise UserError(f"{folder}: another network lies there; move it away, or give --force to replace it")
         about = {"margin_ratio": detector.extract.margin_ratio, "crop_px": detector.extract.crop_px}
-        save_model(folder, "frames", found.frames, fold=None, settings_digest=key, metrics={}, about=about)
+        save_model(folder, "frames", chosen.frames, fold=None, settings_digest=key, metrics={}, about=about)
 
 
 def half_precision_error(parts: Sequence[Part], path: Path, work_dir: Path, predict: Predict) -> float:

@@ -84,7 +84,7 @@ def _halves(tracks: Tracks, clips: Clips, settings: Ensemble) -> list[_Half]:
     """Each half of the clips that have a face, and a stack fitted on the other; members that do not pay drop out."""
     own = places(tracks, clips)
     labels, halves, quarters = clips.labels[own], clips.halves[own], clips.quarters[own]
-    found = []
+    fitted = []
     for half in range(HALVES):
         others = halves != half
         if len(np.unique(labels[others])) < 2:
@@ -93,8 +93,8 @@ def _halves(tracks: Tracks, clips: Clips, settings: Ensemble) -> list[_Half]:
                 "clips; both kinds are wanted in both halves. Give more clips, or an identity column"
             )
         stack = fit_stack(tracks.of_videos(others), labels[others], settings, quarters[others] // HALVES)
-        found.append(_Half(~others, tracks.of_videos(~others), stack))
-    return found
+        fitted.append(_Half(~others, tracks.of_videos(~others), stack))
+    return fitted
 
 
 def cross_fitted(tracks: Tracks, clips: Clips, settings: Ensemble) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Labelled clips and the faces found in them, to measure and to calibrate a detector by."""
+"""Labelled clips and the faces detected in them, to measure and to calibrate a detector by."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HALVES = 2
 
 @dataclass(frozen=True)
 class Clips:
-    """Labelled clips with the faces found in them; `cache_dir` holds the crops."""
+    """Labelled clips with the faces detected in them; `cache_dir` holds the crops."""
 
     faces: pd.DataFrame
     labelled: list[Labelled]
@@ -59,7 +59,7 @@ class Clips:
 
 
 def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path, limit: int | None = None) -> Clips:
-    """Find the faces of every video below a folder that has a label; crops found before are read back.
+    """Extract the faces of every video below a folder that has a label; crops of an earlier run are read back.
 
     `limit` takes so many videos, by label and family in turn.
     """
@@ -68,12 +68,12 @@ def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path
     chosen = {video.name for video in evaluation_labelled.spread([video for video, _ in pairs], limit)}
     pairs = [(video, video_id) for video, video_id in pairs if video.name in chosen]
     paths = {video_id: paths[video_id] for video_id in sorted(video_id for _, video_id in pairs)}
-    found: list[Mapping[str, object]] = []
+    rows: list[Mapping[str, object]] = []
     for one in tqdm(read_videos(paths, cache_dir, extract), total=len(paths), desc="faces", disable=None):
-        found += face_rows(one.video_id, one.extraction.faces)
-    if not found:
+        rows += face_rows(one.video_id, one.extraction.faces)
+    if not rows:
         raise UserError(f"clips {str(folder)!r}: no face in any of {len(paths)} videos, so there is nothing to measure")
-    table = pd.DataFrame(found, columns=tables.FACES.schema.names)
+    table = pd.DataFrame(rows, columns=tables.FACES.schema.names)
     table = table.sort_values(["video_id", "track", "frame_index"], kind="stable").reset_index(drop=True)
     return Clips(table, [video for video, _ in pairs], [video_id for _, video_id in pairs], cache_dir)
 

@@ -45,7 +45,7 @@ def reading_ahead(paths: Sequence[Path], weights: Path, cache_dir: Path) -> Iter
                 log.debug("read ahead: %s: %s", job.path, outcome)
                 if not isinstance(outcome, Failed):
                     readings[job.path] = outcome
-        except Exception:  # it is only ahead: the same comes up again where it can be told
+        except Exception:  # it is only ahead: the same comes up again where it can be reported
             log.debug("read ahead", exc_info=True)
 
     thread = threading.Thread(target=work, daemon=True)

@@ -94,8 +94,8 @@ def _logits(scorer: VideoScorer, faces: pd.DataFrame, cache_dir: Path) -> np.nda
     crops = [read_crop(cache_dir, *place) for place in faces[["shard", "offset", "size"]].itertuples(index=False)]
     outputs = scorer.frame_outputs(crops)
     named = [name for name, _, _ in scorer.members]
-    found = [
+    logits = [
         np.mean([logits_N for one, (logits_N, _) in zip(named, outputs, strict=True) if one == name], axis=0)
         for name in scorer.detector.stack.members
     ]
-    return np.stack(found, axis=1).astype(np.float64)
+    return np.stack(logits, axis=1).astype(np.float64)

@@ -73,34 +73,34 @@ def score_reading(scorer: VideoScorer, reading: Reading, cache_dir: Path, weight
 
 def without_score(reading: Reading, prior: float) -> Scored:
     """The result of a video that could not be read or shows no face."""
-    found = reading.extraction
-    reason = "no_face" if found.status == "no_face" else f"unreadable: {found.reason}"
-    return Scored(found.video_id, prior, 0, 0, reason, reading)
+    extraction = reading.extraction
+    reason = "no_face" if extraction.status == "no_face" else f"unreadable: {extraction.reason}"
+    return Scored(extraction.video_id, prior, 0, 0, reason, reading)
 
 
 def kept_scores(
     scorer: VideoScorer,
-    found: Extraction,
+    extraction: Extraction,
     cache_dir: Path,
     weights_sha256: str,
-    look: Callable[[Path, Sequence[StoredFace]], list[TrackScore]],
+    score: Callable[[Path, Sequence[StoredFace]], list[TrackScore]],
 ) -> list[TrackScore]:
-    """What `look(cache_dir, faces)` makes of a video's tracks, kept by its crops, the weights and the settings."""
+    """What `score(cache_dir, faces)` makes of a video's tracks, kept by its crops, the weights and the settings."""
     changed = scorer.detector.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
     key = digest(
-        [weights_sha256, found.shard, scorer.device.type, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
+        [weights_sha256, extraction.shard, scorer.device.type, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
     )[:32]
     path = cache_dir / "scores" / key[:2] / f"{key}.json"
     known = _read_scores(path)
     if known is not None:
         return known
-    scores = look(cache_dir, found.faces)
+    scores = score(cache_dir, extraction.faces)
     write_whole(path, _stored(scores))
     return scores
 
 
 def with_score(scorer: VideoScorer, reading: Reading, tracks: Sequence[TrackScore]) -> Scored:
-    """The result of a video whose tracks were looked at."""
+    """The result of a video whose tracks were scored."""
     p_fake = float(scorer.p_fake(np.array([scorer.video_logit(tracks)]))[0])
     n_faces = len(reading.extraction.faces)
     return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks)

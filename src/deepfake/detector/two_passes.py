@@ -1,8 +1,8 @@
 """Early exit that spares decoding, too: every second frame of a video first, all of them only if it is not settled.
 
 By default half is enough (`ensemble.exit_most`), and only videos that show no face in the first pass are read again.
-The first pass samples the very frames that early exit looks at first of those the second one samples. Its crops are not
-used again: the detector of faces looks at other frames then, and the boxes carried between them differ by a little.
+The first pass samples the very frames that early exit scores first of those the second one samples. Its crops are not
+used again: the detector of faces runs on other frames then, and the boxes carried between them differ by a little.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from deepfake.settings import Predict
 EVERY = 2
 
 
-def look_at_some(scorer: VideoScorer, work_dir: Path, faces: Sequence[StoredFace]) -> list[TrackScore]:
+def score_every_second(scorer: VideoScorer, work_dir: Path, faces: Sequence[StoredFace]) -> list[TrackScore]:
     """Scores of a video's tracks by every second frame of each; none where they leave its verdict open."""
     tracks = [Track(scorer, work_dir, own, n_frames=EVERY * len(own)) for own in by_track(faces)]
-    found = scorer.look_at(tracks)
-    looks, band = [look for _, look in found], scorer.detector.stack.band_logits
-    return [score for score, _ in found] if is_settled(looks, band, scorer.detector.ensemble) else []
+    scored = scorer.score_tracks(tracks)
+    so_far, band = [partial_score for _, partial_score in scored], scorer.detector.stack.band_logits
+    return [score for score, _ in scored] if is_settled(so_far, band, scorer.detector.ensemble) else []
 
 
 def score_in_two_passes(
@@ -41,15 +41,15 @@ def score_in_two_passes(
     scorer: VideoScorer | None = None
     is_open = dict(paths)
     for reading in read_videos(paths, cache_dir, settings, every=EVERY):
-        found = reading.extraction
-        if found.failure is not None:
+        extraction = reading.extraction
+        if extraction.failure is not None:
             yield without_score(reading, detector.stack.prior)
-            del is_open[found.video_id]
-        if not found.faces:
+            del is_open[extraction.video_id]
+        if not extraction.faces:
             continue  # there may be one in the other frames
         scorer = scorer or VideoScorer(detector, predict)
-        tracks = kept_scores(scorer, found, cache_dir, weights_sha256, partial(look_at_some, scorer))
+        tracks = kept_scores(scorer, extraction, cache_dir, weights_sha256, partial(score_every_second, scorer))
         if tracks:
             yield with_score(scorer, reading, tracks)
-            del is_open[found.video_id]
+            del is_open[extraction.video_id]
     yield from score_videos(is_open, detector, weights_sha256, cache_dir, predict, workers)

@@ -1,4 +1,4 @@
-"""What is said of one video: a `Check` made from its scores, a line and an exit code."""
+"""The verdict on one video: a `Check` made from its scores, a line and an exit code."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def check_videos(
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
-    """What a script is told: the code of the gravest verdict."""
+    """The exit code: that of the gravest verdict."""
     return EXIT_CODES[min(verdicts, key=GRAVEST_FIRST.index)]
 
 
@@ -78,7 +78,7 @@ def check_of(path: Path, scored: Scored, detector: Detector, weights_sha256: str
     """All that is known of a scored video; nothing is read that was read for its scores."""
     assert scored.reading is not None, f"{scored.video_id}: a score without what it was made from"
     verdict = verdict_of(scored, detector.stack.band)
-    file, found = scored.reading.file, scored.reading.extraction
+    file, extraction = scored.reading.file, scored.reading.extraction
     facts = None if verdict == UNREADABLE else describe(file)
     low, high = detector.stack.band
     sha256 = file.sha256 or sha256_of(path)  # unknown where the process that read it was stopped
@@ -86,13 +86,13 @@ def check_of(path: Path, scored: Scored, detector: Detector, weights_sha256: str
         file=CheckedFile(path=str(path), name=path.name, sha256=sha256, size_bytes=file.size_bytes),
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
-        reason=None if scored.fallback is None else str(found.reason),
+        reason=None if scored.fallback is None else str(extraction.reason),
         p_fake=None if scored.fallback else _rounded(scored.p_fake),
         inconclusive_band=Band(low=low, high=high),
         detector=_about(detector, weights_sha256),
         video=facts,
-        looked_at=_looked_at(found, facts.duration_s) if facts else None,
-        shots=_shots(scored.tracks, found, facts.duration_s, detector) if facts else (),
+        looked_at=_looked_at(extraction, facts.duration_s) if facts else None,
+        shots=_shots(scored.tracks, extraction, facts.duration_s, detector) if facts else (),
     )
 
 
@@ -111,27 +111,29 @@ def _about(detector: Detector, weights_sha256: str) -> DetectorFacts:
     )
 
 
-def _looked_at(found: Extraction, duration_s: float) -> LookedAt:
+def _looked_at(extraction: Extraction, duration_s: float) -> LookedAt:
     return LookedAt(
-        n_frames=found.n_sampled,
-        n_damaged_frames=found.n_damaged,
-        times_s=tuple(round(t, 3) for t in found.times_s),
-        unseen_s=tuple(_unseen(found.times_s, duration_s)),
-        decoder=found.decoder or "",
-        decoder_reason=found.decoder_reason or "",
+        n_frames=extraction.n_sampled,
+        n_damaged_frames=extraction.n_damaged,
+        times_s=tuple(round(t, 3) for t in extraction.times_s),
+        unseen_s=tuple(_unseen(extraction.times_s, duration_s)),
+        decoder=extraction.decoder or "",
+        decoder_reason=extraction.decoder_reason or "",
     )
 
 
 def _unseen(times_s: Sequence[float], duration_s: float) -> list[tuple[float, float]]:
-    """Stretches (from, to) that no looked-at frame stands for."""
+    """Stretches (from, to) that no sampled frame stands for."""
     edges = [(t - STANDS_FOR_S, t + STANDS_FOR_S) for t in times_s]
     starts, ends = [0.0, *(end for _, end in edges)], [*(start for start, _ in edges), duration_s]
     return [(round(a, 3), round(b, 3)) for a, b in zip(starts, ends, strict=True) if b - a > 1e-3]
 
 
-def _shots(scores: Sequence[TrackScore], found: Extraction, duration_s: float, detector: Detector) -> tuple[Shot, ...]:
-    starts = _shot_starts(found, scores)
-    tracks = _tracks(scores, found, detector)
+def _shots(
+    scores: Sequence[TrackScore], extraction: Extraction, duration_s: float, detector: Detector
+) -> tuple[Shot, ...]:
+    starts = _shot_starts(extraction, scores)
+    tracks = _tracks(scores, extraction, detector)
     return tuple(
         Shot(
             shot=number,
@@ -143,11 +145,11 @@ def _shots(scores: Sequence[TrackScore], found: Extraction, duration_s: float, d
     )
 
 
-def _shot_starts(found: Extraction, scores: Sequence[TrackScore]) -> list[float]:
-    """When each shot begins; from the faces where a shard of an older version does not tell the cuts."""
+def _shot_starts(extraction: Extraction, scores: Sequence[TrackScore]) -> list[float]:
+    """When each shot begins; from the faces where a shard of an older version has no cuts."""
     last = max((score.shot for score in scores), default=0)
-    if found.cuts_s is not None and len(found.cuts_s) >= last:
-        return [0.0, *found.cuts_s]
+    if extraction.cuts_s is not None and len(extraction.cuts_s) >= last:
+        return [0.0, *extraction.cuts_s]
     first = [
         min((float(score.times_s[0]) for score in scores if score.shot == shot), default=0.0)
         for shot in range(1, last + 1)
@@ -155,7 +157,7 @@ def _shot_starts(found: Extraction, scores: Sequence[TrackScore]) -> list[float]
     return [0.0, *np.maximum.accumulate(first).tolist()] if first else [0.0]
 
 
-def _tracks(scores: Sequence[TrackScore], found: Extraction, detector: Detector) -> list[CheckedTrack]:
+def _tracks(scores: Sequence[TrackScore], extraction: Extraction, detector: Detector) -> list[CheckedTrack]:
     from deepfake.detector.video_scorer import deciding
     from deepfake.ensemble.pooling import credible, trust
 
@@ -165,7 +167,7 @@ def _tracks(scores: Sequence[TrackScore], found: Extraction, detector: Detector)
     lengths = np.array([score.n_frames or len(score.frame_logits) for score in scores])
     counts = credible(lengths, settings.min_track_frames)
     decisive = deciding(scores, settings)
-    sharpness = {(face.track, face.frame_index): face.sharpness for face in found.faces}
+    sharpness = {(face.track, face.frame_index): face.sharpness for face in extraction.faces}
     made = []
     for number, score in enumerate(scores):
         sharp = np.array([sharpness[score.track, int(index)] for index in score.frame_indices])
@@ -226,7 +228,7 @@ def _rounded_box(box: np.ndarray) -> tuple[float, float, float, float]:
 def suspicious_spans(
     times_s: np.ndarray, p_frames: np.ndarray, p_seconds: Mapping[int, float], high: float
 ) -> tuple[Span, ...]:
-    """Stretches of seconds above the inconclusive band, from their first to their last frame looked at."""
+    """Stretches of seconds above the inconclusive band, from their first to their last sampled frame."""
     spans: list[list[int]] = []
     for index, time_s in enumerate(times_s):
         if p_seconds[int(time_s)] <= high:

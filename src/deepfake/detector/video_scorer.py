@@ -14,8 +14,8 @@ from scipy.special import expit
 
 from deepfake.datasets.track_clips import split_tracks
 from deepfake.detector.file import Detector
-from deepfake.ensemble.early_exit import Look, SkipGate, look_until_settled, standard_error
-from deepfake.ensemble.pooling import heard, length_trust, track_logit, trust, worst_of
+from deepfake.ensemble.early_exit import PartialScore, SkipGate, score_until_settled, standard_error
+from deepfake.ensemble.pooling import counted, length_trust, track_logit, trust, worst_of
 from deepfake.faces.extracted import StoredFace, by_track, stored_crop
 from deepfake.faces.extraction import faces_table
 from deepfake.models.devices import choose_device
@@ -32,7 +32,7 @@ class TrackScore:
     """One person in one shot: a logit for the whole, calibrated and drawn to the prior as far as it is not trusted,
     and one a frame, stacked but neither calibrated nor drawn anywhere.
 
-    `n_frames` is how many frames the track has, where not all were looked at.
+    `n_frames` is how many frames the track has, where not all were scored.
     """
 
     track: int
@@ -80,46 +80,46 @@ class VideoScorer:
         return other
 
     def score(self, work_dir: Path, faces: Sequence[StoredFace]) -> list[TrackScore]:
-        """Scores of a video's tracks; with early exit not all frames are looked at."""
+        """Scores of a video's tracks; with early exit not all frames are scored."""
         return self.settle([Track(self, work_dir, own) for own in by_track(faces)])
 
     def settle(self, tracks: Sequence[Track]) -> list[TrackScore]:
-        """Look at a video's tracks until its verdict is settled; what is made of each by then."""
-        return [score for score, _ in self.look_at(tracks)]
+        """Score a video's tracks until its verdict is settled; what is made of each by then."""
+        return [score for score, _ in self.score_tracks(tracks)]
 
-    def look_at(self, tracks: Sequence[Track]) -> list[tuple[TrackScore, Look]]:
+    def score_tracks(self, tracks: Sequence[Track]) -> list[tuple[TrackScore, PartialScore]]:
         """`settle`, with how much was seen of each track."""
         scores: dict[int, TrackScore] = {}
 
-        def look(number: int, positions: np.ndarray) -> Look:
-            scores[number], seen = tracks[number].look(positions)
-            return seen
+        def score(number: int, positions: np.ndarray) -> PartialScore:
+            scores[number], partial = tracks[number].score(positions)
+            return partial
 
         lengths, band = [len(track.faces) for track in tracks], self.detector.stack.band_logits
-        looks = look_until_settled(lengths, look, band, self.detector.ensemble)
-        return [(scores[number], seen) for number, seen in enumerate(looks)]
+        so_far = score_until_settled(lengths, score, band, self.detector.ensemble)
+        return [(scores[number], partial) for number, partial in enumerate(so_far)]
 
     def frame_outputs(self, crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each frame network the logits_N and features_ND of crops."""
-        found = []
+        outputs = []
         for name, scorer, heads in self.members:
 
             def score(view: CropView, scorer: FrameScorer = scorer) -> tuple[np.ndarray, np.ndarray]:
                 return scorer.seeing(view).crops(crops)
 
-            found.append(mean_of_views(self.detector.ensemble.views_of(name), score, bool(heads)))
-        return found
+            outputs.append(mean_of_views(self.detector.ensemble.views_of(name), score, bool(heads)))
+        return outputs
 
     def frame_logits(self, outputs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """Stacked logits_N of crops by what `frame_outputs` gave: of the frame networks alone, no heads."""
-        found: dict[str, list[np.ndarray]] = {}
+        by_member: dict[str, list[np.ndarray]] = {}
         for (name, _, _), (logits_N, _) in zip(self.members, outputs, strict=True):
-            found.setdefault(name, []).append(logits_N.astype(np.float64))
-        return self._stacked({name: np.mean(values, axis=0) for name, values in found.items()})
+            by_member.setdefault(name, []).append(logits_N.astype(np.float64))
+        return self._stacked({name: np.mean(values, axis=0) for name, values in by_member.items()})
 
     def _stacked(self, logits: dict[str, np.ndarray]) -> np.ndarray:
         shares = [
-            self.weights[name] * heard(logits_N, name, self.detector.ensemble) for name, logits_N in logits.items()
+            self.weights[name] * counted(logits_N, name, self.detector.ensemble) for name, logits_N in logits.items()
             if name in self.weights
         ]  # fmt: skip
         return np.asarray(np.sum(shares, axis=0), np.float64)
@@ -144,14 +144,14 @@ class VideoScorer:
             rows = faces_table(faces[0].shard, faces) if heads else None
             tracks = [] if rows is None else split_tracks(rows, features_TD, logits_T, {}, work_dir)
             for kind, head in heads.items():
-                (found,) = head_logits(head, tracks, self.predict)
-                per_frame.setdefault(kind, []).append(found.frame_logits_T.astype(np.float64))
-                of_tracks.setdefault(kind, []).append(found.logit)
+                (track_logits,) = head_logits(head, tracks, self.predict)
+                per_frame.setdefault(kind, []).append(track_logits.frame_logits_T.astype(np.float64))
+                of_tracks.setdefault(kind, []).append(track_logits.logit)
         means = {name: np.mean(values, axis=0) for name, values in per_frame.items()}
         settings = self.detector.ensemble
         whole = {name: track_logit(logits_T, settings) for name, logits_T in means.items()}
         whole |= {kind: float(np.mean(logits)) for kind, logits in of_tracks.items()}
-        whole = {name: float(heard(np.array(logit), name, settings)) for name, logit in whole.items()}
+        whole = {name: float(counted(np.array(logit), name, settings)) for name, logit in whole.items()}
         members = self.detector.stack.members
         return TrackScore(
             track=faces[0].track,
@@ -180,10 +180,10 @@ def deciding(tracks: Sequence[TrackScore], settings: Ensemble) -> int:
 
 
 class Track:
-    """A track's frames as they are looked at by and by; no frame is shown to a network twice.
+    """A track's frames as they are scored by and by; no frame is shown to a network twice.
 
-    `outputs` are what the frame networks say of all of them, where that is known. The track has `n_frames`, where that
-    is more than the rows that are there to be looked at.
+    `outputs` are what the frame networks return for all of them, where that is known. The track has `n_frames`,
+    where that is more than the rows that are there to be scored.
     """
 
     def __init__(
@@ -204,26 +204,26 @@ class Track:
         self.is_seen = np.full(len(faces), outputs is not None)
         self.outputs = outputs or []
 
-    def look(self, positions: np.ndarray) -> tuple[TrackScore, Look]:
+    def score(self, positions: np.ndarray) -> tuple[TrackScore, PartialScore]:
         """What is made of the track once these frames are seen."""
         new = positions[~self.is_seen[positions]]
         size = self.scorer.predict.batch_size
         for start in range(0, len(new), size):  # so that memory does not grow with the track
-            self._see(new[start : start + size])
+            self._score_new(new[start : start + size])
         faces = [self.faces[i] for i in positions]
         outputs = [(logits[positions], features[positions]) for logits, features in self.outputs]
         score = self.scorer.track_score(faces, outputs, self.work_dir, self.counts, self.n_frames)
         error = self.counts * self.scorer.line.slope * standard_error(score.frame_logits, self.n_frames)
-        return score, Look(score.logit, error, len(positions), self.n_frames)
+        return score, PartialScore(score.logit, error, len(positions), self.n_frames)
 
-    def _see(self, positions: np.ndarray) -> None:
+    def _score_new(self, positions: np.ndarray) -> None:
         crops = [stored_crop(self.work_dir, self.faces[i]) for i in positions]
         sources = np.array([self.gate.source(int(i), crop) for i, crop in zip(positions, crops, strict=True)])
         own = np.flatnonzero(sources == positions)
-        found = self.scorer.frame_outputs([crops[i] for i in own]) if len(own) else []
+        new_outputs = self.scorer.frame_outputs([crops[i] for i in own]) if len(own) else []
         if not self.outputs:
-            self.outputs = [_room(len(self.faces), logits, features) for logits, features in found]
-        for kept, made in zip(self.outputs, found, strict=False):
+            self.outputs = [_room(len(self.faces), logits, features) for logits, features in new_outputs]
+        for kept, made in zip(self.outputs, new_outputs, strict=False):
             for into, values in zip(kept, made, strict=True):
                 into[positions[own]] = values
         for kept in self.outputs:

@@ -1,4 +1,4 @@
-"""Logits to probabilities that mean what they say, and the band in which nothing should be said.
+"""Logits to probabilities that mean what they say, and the band in which no verdict is given.
 
 Arrays in, values out. Fit on out-of-fold logits only. To add a kind, give it a branch in `_solve`.
 """
@@ -22,7 +22,7 @@ MAX_STEPS = 100
 
 @dataclass(frozen=True)
 class Calibration:
-    """p_fake = sigmoid(slope * logit + intercept); `reason` tells why it is the identity though more was asked."""
+    """p_fake = sigmoid(slope * logit + intercept); `reason` says why it is the identity though more was asked."""
 
     kind: Kind
     slope: float = 1.0
@@ -42,12 +42,12 @@ class Calibration:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
         """The calibration a manifest holds; ValueError for one that no fit could have made."""
-        found = cls(**values)
-        if found.kind not in KINDS:
-            raise ValueError(f"calibration kind {found.kind!r}: wanted one of {', '.join(KINDS)}")
-        if not (math.isfinite(found.slope) and math.isfinite(found.intercept) and found.slope > 0):
-            raise ValueError(f"calibration slope {found.slope}, intercept {found.intercept}: wanted a rising line")
-        return found
+        line = cls(**values)
+        if line.kind not in KINDS:
+            raise ValueError(f"calibration kind {line.kind!r}: wanted one of {', '.join(KINDS)}")
+        if not (math.isfinite(line.slope) and math.isfinite(line.intercept) and line.slope > 0):
+            raise ValueError(f"calibration slope {line.slope}, intercept {line.intercept}: wanted a rising line")
+        return line
 
 
 def fit(
@@ -150,13 +150,13 @@ def _checked(
 
 
 def _checked_trust(trust: np.ndarray | None, logits: np.ndarray, neutral: float) -> np.ndarray:
-    found = np.ones(len(logits)) if trust is None else np.asarray(trust, dtype=np.float64)
-    if found.shape != logits.shape or not ((found >= 0) & (found <= 1)).all() or not math.isfinite(neutral):
+    checked = np.ones(len(logits)) if trust is None else np.asarray(trust, dtype=np.float64)
+    if checked.shape != logits.shape or not ((checked >= 0) & (checked <= 1)).all() or not math.isfinite(neutral):
         raise ValueError(
-            f"calibration: trust {found.shape} of logits {logits.shape}, neutral {neutral}; "
+            f"calibration: trust {checked.shape} of logits {logits.shape}, neutral {neutral}; "
             "wanted a trust from 0 to 1 for each, and a finite neutral logit"
         )
-    return found
+    return checked
 
 
 def _teaches_nothing(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> str | None:

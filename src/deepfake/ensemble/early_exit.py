@@ -1,6 +1,6 @@
-"""When to stop looking at a video's frames, and which frames need no look of their own.
+"""When to stop scoring a video's frames, and which frames need no score of their own.
 
-Arrays in, decisions out. Frames are looked at from coarse to fine: after every round those seen are spread
+Arrays in, decisions out. Frames are scored from coarse to fine: after every round those seen are spread
 over the whole track. A video is settled as soon as the interval of its score holds neither bound of the
 inconclusive band: it is above, below or inside to stay.
 """
@@ -27,7 +27,7 @@ THUMB_PX = 32
 
 
 @dataclass(frozen=True)
-class Look:
+class PartialScore:
     """A track so far: its calibrated logit, the standard error of that, frames seen and frames there are."""
 
     logit: float
@@ -75,7 +75,7 @@ def standard_error(logits: np.ndarray, n_frames: int) -> float:
     return spread * math.sqrt(max(1 / n_seen - 1 / n_frames, 0))
 
 
-def is_settled(looks: Sequence[Look], band: tuple[float, float], settings: Ensemble) -> bool:
+def is_settled(scores: Sequence[PartialScore], band: tuple[float, float], settings: Ensemble) -> bool:
     """Whether more frames are unlikely to carry the worst credible track over a bound of the `band`, in calibrated
     logits.
 
@@ -83,38 +83,41 @@ def is_settled(looks: Sequence[Look], band: tuple[float, float], settings: Ensem
     With `exit_most` of every track seen a video is settled whatever its score.
     """
     low, high = band
-    kept = credible(np.array([look.n_frames for look in looks]), settings.min_track_frames)
-    tracks = [look for look, keep in zip(looks, kept, strict=True) if keep]
-    if all(look.n_seen >= enough(look.n_frames, settings) for look in tracks):
+    kept = credible(np.array([score.n_frames for score in scores]), settings.min_track_frames)
+    tracks = [score for score, keep in zip(scores, kept, strict=True) if keep]
+    if all(score.n_seen >= enough(score.n_frames, settings) for score in tracks):
         return True
     if not (math.isfinite(low) or math.isfinite(high)):
         return False  # without a band nothing says how sure is sure
-    widths = [look.error + settings.exit_margin if look.n_seen < look.n_frames else 0.0 for look in tracks]
-    n_frames = [look.n_frames for look in tracks]
-    bounds = [[look.logit + sign * width for look, width in zip(tracks, widths, strict=True)] for sign in (-1, 1)]
+    widths = [score.error + settings.exit_margin if score.n_seen < score.n_frames else 0.0 for score in tracks]
+    n_frames = [score.n_frames for score in tracks]
+    bounds = [[score.logit + sign * width for score, width in zip(tracks, widths, strict=True)] for sign in (-1, 1)]
     lowest, highest = (some[worst_of(some, n_frames, settings.min_track_frames)] for some in bounds)
     if lowest > high:
         return True
-    wanted = [min(max(settings.exit_ratio * look.n_frames, FIRST_ROUND), look.n_frames) for look in tracks]
-    if any(look.n_seen < needed for look, needed in zip(tracks, wanted, strict=True)):
+    wanted = [min(max(settings.exit_ratio * score.n_frames, FIRST_ROUND), score.n_frames) for score in tracks]
+    if any(score.n_seen < needed for score, needed in zip(tracks, wanted, strict=True)):
         return False
     return highest < low or low < lowest <= highest < high
 
 
-def look_until_settled(
-    n_frames: Sequence[int], look: Callable[[int, np.ndarray], Look], band: tuple[float, float], settings: Ensemble
-) -> list[Look]:
-    """Look at tracks of `n_frames` each, round by round; the last look at each.
+def score_until_settled(
+    n_frames: Sequence[int],
+    score: Callable[[int, np.ndarray], PartialScore],
+    band: tuple[float, float],
+    settings: Ensemble,
+) -> list[PartialScore]:
+    """Score tracks of `n_frames` each, round by round; the last score of each.
 
-    `look(track, positions)` is told all positions to have been seen by then, rising.
+    `score(track, positions)` gets all positions to have been seen by then, rising.
     """
     orders = [coarse_to_fine(n) for n in n_frames]
-    looks: list[Look] = []
+    scores: list[PartialScore] = []
     for size in rounds(max(n_frames), settings):
-        looks = [look(track, np.sort(order[:size])) for track, order in enumerate(orders)]
-        if is_settled(looks, band, settings):
+        scores = [score(track, np.sort(order[:size])) for track, order in enumerate(orders)]
+        if is_settled(scores, band, settings):
             break
-    return looks
+    return scores
 
 
 def thumb(crop_HWC: np.ndarray) -> np.ndarray:
@@ -124,10 +127,10 @@ def thumb(crop_HWC: np.ndarray) -> np.ndarray:
 
 
 class SkipGate:
-    """Tells which crops of a track need no look of their own, by the crops that were looked at.
+    """Says which crops of a track need no score of their own, by the crops that were scored.
 
     A crop whose small grey version differs by at most `difference` grey levels on average from that of the nearest
-    one looked at gets that one's logit; 0: every crop is looked at.
+    one scored gets that one's logit; 0: every crop is scored.
     """
 
     def __init__(self, difference: float) -> None:
@@ -136,7 +139,7 @@ class SkipGate:
         self._thumbs: dict[int, np.ndarray] = {}
 
     def source(self, position: int, crop_HWC: np.ndarray) -> int:
-        """The position whose logit this crop gets; its own where it is to be looked at."""
+        """The position whose logit this crop gets; its own where it is to be scored."""
         return self.source_of(position, thumb(crop_HWC)) if self.difference else position
 
     def source_of(self, position: int, thumb_HW: np.ndarray) -> int:

@@ -1,15 +1,13 @@
 """The one way from frame logits to a video's score; fitting, measuring and serving all go through it.
 
-Frames -> track, for each member (`track_logit`, `heard`) -> one row a track with a logit a member and how far the track
-is trusted (`pool`: a `Tracks`) -> stack over the members, calibration, trust (`Line`) -> the video's worst credible
-track (`video_logits`). Letters: N videos, K tracks of all of them, M members.
-
-A video is as fake as its worst credible track, and a track is judged half by all its frames and half by its worst
-quarter: so neither three honest bystanders nor twenty untouched frames hide a forged face. What the maximum adds on
-crowds of real faces is taken off by the calibration.
-
-Members are added up within a track, never each at a track of its own. Trust draws a track's calibrated logit towards
-that of the prior: of a face that is too small, too blurred or too briefly seen to tell, the prior is all that is said.
+Frames -> track, for each member (`track_logit`, `counted`) -> one row a track with a logit a member and how far the
+track is trusted (`pool`: a `Tracks`) -> stack over the members, calibration, trust (`Line`) -> the video's worst
+credible track (`video_logits`). Letters: N videos, K tracks of all of them, M members. A video is as fake as its
+worst credible track, and a track is judged half by all its frames and half by its worst quarter: so neither three
+honest bystanders nor twenty untouched frames hide a forged face. What the maximum adds on crowds of real faces is
+taken off by the calibration. Members are added up within a track, never each at a track of its own. Trust draws a
+track's calibrated logit towards that of the prior: of a face that is too small, too blurred or too briefly seen,
+only the prior is left.
 """
 
 from __future__ import annotations
@@ -34,13 +32,13 @@ def track_logit(logits: np.ndarray, settings: Ensemble) -> float:
     return float(settings.top_weight * worst + (1 - settings.top_weight) * values.mean())
 
 
-def heard(logits: np.ndarray, member: str, settings: Ensemble) -> np.ndarray:
-    """What a member's logits count for in a sum over members: as they are, or an accuser's log(1 + exp(logit)).
+def counted(logits: np.ndarray, member: str, settings: Ensemble) -> np.ndarray:
+    """What a member's logits count for in a sum over members: as they are, or a one-sided member's log(1 + exp(logit)).
 
-    That is -log(1 - p): of accusers alone the sum says that a video is real only if none of them finds anything
+    That is -log(1 - p): of one-sided members alone the sum says that a video is real only if none finds anything
     ("noisy or", Pearl, Probabilistic Reasoning in Intelligent Systems, 1988). The order of the logits stays.
     """
-    return np.asarray(np.logaddexp(0.0, logits) if member in settings.accusers else logits)
+    return np.asarray(np.logaddexp(0.0, logits) if member in settings.one_sided_members else logits)
 
 
 def trust(side_px: np.ndarray, sharpness: np.ndarray, settings: Ensemble) -> float:
@@ -92,7 +90,7 @@ def worst_of(values: Sequence[float], n_frames: Sequence[int], min_frames: int) 
 @dataclass(frozen=True)
 class Line:
     """From a track's member logits to its calibrated logit: neutral + trust * (slope * weights . logits + intercept
-    - neutral). `neutral` is the logit of the prior: what is said of a track that is not trusted at all.
+    - neutral). `neutral` is the logit of the prior: the score of a track that is not trusted at all.
     """
 
     weights: tuple[float, ...]
@@ -101,7 +99,7 @@ class Line:
     neutral: float = 0.0
 
     def logits(self, logits_KM: np.ndarray, trust_K: np.ndarray) -> np.ndarray:
-        """Calibrated logits (K,): they move with trust from neutral to what the members say, and never past either."""
+        """Calibrated logits (K,): they move with trust from neutral to the members' sum, and never past either."""
         told_K = self.slope * (logits_KM @ np.array(self.weights)) + self.intercept
         return np.asarray(self.neutral + trust_K * (told_K - self.neutral), np.float64)
 
@@ -111,7 +109,7 @@ class Tracks:
     """Every track of N videos, K rows: what each of M members makes of it and how far it is trusted.
 
     Rows lie by `video_K` (places in `video_ids`, none without a row), then by track number. Logits are as they are
-    `heard`, and neither trusted nor weighed yet.
+    `counted`, and neither trusted nor weighed yet.
     """
 
     video_ids: tuple[str, ...]
@@ -189,7 +187,7 @@ def pool(
     n_frames = track_scores.groupby(["video_id", "track"])["n_frames"].max().reindex(wide.index).to_numpy(int)
     logits_KM = wide.to_numpy(np.float64, copy=True).reshape(len(wide), len(names))
     for place, name in enumerate(names):
-        logits_KM[:, place] = heard(logits_KM[:, place], name, settings)
+        logits_KM[:, place] = counted(logits_KM[:, place], name, settings)
     video_K, video_ids = pd.factorize(wide.index.get_level_values("video_id"))
     trust_K = _trust_of(faces, wide.index, settings) * length_trust(n_frames, settings)
     return Tracks(

@@ -121,8 +121,8 @@ def _fit(tracks: Tracks, labels: np.ndarray, settings: Ensemble, prior: float) -
         weights = equal
         if len(equal) > 1:
             weights = _weights(logits, labels, shares, equal, settings.stack_l2, trust, neutral)
-        told = logits @ weights
-        calibration = fit(told, labels, settings.calibration, shares, trust=trust, neutral=neutral)
+        stacked = logits @ weights
+        calibration = fit(stacked, labels, settings.calibration, shares, trust=trust, neutral=neutral)
         line = Line(tuple(weights.tolist()), calibration.slope, calibration.intercept, neutral)
         used, (served, rows) = rows, video_logits(tracks, line)
         is_stable, loss = np.array_equal(used, rows), float(-shares @ log_expit(sign * served))
@@ -151,10 +151,10 @@ def _paying(
         error = float(np.std(shares * (without[least] - losses), ddof=1) / np.sqrt(len(labels)))
         if costs[least] > max(margin, error):
             break
-        told = [float(np.average(column, weights=shares)) for column in (without[least], losses)]
+        without_it, with_it = (float(np.average(column, weights=shares)) for column in (without[least], losses))
         why = (
-            f"out-of-fold log loss {told[0]:.4f} without it, {told[1]:.4f} with it; to stay, a difference of more than "
-            f"{margin:g} and its standard error {error:.4f} is wanted"
+            f"out-of-fold log loss {without_it:.4f} without it, {with_it:.4f} with it; to stay, a difference of more "
+            f"than {margin:g} and its standard error {error:.4f} is wanted"
         )
         dropped.append((kept[least], why))
         kept, losses = rests[least], without[least]
@@ -190,8 +190,8 @@ def _weights(
 
     start = np.append(equal, 0.0)
     bounds = [(0.0, None)] * len(equal) + [(None, None)]
-    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    line: np.ndarray = found.x[:-1]
+    solution = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    line: np.ndarray = solution.x[:-1]
     # Shares: how large logits should be is the calibration's to say, or two copies would beat one by that freedom.
     return line / line.sum() if line.sum() > 1e-6 else equal
 

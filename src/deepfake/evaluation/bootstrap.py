@@ -60,15 +60,15 @@ def measure_difference(
     group_of, n_groups = _numbered(groups, labels)
     both = [_points(labels, scores, settings.ece_bins, clip_p) for scores in (p, other_p)]
     draws = [_all_draws(labels, scores, group_of, settings, clip_p) for scores in (p, other_p)]
-    found = {}
+    differences = {}
     for name, point in both[0].items():
         a, b = point.value, both[1][name].value
         if a is None or b is None or not (math.isfinite(a) and math.isfinite(b)):
-            found[name] = Measure(None, point.reason or both[1][name].reason)
+            differences[name] = Measure(None, point.reason or both[1][name].reason)
             continue
         paired = draws[0][name] - draws[1][name] if name in draws[0] else None
-        found[name] = _with_interval(Measure(a - b), paired, n_groups[BY_NAME[name].over])
-    return found
+        differences[name] = _with_interval(Measure(a - b), paired, n_groups[BY_NAME[name].over])
+    return differences
 
 
 def _numbered(groups: Sequence[str] | np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:

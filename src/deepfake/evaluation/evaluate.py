@@ -75,14 +75,19 @@ def measure_groups(
         own = names == value
         n_fake, n_real = int(labels[own].sum()), int((labels[own] == 0).sum())
         forged = (own & (labels == 1)) | (labels == 0) if against_all_reals and n_fake else own
-        found = bootstrap.measure(labels[forged], p[forged], resampled[forged], settings, clip_p)
-        found = _without_lone_videos(found, int(labels[forged].sum()), int((labels[forged] == 0).sum()))
+        measures = bootstrap.measure(labels[forged], p[forged], resampled[forged], settings, clip_p)
+        measures = _without_lone_videos(measures, int(labels[forged].sum()), int((labels[forged] == 0).sum()))
         if against_all_reals:
             reals = own & (labels == 0)
             own_reals = bootstrap.measure(labels[reals], p[reals], resampled[reals], settings, clip_p)
-            found = found | {name: own_reals[name] for name in ("false_alarm_rate", "mean_p_real")}
+            measures = measures | {name: own_reals[name] for name in ("false_alarm_rate", "mean_p_real")}
         rows.append(
-            {"value": value, "n_real": n_real, "n_fake": n_fake, "metrics": {n: m.to_dict() for n, m in found.items()}}
+            {
+                "value": value,
+                "n_real": n_real,
+                "n_fake": n_fake,
+                "metrics": {n: m.to_dict() for n, m in measures.items()},
+            }
         )
     return rows
 
@@ -92,13 +97,13 @@ def _natural(text: str) -> list[Any]:
     return [int(piece) if i % 2 else piece for i, piece in enumerate(re.split(r"(\d+)", text))]
 
 
-def _without_lone_videos(found: dict[str, metrics.Measure], n_fake: int, n_real: int) -> dict[str, metrics.Measure]:
+def _without_lone_videos(measures: dict[str, metrics.Measure], n_fake: int, n_real: int) -> dict[str, metrics.Measure]:
     """Numbers that compare two labels, withdrawn where one label has a single video."""
     if min(n_fake, n_real) != 1:
-        return found
+        return measures
     reason = f"only 1 {'fake' if n_fake == 1 else 'real'}"
-    two_labels = {name for name in found if metrics.BY_NAME[name].over == "both"}
-    return {name: metrics.Measure(None, reason) if name in two_labels else value for name, value in found.items()}
+    two_labels = {name for name in measures if metrics.BY_NAME[name].over == "both"}
+    return {name: metrics.Measure(None, reason) if name in two_labels else value for name, value in measures.items()}
 
 
 def bootstrap_groups(videos: Sequence[Labelled]) -> tuple[str, list[str]]:

@@ -30,7 +30,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Matched:
-    """Labels with their scores, and the names that found no partner."""
+    """Labels with their scores, and the names without a partner."""
 
     videos: list[Labelled]
     p: np.ndarray
@@ -61,10 +61,10 @@ def read_scores(path: Path) -> dict[str, float]:
 def read_labels(path: Path) -> list[Labelled]:
     """Videos of a labels file (`labels.read_labels`), each with a label; other columns are kept."""
     videos = []
-    for found in labels.read_labels(path):
-        if found.label is None:
-            raise UserError(f"{path} line {found.row.line}: {found.name!r} has no label; wanted REAL, FAKE, 0 or 1")
-        videos.append(Labelled(found.name, found.label, found.row.cells))
+    for entry in labels.read_labels(path):
+        if entry.label is None:
+            raise UserError(f"{path} line {entry.row.line}: {entry.name!r} has no label; wanted REAL, FAKE, 0 or 1")
+        videos.append(Labelled(entry.name, entry.label, entry.row.cells))
     if not videos:
         raise UserError(f"{path} has headings but no videos")
     return videos
@@ -106,8 +106,9 @@ def pair(names: Iterable[str], labelled: Sequence[Labelled]) -> tuple[list[tuple
     """Labelled videos with the one of `names` each belongs to, by the rules of `match`; and names without a label."""
     known = list(names)
     # Numbers in place of scores: they say which name a label was matched to.
-    found = match({name: float(number) for number, name in enumerate(known)}, labelled)
-    return [(video, known[int(number)]) for video, number in zip(found.videos, found.p, strict=True)], found.unlabelled
+    matched = match({name: float(number) for number, name in enumerate(known)}, labelled)
+    pairs = [(video, known[int(number)]) for video, number in zip(matched.videos, matched.p, strict=True)]
+    return pairs, matched.unlabelled
 
 
 def _score(text: str, where: str) -> float:
@@ -121,10 +122,10 @@ def _score(text: str, where: str) -> float:
 
 
 def _by_base(names: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    by_base: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(PurePosixPath(name).name, []).append(name)
-    return found
+        by_base.setdefault(PurePosixPath(name).name, []).append(name)
+    return by_base
 
 
 def _ends_with(one: str, other: str) -> bool:

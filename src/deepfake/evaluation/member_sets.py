@@ -54,31 +54,31 @@ def sets_of(members: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def compare(
-    found: Evidence, ensemble: Ensemble, validation: Validation, known: Mapping[str, np.ndarray] | None = None
+    evidence: Evidence, ensemble: Ensemble, validation: Validation, known: Mapping[str, np.ndarray] | None = None
 ) -> list[Row]:
     """A row for every set of members, none of them dropped, and last the ensemble, where members may drop out.
 
     `known` are out-of-fold p_fake (n,) of some of the sets, by their names and in the order of the evidence's videos:
     those are not fitted again.
     """
-    sets = sets_of(found.members)
+    sets = sets_of(evidence.members)
 
     def out_of_fold(what: str) -> np.ndarray:
         if known is not None and what in known:
             return known[what]
-        tracks = found.tracks if what == ENSEMBLE else found.tracks.of_members(sets[what])
-        return held_out(tracks, found.labels, found.folds, ensemble, may_drop=what == ENSEMBLE)
+        tracks = evidence.tracks if what == ENSEMBLE else evidence.tracks.of_members(sets[what])
+        return held_out(tracks, evidence.labels, evidence.folds, ensemble, may_drop=what == ENSEMBLE)
 
     p = {what: out_of_fold(what) for what in (*sets, ENSEMBLE)}
-    fixed = (found.groups, validation, ensemble.clip_p)
-    measured = {what: bootstrap.measure(found.labels, scores, *fixed) for what, scores in p.items()}
-    best = {name: _best(measured, found.members, name) for name in ("roc_auc", "log_loss_clipped")}
+    fixed = (evidence.groups, validation, ensemble.clip_p)
+    measured = {what: bootstrap.measure(evidence.labels, scores, *fixed) for what, scores in p.items()}
+    best = {name: _best(measured, evidence.members, name) for name in ("roc_auc", "log_loss_clipped")}
     rows = []
     for what, numbers in measured.items():
         gains = {
-            name: bootstrap.measure_difference(found.labels, p[what], p[best[name]], *fixed)[name] for name in best
+            name: bootstrap.measure_difference(evidence.labels, p[what], p[best[name]], *fixed)[name] for name in best
         }
-        names = sets.get(what, found.members)
+        names = sets.get(what, evidence.members)
         rows.append(
             Row(
                 what=what,
@@ -87,7 +87,7 @@ def compare(
                 log_loss=numbers["log_loss_clipped"],
                 roc_auc_gain=gains["roc_auc"],
                 log_loss_gain=gains["log_loss_clipped"],
-                cost_ms=None if what == ENSEMBLE else found.cost_ms(names),
+                cost_ms=None if what == ENSEMBLE else evidence.cost_ms(names),
             )
         )
     return rows

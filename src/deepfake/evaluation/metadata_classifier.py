@@ -29,7 +29,7 @@ COLUMN_MEANINGS = {
 
 
 def metadata_classifier(videos: pd.DataFrame, scored: pd.DataFrame, config: Config) -> dict[str, Any]:
-    """How well a logistic regression tells fakes without a look at a picture: each fold by the others.
+    """How well a logistic regression detects fakes without their pictures: each fold by the others.
 
     `auc` is a measure or None with `reason`; `columns` have the AUC each has alone, with fakes above reals.
     """
@@ -41,13 +41,13 @@ def metadata_classifier(videos: pd.DataFrame, scored: pd.DataFrame, config: Conf
     if isinstance(p, str):
         return {"auc": None, "reason": p, "sentence": f"Not measured: {p}.", "columns": []}
     groups = own["group"].tolist()
-    found = bootstrap.measure(labels, p, groups, config.validation, config.ensemble.clip_p)["roc_auc"]
+    auc = bootstrap.measure(labels, p, groups, config.validation, config.ensemble.clip_p)["roc_auc"]
     alone = [
         {"column": name, "meaning": COLUMN_MEANINGS.get(name, "the file has this codec"), "auc": _auc(labels, values)}
         for name, values in features.items()
     ]
     alone.sort(key=lambda row: (-abs(row["auc"] - 0.5), row["column"]))
-    return {"auc": found.to_dict(), "reason": None, "sentence": _meaning(found), "columns": alone}
+    return {"auc": auc.to_dict(), "reason": None, "sentence": _meaning(auc), "columns": alone}
 
 
 def metadata_columns(videos: pd.DataFrame) -> pd.DataFrame:
@@ -57,7 +57,7 @@ def metadata_columns(videos: pd.DataFrame) -> pd.DataFrame:
         np.log2(numbers[name].clip(lower=1e-3)) for name in ("size_bytes", "duration_s", "n_frames")
     )
     pixels = np.log2((numbers["width_px"] * numbers["height_px"]).clip(lower=1))
-    found = pd.DataFrame(
+    columns = pd.DataFrame(
         {
             "size": size,
             "bits_per_s": size - duration,
@@ -71,11 +71,11 @@ def metadata_columns(videos: pd.DataFrame) -> pd.DataFrame:
             "is_vfr": videos["is_vfr"].map({True: 1.0, False: 0.0}).astype(float),
         }
     )
-    found = found.fillna(found.median()).fillna(0.0)
+    columns = columns.fillna(columns.median()).fillna(0.0)
     common = videos["codec"].value_counts().sort_index().sort_values(ascending=False, kind="stable").index[:MAX_CODECS]
     for codec in common:
-        found[f"codec {codec}"] = videos["codec"].eq(codec).astype(float)
-    return found.loc[:, found.max() > found.min()]
+        columns[f"codec {codec}"] = videos["codec"].eq(codec).astype(float)
+    return columns.loc[:, columns.max() > columns.min()]
 
 
 def _out_of_fold(features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> np.ndarray | str:
@@ -101,18 +101,18 @@ def _auc(labels: np.ndarray, values: pd.Series) -> float:
     return metrics.roc_auc(labels, ranks)
 
 
-def _meaning(found: metrics.Measure) -> str:
+def _meaning(auc: metrics.Measure) -> str:
     """What the blind classifier's AUC says, in a sentence."""
-    if found.value is None:
-        return f"Not measured: {found.reason}."
-    if found.n_groups is None or found.n_groups < metrics.FEW_GROUPS:
+    if auc.value is None:
+        return f"Not measured: {auc.reason}."
+    if auc.n_groups is None or auc.n_groups < metrics.FEW_GROUPS:
         return (
             "Too few independent groups to say whether the files give the answer away: look at the columns and judge "
             "whether reals and fakes were written alike."
         )
-    if (found.value if found.low is None else found.low) > 0.5:  # resamples that all agree leave no interval
+    if (auc.value if auc.low is None else auc.low) > 0.5:  # resamples that all agree leave no interval
         return (
-            "The files give fakes away without a look at a picture: part of the detector's success may be codec, size "
+            "The files give fakes away without their pictures: part of the detector's success may be codec, size "
             "or length, and would be gone on files written alike. Encode reals and fakes the same way before learning."
         )
-    return "Nothing found: with these columns alone, fakes cannot be told from reals better than by chance."
+    return "Nothing found: with these columns alone, fakes and reals are not separated better than by chance."

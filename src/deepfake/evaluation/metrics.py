@@ -173,8 +173,8 @@ def roc_curve(labels: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray
     labels, p = _checked(labels, p, "both")
     order = np.argsort(-p, kind="stable")
     ends = _block_ends(p[order])
-    found, alarms = np.cumsum(labels[order])[ends], np.cumsum(~labels[order])[ends]
-    return np.concatenate([[0.0], alarms / alarms[-1]]), np.concatenate([[0.0], found / found[-1]])
+    hits, alarms = np.cumsum(labels[order])[ends], np.cumsum(~labels[order])[ends]
+    return np.concatenate([[0.0], alarms / alarms[-1]]), np.concatenate([[0.0], hits / hits[-1]])
 
 
 def pr_curve(labels: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -182,8 +182,8 @@ def pr_curve(labels: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     labels, p = _checked(labels, p, "fake")
     order = np.argsort(-p, kind="stable")
     ends = _block_ends(p[order])
-    found = np.cumsum(labels[order])[ends]
-    return found / found[-1], found / (ends + 1)
+    hits = np.cumsum(labels[order])[ends]
+    return hits / hits[-1], hits / (ends + 1)
 
 
 def _class_reason(labels: np.ndarray, over: Over) -> str | None:
@@ -300,25 +300,25 @@ def _rank(
         return
     values[0] = 0.0
     values[1] = 0.0
-    found = alarms = found_before = alarms_before = 0.0
+    hits = alarms = hits_before = alarms_before = 0.0
     next_recall = 0
     for i in range(len(is_fake)):
         if is_fake[i]:
-            found += weights[i]
+            hits += weights[i]
         else:
             alarms += weights[i]
         if not is_block_end[i]:
             continue
-        values[0] += (alarms - alarms_before) * (found + found_before) / (2 * all_real * all_fake)
-        if found > 0:
-            values[1] += (found - found_before) / all_fake * found / (found + alarms)
-        before = alarms_before / all_real + found_before / all_fake - 1
-        after = alarms / all_real + found / all_fake - 1
+        values[0] += (alarms - alarms_before) * (hits + hits_before) / (2 * all_real * all_fake)
+        if hits > 0:
+            values[1] += (hits - hits_before) / all_fake * hits / (hits + alarms)
+        before = alarms_before / all_real + hits_before / all_fake - 1
+        after = alarms / all_real + hits / all_fake - 1
         if np.isnan(values[2]) and after >= 0:
             share = before / (before - after)
             values[2] = (alarms_before + share * (alarms - alarms_before)) / all_real
-        while next_recall < len(recalls) and found >= recalls[next_recall] * all_fake * (1 - 1e-12):
-            values[3 + next_recall] = np.log(found / (found + FALSE_ALARM_WEIGHT * alarms))
+        while next_recall < len(recalls) and hits >= recalls[next_recall] * all_fake * (1 - 1e-12):
+            values[3 + next_recall] = np.log(hits / (hits + FALSE_ALARM_WEIGHT * alarms))
             next_recall += 1
-        found_before = found
+        hits_before = hits
         alarms_before = alarms

@@ -38,9 +38,9 @@ def show(measure: Mapping[str, Any], digits: int = 3) -> str:
     return text
 
 
-def _overall_lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _overall_lines(measures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = []
-    for name, measure in found.items():
+    for name, measure in measures.items():
         metric = metrics.BY_NAME[name]
         notes = [metric.meaning, measure["reason"] or measure["interval_reason"] or ""]
         rows.append([metric.title, show(measure), "; ".join(note for note in notes if note)])

@@ -1,4 +1,4 @@
-"""Pictures that show why: the crops of a video that look most forged, and where the network sees it."""
+"""Pictures that show why: the crops of a video with the highest scores, and where the network sees it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PICTURE_PX = 192
 
 
 @dataclass(frozen=True)
-class Telling:
-    """A crop as its frame network sees it, and the share of forgery found at each place.
+class SalientCrop:
+    """A crop as its frame network sees it, and the share of forgery at each place.
 
     `picture_HWC` is uint8 RGB; `heat_HW` in 0..1 covers the same square, None where no network draws maps.
     """
@@ -36,19 +36,19 @@ class Telling:
     heat_HW: np.ndarray | None
 
 
-def telling_crops(check: Check, found: Extraction, detector: Detector, cache_dir: Path) -> list[Telling]:
-    """Up to MAX_CROPS crops of the worst tracks of a checked video, by track and time; `found` says where they lie."""
+def salient_crops(check: Check, extraction: Extraction, detector: Detector, cache_dir: Path) -> list[SalientCrop]:
+    """Up to MAX_CROPS crops of the worst tracks of a checked video, by track and time; `extraction` has them."""
     chosen = choose([track for _, track in check.tracks])
     if not chosen:
         return []
-    faces = {(face.track, face.frame_index): face for face in found.faces}
+    faces = {(face.track, face.frame_index): face for face in extraction.faces}
     stored = [faces[track, frame.frame] for track, frame in chosen]
     crops = [stored_crop(cache_dir, face) for face in stored]
     first = detector.members[0].frames
     pictures = [see(crop, first.view_ratio, PICTURE_PX) for crop in crops]
     heats = heat_maps([member.frames for member in detector.members], crops)
     return [
-        Telling(track, frame, picture, heat)
+        SalientCrop(track, frame, picture, heat)
         for (track, frame), picture, heat in zip(chosen, pictures, heats, strict=True)
     ]
 

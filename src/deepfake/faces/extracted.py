@@ -1,4 +1,4 @@
-"""What extraction found in one video, as values: its faces, and all that was learnt on the way to them.
+"""The extraction of one video, as values: its faces, and all that is known of how they were made.
 
 A shard keeps these as plain rows beside the crops (`shard_rows`, `read_extraction`). Worker processes import this
 module, so it imports no pandas.
@@ -62,7 +62,7 @@ class Extraction:
     """What was sampled of a video, its shots and faces, and the shard where the crops lie (below the work folder).
 
     `failure`: why the video could not be read; then nothing else is known. `sampled_s` and `cuts_s` are empty and None
-    in shards of older versions, which do not tell them.
+    in shards of older versions, which do not hold them.
     """
 
     video_id: str
@@ -95,7 +95,7 @@ class Extraction:
 
     @property
     def times_s(self) -> list[float]:
-        """When it was looked for faces; where a shard does not tell, when they were found."""
+        """When its frames were sampled; where a shard does not hold that, when its faces were detected."""
         return sorted(self.sampled_s or {face.time_s for face in self.faces})
 
 
@@ -110,17 +110,17 @@ def stored_crop(work_dir: Path, face: StoredFace) -> np.ndarray:
     return read_crop(work_dir, face.shard, face.offset, face.size)
 
 
-def shard_rows(found: Extraction, faces: list[Face]) -> Mapping[str, object]:
+def shard_rows(extraction: Extraction, faces: list[Face]) -> Mapping[str, object]:
     """What a shard keeps beside its pictures, one face a picture; `write_shard` adds their places."""
     return {
-        "decoder": found.decoder,
-        "decoder_reason": found.decoder_reason,
-        "n_sampled": found.n_sampled,
-        "sampled_s": found.sampled_s,
-        "n_damaged": found.n_damaged,
-        "n_shots": found.n_shots,
-        "cuts_s": found.cuts_s,
-        "frame_hashes": found.frame_hashes,
+        "decoder": extraction.decoder,
+        "decoder_reason": extraction.decoder_reason,
+        "n_sampled": extraction.n_sampled,
+        "sampled_s": extraction.sampled_s,
+        "n_damaged": extraction.n_damaged,
+        "n_shots": extraction.n_shots,
+        "cuts_s": extraction.cuts_s,
+        "frame_hashes": extraction.frame_hashes,
         "faces": [asdict(face) for face in faces],
     }
 

@@ -1,4 +1,4 @@
-"""Many videos -> what was found in each, in worker processes, resumable by the video; and stage 02's tables of it."""
+"""Many videos -> the extraction of each, in worker processes, resumable by the video; and stage 02's tables of it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Video:
 def extract_videos(
     videos: list[Video], work_dir: Path, settings: Extract, force: bool = False, every: int = 1
 ) -> Iterator[Extraction]:
-    """Yield what was found in each video as it is done; `every`: see `faces.extractor.Job`.
+    """Yield each video's extraction as it is done; `every`: see `faces.extractor.Job`.
 
     A video whose shard is there already is not read again; two files of equal bytes share one.
     A file that cannot be read is noted beside the shard and not tried again until `force`. One that was stopped or
@@ -49,12 +49,12 @@ def extract_videos(
             continue
         jobs.setdefault(shard, Job(video.video_id, video.path, work_dir, shard, settings, every))
     for shard in same.keys() - jobs.keys():
-        found = kept_extraction(work_dir, shard, same[shard][0])
-        assert found is not None, "it was there just now"
-        yield from (replace(found, video_id=video_id) for video_id in same[shard])
+        extraction = kept_extraction(work_dir, shard, same[shard][0])
+        assert extraction is not None, "it was there just now"
+        yield from (replace(extraction, video_id=video_id) for video_id in same[shard])
     for job, outcome in run_each(extract, jobs.values(), _limits(settings)):
-        found = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
-        yield from (replace(found, video_id=video_id) for video_id in same[job.shard])
+        extraction = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
+        yield from (replace(extraction, video_id=video_id) for video_id in same[job.shard])
 
 
 def read_videos(
@@ -83,7 +83,7 @@ def read_videos(
 
 
 def _stopped(job: ReadJob, reason: str) -> Reading:
-    """What is left of a video whose process was stopped or crashed; it may have told of the file before."""
+    """What is left of a video whose process was stopped or crashed; a note of the file itself may lie there already."""
     file = read_note(job.path, job.cache_dir) or lost_file(job.path, reason)
     return Reading(file, Extraction(job.video_id, failure=reason))
 
@@ -92,14 +92,14 @@ def _limits(settings: Extract) -> Limits:
     return Limits(settings.workers, settings.deadline_s, settings.memory_mb)
 
 
-def extraction_row(found: Extraction) -> Mapping[str, object]:
+def extraction_row(extraction: Extraction) -> Mapping[str, object]:
     """A video's row of the extractions table."""
-    counts = {"n_tracks": len(found.tracks), "n_faces": len(found.faces)}
-    known = {name: getattr(found, name) for name in (*_TOLD, "status", "reason")}
-    return {**known, **counts, "frame_hashes": list(found.frame_hashes)}
+    counts = {"n_tracks": len(extraction.tracks), "n_faces": len(extraction.faces)}
+    known = {name: getattr(extraction, name) for name in (*_ROW_COLUMNS, "status", "reason")}
+    return {**known, **counts, "frame_hashes": list(extraction.frame_hashes)}
 
 
-_TOLD = ("video_id", "decoder", "decoder_reason", "n_sampled", "n_shots")
+_ROW_COLUMNS = ("video_id", "decoder", "decoder_reason", "n_sampled", "n_shots")
 
 
 def face_rows(video_id: str, faces: Sequence[StoredFace]) -> list[Mapping[str, object]]:
@@ -139,21 +139,21 @@ def extract_table(
     readable = videos[videos["status"] == "ok"]
     todo = [Video(v, path_of(root, v), s) for v, s in zip(readable["video_id"], readable["sha256"], strict=True)]
     bad = videos[videos["status"] != "ok"]
-    found = [Extraction(v, failure=r) for v, r in zip(bad["video_id"], bad["reason"], strict=True)]
-    failures = [_failure_row("01_index_videos", one) for one in found]
+    extractions = [Extraction(v, failure=r) for v, r in zip(bad["video_id"], bad["reason"], strict=True)]
+    failures = [_failure_row("01_index_videos", one) for one in extractions]
     with tqdm(total=len(todo), desc="faces", unit="video", disable=None) as bar:
         for one in extract_videos(todo, work_dir, settings, force):
-            found.append(one)
+            extractions.append(one)
             if one.failure is not None:
                 failures.append(_failure_row("02_extract_faces", one))
             bar.update()
-    faces = [row for one in found for row in face_rows(one.video_id, one.faces)]
+    faces = [row for one in extractions for row in face_rows(one.video_id, one.faces)]
     return ExtractedTables(
-        pd.DataFrame([extraction_row(one) for one in found]).reindex(columns=list(empty(EXTRACTIONS).columns)),
+        pd.DataFrame([extraction_row(one) for one in extractions]).reindex(columns=list(empty(EXTRACTIONS).columns)),
         pd.DataFrame(faces)[list(empty(FACES).columns)] if faces else empty(FACES),
         pd.DataFrame(failures) if failures else empty(FAILURES),
     )
 
 
-def _failure_row(stage: str, found: Extraction) -> Mapping[str, object]:
-    return {"stage": stage, "video_id": found.video_id, "reason": found.reason}
+def _failure_row(stage: str, extraction: Extraction) -> Mapping[str, object]:
+    return {"stage": stage, "video_id": extraction.video_id, "reason": extraction.reason}

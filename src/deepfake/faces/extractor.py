@@ -1,6 +1,6 @@
 """One video -> its face tracks: sampled frames, MTCNN on a stride, boxes carried between, crops.
 
-Frames are read once and in order; only those between two looks of the detector are held, so
+Frames are read once and in order; only those between two runs of the detector are held, so
 memory does not grow with the length of a video. This module runs in worker processes and so
 imports no pandas and no numba: they would cost each process 110 MB.
 """
@@ -33,26 +33,26 @@ FORMAT = 5  # raise it when the same settings give other crops or rows
 HASHED_FRAMES = 8
 SECOND_LOOKS = 3  # a shot
 SECOND_LOOK_SIDE_PX = 1600
-CARRY_S = 2.0  # looks further apart than this say nothing of the frames between, which are looked at themselves
-CARRY_OVERLAP = 0.5  # below it a face moved too far for its box to be carried between two looks
+CARRY_S = 2.0  # detections further apart say nothing of the frames between, which are searched themselves
+CARRY_OVERLAP = 0.5  # below it a face moved too far for its box to be carried between two detections
 # False alarms (hands, shadows, a stuffed bird) come and go and are unsure. Among 256 tracks of 174 labelled clips
 # and the demo these bounds dropped 6 of the 7 that were no face of a person, and one of the faces, a profile.
-MIN_LOOKS = 4  # in a shot, before their share says anything
+MIN_SEARCHED = 4  # in a shot, before their share says anything
 RARE_SHARE = 0.3
 SURE_SCORE = 0.99
 
 
 @dataclass
-class Look:
+class SampledFrame:
     """A sampled frame and the faces in it, in full-frame pixels."""
 
     frame: Frame
-    faces: Faces | None = None  # None: the detector has not looked
+    faces: Faces | None = None  # None: the detector has not run
     tracks: list[int] = field(default_factory=list)
 
 
 @dataclass
-class Found:
+class VideoFaces:
     """Everything kept of a video."""
 
     faces: list[Face] = field(default_factory=list)
@@ -61,11 +61,11 @@ class Found:
     sampled_s: list[float] = field(default_factory=list)
     n_damaged: int = 0
     n_shots: int = 0
-    n_looks: dict[int, int] = field(default_factory=dict)  # of the detector in each shot
+    n_searched: dict[int, int] = field(default_factory=dict)  # frames the detector ran on, by shot
 
     @property
     def n_sampled(self) -> int:
-        """Frames looked at."""
+        """Frames sampled."""
         return len(self.sampled_s)
 
 
@@ -76,62 +76,62 @@ class Extractor:
         self.settings = settings
         self.detector = detector
         self.linker = Linker(settings.max_gap_s)
-        self.found = Found()
+        self.kept = VideoFaces()
         self.second_looks = 0
         self.shot_has_face = False
         self.side_px = settings.detection_side_px
         self.hash_every = max(settings.frames_per_video // HASHED_FRAMES, 1)
 
-    def run(self, frames: Iterator[Frame]) -> Found:
-        """Read all frames and return what was found."""
-        held: list[Look] = []
+    def run(self, frames: Iterator[Frame]) -> VideoFaces:
+        """Read all frames and return the faces kept."""
+        held: list[SampledFrame] = []
         for frame in frames:
             if frame.is_suspect:  # smeared by a damaged packet: it would look forged
-                self.found.n_damaged += 1
+                self.kept.n_damaged += 1
                 continue
-            if self.found.n_sampled % self.hash_every == 0 and len(self.found.hashes) < HASHED_FRAMES:
-                self.found.hashes.append(perceptual_hash(frame.luma_thumb()))
-            self.found.sampled_s.append(frame.time_s)
+            if self.kept.n_sampled % self.hash_every == 0 and len(self.kept.hashes) < HASHED_FRAMES:
+                self.kept.hashes.append(perceptual_hash(frame.luma_thumb()))
+            self.kept.sampled_s.append(frame.time_s)
             new_shot = not held or held[-1].frame.shot != frame.shot
             if new_shot and held:
-                self._look(held[-1])
+                self._detect(held[-1])
                 held = self._settle(held)
             if new_shot:
                 self._start_shot()
-            held.append(Look(frame))
+            held.append(SampledFrame(frame))
             is_far = frame.time_s - held[0].frame.time_s > CARRY_S
             if new_shot or is_far or len(held) > self.settings.detection_stride:
-                self._look(held[-1])
+                self._detect(held[-1])
                 held = self._settle(held)
         if held:
-            self._look(held[-1])
+            self._detect(held[-1])
             self._settle(held)
             self._keep(held[-1])
         self._drop_false_alarms()
-        return self.found
+        return self.kept
 
     def _start_shot(self) -> None:
-        self.found.n_shots += 1
+        self.kept.n_shots += 1
         self.second_looks, self.shot_has_face = 0, False
         self.side_px = self.settings.detection_side_px
 
-    def _look(self, look: Look) -> None:
-        if look.faces is not None:
+    def _detect(self, sampled: SampledFrame) -> None:
+        if sampled.faces is not None:
             return
-        faces = self._detect(look.frame, self.side_px)
-        full_side = max(look.frame.width_px, look.frame.height_px)
+        faces = self._run_detector(sampled.frame, self.side_px)
+        full_side = max(sampled.frame.width_px, sampled.frame.height_px)
         may_look_again = self.settings.second_look and not self.shot_has_face and self.second_looks < SECOND_LOOKS
         if not len(faces) and may_look_again and full_side > 1.2 * self.side_px:
             self.second_looks += 1
             closer_px = min(full_side, SECOND_LOOK_SIDE_PX)
-            faces = self._detect(look.frame, closer_px)
+            faces = self._run_detector(sampled.frame, closer_px)
             if len(faces):
                 self.side_px = closer_px
         self.shot_has_face |= len(faces) > 0
-        self.found.n_looks[look.frame.shot] = self.found.n_looks.get(look.frame.shot, 0) + 1
-        look.faces = faces
+        self.kept.n_searched[sampled.frame.shot] = self.kept.n_searched.get(sampled.frame.shot, 0) + 1
+        sampled.faces = faces
 
-    def _detect(self, frame: Frame, side_px: int) -> Faces:
+    def _run_detector(self, frame: Frame, side_px: int) -> Faces:
         small = frame.small_rgb(side_px)
         # In pixels of the detection picture, so that a larger one shows smaller faces.
         usual_px = min(max(small.shape[:2]), self.settings.detection_side_px)
@@ -142,22 +142,22 @@ class Extractor:
             faces = faces.keep(np.sort(np.lexsort((faces.boxes[:, 0], -area))[:most]))
         return faces.scaled(frame.width_px / small.shape[1], frame.height_px / small.shape[0])
 
-    def _settle(self, held: list[Look]) -> list[Look]:
-        """Fill the frames between two looks, keep all but the last, return the last to start the next stretch."""
+    def _settle(self, held: list[SampledFrame]) -> list[SampledFrame]:
+        """Fill the frames between two detections, keep all but the last, return the last to start the next stretch."""
         first, last = held[0], held[-1]
         if first is last:
             if not first.tracks:
                 self._link(first)
             return held
         self._fill(held)
-        for look in held[1:]:
-            self._link(look)
-        for look in held[:-1]:
-            self._keep(look)
+        for sampled in held[1:]:
+            self._link(sampled)
+        for sampled in held[:-1]:
+            self._keep(sampled)
         return [last]
 
-    def _fill(self, held: list[Look]) -> None:
-        """Carry boxes between two looks where each face is found again nearby; else look at the middle frame too."""
+    def _fill(self, held: list[SampledFrame]) -> None:
+        """Carry boxes between two detections where each face is near in both; else detect in the middle frame, too."""
         first, last = held[0], held[-1]
         if len(held) < 3:
             return
@@ -165,65 +165,69 @@ class Extractor:
         pairs = _same_faces(first.faces, last.faces)
         if pairs is None:
             middle = len(held) // 2
-            self._look(held[middle])
+            self._detect(held[middle])
             self._fill(held[: middle + 1])
             self._fill(held[middle:])
             return
         start_s, step_s = first.frame.time_s, last.frame.time_s - first.frame.time_s
-        for look in held[1:-1]:
-            look.faces = _between(first.faces, last.faces, pairs, (look.frame.time_s - start_s) / max(step_s, 1e-9))
+        for sampled in held[1:-1]:
+            sampled.faces = _between(
+                first.faces, last.faces, pairs, (sampled.frame.time_s - start_s) / max(step_s, 1e-9)
+            )
 
-    def _link(self, look: Look) -> None:
-        assert look.faces is not None
-        look.tracks = self.linker.update(look.frame.index, look.frame.time_s, look.frame.shot, look.faces)
+    def _link(self, sampled: SampledFrame) -> None:
+        assert sampled.faces is not None
+        sampled.tracks = self.linker.update(
+            sampled.frame.index, sampled.frame.time_s, sampled.frame.shot, sampled.faces
+        )
 
-    def _keep(self, look: Look) -> None:
-        assert look.faces is not None
-        for number, track in enumerate(look.tracks):
-            box, landmarks = look.faces.boxes[number], look.faces.landmarks[number]
+    def _keep(self, sampled: SampledFrame) -> None:
+        assert sampled.faces is not None
+        for number, track in enumerate(sampled.tracks):
+            box, landmarks = sampled.faces.boxes[number], sampled.faces.landmarks[number]
             square = square_around(box, self.settings.margin_ratio)
-            crop = cut_square(look.frame, square, self.settings.crop_px)
+            crop = cut_square(sampled.frame, square, self.settings.crop_px)
             x0_px, y0_px, x1_px, y1_px = map(float, box)
             face = Face(
-                shot=look.frame.shot,
+                shot=sampled.frame.shot,
                 track=track,
-                frame_index=look.frame.index,
-                time_s=look.frame.time_s,
+                frame_index=sampled.frame.index,
+                time_s=sampled.frame.time_s,
                 x0_px=x0_px,
                 y0_px=y0_px,
                 x1_px=x1_px,
                 y1_px=y1_px,
-                score=float(look.faces.scores[number]),
-                is_detected=not isinstance(look.faces, CarriedFaces),
+                score=float(sampled.faces.scores[number]),
+                is_detected=not isinstance(sampled.faces, CarriedFaces),
                 landmarks=tuple(float(value) for value in landmarks.ravel()),
                 crop_x0_px=square.x0_px,
                 crop_y0_px=square.y0_px,
                 crop_side_px=square.side_px,
                 sharpness=sharpness(crop),
             )
-            self.found.faces.append(face)
-            self.found.pictures.append(encode_crop(crop, self.settings.image_format, self.settings.jpeg_quality))
+            self.kept.faces.append(face)
+            self.kept.pictures.append(encode_crop(crop, self.settings.image_format, self.settings.jpeg_quality))
 
     def _drop_false_alarms(self) -> None:
         """Keep the longest and largest credible tracks, numbered by their first appearance."""
-        keep = credible_tracks(self.found.faces, self.found.n_looks, self.settings.max_tracks)
+        keep = credible_tracks(self.kept.faces, self.kept.n_searched, self.settings.max_tracks)
         numbers = {old: new for new, old in enumerate(keep)}
         kept = [
             (replace(face, track=numbers[face.track]), picture)
-            for face, picture in zip(self.found.faces, self.found.pictures, strict=True)
+            for face, picture in zip(self.kept.faces, self.kept.pictures, strict=True)
             if face.track in numbers
         ]
         kept.sort(key=lambda item: (item[0].track, item[0].frame_index))
-        self.found.faces = [face for face, _ in kept]
-        self.found.pictures = [picture for _, picture in kept]
+        self.kept.faces = [face for face, _ in kept]
+        self.kept.pictures = [picture for _, picture in kept]
 
 
 class CarriedFaces(Faces):
-    """Faces whose boxes were carried between two looks."""
+    """Faces whose boxes were carried between two detections."""
 
 
 def _same_faces(first: Faces, last: Faces) -> list[tuple[int, int]] | None:
-    """Pairs of all faces of two looks, or None where one is missing or moved too far."""
+    """Pairs of all faces of two frames, or None where one is missing or moved too far."""
     if len(first) != len(last):
         return None
     shared = overlap(first.boxes, last.boxes)
@@ -242,16 +246,16 @@ def _between(first: Faces, last: Faces, pairs: list[tuple[int, int]], ratio: flo
     )
 
 
-def credible_tracks(faces: Sequence[Face], n_looks: dict[int, int], max_tracks: int) -> list[int]:
-    """Numbers of the tracks to keep, by first appearance; `n_looks` by shot."""
+def credible_tracks(faces: Sequence[Face], n_searched: dict[int, int], max_tracks: int) -> list[int]:
+    """Numbers of the tracks to keep, by first appearance; `n_searched`: frames the detector ran on, by shot."""
     by_track: dict[int, list[Face]] = {}
     for face in faces:
         by_track.setdefault(face.track, []).append(face)
     weights: dict[int, float] = {}
     for track, own in by_track.items():
         seen = [face for face in own if face.is_detected]
-        of_shot = n_looks.get(own[0].shot, 0)
-        rarely_seen = of_shot >= MIN_LOOKS and len(seen) < max(RARE_SHARE * of_shot, 2)
+        of_shot = n_searched.get(own[0].shot, 0)
+        rarely_seen = of_shot >= MIN_SEARCHED and len(seen) < max(RARE_SHARE * of_shot, 2)
         if rarely_seen and np.mean([face.score for face in seen or own]) < SURE_SCORE:
             continue
         side = np.median([max(face.x1_px - face.x0_px, face.y1_px - face.y0_px) for face in own])
@@ -301,20 +305,18 @@ def extract(job: Job, demuxed: Demuxed | None = None) -> Extraction:
     """
     detector = _detector(job.settings.min_face_ratio, job.settings.min_score, "cpu")
     try:
-        frames, found = _look_through(job, detector, demuxed)
+        frames, kept = _read_through(job, detector, demuxed)
     except VideoError as error:
         return _failed(job, str(error))
     except Exception as error:  # whatever a library makes of one odd file, the other videos go on
         log.warning("video %r: unexpected error", job.video_id, exc_info=True)
         return _failed(job, f"unexpected {type(error).__name__}: {error}")
-    if not found.n_sampled:
-        return _failed(
-            job, f"video {job.path.name!r}: all {found.n_damaged} sampled frames are damaged; fetch it again"
-        )
-    return _keep(job, frames, found)
+    if not kept.n_sampled:
+        return _failed(job, f"video {job.path.name!r}: all {kept.n_damaged} sampled frames are damaged; fetch it again")
+    return _keep(job, frames, kept)
 
 
-def _look_through(job: Job, detector: FaceDetector, demuxed: Demuxed | None) -> tuple[Sampled, Found]:
+def _read_through(job: Job, detector: FaceDetector, demuxed: Demuxed | None) -> tuple[Sampled, VideoFaces]:
     settings = job.settings
     frames = sample(
         job.path,
@@ -334,23 +336,23 @@ def _failed(job: Job, reason: str) -> Extraction:
     return Extraction(job.video_id, failure=reason)
 
 
-def _keep(job: Job, frames: Sampled, found: Found) -> Extraction:
-    left_out = f"; {found.n_damaged} damaged frames left out" if found.n_damaged else ""
+def _keep(job: Job, frames: Sampled, kept: VideoFaces) -> Extraction:
+    left_out = f"; {kept.n_damaged} damaged frames left out" if kept.n_damaged else ""
     extraction = Extraction(
         video_id=job.video_id,
         shard=job.shard,
         decoder=frames.decoder,
         decoder_reason=f"{frames.decoder_reason}{left_out}",
-        n_sampled=found.n_sampled,
-        sampled_s=tuple(round(time_s, 4) for time_s in found.sampled_s),
-        n_damaged=found.n_damaged,
-        n_shots=found.n_shots,
+        n_sampled=kept.n_sampled,
+        sampled_s=tuple(round(time_s, 4) for time_s in kept.sampled_s),
+        n_damaged=kept.n_damaged,
+        n_shots=kept.n_shots,
         cuts_s=tuple(round(cut.time_s, 4) for cut in frames.cuts),
-        frame_hashes=tuple(found.hashes),
+        frame_hashes=tuple(kept.hashes),
     )
     extension = "jpg" if job.settings.image_format == "jpeg" else "png"
-    names = [f"{face.track:03d}.{face.frame_index:07d}.{extension}" for face in found.faces]
-    pictures = list(zip(names, found.pictures, strict=True))
-    places = write_shard(job.shard_path, pictures, shard_rows(extraction, found.faces))
-    faces = [stored(face, job.shard, *place) for face, place in zip(found.faces, places, strict=True)]
+    names = [f"{face.track:03d}.{face.frame_index:07d}.{extension}" for face in kept.faces]
+    pictures = list(zip(names, kept.pictures, strict=True))
+    places = write_shard(job.shard_path, pictures, shard_rows(extraction, kept.faces))
+    faces = [stored(face, job.shard, *place) for face, place in zip(kept.faces, places, strict=True)]
     return replace(extraction, faces=tuple(faces))

@@ -47,10 +47,10 @@ class FaceClip:
     @property
     def face_indices(self) -> np.ndarray:
         """Frames with a face; ValueError where there is none."""
-        found = np.flatnonzero(np.isfinite(self.landmarks).all((1, 2)))
-        if not len(found):
+        indices = np.flatnonzero(np.isfinite(self.landmarks).all((1, 2)))
+        if not len(indices):
             raise ValueError(f"clip of {len(self.frames)} frames: no face in any, wanted at least one to forge")
-        return found
+        return indices
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ class Linker:
         return numbers
 
     def _extra_cost(self, vectors: np.ndarray | None, n_faces: int) -> np.ndarray:
-        """What young tracks and unlike looks cost (open tracks, faces)."""
+        """What young tracks and unlike appearances cost (open tracks, faces)."""
         cost = np.zeros((len(self._open), n_faces))
         for row, track in enumerate(self._open):
             cost[row] = YOUNG_COST * (len(track.boxes) == 1)

@@ -53,17 +53,17 @@ class FaceMesh:
         presence_N = np.zeros(len(pictures))
         rows = np.flatnonzero(np.isfinite(boxes_N4).all(axis=1))
         squares = [_first_square(boxes_N4[i], landmarks_N52[i]) for i in rows]
-        # The second look is by what the first has found: boxes carried between two looks of MTCNN are shaky.
+        # The second pass is by the first one's points: boxes carried between two detections are shaky.
         for _ in range(2):
             if not len(rows):
                 break
-            found, presence_N[rows] = self._look([pictures[int(i)] for i in rows], squares)
+            meshes, presence_N[rows] = self._predict([pictures[int(i)] for i in rows], squares)
             sure = presence_N[rows] >= MIN_PRESENCE
-            points_NP3[rows] = np.where(sure[:, None, None], found, np.nan)
-            rows, squares = rows[sure], [_next_square(points) for points in found[sure]]
+            points_NP3[rows] = np.where(sure[:, None, None], meshes, np.nan)
+            rows, squares = rows[sure], [_next_square(points) for points in meshes[sure]]
         return points_NP3, presence_N
 
-    def _look(self, pictures: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def _predict(self, pictures: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         inputs = np.stack([_cut(picture, square) for picture, square in zip(pictures, squares, strict=True)])
         self._network.setInput(inputs.transpose(0, 3, 1, 2).astype(np.float32) / 255)
         points, logits = self._network.forward(list(OUTPUTS))

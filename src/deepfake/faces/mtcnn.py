@@ -154,15 +154,15 @@ class FaceDetector:
 
     def _detect(self, picture_HWC: np.ndarray, min_face_px: int | None) -> Faces:
         if picture_HWC.dtype != np.uint8 or picture_HWC.ndim != 3 or picture_HWC.shape[2] != 3:
-            found = f"{picture_HWC.dtype} {picture_HWC.shape}"
-            raise ValueError(f"face detection: found a picture of {found}, wanted uint8 (height, width, 3)")
+            shape = f"{picture_HWC.dtype} {picture_HWC.shape}"
+            raise ValueError(f"face detection: found a picture of {shape}, wanted uint8 (height, width, 3)")
         height_px, width_px = picture_HWC.shape[:2]
         min_face_px = max(20, min_face_px or round(self.min_face_ratio * max(height_px, width_px)))
         if min(height_px, width_px) < max(min_face_px, MTCNN_INPUT_PX * 2):
             min_face_px = 20
             if min(height_px, width_px) < min_face_px + 4:
                 return Faces.none()
-        # Planes one after the other in memory: area resizes take half as long on them, a look 28 instead of 32 ms.
+        # Planes one after the other in memory: area resizes take half as long on them, a detection 28 instead of 32 ms.
         planes_CHW = torch.from_numpy(np.ascontiguousarray(picture_HWC.transpose(2, 0, 1)))
         with torch.inference_mode():
             boxes, scores, landmarks = self._network(min_face_px).detect(planes_CHW.permute(1, 2, 0), landmarks=True)

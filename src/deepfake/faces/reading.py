@@ -18,7 +18,7 @@ from deepfake.settings import Extract
 
 @dataclass(frozen=True)
 class Reading:
-    """A file, and what extraction found in it."""
+    """A file and its extraction."""
 
     file: VideoFile
     extraction: Extraction
@@ -59,7 +59,7 @@ def read(job: ReadJob) -> Reading:
 
 
 def read_note(path: Path, cache_dir: Path) -> VideoFile | None:
-    """What an earlier run found of a file of this name, size and time; None where none did."""
+    """The note of an earlier run on a file of this name, size and time; None without one."""
     try:
         return VideoFile.from_json(probe_note(path, cache_dir).read_bytes(), path)
     except (FileNotFoundError, ValueError):

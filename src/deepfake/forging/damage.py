@@ -15,7 +15,7 @@ import numpy as np
 
 from deepfake.media.clips import h264_round_trip
 
-WAYS = (cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+INTERPOLATIONS = (cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
 def to_levels(values: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ class Degradation:
     """One draw of damage; the steps without a value are left out."""
 
     scale: float = 1.0
-    ways: tuple[int, int] = (cv2.INTER_AREA, cv2.INTER_CUBIC)
+    interpolations: tuple[int, int] = (cv2.INTER_AREA, cv2.INTER_CUBIC)
     blur_sigma: float | None = None
     sharpen: float | None = None
     noise_std: float | None = None
@@ -90,7 +90,7 @@ class Degradation:
             return bool(rng.random() < p * strength)
 
         scale = float(np.exp(rng.uniform(np.log(0.4), 0))) if chance(0.6) else 1.0
-        ways = (WAYS[int(rng.integers(4))], WAYS[int(rng.integers(4))])
+        interpolations = (INTERPOLATIONS[int(rng.integers(4))], INTERPOLATIONS[int(rng.integers(4))])
         blur = float(rng.uniform(0.3, 1.6)) if chance(0.25) else None
         sharpen = float(rng.uniform(0.2, 0.8)) if chance(0.15) else None
         noise = float(rng.uniform(1, 9)) if chance(0.25) else None
@@ -102,7 +102,7 @@ class Degradation:
         qualities = [int(rng.integers(35, 98)) for _ in range(2) if chance(0.35)]
         return cls(
             scale=scale,
-            ways=ways,
+            interpolations=interpolations,
             blur_sigma=blur,
             sharpen=sharpen,
             noise_std=noise,
@@ -120,7 +120,7 @@ class Degradation:
         noises = np.random.default_rng(self.noise_seed)
         height, width = frames[0].shape[:2]
         small = (max(round(width * self.scale), 24), max(round(height * self.scale), 24))
-        changed = [self._look(frame, small, noises) for frame in frames]
+        changed = [self._changed(frame, small, noises) for frame in frames]
         if self.crf is not None:
             if len(changed) == 1 and self.steps:
                 # A lone picture as part of a video: what is predicted from its neighbours looks unlike a keyframe.
@@ -132,11 +132,13 @@ class Degradation:
             changed = [jpeg_round_trip(frame, quality) for frame in changed]
         if small == (width, height):
             return changed
-        return [np.asarray(cv2.resize(frame, (width, height), interpolation=self.ways[1])) for frame in changed]
+        return [
+            np.asarray(cv2.resize(frame, (width, height), interpolation=self.interpolations[1])) for frame in changed
+        ]
 
-    def _look(self, frame_HWC: np.ndarray, small: tuple[int, int], noises: np.random.Generator) -> np.ndarray:
+    def _changed(self, frame_HWC: np.ndarray, small: tuple[int, int], noises: np.random.Generator) -> np.ndarray:
         if frame_HWC.shape[1::-1] != small:
-            frame_HWC = cv2.resize(frame_HWC, small, interpolation=self.ways[0])
+            frame_HWC = cv2.resize(frame_HWC, small, interpolation=self.interpolations[0])
         if self.blur_sigma is not None:
             frame_HWC = cv2.GaussianBlur(frame_HWC, (0, 0), self.blur_sigma)
         if self.sharpen is not None:

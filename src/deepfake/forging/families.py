@@ -29,7 +29,7 @@ from deepfake.registry import Registry
 
 BLEND_RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 UNIT_PX = MASK_PX / CANONICAL_SPAN
-WAYS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
+INTERPOLATIONS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,10 @@ def down_up(picture_HWC: np.ndarray, scale: float, rng: np.random.Generator) -> 
     """The picture through a smaller size, both ways by a drawn interpolation."""
     height, width = picture_HWC.shape[:2]
     small = (max(round(width * scale), 8), max(round(height * scale), 8))
-    down, up = WAYS[int(rng.integers(len(WAYS)))], WAYS[int(rng.integers(1, len(WAYS)))]
+    down, up = (
+        INTERPOLATIONS[int(rng.integers(len(INTERPOLATIONS)))],
+        INTERPOLATIONS[int(rng.integers(1, len(INTERPOLATIONS)))],
+    )
     return np.asarray(cv2.resize(cv2.resize(picture_HWC, small, interpolation=down), (width, height), interpolation=up))
 
 
@@ -206,19 +209,19 @@ def coarse_grid(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return to_levels(picture_HWC + rng.uniform(0.8, 3.5) * pattern)
 
 
-def resynthesised_look(face: Face, rng: np.random.Generator) -> tuple[np.ndarray, str]:
-    """The whole picture as a synthesis network might give it back, and the name of the look."""
+def resynthesised_texture(face: Face, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    """The whole picture as a synthesis network might give it back, and the name of the texture."""
     name = str(rng.choice(["smooth", "down_up", "jpeg_sharpen"], p=[0.5, 0.25, 0.25]))
     if name == "smooth":
-        look = smooth_skin(face.picture, rng)
+        texture = smooth_skin(face.picture, rng)
     elif name == "down_up":
-        look = down_up(face.picture, rng.uniform(0.25, 0.6), rng)
+        texture = down_up(face.picture, rng.uniform(0.25, 0.6), rng)
     else:
-        look = jpeg_round_trip(face.picture, int(rng.integers(15, 50)))
-        look = cv2.addWeighted(look, 1.8, cv2.GaussianBlur(look, (0, 0), 1.2), -0.8, 0)
+        texture = jpeg_round_trip(face.picture, int(rng.integers(15, 50)))
+        texture = cv2.addWeighted(texture, 1.8, cv2.GaussianBlur(texture, (0, 0), 1.2), -0.8, 0)
     if rng.random() < 0.3:
-        look, name = coarse_grid(look, rng), name + "+grid"
-    return np.asarray(look), name
+        texture, name = coarse_grid(texture, rng), name + "+grid"
+    return np.asarray(texture), name
 
 
 # --- Putting together ----------------------------------------------------------------------------
@@ -314,23 +317,23 @@ def cross_identity(face: Face, material: Material, rng: np.random.Generator) -> 
 def twin(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """A region of the picture resynthesised, without a change of colour or place: no border to be seen."""
     del material
-    look, name = resynthesised_look(face, rng)
+    texture, name = resynthesised_texture(face, rng)
     hull = str(rng.choice(HULLS, p=[0.4, 0.2, 0.1, 0.05, 0.1, 0.15]))
     region = _whole(face)
     mask = place_mask(hull_mask(hull, rng), face.landmarks, region) * rng.uniform(0.6, 1.0)
-    return _mix(face, region.of(look), mask, region, f"twin/{name}/{hull}")
+    return _mix(face, region.of(texture), mask, region, f"twin/{name}/{hull}")
 
 
 @register_forgery("resynthesis")
 def resynthesis(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """The whole crop resynthesised, background and all."""
     del material
-    look, name = resynthesised_look(face, rng)
+    texture, name = resynthesised_texture(face, rng)
     if rng.random() < 0.4:
-        look = _bend(look, face, rng)
+        texture = _bend(texture, face, rng)
         name += "+warp"
     ratio = rng.uniform(0.7, 1.0)
-    mixed = look if ratio > 0.9 or "warp" in name else cv2.addWeighted(look, ratio, face.picture, 1 - ratio, 0)
+    mixed = texture if ratio > 0.9 or "warp" in name else cv2.addWeighted(texture, ratio, face.picture, 1 - ratio, 0)
     return Forged(np.asarray(mixed), np.ones(face.picture.shape[:2], np.float32), f"resynthesis/{name}")
 
 
@@ -338,13 +341,13 @@ def resynthesis(face: Face, material: Material, rng: np.random.Generator) -> For
 def resynthesised_surroundings(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """An untouched face in resynthesised surroundings: pasted back by face enhancers and portrait animators."""
     del material
-    look, name = resynthesised_look(face, rng)
+    texture, name = resynthesised_texture(face, rng)
     region = _whole(face)
     mask = place_mask(hull_mask(str(rng.choice(["face", "inner"])), rng), face.landmarks, region)
     whole = np.zeros(face.picture.shape[:2], np.float32)
     region.of(whole)[:] = np.minimum(mask, 1)
     picture = face.picture.astype(np.float32)
-    mixed = look + whole[..., None] * (picture - look)
+    mixed = texture + whole[..., None] * (picture - texture)
     return Forged(to_levels(mixed), 1 - whole, f"surroundings/{name}")
 
 

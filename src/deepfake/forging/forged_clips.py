@@ -19,7 +19,7 @@ from deepfake.forging.damage import to_levels
 from deepfake.forging.families import FAMILIES, Face, Forged, Material, draw_family
 
 SMOOTH_S = 0.05  # of the landmarks, as far as frames stand that close
-MIN_EYE_PX = 4.0  # below it landmarks tell nothing
+MIN_EYE_PX = 4.0  # below it landmarks mean nothing
 JITTER_SHARE = 0.6  # of the clips; the rest is steady, as careful swaps are
 DRIFT_FRAMES = 1.5
 MIN_SPAN_CLIP = 4  # frames; in a shorter clip all of it is forged
@@ -138,16 +138,16 @@ class Jitter:
 
 
 def known_landmarks(clip: FaceClip, step_s: float = 0.04) -> np.ndarray:
-    """The clip's landmarks (T, 5, 2), smoothed; NaN where there are none, or so small that they tell nothing.
+    """The clip's landmarks (T, 5, 2), smoothed; NaN where there are none, or so small that they mean nothing.
 
     `step_s` is the time between two frames: sampled frames far apart are not mixed.
     """
     seen = np.isfinite(clip.landmarks).all((1, 2))
-    found = np.full(clip.landmarks.shape, np.nan)
+    landmarks = np.full(clip.landmarks.shape, np.nan)
     for index in np.flatnonzero(seen):
         if eye_distance_px(clip.landmarks[index]) >= MIN_EYE_PX:
-            found[index] = clip.landmarks[index]
-    return smooth_in_time(found, max(SMOOTH_S / max(step_s, 1e-3), 0.05))
+            landmarks[index] = clip.landmarks[index]
+    return smooth_in_time(landmarks, max(SMOOTH_S / max(step_s, 1e-3), 0.05))
 
 
 def draw_span(known_T: np.ndarray, rng: np.random.Generator) -> np.ndarray:

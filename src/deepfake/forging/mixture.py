@@ -182,7 +182,7 @@ def _from_groups(groups: Sequence[np.ndarray], rng: np.random.Generator) -> int:
 
 @dataclass(frozen=True)
 class View:
-    """Which part of a stored square picture is looked at: a turned, shifted, mirrored square of `side_px` pixels.
+    """Which part of a stored square picture is shown: a turned, shifted, mirrored square of `side_px` pixels.
 
     `border` (left, top, right, bottom, shares of the view) is hidden behind repeated edges, as where a
     face fills its video.

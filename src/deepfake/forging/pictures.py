@@ -54,7 +54,7 @@ def _number(text: str) -> float:
 class Photos:
     """Face photos listed in a CSV: file (below the CSV's folder), identity, landmarks in pixels of the file.
 
-    Those of more than `most_px` a side are reduced to that, as crops of clips are: a size would tell the source.
+    Those of more than `most_px` a side are reduced to that, as crops of clips are: a size would give the source away.
     """
 
     def __init__(self, csv: Path, most_px: int | None = None) -> None:
@@ -146,7 +146,7 @@ def _read(path: Path) -> np.ndarray:
 def fill_padding(picture_HWC: np.ndarray) -> np.ndarray:
     """The picture with black areas along its border filled with the nearest pixels, as crops of clips are.
 
-    83 % of the photos learnt from have such padding, clips have none: it would tell the source.
+    83 % of the photos learnt from have such padding, clips have none: it would give the source away.
     """
     dark = cv2.inRange(picture_HWC, (0, 0, 0), (BLACK_LEVELS, BLACK_LEVELS, BLACK_LEVELS))
     n, areas = cv2.connectedComponents(dark)

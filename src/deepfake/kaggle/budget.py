@@ -1,4 +1,4 @@
-"""How many frames of each video to look at, so that all videos are done in time: pure, the clock is the caller's.
+"""How many frames of each video to sample, so that all videos are done in time: pure, the clock is the caller's.
 
 Work goes in batches. After each the pace is known better, and the frames a video fall, or rise again, with it.
 """

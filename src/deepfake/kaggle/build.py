@@ -1,7 +1,7 @@
 """The bundle a Kaggle notebook is given: the package, the weights, the settings and the wheels its image lacks.
 
 It is laid out like the project, so that the package finds its settings in it as it does at home. Equal inputs give
-equal bundles; MANIFEST.json tells size and SHA-256 of every file.
+equal bundles; MANIFEST.json has size and SHA-256 of every file.
 """
 
 from __future__ import annotations
@@ -46,27 +46,27 @@ class BundleFile:
 
 def pins(requirements: str) -> dict[str, str]:
     """The version of each package that a requirements file pins exactly, by its normalised name."""
-    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", requirements, flags=re.MULTILINE)
-    return {canonicalize_name(name): version for name, version in found}
+    matches = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", requirements, flags=re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in matches}
 
 
 def with_dependencies(names: Iterable[str], without: Sequence[str] = ()) -> dict[str, str]:
     """Installed versions of packages and of all they need here, by name, except `without` and what only these need."""
     left_out = {canonicalize_name(name) for name in without}
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     waiting = [canonicalize_name(name) for name in names]
     while waiting:
         name = waiting.pop()
-        if name in found or name in left_out:
+        if name in versions or name in left_out:
             continue
         try:
             package = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             raise UserError(f"package {name!r} is not installed here; run make setup") from None
-        found[name] = package.version
+        versions[name] = package.version
         needed = map(Requirement, package.requires or ())
         waiting += [canonicalize_name(r.name) for r in needed if not r.marker or r.marker.evaluate({"extra": ""})]
-    return dict(sorted(found.items()))
+    return dict(sorted(versions.items()))
 
 
 def chosen_wheels(settings: Kaggle, which: str, requirements: str) -> dict[str, str]:
@@ -94,8 +94,8 @@ def find_wheel(folder: Path, name: str, version: str, python: str, glibc: str) -
     platforms += ["manylinux2014_x86_64", "linux_x86_64"]
     fitting = {*cpython_tags(numbers, platforms=platforms), *compatible_tags(numbers, "cp", platforms)}
     for path in sorted(folder.glob("*.whl")):
-        found, of_version, _, tags = parse_wheel_filename(path.name)
-        if found == canonicalize_name(name) and str(of_version) == version and tags & fitting:
+        wheel_name, of_version, _, tags = parse_wheel_filename(path.name)
+        if wheel_name == canonicalize_name(name) and str(of_version) == version and tags & fitting:
             return path
     return None
 
@@ -164,7 +164,7 @@ def _own_files(weights: Path) -> Iterator[tuple[Path, str]]:
 def _wheels(
     versions: dict[str, str], pythons: Sequence[str], glibc: str, wheel_cache: Path, fetch: Fetch
 ) -> list[Path]:
-    found: set[Path] = set()
+    wheels: set[Path] = set()
     for name, version in versions.items():
         for python in pythons:
             path = find_wheel(wheel_cache, name, version, python, glibc)
@@ -176,8 +176,8 @@ def _wheels(
                     f"wheel {name}=={version}: none in {wheel_cache} fits Python {python} on x86-64 Linux with glibc "
                     f"{glibc}; change kaggle.python_versions or kaggle.glibc"
                 )
-            found.add(path)
-    return sorted(found)
+            wheels.add(path)
+    return sorted(wheels)
 
 
 def _described(root: Path, path: Path) -> BundleFile:
@@ -187,8 +187,8 @@ def _described(root: Path, path: Path) -> BundleFile:
 def _refuse_too_large(files: Sequence[BundleFile], max_mb: int) -> None:
     if sum(file.bytes for file in files) > max_mb * 10**6:
         largest = sorted(files, key=lambda file: -file.bytes)[:3]
-        told = ", ".join(f"{file.path} {file.bytes / 1e6:.0f} MB" for file in largest)
-        raise UserError(f"the bundle would be larger than {max_mb} MB (kaggle.max_bundle_mb); the largest: {told}")
+        sizes = ", ".join(f"{file.path} {file.bytes / 1e6:.0f} MB" for file in largest)
+        raise UserError(f"the bundle would be larger than {max_mb} MB (kaggle.max_bundle_mb); the largest: {sizes}")
 
 
 def size_table(files: Sequence[BundleFile]) -> str:

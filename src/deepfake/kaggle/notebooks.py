@@ -20,7 +20,7 @@ KAGGLE = (
 
     Attach two data sets: the competition's data, and the bundle that `make kaggle` built. Internet stays off; a GPU
     helps a little, more processor cores help more. `submission.csv` is whole from the start, with the prior for every
-    video, and gets better while videos are scored; `details.csv` beside it tells what stands behind each row. A run
+    video, and gets better while videos are scored; `details.csv` beside it says what stands behind each row. A run
     that was stopped goes on where it was, as long as the session lives.
 
     This notebook is generated (`src/deepfake/kaggle/notebooks.py`); settings are in the bundle's `configs/kaggle.yaml`.
@@ -66,7 +66,7 @@ KAGGLE = (
 
     scorer = open_scorer(places, config)
     job = prepare(places, scorer)
-    records = run(job, scorer, STARTED_S, tell=print)
+    records = run(job, scorer, STARTED_S, report=print)
     """,
     """
     ## What came out

@@ -142,7 +142,7 @@ def prepare(places: Places, scorer: Scorer) -> Job:
 def _key(path: Path, kind: Sequence[Any]) -> str:
     try:
         state: list[Any] = [path.stat().st_size, path.stat().st_mtime_ns]
-    except OSError:  # scoring it will tell why
+    except OSError:  # scoring it will report why
         state = []
     return digest([str(path), *state, *kind])[:32]
 
@@ -187,7 +187,7 @@ def _lay_out(job: Job, records: Mapping[str, Record]) -> Submission:
 def pending(job: Job, records: Mapping[str, Record]) -> tuple[list[str], tuple[int, ...]]:
     """Videos to work on next and the numbers of frames that would help them.
 
-    First those without a result; then, should there be time, those that were looked at in too few frames.
+    First those without a result; then, should there be time, those that were scored by too few frames.
     """
     new = [v for v in job.paths if v not in records]
     if new:
@@ -202,7 +202,7 @@ def run(
     score: ScoreBatch,
     started_s: float,
     clock: Callable[[], float] = time.monotonic,
-    tell: Callable[[str], None] = log.info,
+    report: Callable[[str], None] = log.info,
 ) -> dict[str, Record]:
     """Score all videos within the budget, which began at `started_s` of the clock; the submission follows.
 
@@ -212,7 +212,7 @@ def run(
     end_s = started_s + settings.budget_hours * 3600 - settings.reserve_s
     records = load_records(job)
     if records:
-        tell(f"{len(records)} videos were scored before")
+        report(f"{len(records)} videos were scored before")
     publish(job, records)
     paces: list[Pace] = []
     published_s = clock()
@@ -236,7 +236,7 @@ def run(
                     break
         assert n_done, "every video of a batch gives a result"
         paces.append(Pace(step.n_frames, n_done, clock() - start_s))
-        tell(_progress(job, records, paces[-1], end_s - clock()))
+        report(_progress(job, records, paces[-1], end_s - clock()))
     publish(job, records)
     return records
 
@@ -338,9 +338,9 @@ def examples(job: Job, scorer: Scorer, records: Mapping[str, Record]) -> str:
     return strips_html(strips)
 
 
-def _strip(title: str, result: Scored, found: Extraction, scorer: Scorer) -> Strip:
+def _strip(title: str, result: Scored, extraction: Extraction, scorer: Scorer) -> Strip:
     decisive = result.tracks[deciding(result.tracks, scorer.detector.ensemble)]
-    faces = [face for face in found.faces if face.track == decisive.track]
+    faces = [face for face in extraction.faces if face.track == decisive.track]
     p_fake = scorer.detector.stack.calibration.apply(decisive.frame_logits)
     shown = [(faces[i], p_fake[i]) for i in spread_places(len(faces))]
     return Strip(

@@ -38,7 +38,7 @@ class Places:
 
 
 def check_bundle(bundle: Path) -> dict[str, Any]:
-    """The manifest of a bundle whose every file has the size and SHA-256 it tells."""
+    """The manifest of a bundle whose every file has the size and SHA-256 it lists."""
     try:
         manifest: dict[str, Any] = json.loads((bundle / MANIFEST).read_text())
     except (OSError, ValueError) as error:
@@ -93,14 +93,14 @@ def find_places(bundle: Path, environment: Mapping[str, str], kaggle: Path = KAG
 
 
 def _find_competition(inputs: Path) -> Path:
-    found = [path.parent for depth in DEPTHS for path in sorted(inputs.glob(f"{depth}/{TEST_VIDEOS}"))]
-    found = [path for path in found if (path / SAMPLE).is_file()]
-    if len(found) == 1:
-        return found[0]
-    told = _listed(found) if found else f"{_listed(sorted(inputs.glob('*')))} attached"
+    folders = [path.parent for depth in DEPTHS for path in sorted(inputs.glob(f"{depth}/{TEST_VIDEOS}"))]
+    folders = [path for path in folders if (path / SAMPLE).is_file()]
+    if len(folders) == 1:
+        return folders[0]
+    listed = _listed(folders) if folders else f"{_listed(sorted(inputs.glob('*')))} attached"
     raise UserError(
-        f"{len(found)} folders below {inputs} hold {TEST_VIDEOS} and {SAMPLE} ({told}); attach the competition's data, "
-        "or name its folder in the environment variable DEEPFAKE_COMPETITION"
+        f"{len(folders)} folders below {inputs} hold {TEST_VIDEOS} and {SAMPLE} ({listed}); attach the competition's "
+        "data, or name its folder in the environment variable DEEPFAKE_COMPETITION"
     )
 
 

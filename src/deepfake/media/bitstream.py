@@ -1,4 +1,4 @@
-"""What a coded packet's first bytes tell: does any other frame refer to this one, is it shown at all.
+"""What a coded packet's first bytes hold: does any other frame refer to this one, is it shown at all.
 
 Pure functions over bytes, without decoding. To support another codec, add it to `_NONREFERENCE`.
 """
@@ -82,9 +82,9 @@ def tells_references(codec: str) -> bool:
 
 
 def is_reference(codec: str, packet: memoryview, size: int) -> bool:
-    """Whether other frames may refer to this packet's; where bytes do not tell, True.
+    """Whether other frames may refer to this packet's; where bytes do not say, True.
 
-    `size` is what `length_bytes` said for the stream.
+    `size` is what `length_bytes` returned for the stream.
     """
     check = _NONREFERENCE.get(codec)
     return check is None or not check(packet, size)

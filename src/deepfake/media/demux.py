@@ -40,7 +40,7 @@ class VideoProbe:
 
     `width_px`, `height_px` are of the upright picture, `rotation` is what turns the stored one upright
     (clockwise degrees). `keyframe_share` and `reference_share` are shares of the playable frames;
-    `reference_share` is None where packets do not tell (AV1, for one). `verdicts` says per backend
+    `reference_share` is None where packets do not say (AV1, for one). `verdicts` says per backend
     "ok" or why it is not used.
     """
 
@@ -96,7 +96,7 @@ class Packets:
 
 @dataclass(frozen=True)
 class Demuxed:
-    """All that one pass over a file's packets tells.
+    """All that one pass over a file's packets returns.
 
     `tags` are what the file says of its making: container and stream tags, and the settings x264 and x265 leave in
     the stream. Anybody can write these; values are cut to 1000 characters.
@@ -177,7 +177,7 @@ def video_stream(container: Any, path: Path) -> Any:
 
 
 def set_up(stream: Any, level: str, threads: int) -> Any:
-    """The stream's decoder, told how many threads to use and what to leave out."""
+    """The stream's decoder, set to so many threads and to what it may leave out."""
     codec = stream.codec_context
     codec.thread_count = threads
     codec.thread_type = "AUTO" if threads > 1 else "SLICE"
@@ -209,30 +209,30 @@ def scan(path: Path) -> Demuxed:
         named = {**stream.metadata, **container.metadata}
         header = bytes(codec.extradata or b"")
         set_up(stream, "DEFAULT", 1)
-        found = _demux(container, stream)
-        if not any(found.playable):
-            more = f" ({found.error})" if found.error else ""
+        scanned = _demux(container, stream)
+        if not any(scanned.playable):
+            more = f" ({scanned.error})" if scanned.error else ""
             raise VideoError(
                 f"video {path.name!r}: found a {codec.name} stream without any frame{more}; "
                 "the file may be cut short: fetch it again or leave it out"
             )
-        packets = _in_display_order(found, codec.codec.canonical_name, stream)
-        described = _describe(path, container, stream, found, packets)
-        return Demuxed(described, packets, _tags(named, header + found.first))
+        packets = _in_display_order(scanned, codec.codec.canonical_name, stream)
+        described = _describe(path, container, stream, scanned, packets)
+        return Demuxed(described, packets, _tags(named, header + scanned.first))
 
 
 def _tags(named: Mapping[str, str], data: bytes) -> dict[str, str]:
     """Tags with the encoder's settings from the beginning of the stream."""
-    found = dict(named)
+    tags = dict(named)
     for name in (b"x264 - core", b"x265 (build"):
         if name in data:
             text = data[data.index(name) :].partition(b"\0")[0]
-            found["encoder_settings"] = text.decode("ascii", "replace")
-    return {str(key): str(value)[:1000] for key, value in sorted(found.items())}
+            tags["encoder_settings"] = text.decode("ascii", "replace")
+    return {str(key): str(value)[:1000] for key, value in sorted(tags.items())}
 
 
 def _demux(container: Any, stream: Any) -> _Scan:
-    found = _Scan()
+    scan = _Scan()
     codec = stream.codec_context
     name = codec.codec.canonical_name
     size = bitstream.length_bytes(name, bytes(codec.extradata or b""))
@@ -240,23 +240,23 @@ def _demux(container: Any, stream: Any) -> _Scan:
     try:
         for packet in coded_packets(container, stream):
             data = memoryview(packet)
-            found.first = found.first or bytes(data)
+            scan.first = scan.first or bytes(data)
             shown = not packet.is_discard and bitstream.is_shown(name, data)
-            found.pts.append(packet.pts)
-            found.is_reordered |= packet.pts != packet.dts
-            found.entry.append(bitstream.entry_kind(name, data, size) if packet.is_keyframe else bitstream.NO_ENTRY)
-            found.reference.append(not packet.is_disposable and bitstream.is_reference(name, data, size))
-            found.playable.append(shown)
-            found.n_not_entries += packet.is_keyframe and found.entry[-1] == bitstream.NO_ENTRY
-            found.n_discarded += packet.is_discard
-            if found.first_picture is None and packet.is_keyframe and tries > 0:
+            scan.pts.append(packet.pts)
+            scan.is_reordered |= packet.pts != packet.dts
+            scan.entry.append(bitstream.entry_kind(name, data, size) if packet.is_keyframe else bitstream.NO_ENTRY)
+            scan.reference.append(not packet.is_disposable and bitstream.is_reference(name, data, size))
+            scan.playable.append(shown)
+            scan.n_not_entries += packet.is_keyframe and scan.entry[-1] == bitstream.NO_ENTRY
+            scan.n_discarded += packet.is_discard
+            if scan.first_picture is None and packet.is_keyframe and tries > 0:
                 tries -= 1
                 # An edit list may hide it from the decoder; a copy is not marked so.
                 visible = av.Packet(bytes(packet)) if packet.is_discard else packet
-                found.first_picture = next(iter(decode_alone(codec, visible)), None)
+                scan.first_picture = next(iter(decode_alone(codec, visible)), None)
     except av.error.FFmpegError as error:
-        found.error = _words(error)
-    return found
+        scan.error = _words(error)
+    return scan
 
 
 def decode_alone(codec: Any, packet: Any) -> list[Any]:
@@ -269,37 +269,37 @@ def decode_alone(codec: Any, packet: Any) -> list[Any]:
     return pictures
 
 
-def _in_display_order(found: _Scan, codec: str, stream: Any) -> Packets:
-    playable = np.flatnonzero(found.playable)
-    pts = [found.pts[i] for i in playable]
-    is_guessed = found.is_reordered and stream.container.format.name in _NO_DISPLAY_TIMES
+def _in_display_order(scan: _Scan, codec: str, stream: Any) -> Packets:
+    playable = np.flatnonzero(scan.playable)
+    pts = [scan.pts[i] for i in playable]
+    is_guessed = scan.is_reordered and stream.container.format.name in _NO_DISPLAY_TIMES
     has_pts = None not in pts and len(set(pts)) == len(pts) and not is_guessed
     fps = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
     keys = np.asarray(pts if has_pts else np.arange(len(pts)), np.int64)
     order = np.argsort(keys, kind="stable")
-    keyframes = np.flatnonzero(found.entry)
-    all_pts = np.asarray([p if p is not None else 0 for p in found.pts], np.int64)
+    keyframes = np.flatnonzero(scan.entry)
+    all_pts = np.asarray([p if p is not None else 0 for p in scan.pts], np.int64)
     entries = np.zeros(len(keys), np.int64)
     if has_pts and len(keyframes):
         # The last keyframe shown no later; the frames between it and the wanted one need nothing before it.
         shown = keyframes[np.argsort(all_pts[keyframes], kind="stable")]
         place = np.searchsorted(all_pts[shown], keys[order], side="right") - 1
         entries = np.where(place >= 0, shown[np.maximum(place, 0)], 0)
-    reference = np.asarray(found.reference)[playable][order]
+    reference = np.asarray(scan.reference)[playable][order]
     return Packets(
         keys=keys[order],
-        is_keyframe=np.asarray(found.entry)[playable][order] != bitstream.NO_ENTRY,
+        is_keyframe=np.asarray(scan.entry)[playable][order] != bitstream.NO_ENTRY,
         is_reference=reference if bitstream.tells_references(codec) and has_pts else None,
         entries=entries,
-        is_start=np.asarray(found.entry) != bitstream.NO_ENTRY,
-        has_open_gops=bitstream.OPEN in found.entry,
+        is_start=np.asarray(scan.entry) != bitstream.NO_ENTRY,
+        has_open_gops=bitstream.OPEN in scan.entry,
         has_pts=has_pts,
         tick_s=float(stream.time_base) if has_pts else 1 / fps,
     )
 
 
-def _describe(path: Path, container: Any, stream: Any, found: _Scan, packets: Packets) -> VideoProbe:
-    codec, picture = stream.codec_context, found.first_picture
+def _describe(path: Path, container: Any, stream: Any, scan: _Scan, packets: Packets) -> VideoProbe:
+    codec, picture = stream.codec_context, scan.first_picture
     n_frames = len(packets.keys)
     steps_s = np.diff(packets.keys) * packets.tick_s
     usual_s = float(np.median(steps_s)) if n_frames > 1 else 1 / float(stream.average_rate or 25)
@@ -323,28 +323,28 @@ def _describe(path: Path, container: Any, stream: Any, found: _Scan, packets: Pa
         rotation=rotation,
         fps=1 / mean_s,
         duration_s=n_frames * mean_s,
-        n_packets=len(found.pts),
+        n_packets=len(scan.pts),
         n_declared=declared,
-        n_discarded=found.n_discarded,
-        n_missing_pts=sum(p is None for p in found.pts),
+        n_discarded=scan.n_discarded,
+        n_missing_pts=sum(p is None for p in scan.pts),
         is_vfr=bool(uneven.sum() > 0.01 * n_frames),
         keyframe_share=float(packets.is_keyframe.mean()),
         reference_share=None if references is None else float(references.mean()),
         start_s=start_s,
         has_audio=bool(container.streams.audio),
         n_frames=n_frames,
-        is_cut_short=bool(found.error) or _is_shorter_than_declared(stream, found, packets),
+        is_cut_short=bool(scan.error) or _is_shorter_than_declared(stream, scan, packets),
     )
-    described.verdicts.update(pyav=_pyav_verdict(codec, picture), decord=_decord_verdict(described, packets, found))
+    described.verdicts.update(pyav=_pyav_verdict(codec, picture), decord=_decord_verdict(described, packets, scan))
     return described
 
 
-def _is_shorter_than_declared(stream: Any, found: _Scan, packets: Packets) -> bool:
-    """Whether packets or, in MKV, seconds are missing; AVI counts empty packets, so it cannot tell."""
+def _is_shorter_than_declared(stream: Any, scan: _Scan, packets: Packets) -> bool:
+    """Whether packets or, in MKV, seconds are missing; AVI counts empty packets, so it cannot be known."""
     if stream.container.format.name == "avi":
         return False
     if stream.frames:
-        return len(found.pts) < int(stream.frames)
+        return len(scan.pts) < int(stream.frames)
     parts = stream.metadata.get("DURATION", "").split(":")
     try:
         declared_s = sum(float(part) * 60**i for i, part in enumerate(reversed(parts)))
@@ -357,7 +357,7 @@ def _pyav_verdict(codec: Any, first_picture: Any) -> str:
     return "ok" if first_picture is not None else f"none of the first keyframes ({codec.name}) could be decoded"
 
 
-def _decord_verdict(described: VideoProbe, packets: Packets, found: _Scan) -> str:
+def _decord_verdict(described: VideoProbe, packets: Packets, scan: _Scan) -> str:
     """Why decord 0.6.0 would or might return wrong frames; each rule was seen to matter."""
     if importlib.util.find_spec("decord") is None:
         return "decord is not installed"
@@ -377,6 +377,6 @@ def _decord_verdict(described: VideoProbe, packets: Packets, found: _Scan) -> st
         return "cut short: decord loses the whole batch"
     if described.n_frames != described.n_packets:
         return "hidden packets: decord is not proven there"
-    if found.n_not_entries:
+    if scan.n_not_entries:
         return "periodic intra refresh: decord returns wrong frames"
     return "ok"

@@ -28,7 +28,7 @@ _SHOWN_TAGS = ("encoder", "handler_name", "creation_time", "encoder_settings", *
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A file as it was found once: the digest of its bytes, and what a pass over its packets tells.
+    """A file as it was read once: the digest of its bytes, and what a pass over its packets returned.
 
     `probe` is None where it is no readable video; `reason` says why. `sha256` is None where it could not be read to
     its end.
@@ -60,14 +60,14 @@ _STORED = TypeAdapter(VideoFile)
 
 def read_file(path: Path) -> tuple[VideoFile, Demuxed | None]:
     """Hash and demux a file, each once; a file that is no readable video says why."""
-    found = VideoFile(path, 0)
+    file = VideoFile(path, 0)
     try:
-        found = replace(found, size_bytes=path.stat().st_size)
-        found = replace(found, sha256=sha256_of(path))
+        file = replace(file, size_bytes=path.stat().st_size)
+        file = replace(file, sha256=sha256_of(path))
         demuxed = scan(path)
     except (VideoError, OSError) as error:
-        return replace(found, reason=str(error)), None
-    return replace(found, probe=demuxed.probe, tags=dict(demuxed.tags)), demuxed
+        return replace(file, reason=str(error)), None
+    return replace(file, probe=demuxed.probe, tags=dict(demuxed.tags)), demuxed
 
 
 def probe_file(path: Path) -> VideoFile:
@@ -76,7 +76,7 @@ def probe_file(path: Path) -> VideoFile:
 
 
 def lost_file(path: Path, reason: str) -> VideoFile:
-    """A file whose process was stopped before it told anything."""
+    """A file whose process was stopped before it returned anything."""
     return VideoFile(path, path.stat().st_size if path.exists() else 0, reason=reason)
 
 
@@ -88,28 +88,28 @@ def describe_path(path: Path) -> VideoFacts:
 
 def describe(file: VideoFile) -> VideoFacts:
     """Facts, warnings and hints of a readable video."""
-    found, path = file.probe, file.path
-    if found is None:
+    probe, path = file.probe, file.path
+    if probe is None:
         raise ValueError(f"video {path.name!r}: {file.reason}; there is nothing to describe")
     tags = {name: printable(value, " ").strip() for name, value in file.tags.items()}
-    bits_per_pixel = 8 * file.size_bytes / (found.width_px * found.height_px * found.n_frames)
+    bits_per_pixel = 8 * file.size_bytes / (probe.width_px * probe.height_px * probe.n_frames)
     return VideoFacts(
-        container=found.container,
-        codec=found.codec,
-        pixel_format=found.pixel_format,
-        width_px=found.width_px,
-        height_px=found.height_px,
-        rotation=cast(Rotation, found.rotation),
-        fps=round(found.fps, 4),
-        is_vfr=found.is_vfr,
-        n_frames=found.n_frames,
-        duration_s=round(found.duration_s, 4),
-        has_audio=found.has_audio,
-        kbit_per_s=round(8 * file.size_bytes / found.duration_s / 1000, 1) if found.duration_s > 0 else None,
+        container=probe.container,
+        codec=probe.codec,
+        pixel_format=probe.pixel_format,
+        width_px=probe.width_px,
+        height_px=probe.height_px,
+        rotation=cast(Rotation, probe.rotation),
+        fps=round(probe.fps, 4),
+        is_vfr=probe.is_vfr,
+        n_frames=probe.n_frames,
+        duration_s=round(probe.duration_s, 4),
+        has_audio=probe.has_audio,
+        kbit_per_s=round(8 * file.size_bytes / probe.duration_s / 1000, 1) if probe.duration_s > 0 else None,
         bits_per_pixel=round(bits_per_pixel, 5),
-        plays_in_browsers=plays_in_browsers(path.suffix, found.container, found.codec, found.pixel_format),
-        warnings=tuple(warnings(found)),
-        hints=tuple(hints(found, bits_per_pixel, tags)),
+        plays_in_browsers=plays_in_browsers(path.suffix, probe.container, probe.codec, probe.pixel_format),
+        warnings=tuple(warnings(probe)),
+        hints=tuple(hints(probe, bits_per_pixel, tags)),
         tags={name: tags[name][:200] for name in _SHOWN_TAGS if name in tags},
     )
 
@@ -127,47 +127,49 @@ def plays_in_browsers(suffix: str, container: str, codec: str, pixel_format: str
     return "widely" if codec == "h264" or is_webm else "some"
 
 
-def warnings(found: VideoProbe) -> list[str]:
+def warnings(probe: VideoProbe) -> list[str]:
     """What is odd about a file and may have cost frames."""
-    told = []
-    if found.is_cut_short:
-        wanted = f"{found.n_declared} frames" if found.n_declared else "a longer video"
-        told.append(f"The file is cut short or damaged: it promises {wanted}, {found.n_frames} can be played.")
-    if found.n_discarded:
-        told.append(f"An edit list hides {found.n_discarded} frames: they are in the file, but no player shows them.")
-    if found.n_missing_pts:
-        told.append(f"{found.n_missing_pts} frames have no time of their own: times here are counted by frame.")
-    if found.n_frames == 1:
-        told.append("The file holds a single frame: nothing can be said of motion.")
-    return told
+    messages = []
+    if probe.is_cut_short:
+        wanted = f"{probe.n_declared} frames" if probe.n_declared else "a longer video"
+        messages.append(f"The file is cut short or damaged: it promises {wanted}, {probe.n_frames} can be played.")
+    if probe.n_discarded:
+        messages.append(
+            f"An edit list hides {probe.n_discarded} frames: they are in the file, but no player shows them."
+        )
+    if probe.n_missing_pts:
+        messages.append(f"{probe.n_missing_pts} frames have no time of their own: times here are counted by frame.")
+    if probe.n_frames == 1:
+        messages.append("The file holds a single frame: nothing can be said of motion.")
+    return messages
 
 
-def hints(found: VideoProbe, bits_per_pixel: float, tags: dict[str, str]) -> list[str]:
+def hints(probe: VideoProbe, bits_per_pixel: float, tags: dict[str, str]) -> list[str]:
     """What compression and tags suggest of the file's history; anybody can write or remove tags."""
-    told = []
-    scarce = SCARCE_BITS_PER_PIXEL.get(found.codec)
+    messages = []
+    scarce = SCARCE_BITS_PER_PIXEL.get(probe.codec)
     if scarce is not None and bits_per_pixel < scarce:
-        told.append(
-            f"Strongly compressed: {bits_per_pixel:.3f} bits a pixel, where {found.codec} keeps fine detail from about "
+        messages.append(
+            f"Strongly compressed: {bits_per_pixel:.3f} bits a pixel, where {probe.codec} keeps fine detail from about "
             f"{scarce} on. Compression wipes out traces of forging, and makes some of its own."
         )
-    told += _encoder_hint(tags)
+    messages += _encoder_hint(tags)
     maker = next((name for mark, name in PLATFORMS.items() if mark in tags.get("handler_name", "")), None)
     if maker:
-        told.append(f"Its tags look like {maker}: the file was coded anew there.")
+        messages.append(f"Its tags look like {maker}: the file was coded anew there.")
     camera = " ".join(tags[name] for name in CAMERA_TAGS if name in tags)
     if camera:
-        told.append(f"Its tags name a camera: {camera[:80]}. Tags can be copied into any file.")
-    return told
+        messages.append(f"Its tags name a camera: {camera[:80]}. Tags can be copied into any file.")
+    return messages
 
 
 def _encoder_hint(tags: dict[str, str]) -> list[str]:
-    told = " ".join(tags.get(name, "") for name in ("encoder_settings", "encoder", "handler_name"))
-    name = next((name for name in ENCODERS if name.lower() in told.lower()), None)
+    encoder = " ".join(tags.get(name, "") for name in ("encoder_settings", "encoder", "handler_name"))
+    name = next((name for name in ENCODERS if name.lower() in encoder.lower()), None)
     if name is None:
         muxer = tags.get("encoder", "")
         return [f"Packed by software ({muxer[:60]}), not straight from a camera."] if muxer.startswith("Lavf") else []
-    strength = re.search(r"\bcrf=([\d.]+)", told)
+    strength = re.search(r"\bcrf=([\d.]+)", encoder)
     at = f" at crf {float(strength[1]):g}" if strength and re.fullmatch(r"\d+(\.\d+)?", strength[1]) else ""
     return [f"Coded by software ({name}{at}): if a camera recorded it, it has been coded at least twice."]
 

@@ -58,11 +58,11 @@ def find_videos(root: Path) -> list[Path]:
         )
     if not root.is_dir():
         raise UserError(f"{str(root)!r} is a file; wanted a folder of videos")
-    found = [path for path in visible_files(root) if path.suffix.lower() in EXTENSIONS]
-    if not found:
+    paths = [path for path in visible_files(root) if path.suffix.lower() in EXTENSIONS]
+    if not paths:
         wanted = " ".join(sorted(EXTENSIONS))
         raise UserError(f"folder {str(root)!r} holds no video: no file ends in one of {wanted}")
-    return sorted(found, key=lambda path: video_id_of(path, root))
+    return sorted(paths, key=lambda path: video_id_of(path, root))
 
 
 def _label(value: Any, where: str) -> int | None:
@@ -110,11 +110,11 @@ def read_metadata(path: Path, folder: str) -> dict[str, Note]:
 def read_labels(path: Path) -> dict[str, Note]:
     """The notes of a labels file (`labels.read_labels`) by video_id; other columns it may have are notes, too."""
     notes: dict[str, Note] = {}
-    for found in labels.read_labels(path):
-        cells, where = found.row.cells, f"{path} line {found.row.line}"
+    for entry in labels.read_labels(path):
+        cells, where = entry.row.cells, f"{path} line {entry.row.line}"
         original = cells.get("original")
-        notes[_inside("", found.name, where)] = Note(
-            label=found.label,
+        notes[_inside("", entry.name, where)] = Note(
+            label=entry.label,
             original=_inside("", labels.name_of(original, where), where) if original else None,
             identity=_text(cells.get("identity")),
             manipulation=_text(cells.get("manipulation") or cells.get("family")),
@@ -150,7 +150,7 @@ def _folder_of(path: Path, root: Path) -> str:
 
 
 def probe_files(paths: Mapping[str, Path], limits: Limits) -> Iterator[tuple[str, VideoFile]]:
-    """Files by video_id as they are done; one that hangs or crashes its process tells that as its reason."""
+    """Files by video_id as they are done; one that hangs or crashes its process has that as its reason."""
     ids = {path: video_id for video_id, path in paths.items()}
     for path, outcome in run_each(probe_file, paths.values(), limits):
         yield ids[path], lost_file(path, outcome.reason) if isinstance(outcome, Failed) else outcome

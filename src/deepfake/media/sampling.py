@@ -1,4 +1,4 @@
-"""Which frames to look at: pure arithmetic over display times, no files, no pixels.
+"""Which frames to sample: pure arithmetic over display times, no files, no pixels.
 
 `keys` are the display times of candidate frames in rising order, in ticks or in frame numbers; every
 function returns positions in `keys`, rising and without repeats. A new mode is a function of `Candidates` with
@@ -59,7 +59,7 @@ def every(keys: Ints, step: float) -> Ints:
 def by_change(keys: Ints, seen: Ints, change: Floats, n_frames: int) -> Ints:
     """Candidates at equal steps of cumulative change, so that moving passages get more.
 
-    `seen` are the display times at which luma was looked at, `change[i]` what changed from
+    `seen` are the display times at which luma was read, `change[i]` what changed from
     `seen[i - 1]` to `seen[i]`; `change[0]` is not used.
     """
     if n_frames >= len(keys):
@@ -106,7 +106,7 @@ def by_shot(keys: Ints, first_keys: Sequence[float], n_frames: int) -> Ints:
 
 @dataclass(frozen=True)
 class FirstPass:
-    """What a pass over small grey pictures found: times seen, change since the one before, where shots begin.
+    """What a pass over small grey pictures gives: times seen, change since the one before, where shots begin.
 
     `change[0]` is not used; all times are display times in ticks.
     """
@@ -131,7 +131,7 @@ class Candidates:
     sample_fps: float
     first_pass: FirstPass | None = None
 
-    def looked_at(self) -> FirstPass:
+    def of_first_pass(self) -> FirstPass:
         """The first pass, of modes that asked for it."""
         assert self.first_pass is not None, "registered without first_pass=True"
         return self.first_pass
@@ -184,11 +184,11 @@ def by_rate(candidates: Candidates) -> Ints:
 @register_sampling("adaptive", frames="reference", first_pass=True)
 def where_it_moves(candidates: Candidates) -> Ints:
     """Equal steps of cumulative luma change."""
-    found = candidates.looked_at()
-    return by_change(candidates.keys, found.seen, found.change, candidates.n_frames)
+    luma = candidates.of_first_pass()
+    return by_change(candidates.keys, luma.seen, luma.change, candidates.n_frames)
 
 
 @register_sampling("shot_aware", frames="reference", first_pass=True)
 def in_every_shot(candidates: Candidates) -> Ints:
     """One or more in each shot."""
-    return by_shot(candidates.keys, candidates.looked_at().cuts, candidates.n_frames)
+    return by_shot(candidates.keys, candidates.of_first_pass().cuts, candidates.n_frames)

@@ -19,7 +19,7 @@ _GAP_S = 0.5
 
 
 class CutDetector(Protocol):
-    """Anything that tells from thumbs in display order where shots begin."""
+    """Anything that detects from thumbs in display order where shots begin."""
 
     def feed(self, thumb: Thumb, time_s: float) -> bool:
         """Take the next frame's thumb; True: this frame starts a new shot."""

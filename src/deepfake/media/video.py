@@ -1,4 +1,4 @@
-"""Videos: what a file holds (`probe`) and the frames to look at (`sample`), through PyAV or decord.
+"""Videos: what a file holds (`probe`) and the frames sampled (`sample`), through PyAV or decord.
 
 A frame's index is its place in display order among the file's playable packets, known from a
 demux pass before anything is decoded.
@@ -30,7 +30,7 @@ Picture = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 _DECORD_MAX_BYTES = 256 << 20  # decord hands over all frames at once
-_LONG_FRAMES = 9000  # five minutes at 30 fps: from here on a first pass looks at keyframes only
+_LONG_FRAMES = 9000  # five minutes at 30 fps: from here on a first pass decodes keyframes only
 _NO_REFERENCES_KNOWN = 4  # so many frames per wanted one make sure that enough of them are references
 
 
@@ -117,7 +117,7 @@ def sample(
     every: int = 1,
     demuxed: Demuxed | None = None,
 ) -> Sampled:
-    """Open a video for one pass over the frames to look at, in display order.
+    """Open a video for one pass over the sampled frames, in display order.
 
     - uniform: the middles of `n_frames` equal parts.
     - reference: the same among the frames that others refer to; the rest is not decoded.
@@ -128,8 +128,8 @@ def sample(
     - the name of any other that was registered (`media.sampling.register_sampling`).
 
     `on_frame` sees every decoded frame, also those not sampled. `threads` is the decoder's. `every` 2 leaves out
-    every second frame of those, beginning with the second. `demuxed` is what `scan` found of the file, where that is
-    known: then it is not demuxed again.
+    every second frame of those, beginning with the second. `demuxed` is what `scan` returned for the file, where that
+    is known: then it is not demuxed again.
     """
     if n_frames < 1 or sample_fps <= 0:
         raise ValueError(f"found n_frames = {n_frames}, sample_fps = {sample_fps}; wanted at least 1 and more than 0")
@@ -192,7 +192,7 @@ class Sampled:
                 f"could not be decoded, {self.n_corrupt} frames were corrupt); fetch the file again or leave it out"
             )
 
-    def _look(self, frame: Frame) -> None:
+    def _note(self, frame: Frame) -> None:
         """Count a decoded frame, give it its shot, show it to `on_frame`."""
         self.n_decoded += 1
         size = (frame.width_px, frame.height_px)
@@ -212,7 +212,7 @@ class Sampled:
                 index = int(np.searchsorted(packets.keys, key))
                 frame = Frame(picture, self.probe.rotation, index, packets.time_s(key))
                 frame.is_suspect = progress.is_suspect
-                self._look(frame)
+                self._note(frame)
                 yield frame, key
         self.n_corrupt, self.n_bad_packets = progress.n_corrupt, progress.n_bad_packets
 
@@ -273,7 +273,7 @@ def _plan(path: Path, packets: Packets, request: _Request) -> _Plan:
         allowed = _places(packets.is_reference if level == "NONREF" else None, len(keys))
     first_pass = None
     if mode.first_pass:
-        first_pass, seen = _look_first(path, packets, request.threads, level)
+        first_pass, seen = _run_first_pass(path, packets, request.threads, level)
         how += f", after a first pass over {seen}"
     step = float(keys[-1] - keys[0]) / max(len(keys) - 1, 1)
     candidates = choose.Candidates(
@@ -289,13 +289,13 @@ def _plan(path: Path, packets: Packets, request: _Request) -> _Plan:
 
 
 def _checked(positions: Ints, n_candidates: int, mode: str) -> Ints:
-    found = np.asarray(positions)
-    is_whole = found.ndim == 1 and len(found) and np.issubdtype(found.dtype, np.integer)
-    if not is_whole or found[0] < 0 or found[-1] >= n_candidates or (np.diff(found) < 1).any():
+    chosen = np.asarray(positions)
+    is_whole = chosen.ndim == 1 and len(chosen) and np.issubdtype(chosen.dtype, np.integer)
+    if not is_whole or chosen[0] < 0 or chosen[-1] >= n_candidates or (np.diff(chosen) < 1).any():
         raise UserError(
-            f"sampling {mode!r} chose {found.tolist()}; wanted rising positions in 0..{n_candidates - 1}, none twice"
+            f"sampling {mode!r} chose {chosen.tolist()}; wanted rising positions in 0..{n_candidates - 1}, none twice"
         )
-    return found
+    return chosen
 
 
 def _places(mask: npt.NDArray[np.bool_] | None, n_frames: int = 1) -> Ints:
@@ -325,7 +325,7 @@ def _keyframe_level(packets: Packets) -> tuple[str, str]:
     return "NONKEY", "keyframes decoded"
 
 
-def _look_first(path: Path, packets: Packets, threads: int, level: str) -> tuple[choose.FirstPass, str]:
+def _run_first_pass(path: Path, packets: Packets, threads: int, level: str) -> tuple[choose.FirstPass, str]:
     """Decode once for the thumbs alone: how luma changes, where shots begin, and which frames that was seen on."""
     first_level = _keyframe_level(packets)[0] if len(packets.keys) > _LONG_FRAMES else level
     what = {"DEFAULT": "all frames", "NONREF": "reference frames"}.get(first_level, "keyframes")

@@ -1,6 +1,6 @@
 """Networks, one file a family; a short word in checkpoints and settings names the family.
 
-To add one that looks at tracks, write a class with `@register_head` in a file of `heads/`, or in a module of your own
+To add one over tracks, write a class with `@register_head` in a file of `heads/`, or in a module of your own
 (settings: plugins); its `begin` says how the settings make it.
 """
 

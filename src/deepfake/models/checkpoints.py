@@ -155,11 +155,11 @@ def load_state(path: Path, settings_digest: str) -> dict[str, Any] | None:
         if not zipfile.is_zipfile(path):  # torch.load would try formats of its past, and fail in many ways
             raise ValueError("not a zip archive")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["settings_digest"]
+        digest = state["settings_digest"]
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
         log.warning("%s is damaged (%s): training starts from the beginning", path, type(error).__name__)
         return None
-    if found != settings_digest:
+    if digest != settings_digest:
         log.warning("%s was made with other settings or data: training starts from the beginning", path)
         return None
     return state

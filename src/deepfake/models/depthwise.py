@@ -72,12 +72,12 @@ class DepthwiseConv(nn.Module):
             x_BCHW = x_BCHW.to(torch.get_autocast_dtype("cpu"))
         if self.same:
             x_BCHW = pad_same(x_BCHW, self.kernel_size, self.stride)
-        found: Tensor = _Depthwise.apply(x_BCHW, self.weight, self.bias, self.stride, self.padding)
-        return found
+        y_BCHW: Tensor = _Depthwise.apply(x_BCHW, self.weight, self.bias, self.stride, self.padding)
+        return y_BCHW
 
 
-def quicken(network: nn.Module) -> int:
-    """Give the depthwise convolutions of `network` that are to learn a quick backward pass; return how many.
+def use_fast_depthwise(network: nn.Module) -> int:
+    """Give the depthwise convolutions of `network` that are to learn a fast backward pass; return how many.
 
     Names and values of the weights stay. For processors and bfloat16; others gain nothing.
     """

@@ -34,7 +34,7 @@ def is_fast_at_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type != "cpu":
         return False
-    # Older releases than the pinned one, as on Kaggle, cannot tell.
+    # Older releases than the pinned one, as on Kaggle, cannot be asked.
     has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(has.get("amx_bf16") or has.get("avx512_bf16"))
 

@@ -134,7 +134,7 @@ class FrameClassifier(nn.Module):
         self.backbone.load_state_dict(whole.state_dict(), strict=True)
 
     def take_over(self, other: FrameClassifier) -> None:
-        """Start with the weights of another network of the same backbone; the sizes they look at may differ."""
+        """Start with the weights of another network of the same backbone; the sizes they are shown may differ."""
         mine, theirs = self.settings, other.settings
         if mine["backbone"] != theirs["backbone"] or (theirs["folded"] and not mine["folded"]):
             found, wanted = (f"{settings['backbone']}, folded {settings['folded']}" for settings in (theirs, mine))
@@ -211,7 +211,7 @@ def _create(backbone: str, input_px: int, pretrained: bool) -> Any:
         near = timm.list_models(f"*{backbone.split('.')[0][:12]}*")[:5]
         hint = f"; near names: {', '.join(near)}" if near else ""
         raise UserError(f"frames.backbone: timm {timm.__version__} has no model {backbone!r}{hint}")
-    # Transformers must be told their input size; convolutions refuse the argument.
+    # Transformers need their input size; convolutions refuse the argument.
     sizes: tuple[dict[str, Any], ...] = ({"img_size": input_px}, {})
     for sized in sizes:
         try:

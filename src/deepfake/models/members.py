@@ -44,7 +44,7 @@ def load_members(path: Path) -> list[Member]:
 
 
 def does_not_fit(path: Path, error: Exception) -> UserError:
-    """What to say of a detector file whose header and tensors contradict each other."""
+    """The error for a detector file whose header and tensors contradict each other."""
     reason = " ".join(str(error).split())[:300]
     return UserError(f"weights {str(path)!r}: they do not fit the networks their header names: {reason}")
 

@@ -46,8 +46,8 @@
       text.setAttribute("y", Math.max(y0 - 7 * unit, 16 * unit));
       text.style.fontSize = `${15 * unit}px`;
       text.style.strokeWidth = `${4 * unit}px`;
-      const told = boxes.clientWidth < 560 ? "" : frame && `, ${words[level(frame[5])]}`;
-      text.textContent = frame ? `face ${track.track}: ${frame[5].toFixed(2)}${told}` : `face ${track.track}`;
+      const label = boxes.clientWidth < 560 ? "" : frame && `, ${words[level(frame[5])]}`;
+      text.textContent = frame ? `face ${track.track}: ${frame[5].toFixed(2)}${label}` : `face ${track.track}`;
       group.append(rect, text);
       boxes.append(group);
       text.setAttribute("x", Math.max(0, Math.min(x0, wide - 4 * unit - text.getComputedTextLength())));
@@ -55,8 +55,8 @@
   }
 
   function scores(t) {
-    const told = data.tracks.map((track) => [track.track, nearest(track, t)]).filter(([, frame]) => frame);
-    return told.map(([n, frame]) => `face ${n} ${frame[5].toFixed(2)} (${words[level(frame[5])]})`).join(", ") || "no score here";
+    const shown = data.tracks.map((track) => [track.track, nearest(track, t)]).filter(([, frame]) => frame);
+    return shown.map(([n, frame]) => `face ${n} ${frame[5].toFixed(2)} (${words[level(frame[5])]})`).join(", ") || "no score here";
   }
 
   function show(t) {

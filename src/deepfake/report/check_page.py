@@ -38,7 +38,7 @@ from deepfake.files import current_commit, printable
 from deepfake.report.strips import data_url, page_environment, source_hash
 
 if TYPE_CHECKING:
-    from deepfake.evidence.crops import Telling
+    from deepfake.evidence.crops import SalientCrop
 
 HERE = Path(__file__).parent
 LEVELS: Mapping[str, str] = {FORGED: "forged", REAL: "real", INCONCLUSIVE: "unsure"}
@@ -97,7 +97,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Crop:
-    """A telling picture and its heat map, as they stand in the page."""
+    """A crop of high score and its heat map, as they stand in the page."""
 
     track: int
     frame: FrameScore
@@ -106,14 +106,14 @@ class Crop:
     heat_max: float | None
 
 
-def page(check: Check, pictures: Sequence[Telling], page_path: Path) -> bytes:
+def page(check: Check, pictures: Sequence[SalientCrop], page_path: Path) -> bytes:
     """The page of one video as UTF-8; it names the video relative to the folder of `page_path`."""
     duration_s = _duration(check)
     band = check.inconclusive_band
     return _render(
         "check.html.jinja",
         "check.js",
-        found=check,
+        check=check,
         name=printable(check.file.name),
         level=LEVELS.get(check.verdict, "none"),
         source=_source(Path(check.file.path), page_path),
@@ -134,7 +134,7 @@ def index_page(checks: Sequence[tuple[Check, str]]) -> bytes:
     counts = {verdict: sum(check.verdict == verdict for check, _ in checks) for verdict in GRAVEST_FIRST}
     rows = [
         {
-            "found": check,
+            "check": check,
             "name": printable(check.file.name),
             "level": LEVELS.get(check.verdict, "none"),
             "href": quote(os.fsencode(page_name)),
@@ -186,7 +186,7 @@ def _script_json(value: object) -> Markup:
 
 
 def _page_data(check: Check, duration_s: float) -> Mapping[str, object]:
-    """What the script needs to draw boxes and to tell scores."""
+    """What the script needs to draw boxes and to write scores."""
     facts, band = check.video, check.inconclusive_band
     return {
         "duration": duration_s,
@@ -277,7 +277,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def _crop(picture: Telling) -> Crop:
+def _crop(picture: SalientCrop) -> Crop:
     heat = None if picture.heat_HW is None else heated(picture.picture_HWC, picture.heat_HW)
     return Crop(
         track=picture.track,

@@ -56,9 +56,9 @@ def _set_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _metric_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     named = [(model["name"], model["metrics"]) for model in result["models"]]
     named += [(f"always {row['p_fake']:.6g}", row["metrics"]) for row in result["baselines"]]
-    for model, found in named:
+    for model, measures in named:
         for metric in metrics.METRICS:
-            yield {"model": model, "metric": metric.name, **found[metric.name]}
+            yield {"model": model, "metric": metric.name, **measures[metric.name]}
 
 
 def _group_rows(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

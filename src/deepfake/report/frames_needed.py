@@ -39,14 +39,14 @@ def frames_against_accuracy(
             pooled = tracks.pooled(wanted)
             labels, folds = truth["label"].to_numpy(), truth["fold"].to_numpy(int)
             p = held_out(pooled, labels, folds, config.ensemble)
-            found = bootstrap.measure(labels, p, truth["group"].tolist(), config.validation, config.ensemble.clip_p)
+            measures = bootstrap.measure(labels, p, truth["group"].tolist(), config.validation, config.ensemble.clip_p)
             rows.append(
                 {
                     "model": str(model),
                     "n_frames": wanted,
                     "n_videos": len(truth),
                     "mean_frames": float(np.minimum(tracks.n_frames, wanted).mean()),
-                    "metrics": {name: found[name].to_dict() for name in SHOWN},
+                    "metrics": {name: measures[name].to_dict() for name in SHOWN},
                 }
             )
     return rows

@@ -83,14 +83,14 @@ def brightness(read_crop: ReadCrop, faces: pd.DataFrame) -> dict[str, float]:
     video_ids, shards = places["video_id"].to_numpy(), places["shard"].to_numpy()
     offsets, sizes = places["offset"].to_numpy(), places["size"].to_numpy()
     starts = np.flatnonzero(np.append(True, video_ids[1:] != video_ids[:-1]))
-    found: dict[str, float] = {}
+    by_video: dict[str, float] = {}
     for start, end in zip(starts, np.append(starts[1:], len(places)), strict=True):
         picks = np.unique(start + ((np.arange(wanted) + 0.5) * (end - start) / wanted).astype(int))
         values = [_luma(read_crop, shards[pick], int(offsets[pick]), int(sizes[pick])) for pick in picks]
         known = [value for value in values if value is not None]
         if known:
-            found[str(video_ids[start])] = float(np.median(known))
-    return found
+            by_video[str(video_ids[start])] = float(np.median(known))
+    return by_video
 
 
 def _luma(read_crop: ReadCrop, shard: str, offset: int, size: int) -> float | None:
@@ -98,7 +98,7 @@ def _luma(read_crop: ReadCrop, shard: str, offset: int, size: int) -> float | No
     try:
         crop = read_crop(shard, offset, size)
     except (UserError, OSError):
-        return None  # the strips of the worst videos tell why
+        return None  # the strips of the worst videos say why
     return float(np.median(cv2.cvtColor(np.ascontiguousarray(crop[::4, ::4]), cv2.COLOR_RGB2GRAY)))
 
 

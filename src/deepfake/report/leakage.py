@@ -16,7 +16,7 @@ from deepfake.evaluation.metadata_classifier import metadata_classifier
 from deepfake.report.inputs import ReportInputs
 from deepfake.training.folds import near_duplicates
 
-MAX_PAIRS = 200  # told of each check
+MAX_PAIRS = 200  # listed of each check
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def _checks(inputs: ReportInputs) -> list[dict[str, Any]]:
     split = dict(zip(videos["video_id"], videos["split"], strict=True))
     learnt = videos[videos["video_id"].isin(set(fold))]
     bits = inputs.config.folds.near_duplicate_bits
-    looks = near_duplicates(inputs.extractions[inputs.extractions["video_id"].isin(set(split))], bits)
+    alike = near_duplicates(inputs.extractions[inputs.extractions["video_id"].isin(set(split))], bits)
     copies = list(_alike(videos, "sha256"))
     sources = learnt.assign(source=learnt["original"].fillna(learnt["video_id"]))
     return [
@@ -60,13 +60,13 @@ def _checks(inputs: ReportInputs) -> list[dict[str, Any]]:
             "near_duplicates",
             "Frames that look the same in two folds",
             f"256-bit picture hashes that differ in at most {bits} bits",
-            _apart(looks, fold),
+            _apart(alike, fold),
         ),
         _check(
             "test_copies",
             "Test videos that look like training videos",
             "equal files or near-duplicate frames: their scores are no scores of unseen videos",
-            [Pair(a, b, f"{split[a]} and {split[b]}") for a, b in {*copies, *looks} if split[a] != split[b]],
+            [Pair(a, b, f"{split[a]} and {split[b]}") for a, b in {*copies, *alike} if split[a] != split[b]],
         ),
         _check(
             "stems",
@@ -105,5 +105,5 @@ def _same_stem(videos: pd.DataFrame) -> Iterable[Pair]:
 
 
 def pair_rows(checks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """All told pairs as flat rows: check, video_id, other_id, where."""
+    """All listed pairs as flat rows: check, video_id, other_id, where."""
     return [{"check": check["name"], **pair} for check in checks for pair in check["pairs"]]

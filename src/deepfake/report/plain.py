@@ -34,10 +34,10 @@ def _cell(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
-def flat_measures(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def flat_measures(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Measures side by side: NAME, NAME_low, NAME_high."""
     return {
         f"{name}{suffix}": measure[part]
-        for name, measure in found.items()
+        for name, measure in measures.items()
         for part, suffix in (("value", ""), ("low", "_low"), ("high", "_high"))
     }

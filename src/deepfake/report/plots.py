@@ -63,10 +63,10 @@ def roc_plot(labels: np.ndarray, p: np.ndarray, eer: float) -> str:
     """Recall against false alarms, with the point of equal errors."""
 
     def draw(axes: Any) -> None:
-        alarms, found = metrics.roc_curve(labels, p)
+        alarms, hits = metrics.roc_curve(labels, p)
         axes.plot([0, 1], [0, 1], color=PALE, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.fill_between(alarms, found, color=FAKE, alpha=0.08, linewidth=0)
-        axes.plot(alarms, found, color=FAKE, linewidth=1.8, clip_on=False)
+        axes.fill_between(alarms, hits, color=FAKE, alpha=0.08, linewidth=0)
+        axes.plot(alarms, hits, color=FAKE, linewidth=1.8, clip_on=False)
         axes.plot([eer], [1 - eer], "o", color=INK, markersize=5, clip_on=False)
         axes.annotate(f"EER {eer:.3f}", (eer, 1 - eer), (9, -9), textcoords="offset points", color=INK, va="top")
         axes.set(xlabel="reals called fake", ylabel="fakes found", xlim=(0, 1), ylim=(0, 1))

@@ -88,12 +88,12 @@ def stage_diagram(config: Config) -> str:
 
 def described(config: Config) -> str:
     """The same in words, one sentence a stage."""
-    files, told = files_of(config), []
+    files, sentences = files_of(config), []
     for row, stage in enumerate(STAGES.values()):
         read = ", ".join(file.name for file in files if row in file.read) or "the videos"
         made = ", ".join(file.name for file in files if file.made == row)
-        told.append(f"{stage.name} reads {read} and makes {made}.")
-    return " ".join(told)
+        sentences.append(f"{stage.name} reads {read} and makes {made}.")
+    return " ".join(sentences)
 
 
 def _legend() -> Iterator[str]:

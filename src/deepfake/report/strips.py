@@ -1,4 +1,4 @@
-"""Pieces of HTML for notebooks: a table of facts, a plot, and strips of crops with what is said of each.
+"""Pieces of HTML for notebooks: a table of facts, a plot, and strips of crops with a caption each.
 
 They bring their own paper, so that they are readable on a notebook's dark pages too; names become text.
 """
@@ -48,7 +48,10 @@ def strips_html(strips: Iterable[Strip]) -> str:
         (
             s.title,
             s.note,
-            [(data_url(crop, CROP_PX, JPEG_QUALITY), told) for crop, told in zip(s.crops, s.captions, strict=True)],
+            [
+                (data_url(crop, CROP_PX, JPEG_QUALITY), caption)
+                for crop, caption in zip(s.crops, s.captions, strict=True)
+            ],
         )
         for s in strips
     ]

@@ -128,10 +128,10 @@ def _sides_px(rows: pd.DataFrame) -> pd.Series:
 
 def timeline(material: Material, video_id: str) -> str:
     """Size of each track's face over the time of a video and, where frames are scored, their p_fake."""
-    found = _tracks(material, video_id)
-    sizes = {f"track {track}": (rows["time_s"].to_numpy(), _sides_px(rows).to_numpy()) for track, rows in found}
+    tracks = _tracks(material, video_id)
+    sizes = {f"track {track}": (rows["time_s"].to_numpy(), _sides_px(rows).to_numpy()) for track, rows in tracks}
     drawings = [facts_html({"Video": video_id, "Shown": "side of the face"}, plots.over_time(sizes, "px"))]
-    scores = {f"track {track}": (rows["time_s"].to_numpy(), rows["p_fake"].to_numpy()) for track, rows in found}
+    scores = {f"track {track}": (rows["time_s"].to_numpy(), rows["p_fake"].to_numpy()) for track, rows in tracks}
     if any(np.isfinite(p).any() for _, p in scores.values()):
         drawing = plots.over_time(scores, "p_fake of the frame", (0, 1))
         drawings.append(facts_html({"Video": video_id, "Shown": "frame network, out of fold, not calibrated"}, drawing))

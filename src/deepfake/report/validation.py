@@ -53,8 +53,8 @@ class Report:
 
     def summary(self) -> dict[str, Any]:
         """Counts and the main numbers for the stage's last line."""
-        found = self.result["models"][0]["metrics"]
-        shown = {name: found[name]["value"] for name in ("log_loss_clipped", "roc_auc", "false_alarm_rate")}
+        measures = self.result["models"][0]["metrics"]
+        shown = {name: measures[name]["value"] for name in ("log_loss_clipped", "roc_auc", "false_alarm_rate")}
         rounded = {name: value if value is None else round(value, 4) for name, value in shown.items()}
         return {"videos": self.result["counts"]["scored"], **rounded}
 
@@ -107,9 +107,9 @@ def _baselines(scored: pd.DataFrame, config: Config) -> list[dict[str, Any]]:
         ("prior", f"Always {share:.3f}, the share of fakes", share),
     ):
         same = np.full(len(labels), value)
-        found = bootstrap.measure(labels, same, groups, *limits)
+        measured = bootstrap.measure(labels, same, groups, *limits)
         gain = bootstrap.measure_difference(labels, same, p, groups, *limits)["log_loss_clipped"]
-        measures = {key: measure.to_dict() for key, measure in found.items()}
+        measures = {key: measure.to_dict() for key, measure in measured.items()}
         rows.append({"name": name, "title": title, "p_fake": value, "metrics": measures, "gain": gain.to_dict()})
     return rows
 
@@ -121,7 +121,7 @@ def _models(inputs: ReportInputs, scored: pd.DataFrame) -> list[dict[str, Any]]:
     names = sorted(inputs.scores["model"].unique(), key=lambda name: (name != ENSEMBLE, name))
     for name in names:
         own = inputs.scores[inputs.scores["model"] == name].merge(known, on="video_id").sort_values("video_id")
-        found = bootstrap.measure(
+        measured = bootstrap.measure(
             own["label"].to_numpy(),
             own["p_fake"].to_numpy(),
             own["group"].tolist(),
@@ -133,7 +133,7 @@ def _models(inputs: ReportInputs, scored: pd.DataFrame) -> list[dict[str, Any]]:
                 "name": str(name),
                 "n_videos": len(own),
                 "n_fallbacks": int(own["fallback"].notna().sum()),
-                "metrics": {key: measure.to_dict() for key, measure in found.items()},
+                "metrics": {key: measure.to_dict() for key, measure in measured.items()},
             }
         )
     return rows
@@ -141,11 +141,11 @@ def _models(inputs: ReportInputs, scored: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _member_sets(inputs: ReportInputs) -> list[dict[str, Any]]:
     """Members alone, in pairs, together and each left out; nothing to compare where there is one member."""
-    found = inputs.evidence
-    if found is None or len(found.members) < 2 or len(np.unique(found.folds)) < 2:
+    evidence = inputs.evidence
+    if evidence is None or len(evidence.members) < 2 or len(np.unique(evidence.folds)) < 2:
         return []
-    known = _known_scores(inputs.scores, list(found.tracks.video_ids))
-    return [row.to_dict() for row in compare(found, inputs.config.ensemble, inputs.config.validation, known)]
+    known = _known_scores(inputs.scores, list(evidence.tracks.video_ids))
+    return [row.to_dict() for row in compare(evidence, inputs.config.ensemble, inputs.config.validation, known)]
 
 
 def _known_scores(scores: pd.DataFrame, video_ids: list[str]) -> dict[str, np.ndarray]:

@@ -64,36 +64,35 @@ def percent(share: float) -> str:
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    rows: list[tuple[str, str]] = []
     for key, value in values.items():
-        found += _flat(value, f"{above}{key}.") if isinstance(value, dict) else [(above + key, str(value))]
-    return found
+        rows += _flat(value, f"{above}{key}.") if isinstance(value, dict) else [(above + key, str(value))]
+    return rows
 
 
-def _figure(title: str, told: str, svg: str) -> dict[str, str]:
+def _figure(title: str, caption: str, svg: str) -> dict[str, str]:
     """A drawing with what it shows in words, for those who do not see it."""
     hidden = svg.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1)
-    return {"title": title, "told": told, "svg": Markup(hidden)}  # noqa: S704 - drawn of our own numbers
+    return {"title": title, "caption": caption, "svg": Markup(hidden)}  # noqa: S704 - drawn of our own numbers
 
 
 def _drawings(result: Mapping[str, Any], labels: np.ndarray, p: np.ndarray) -> list[dict[str, str]]:
-    found = result["models"][0]["metrics"]
+    measures = result["models"][0]["metrics"]
     bins = [ReliabilityBin(**b) for b in result["reliability"]]
     apart = " and ".join(
-        f"{name} {found[key]['value']:.2f}"
+        f"{name} {measures[key]['value']:.2f}"
         for name, key in (("reals", "mean_p_real"), ("fakes", "mean_p_fake"))
-        if found[key]["value"] is not None
+        if measures[key]["value"] is not None
     )
     drawings = [_figure("Scores by label", f"Mean p_fake: {apart}.", plots.score_histogram(labels, p))]
-    if found["eer"]["value"] is not None:
-        told = (
-            f"Area {found['roc_auc']['value']:.3f}; as many reals as fakes are mistaken at {found['eer']['value']:.3f}."
-        )
-        drawings.append(_figure("ROC", told, plots.roc_plot(labels, p, found["eer"]["value"])))
-        told = f"Area {found['pr_auc']['value']:.3f}; dashed: by chance."
-        drawings.append(_figure("Precision and recall", told, plots.pr_plot(labels, p)))
-    told = f"Mean distance from the dashed line {found['ece']['value']:.3f}, in {len(bins)} bins."
-    drawings.append(_figure("Reliability", told, plots.reliability_plot(bins)))
+    if measures["eer"]["value"] is not None:
+        eer = measures["eer"]["value"]
+        caption = f"Area {measures['roc_auc']['value']:.3f}; as many reals as fakes are mistaken at {eer:.3f}."
+        drawings.append(_figure("ROC", caption, plots.roc_plot(labels, p, eer)))
+        caption = f"Area {measures['pr_auc']['value']:.3f}; dashed: by chance."
+        drawings.append(_figure("Precision and recall", caption, plots.pr_plot(labels, p)))
+    caption = f"Mean distance from the dashed line {measures['ece']['value']:.3f}, in {len(bins)} bins."
+    drawings.append(_figure("Reliability", caption, plots.reliability_plot(bins)))
     return drawings
 
 
@@ -102,9 +101,9 @@ def _coverage_plot(result: Mapping[str, Any]) -> dict[str, str] | None:
     if not points:
         return None
     last = points[-1]
-    told = f"With a verdict on {percent(last['coverage'])} of the videos, {percent(last['error_rate'])} are wrong."
+    caption = f"With a verdict on {percent(last['coverage'])} of the videos, {percent(last['error_rate'])} are wrong."
     svg = plots.risk_coverage_plot([x["coverage"] for x in points], [x["error_rate"] for x in points])
-    return _figure("Risk and coverage", told, svg)
+    return _figure("Risk and coverage", caption, svg)
 
 
 def _frames_plot(result: Mapping[str, Any]) -> dict[str, str] | None:
@@ -124,15 +123,15 @@ def _frames_plot(result: Mapping[str, Any]) -> dict[str, str] | None:
 
 def story(result: Mapping[str, Any]) -> list[str]:
     """The headline in plain words."""
-    found, told = result["models"][0]["metrics"], []
-    recall, alarms, auc = (found[name]["value"] for name in ("recall", "false_alarm_rate", "roc_auc"))
+    measures, sentences = result["models"][0]["metrics"], []
+    recall, alarms, auc = (measures[name]["value"] for name in ("recall", "false_alarm_rate", "roc_auc"))
     if recall is not None and alarms is not None:
         shares = f"{100 * recall:.0f} of 100 fakes, and {100 * alarms:.0f} of 100 reals"
-        told.append(f"Called fake above {metrics.THRESHOLD:g}: {shares}.")
+        sentences.append(f"Called fake above {metrics.THRESHOLD:g}: {shares}.")
     if auc is not None:
-        told.append(f"Of a fake and a real drawn at random, the fake scores higher {100 * auc:.0f} times in 100.")
-    told += [_against_baseline(row) for row in result["baselines"] if row["gain"]["value"] is not None]
-    return told + _weakest(result["groups"], auc)
+        sentences.append(f"Of a fake and a real drawn at random, the fake scores higher {100 * auc:.0f} times in 100.")
+    sentences += [_against_baseline(row) for row in result["baselines"] if row["gain"]["value"] is not None]
+    return sentences + _weakest(result["groups"], auc)
 
 
 def _weakest(groups: Sequence[Mapping[str, Any]], auc: float | None) -> list[str]:
@@ -142,9 +141,9 @@ def _weakest(groups: Sequence[Mapping[str, Any]], auc: float | None) -> list[str
     below = [row for row in sure if auc is not None and row[0]["high"] < auc]
     if not below or auc is None:
         return []
-    found, title, value = min(below, key=lambda row: float(row[0]["value"]))
-    between = f"[{number(found['low'])}, {number(found['high'])}]"
-    return [f"Weakest by {title.lower()}: {printable(value)}, ROC AUC {number(found['value'])} {between}."]
+    weakest, title, value = min(below, key=lambda row: float(row[0]["value"]))
+    between = f"[{number(weakest['low'])}, {number(weakest['high'])}]"
+    return [f"Weakest by {title.lower()}: {printable(value)}, ROC AUC {number(weakest['value'])} {between}."]
 
 
 def _against_baseline(row: Mapping[str, Any]) -> str:
@@ -165,27 +164,31 @@ def signed(value: float) -> str:
 
 def warnings(result: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing a number."""
-    found, counts = result["models"][0]["metrics"], result["counts"]
-    told = []
+    measures, counts = result["models"][0]["metrics"], result["counts"]
+    messages = []
     if counts["groups"] < metrics.FEW_GROUPS:
-        told.append(
+        messages.append(
             f"Only {counts['groups']} independent groups stand behind the intervals (an original and everything made "
             f"of it is one group). Below {metrics.FEW_GROUPS} they are rough guesses and too narrow."
         )
-    loss = found["log_loss_clipped"]
+    loss = measures["log_loss_clipped"]
     constant = result["baselines"][1]["metrics"]["log_loss_clipped"]["value"]
     if loss["value"] is not None and loss["value"] >= constant:
-        told.append("The log loss is no better than that of a constant score.")
+        messages.append("The log loss is no better than that of a constant score.")
     elif loss["high"] is not None and loss["high"] >= constant:
-        told.append("The interval of the log loss reaches that of a constant score: it may be no better than that.")
-    if found["log_loss"]["value"] is None and found["log_loss"]["reason"]:
-        told.append(f"The log loss without clipping is {found['log_loss']['reason']}.")
+        messages.append("The interval of the log loss reaches that of a constant score: it may be no better than that.")
+    if measures["log_loss"]["value"] is None and measures["log_loss"]["reason"]:
+        messages.append(f"The log loss without clipping is {measures['log_loss']['reason']}.")
     missing, priors = counts["without_score"], counts["fallbacks"]
     if missing:
-        told.append(f"{missing} of {counts['labelled']} labelled videos lack an out-of-fold score: in no number here.")
+        messages.append(
+            f"{missing} of {counts['labelled']} labelled videos lack an out-of-fold score: in no number here."
+        )
     if priors:
-        told.append(f"{priors} of {counts['scored']} videos carry the prior, not a score; they count in every number.")
-    return told + _leaks(result["leakage"]["checks"])
+        messages.append(
+            f"{priors} of {counts['scored']} videos carry the prior, not a score; they count in every number."
+        )
+    return messages + _leaks(result["leakage"]["checks"])
 
 
 def _leaks(checks: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -35,7 +35,7 @@ COLUMNS = (
 def worst_videos(scored: pd.DataFrame, config: Config) -> dict[str, list[dict[str, Any]]]:
     """`false_alarms` and `misses`: the reals of highest and the fakes of lowest p_fake, the worst first.
 
-    Where there are fewer mistakes than asked for, the nearest right answers follow; `is_wrong` tells them apart.
+    Where there are fewer mistakes than asked for, the nearest right answers follow; `is_wrong` marks the mistakes.
     """
     error = (scored["p_fake"] - scored["label"]).abs()
     ordered = scored.assign(error=error).sort_values(["error", "video_id"], ascending=[False, True])
@@ -49,11 +49,11 @@ def worst_videos(scored: pd.DataFrame, config: Config) -> dict[str, list[dict[st
 
 def pages_by_mark(folder: Path) -> dict[str, str]:
     """Names of the check pages in a folder by the beginning of their video's SHA-256, which their names hold."""
-    found = {}
+    pages = {}
     for path in sorted(folder.glob("*.html"), reverse=True):
         marks = re.findall(rf"-([0-9a-f]{{{MARK}}})(?=[-.])", path.name)
-        found.update(dict.fromkeys(marks, path.name))
-    return found
+        pages.update(dict.fromkeys(marks, path.name))
+    return pages
 
 
 def _row(row: dict[str, Any], pages: Mapping[str, str], config: Config) -> dict[str, Any]:

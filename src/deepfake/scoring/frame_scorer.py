@@ -52,15 +52,15 @@ class FrameScorer:
         differences = (self._forward(batch, True)[0] - self._forward(batch, False)[0]).abs()
         self.bf16_difference = float(differences.max())
         self.bf16 = self.bf16_difference <= MAX_BF16_DIFFERENCE
-        told = log.debug if self.bf16 else log.info  # only what is unusual
-        told("bf16 moves logits by up to %.3f: %s", self.bf16_difference, "used" if self.bf16 else "fp32 is used")
+        write = log.debug if self.bf16 else log.info  # only what is unusual
+        write("bf16 moves logits by up to %.3f: %s", self.bf16_difference, "used" if self.bf16 else "fp32 is used")
 
     def _batch(self, crops: Sequence[np.ndarray]) -> torch.Tensor:
         seen = [self.see(crop) for crop in crops]
         return torch.from_numpy(np.stack(seen).transpose(0, 3, 1, 2))
 
     def seeing(self, view: CropView) -> Self:
-        """The same network seeing every crop another way than it learnt to."""
+        """The same network that sees every crop in another view than it learnt by."""
         other = copy.copy(self)
         other.see = partial(
             see,
@@ -112,9 +112,9 @@ def mean_of_views(
 
     `score` gives logits_N and features_ND of one view. Not `with_features`: those of the first view, whichever it is.
     """
-    found = {view: score(view) for view in dict.fromkeys([*views, CropView()] if with_features else views)}
-    logits_N = np.asarray(np.mean([found[view][0] for view in views], axis=0, dtype=np.float64), np.float32)
-    return logits_N, found[CropView() if with_features else views[0]][1]
+    outputs = {view: score(view) for view in dict.fromkeys([*views, CropView()] if with_features else views)}
+    logits_N = np.asarray(np.mean([outputs[view][0] for view in views], axis=0, dtype=np.float64), np.float32)
+    return logits_N, outputs[CropView() if with_features else views[0]][1]
 
 
 def _probe(faces: pd.DataFrame, work_dir: Path, n_crops: int = 8) -> list[np.ndarray]:

@@ -23,14 +23,14 @@ TRACK_KEY = ["model", "video_id", "track", "n_frames"]
 
 def score_tracks(head: TrackHead, tracks: Sequence[TrackFeatures], predict: Predict, name: str) -> pd.DataFrame:
     """The rows of TRACK_SCORES of a network under a member's name."""
-    found = head_logits(head, tracks, predict)
+    logits = head_logits(head, tracks, predict)
     return pd.DataFrame(
         {
             "model": [name] * len(tracks),
             "video_id": [t.video_id for t in tracks],
             "track": [t.track for t in tracks],
-            "n_frames": [one.n_frames for one in found],
-            "logit": np.array([one.logit for one in found], np.float32),
+            "n_frames": [one.n_frames for one in logits],
+            "logit": np.array([one.logit for one in logits], np.float32),
         }
     )
 
@@ -64,7 +64,7 @@ class _Scores:
         """The mean logits by member; their costs are noted as those of `scored`."""
         for name, costs in self.costs.items():
             write_cost(cost_path(self.config.run_dir, name, scored), total(costs))
-        return {name: mean_logits(found, TRACK_KEY, f"{name}, {what}") for name, found in self.parts.items()}
+        return {name: mean_logits(parts, TRACK_KEY, f"{name}, {what}") for name, parts in self.parts.items()}
 
 
 def load_heads(config: Config, fold: int) -> dict[str, TrackHead]:

@@ -107,15 +107,15 @@ def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iter
         part = faces.iloc[start:end].reset_index(drop=True)
         key = digest([weights_sha256, content_digest(part[PLACES]), config.predict.precision, config.predict.device])
         stem = checkpoint / "scored" / key[:24]
-        found = read_outputs(stem, len(part))
-        if found is None:
+        kept = read_outputs(stem, len(part))
+        if kept is None:
             scorer = scorer or open_scorer(checkpoint, config.predict, faces, config.work_dir)
             outputs = score_faces(scorer, part, config.work_dir, config.frames.loader_workers)
             if outputs.cost is not None:
                 write_cost(stem.with_suffix(COST), outputs.cost)  # before what it is the cost of
             write_outputs(stem, outputs.logits_N, outputs.features_ND)
         else:
-            outputs = FrameOutputs(part, *found, config.work_dir, read_cost(stem.with_suffix(COST)))
+            outputs = FrameOutputs(part, *kept, config.work_dir, read_cost(stem.with_suffix(COST)))
         bar.update(len(part))
         yield outputs
     bar.close()
@@ -137,7 +137,7 @@ def read_outputs(stem: Path, n_crops: int) -> tuple[np.ndarray, np.ndarray] | No
 def refuse_constant(scores: pd.DataFrame, what: str) -> None:
     """Raise UserError where more than ten videos all have the very same scores (columns video_id and logit).
 
-    Rows with n_frames 0 do not count: whoever says nothing says the same of all.
+    Rows with n_frames 0 do not count: a member that abstains gives all the same logit.
     """
     if "n_frames" in scores:
         scores = scores[scores["n_frames"] > 0]

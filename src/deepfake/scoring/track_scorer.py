@@ -31,7 +31,7 @@ class TrackLogit:
 
 @torch.inference_mode()
 def head_logits(head: TrackHead, tracks: Sequence[TrackFeatures], predict: Predict) -> list[TrackLogit]:
-    """What a network says of tracks; of a track longer than its window, the mean of what it says of even parts."""
+    """A network's logits of tracks; of a track longer than its window, the mean over even parts."""
     device = choose_device(predict.device)
     head = head.to(device).eval()
     known = [i for i, track in enumerate(tracks) if len(track) >= head.min_frames and has_inputs(track, head.inputs)]
@@ -45,16 +45,16 @@ def head_logits(head: TrackHead, tracks: Sequence[TrackFeatures], predict: Predi
         for (i, places), logit, logits_T in zip(batch, logits_B, logits_BT, strict=True):
             wholes[i] += float(logit) * len(places) / len(tracks[i])
             frames[i].append((int(places[0]), logits_T[: len(places)]))
-    found = []
+    logits = []
     for i, track in enumerate(tracks):
         if i not in frames:
-            found.append(TrackLogit(0.0, np.zeros(len(track), np.float32), 0))
+            logits.append(TrackLogit(0.0, np.zeros(len(track), np.float32), 0))
             continue
         if not np.isfinite(wholes[i]):
             raise UserError(f"scoring: the logit of {track.video_id!r} track {track.track} is no number")
         ordered = [logits_T for _, logits_T in sorted(frames[i], key=lambda part: part[0])]
-        found.append(TrackLogit(wholes[i], np.concatenate(ordered), len(track)))
-    return found
+        logits.append(TrackLogit(wholes[i], np.concatenate(ordered), len(track)))
+    return logits
 
 
 def _windows(n_frames: int, window: int) -> list[np.ndarray]:

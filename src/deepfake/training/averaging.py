@@ -48,14 +48,14 @@ def average_networks(parts: Sequence[tuple[str, Path]], out: Path) -> Path:
 
 
 def _agree(first: str, wanted: Card, name: str, card: Card) -> None:
-    for what, found, right in (
+    for what, value, right in (
         ("kind", card.kind, wanted.kind),
         ("settings", _layers(card), _layers(wanted)),
         ("crops", _crops(card), _crops(wanted)),
     ):
-        if found != right:
+        if value != right:
             raise UserError(
-                f"network {name!r}: {what} {found}, while {first!r} has {right}; only equal ones have a mean"
+                f"network {name!r}: {what} {value}, while {first!r} has {right}; only equal ones have a mean"
             )
 
 

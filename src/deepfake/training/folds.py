@@ -60,9 +60,9 @@ def near_duplicates(extractions: pd.DataFrame, max_bits: int) -> list[tuple[str,
     hashes: list[str] = []
     owners: list[int] = []
     for number, of_video in enumerate(extractions["frame_hashes"]):
-        telling = sorted({text for text in of_video if 64 <= int(text, 16).bit_count() <= 192})
-        hashes += telling
-        owners += [number] * len(telling)
+        distinct = sorted({text for text in of_video if 64 <= int(text, 16).bit_count() <= 192})
+        hashes += distinct
+        owners += [number] * len(distinct)
     pairs = near_pairs(as_words(hashes), np.array(owners, np.int64), max_bits)
     return [(ids[a], ids[b]) for a, b in pairs]
 

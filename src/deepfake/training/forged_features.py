@@ -61,14 +61,14 @@ def forged_features(config: Config, data: Tables, fold: int | None) -> list[Trac
     work = _Work(config, fold_folder(config.run_dir, "frames", fold), faces, ClipForger(config, tracks))
     parts = [tracks[first : first + TRACKS_PER_PART] for first in range(0, len(tracks), TRACKS_PER_PART)]
     bar = tqdm(total=len(faces) * n_versions, desc=f"forge clips {work.checkpoint.name}", unit="frame", disable=None)
-    found = []
+    rows = []
     for version in range(n_versions):
         for part in parts:
-            found += work.rows(part, version, bar)
+            rows += work.rows(part, version, bar)
     bar.close()
-    names = Counter(family_of(row.video_id.rpartition("#")[2]) for row in found)
+    names = Counter(family_of(row.video_id.rpartition("#")[2]) for row in rows)
     log.info("%s: clips made: %s", work.checkpoint.name, ", ".join(f"{n} {name}" for name, n in names.most_common()))
-    return found
+    return rows
 
 
 class _Work:
@@ -107,9 +107,9 @@ class _Work:
         return list(self._split(tracks, version, notes, outputs))
 
     def _read(self, stem: Path, n_crops: int) -> Outputs | None:
-        found = read_outputs(stem, n_crops)
+        outputs = read_outputs(stem, n_crops)
         tube = map_array(_tube_path(stem), n_crops) if self.with_tubes else None
-        return (*found, tube) if found and (tube is not None or not self.with_tubes) else None
+        return (*outputs, tube) if outputs and (tube is not None or not self.with_tubes) else None
 
     def _make(self, tracks: Sequence[RealTrack], version: int, bar: tqdm[Any]) -> tuple[list[Note], Outputs]:
         self.scorer = self.scorer or open_scorer(self.checkpoint, self.config.predict, self.faces, self.config.work_dir)

@@ -31,7 +31,7 @@ from deepfake.datasets.views import before_workers
 from deepfake.errors import UserError
 from deepfake.files import write_whole
 from deepfake.models.checkpoints import load_state, save_state
-from deepfake.models.depthwise import keep_memory, quicken
+from deepfake.models.depthwise import keep_memory, use_fast_depthwise
 from deepfake.models.devices import is_fast_at_bf16, machine_of, mixed_precision
 from deepfake.registry import plugins, start_worker
 from deepfake.training.losses import frame_loss, losses, map_loss, pair_loss, pair_margins
@@ -135,7 +135,7 @@ class Loop:
         self.recipe, self.n_steps, self.accelerator = recipe, n_steps, accelerator
         model.to(accelerator.device)
         if accelerator.device.type == "cpu" and accelerator.mixed_precision == "bf16":
-            quicken(model)
+            use_fast_depthwise(model)
         self.ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True)
         self.model, self.optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
 
@@ -239,7 +239,7 @@ def _raise_bad_loss(step: int, logits_B: Tensor, batch: Batch) -> NoReturn:
     where = f"first for {bad[0]}" if bad else "with finite logits"
     raise UserError(
         f"training: the loss is no number at step {step}, {where}. Lower the learning_rate, use precision fp32 or "
-        "bf16, or look at those crops"
+        "bf16, or view those crops"
     )
 
 
@@ -247,10 +247,10 @@ def _accelerator(precision: str) -> Accelerator:
     # Accelerate keeps the first precision of a process for ever; stages 04 and 05 may share one.
     AcceleratorState._reset_state(reset_partial_state=False)
     device = PartialState().device
-    found = mixed_precision(precision, device)
-    if found == "bf16" and not is_fast_at_bf16(device):
+    chosen = mixed_precision(precision, device)
+    if chosen == "bf16" and not is_fast_at_bf16(device):
         log.warning("precision bf16: no instructions for it on %s, so it takes many times as long", machine_of(device))
-    return Accelerator(mixed_precision=found)
+    return Accelerator(mixed_precision=chosen)
 
 
 KeepSnapshot = Callable[[int, nn.Module], None]

@@ -52,7 +52,7 @@ def pair_margins(logits_B: Tensor, masks_BHW: Tensor) -> Tensor:
 
 
 def pair_loss(margins_P: Tensor) -> Tensor:
-    """Log loss of telling which of two pictures is the fake, from the difference of their logits."""
+    """Log loss of naming the fake of two pictures, from the difference of their logits."""
     return softplus(-margins_P).mean() if len(margins_P) else margins_P.sum()
 
 

@@ -155,12 +155,14 @@ def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
 def _origins(config: Config) -> list[str]:
     """Digests of what a training starts from beside the tables: another run's weights, lists of photos and clips."""
     frames = config.frames
-    found = [read_card(run_network(config.run_dir.parent, frames.start_run)).weights_sha256] if frames.start_run else []
+    hashes = (
+        [read_card(run_network(config.run_dir.parent, frames.start_run)).weights_sha256] if frames.start_run else []
+    )
     if frames.start_weights is not None and (weights := config.path(frames.start_weights)).is_file():
-        found.append(sha256_of(weights))
+        hashes.append(sha256_of(weights))
     lists = (frames.selfblend.photos_csv, frames.selfblend.groups_csv) if frames.selfblend else ()
     paths = [config.path(path) for path in lists if path is not None]
-    return [*found, *(sha256_of(path) for path in paths if path.is_file())]
+    return [*hashes, *(sha256_of(path) for path in paths if path.is_file())]
 
 
 def _forget_snapshots(folder: Path, settings_digest: str) -> None:
@@ -200,7 +202,9 @@ def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifie
     torch.manual_seed(frames.seed)
     maps = bool(frames.selfblend and frames.selfblend.boundary_weight)
     if frames.fold_batchnorm and not frames.freeze_batchnorm:
-        raise UserError("frames.fold_batchnorm: statistics that are still to move cannot be folded; freeze them too")
+        raise UserError(
+            "frames.fold_batchnorm: BatchNorm statistics that are still updated cannot be folded; freeze them too"
+        )
     model = FrameClassifier(
         frames.backbone, frames.input_px, frames.dropout, frames.view_ratio, maps, frames.fold_batchnorm
     )
@@ -244,7 +248,7 @@ def _held_out(config: Config, tables: Tables, videos: Any, model: nn.Module) -> 
     try:
         plan = plan_pairs(videos, tables.faces_of(list(videos["video_id"])))
     except UserError:
-        return {}  # a fold of one class tells nothing here; stage 08 measures all folds together
+        return {}  # a fold of one class measures nothing here; stage 08 measures all folds together
     frames = config.frames.model_copy(update={"frames_per_track": 1})
     dataset = PairDataset(plan, config.work_dir, frames, frames.seed, learns=False)
     n_pairs = min(frames.validation_pairs, len(dataset))

@@ -59,10 +59,10 @@ def demo_clips(root: Path) -> list[Path]:
     """The demo's videos to learn from, sorted."""
     if not root.is_dir():
         raise UserError(f"{root} does not exist, and the benchmark's videos are made from it; run `make demo` first")
-    found = [path for path in find_videos(root) if "test_videos" not in path.parts]
-    if not found:
+    paths = [path for path in find_videos(root) if "test_videos" not in path.parts]
+    if not paths:
         raise UserError(f"{root} holds no videos; run `make demo` first")
-    return sorted(found)
+    return sorted(paths)
 
 
 def _clip_with_face(paths: list[Path]) -> Path:

@@ -66,11 +66,11 @@ def take_turns(turns: Turns) -> dict[str, list[float] | str]:
             WINNER: lambda: winners_recipe(turns.path, count_faces),
             STAGE: lambda: _extract_once(job_for(turns.path, folder)),
         }
-        found: dict[str, list[float] | str] = {name: [] for name in ways}
+        measured: dict[str, list[float] | str] = {name: [] for name in ways}
         ways[STAGE]()  # warm
         for _ in range(turns.rounds):
             for name, way in ways.items():
-                seconds = found[name]
+                seconds = measured[name]
                 if isinstance(seconds, str):
                     continue
                 start = time.perf_counter()
@@ -78,8 +78,8 @@ def take_turns(turns: Turns) -> dict[str, list[float] | str]:
                     way()
                     seconds.append(time.perf_counter() - start)
                 except (ImportError, VideoError) as error:
-                    found[name] = str(error)
-    return found
+                    measured[name] = str(error)
+    return measured
 
 
 def _decord(path: Path, n_frames: int) -> None:
@@ -88,10 +88,10 @@ def _decord(path: Path, n_frames: int) -> None:
 
 def _extract_once(job: Job) -> Extraction:
     job.shard_path.unlink(missing_ok=True)
-    found = extract(job)
-    if found.failure is not None:
-        raise VideoError(found.failure)
-    return found
+    extraction = extract(job)
+    if extraction.failure is not None:
+        raise VideoError(extraction.failure)
+    return extraction
 
 
 def winners_recipe(path: Path, count_faces: Callable[[np.ndarray], int]) -> int:

@@ -20,7 +20,7 @@ from deepfake.evaluation.bootstrap import measure
 from deepfake.faces.geometry import CANONICAL_POINTS
 from deepfake.forging.damage import Degradation
 from deepfake.forging.families import Face, Material, forge
-from deepfake.models.depthwise import quicken
+from deepfake.models.depthwise import use_fast_depthwise
 from deepfake.models.frames import FrameClassifier
 from deepfake.scoring.frame_scorer import FrameScorer
 from deepfake.settings import Frames, Predict, Selfblend, Validation
@@ -67,7 +67,7 @@ def gradients_s(rounds: int) -> dict[str, float]:
     for model in models.values():
         model.freeze(2, True)
         model.train()
-    quicken(models["ours"])
+    use_fast_depthwise(models["ours"])
 
     def gradients(model: FrameClassifier) -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -79,14 +79,14 @@ def gradients_s(rounds: int) -> dict[str, float]:
 
 def _by_turns(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Seconds of each work, the best of `rounds` turns after one to warm up."""
-    found: dict[str, list[float]] = {name: [] for name in works}
+    times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name, work in works.items():
             start = time.perf_counter()
             work()
             if number:
-                found[name].append(time.perf_counter() - start)
-    return {name: min(seconds) for name, seconds in found.items()}
+                times[name].append(time.perf_counter() - start)
+    return {name: min(seconds) for name, seconds in times.items()}
 
 
 def _soft_face(seed: int) -> Face:

@@ -33,13 +33,13 @@ def track(name: str, scene: dict[str, Any]) -> list[list[int]]:
     numbers = []
     for boxes, scores in zip(scene["boxes"], scene["scores"], strict=True):
         n = len(boxes)
-        found = supervision.Detections(
+        detections = supervision.Detections(
             xyxy=np.array(boxes, np.float32).reshape(-1, 4),
             confidence=np.array(scores, np.float32),
             class_id=np.zeros(n, int),
             data={"place": np.arange(n)},
         )
-        answer = tracker.update(found)
+        answer = tracker.update(detections)
         row = [-1] * n
         if n and answer.tracker_id is not None:
             # Boxes come back in another order.

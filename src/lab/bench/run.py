@@ -132,9 +132,9 @@ def in_worker(function: Callable[[Item], T], item: Item) -> T:
 
 def measure_ways(setting: Setting) -> Iterator[Row]:
     """Stage 02 on ten seconds of 1080p beside PyAV, decord and the DFDC winner's recipe."""
-    found = in_worker(take_turns, Turns(setting.clips.hd, setting.rounds))
-    best = {name: min(seconds) for name, seconds in found.items() if not isinstance(seconds, str)}
-    for name, seconds in found.items():
+    turns = in_worker(take_turns, Turns(setting.clips.hd, setting.rounds))
+    best = {name: min(seconds) for name, seconds in turns.items() if not isinstance(seconds, str)}
+    for name, seconds in turns.items():
         if isinstance(seconds, str):
             yield Row(name, None, f"not measured: {seconds}")
         else:
@@ -169,8 +169,8 @@ def measure_recall(setting: Setting) -> Iterator[Row]:
     chosen = [demo[round(i * (len(demo) - 1) / (RECALL_CLIPS - 1))] for i in range(RECALL_CLIPS)]
     paths = [setting.clips.hd, *dict.fromkeys(chosen)][: 2 if setting.quick else None]
     start = time.perf_counter()
-    found = list(in_workers(recall_of, paths, workers=2))
-    n_wanted, n_found = sum(r.n_wanted for r in found), sum(r.n_found for r in found)
+    recalls = list(in_workers(recall_of, paths, workers=2))
+    n_wanted, n_found = sum(r.n_wanted for r in recalls), sum(r.n_found for r in recalls)
     of = f"the {n_wanted} faces of full-size detection on every sampled frame, {len(paths)} videos"
     yield Row("faces found", time.perf_counter() - start, of, n_found / n_wanted if n_wanted else None)
 
@@ -178,7 +178,7 @@ def measure_recall(setting: Setting) -> Iterator[Row]:
 def measure_memory(setting: Setting) -> Iterator[Row]:
     """Peak memory of a fresh worker by video."""
     if not Path("/proc/self/status").exists():
-        yield Row("memory of a worker", None, "not measured: only Linux tells it")
+        yield Row("memory of a worker", None, "not measured: only Linux reports it")
         return
     clips = {"1080p": setting.clips.hd, "4K": setting.clips.uhd, "2 hours": setting.clips.two_hours}
     for name, path in clips.items():
@@ -221,19 +221,19 @@ def measure_learning(setting: Setting) -> Iterator[Row]:
     yield Row(
         f"training step, Lite0, {images // 2} pairs of {learning.INPUT_PX} px", step, "images a second", images / step
     )
-    found = in_worker(learning.gradients_s, setting.rounds)
+    times = in_worker(learning.gradients_s, setting.rounds)
     name = f"bf16 gradients, Lite0, {images} crops of {learning.INPUT_PX} px, ours"
-    yield Row(name, found["ours"], "the time of torch's depthwise", found["ours"] / found["torch"])
-    found = in_worker(learning.scoring_s, setting.rounds)
-    for precision, seconds in found.items():
+    yield Row(name, times["ours"], "the time of torch's depthwise", times["ours"] / times["torch"])
+    times = in_worker(learning.scoring_s, setting.rounds)
+    for precision, seconds in times.items():
         name = f"scoring a batch of {learning.SCORED_CROPS} crops, Lite0, {precision}"
         yield Row(name, seconds, "ms a crop", 1000 * seconds / learning.SCORED_CROPS)
 
 
 def measure_blends(setting: Setting) -> Iterator[Row]:
     """Fakes made of real pictures while training: never the bottleneck."""
-    found = in_worker(learning.blend_pair_s, 60 if setting.quick else 400)
-    for what, seconds in found.items():
+    times = in_worker(learning.blend_pair_s, 60 if setting.quick else 400)
+    for what, seconds in times.items():
         yield Row(f"{what}, a pair of {learning.FORGED_PX} px", seconds, "pairs a second on one core", 1 / seconds)
 
 
@@ -318,14 +318,14 @@ def _command(*arguments: str, good: tuple[int, ...] = (0,)) -> tuple[float, floa
         seconds = time.perf_counter() - start
         if started.returncode not in good:
             errors.seek(0)
-            told = errors.read().decode(errors="replace").strip()[-300:]
-            raise UserError(f"benchmark: {' '.join(arguments[:3])} ended with {started.returncode}: {told}")
+            message = errors.read().decode(errors="replace").strip()[-300:]
+            raise UserError(f"benchmark: {' '.join(arguments[:3])} ended with {started.returncode}: {message}")
     return seconds, peak_mb
 
 
 def _memory_mb(pid: int) -> float:
     """Memory of a process and all below it; what they share counts once (Linux), or not at all (elsewhere)."""
-    found = 0
+    in_use = 0
     try:
         top = psutil.Process(pid)
         family = [top, *top.children(recursive=True)]
@@ -334,8 +334,8 @@ def _memory_mb(pid: int) -> float:
     for process in family:
         with contextlib.suppress(psutil.Error):
             memory = process.memory_full_info()
-            found += getattr(memory, "pss", memory.uss)
-    return found / 2**20
+            in_use += getattr(memory, "pss", memory.uss)
+    return in_use / 2**20
 
 
 PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
@@ -362,14 +362,14 @@ def choose_parts(only: list[str]) -> list[str]:
     return [name for name in PARTS if not only or name in only]
 
 
-def run(root: Path, folder: Path, only: list[str], quick: bool, tell: Callable[[str], None]) -> list[Row]:
-    """Measure; `root` holds the demo's videos, `folder` keeps the generated ones, `tell` is told of progress."""
+def run(root: Path, folder: Path, only: list[str], quick: bool, report: Callable[[str], None]) -> list[Row]:
+    """Measure; `root` holds the demo's videos, `folder` keeps the generated ones, `report` gets the progress."""
     names = choose_parts(only)
-    tell("videos to measure on (made once)")
+    report("videos to measure on (made once)")
     setting = Setting(make_clips(root, folder, quick), quick)
     rows = []
     for number, name in enumerate(names, 1):
-        tell(f"{number}/{len(names)} {name}: {(PARTS[name].__doc__ or '').strip()}")
+        report(f"{number}/{len(names)} {name}: {(PARTS[name].__doc__ or '').strip()}")
         rows += list(PARTS[name](setting))
     return rows
 

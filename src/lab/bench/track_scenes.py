@@ -30,9 +30,9 @@ APPEARANCE_NOISE = 0.25  # of each entry of a vector whose length is 1: pictures
 
 @dataclass(frozen=True)
 class SceneFrame:
-    """One sampled frame: the people in sight (`truth` boxes (n, 4) of `people`), and what the detector says.
+    """One sampled frame: the people in sight (`truth` boxes (n, 4) of `people`), and what the detector returns.
 
-    `appearance` (m, 16) describes each found face; `found_people` (m,) tells whose it is, -1 for a false box.
+    `appearance` (m, 16) describes each detected face; `detected_people` (m,) has whose it is, -1 for a false box.
     """
 
     index: int
@@ -41,19 +41,19 @@ class SceneFrame:
     people: list[int]
     faces: Faces
     appearance: np.ndarray
-    found_people: list[int]
+    detected_people: list[int]
 
 
 def make_scene(motion: str, every: int, seed: int) -> list[SceneFrame]:
     """Ten seconds of three people in every n-th frame; scenes of one seed show the same people on the same ways."""
-    ways = np.random.default_rng([seed, 0])
-    sides = ways.uniform(70, 130, N_PEOPLE)
-    phases = ways.uniform(0, 2 * np.pi, N_PEOPLE) + np.arange(N_PEOPLE) * 2 * np.pi / N_PEOPLE
-    period_s = MOTIONS[motion] * ways.uniform(0.8, 1.25, N_PEOPLE)
-    reach_px = ways.uniform(200, 320, N_PEOPLE)
-    height_px = HEIGHT_PX / 2 + ways.uniform(-50, 50, N_PEOPLE)
-    sway_px = ways.uniform(10, 60, N_PEOPLE)
-    looks = _unit(ways.normal(size=(N_PEOPLE, APPEARANCE_LENGTH)))
+    courses = np.random.default_rng([seed, 0])
+    sides = courses.uniform(70, 130, N_PEOPLE)
+    phases = courses.uniform(0, 2 * np.pi, N_PEOPLE) + np.arange(N_PEOPLE) * 2 * np.pi / N_PEOPLE
+    period_s = MOTIONS[motion] * courses.uniform(0.8, 1.25, N_PEOPLE)
+    reach_px = courses.uniform(200, 320, N_PEOPLE)
+    height_px = HEIGHT_PX / 2 + courses.uniform(-50, 50, N_PEOPLE)
+    sway_px = courses.uniform(10, 60, N_PEOPLE)
+    appearances = _unit(courses.normal(size=(N_PEOPLE, APPEARANCE_LENGTH)))
     errors = np.random.default_rng([seed, every, list(MOTIONS).index(motion), 1])
     frames = []
     for index in range(0, round(DURATION_S * FPS), every):
@@ -62,25 +62,25 @@ def make_scene(motion: str, every: int, seed: int) -> list[SceneFrame]:
         y = height_px + sway_px * np.sin(1.7 * turn + 2 * phases)
         side = sides * (1 + 0.1 * np.sin(0.6 * turn))
         boxes = np.stack([x - side / 2, y - 0.6 * side, x + side / 2, y + 0.6 * side], 1)
-        frames.append(_seen(index, boxes, looks, errors))
+        frames.append(_seen(index, boxes, appearances, errors))
     return frames
 
 
-def _seen(index: int, boxes: np.ndarray, looks: np.ndarray, errors: np.random.Generator) -> SceneFrame:
-    """What a detector says of one frame: it shakes, misses people, hides those behind others and invents faces."""
+def _seen(index: int, boxes: np.ndarray, appearances: np.ndarray, errors: np.random.Generator) -> SceneFrame:
+    """What a detector returns for one frame: it shakes, misses people, hides those behind others and invents faces."""
     people = [n for n in range(N_PEOPLE) if all(_iou(boxes[n], boxes[m]) <= HIDDEN_OVERLAP for m in range(n))]
-    found = [n for n in people if errors.uniform() >= MISS_RATE]
-    seen = [_shaken(boxes[n], errors) for n in found]
-    vectors = [looks[n] + errors.normal(0, APPEARANCE_NOISE, APPEARANCE_LENGTH) for n in found]
-    scores = list(errors.uniform(0.9, 1, len(found)))
+    detected = [n for n in people if errors.uniform() >= MISS_RATE]
+    seen = [_shaken(boxes[n], errors) for n in detected]
+    vectors = [appearances[n] + errors.normal(0, APPEARANCE_NOISE, APPEARANCE_LENGTH) for n in detected]
+    scores = list(errors.uniform(0.9, 1, len(detected)))
     for _ in range(int((errors.uniform(size=N_PEOPLE) < FALSE_RATE).sum())):
         corner, side = errors.uniform((0, 0), (WIDTH_PX - 130, HEIGHT_PX - 160)), errors.uniform(70, 130)
         seen.append(np.concatenate([corner, corner + np.array([side, 1.2 * side])]))
         vectors.append(errors.normal(size=APPEARANCE_LENGTH))
         scores.append(errors.uniform(0.9, 0.99))
-        found.append(-1)
-    order = errors.permutation(len(found))
-    n = len(found)
+        detected.append(-1)
+    order = errors.permutation(len(detected))
+    n = len(detected)
     return SceneFrame(
         index=index,
         time_s=index / FPS,
@@ -92,7 +92,7 @@ def _seen(index: int, boxes: np.ndarray, looks: np.ndarray, errors: np.random.Ge
             np.zeros((n, 5, 2), np.float32),
         ),
         appearance=_unit(np.array(vectors).reshape(-1, APPEARANCE_LENGTH)[order]),
-        found_people=[found[i] for i in order],
+        detected_people=[detected[i] for i in order],
     )
 
 

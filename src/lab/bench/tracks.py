@@ -47,7 +47,7 @@ def link(frames: Sequence[SceneFrame], appearance_weight: float = 0.0) -> Number
 def link_perfectly(frames: Sequence[SceneFrame]) -> Numbers:
     """Everyone's own number, and a new one for each false box: what misses and hidden people leave possible."""
     fresh = count(1000)
-    return [[person if person >= 0 else next(fresh) for person in f.found_people] for f in frames]
+    return [[person if person >= 0 else next(fresh) for person in f.detected_people] for f in frames]
 
 
 OWN: dict[str, Callable[[Sequence[SceneFrame]], Numbers]] = {
@@ -110,12 +110,12 @@ def run(python: Path | None, seeds: Sequence[int] = SEEDS) -> tuple[Scores, str]
         version, theirs = library_numbers(python, every_scene)
         numbers |= theirs
         versions += f", trackers {version}"
-    found: Scores = {}
+    by_tracker: Scores = {}
     for name, of_scenes in numbers.items():
         scores = [score(frames, rows) for frames, rows in zip(every_scene, of_scenes, strict=True)]
         n = len(seeds)
-        found[name] = {case: mean_score(scores[i * n : (i + 1) * n]) for i, case in enumerate(cases)}
-    return found, versions
+        by_tracker[name] = {case: mean_score(scores[i * n : (i + 1) * n]) for i, case in enumerate(cases)}
+    return by_tracker, versions
 
 
 def table(scores: Scores) -> str:

@@ -24,10 +24,10 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.files import write_whole
     from lab.bench.run import as_json, run, table
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
     work_dir = PROJECT_ROOT / "data/work"
-    rows = run(PROJECT_ROOT / "data/raw/demo", work_dir / "bench", args.only, args.quick, tell)
+    rows = run(PROJECT_ROOT / "data/raw/demo", work_dir / "bench", args.only, args.quick, report)
     write_whole(args.json, as_json(rows))
     print(f"{table(rows)}\n  -> {args.json}")

@@ -1,4 +1,4 @@
-"""Check that training material cannot be told real from fake by its quality alone.
+"""Check that quality alone does not separate real from fake training material.
 
 Makes items as the settings' training would, takes a few statistics of each picture (colour, sharpness,
 noise, blocks, spectrum, edges) and prints the AUC of small classifiers that see nothing else. 0.5 is good.

@@ -1,8 +1,8 @@
-"""Measure networks on labelled clips they never learnt from: one line of submissions/ablations.md for each way.
+"""Measure networks on labelled clips they never learnt from: one line of submissions/ablations.md for each view.
 
 --run NAME or NAME/STEP (a snapshot) of `deepfake train`, several times for an ensemble too. AUC is of the
 logits; log loss, ECE and the inconclusive share of probabilities fitted on the other half of the people. --table adds
-what each run seen each way is worth alone, in pairs and together, with intervals of the gain over the best of them.
+what each run in each view is worth alone, in pairs and together, with intervals of the gain over the best of them.
 """
 
 import argparse
@@ -30,10 +30,10 @@ def arguments() -> argparse.ArgumentParser:
         type=crop_view,
         action="append",
         metavar="SIZE,VIEW[,mirror]",
-        help="see the crops another way, as ensemble.views: ratios to how the network learnt; several: the mean",
+        help="see the crops in other views, as ensemble.views: ratios to how the network learnt; several: the mean",
     )
     seen.add_argument("--views-as-set", action="store_true", help="as ensemble.views and member_views say")
-    parser.add_argument("--table", action="store_true", help="members: every run seen every way")
+    parser.add_argument("--table", action="store_true", help="members: every run in every view")
     return parser
 
 
@@ -52,10 +52,14 @@ def run(args: argparse.Namespace) -> None:
     clips = labelled_clips.read_clips(args.clips, args.labels, config.extract, args.cache)
     views = args.view or [CropView()]
     seen = " + ".join(map(view_name, views)) if args.view else "views as set" if args.views_as_set else ""
-    ways = {name: config.ensemble.views_of(name.replace("/", "-")) if args.views_as_set else views for name in folders}
+    views_by_run = {
+        name: config.ensemble.views_of(name.replace("/", "-")) if args.views_as_set else views for name in folders
+    }
     print(fitting.HEADER)
     for n in args.frames:
-        scores = {name: fitting.frame_scores(path, clips, config, n, ways[name]) for name, path in folders.items()}
+        scores = {
+            name: fitting.frame_scores(path, clips, config, n, views_by_run[name]) for name, path in folders.items()
+        }
         sets = [{name: scores[name]} for name in scores] + ([scores] if len(scores) > 1 else [])
         for pooling, change in POOLINGS.items() if args.pooling else [("", {})]:
             settings = config.ensemble.model_copy(update=change)
@@ -67,11 +71,13 @@ def run(args: argparse.Namespace) -> None:
         if args.table:
             named = {view_name(view): view for view in views}
             if args.views_as_set:
-                looks = {name: (path, ways[name]) for name, path in folders.items()}
+                networks = {name: (path, views_by_run[name]) for name, path in folders.items()}
             else:
-                looks = {f"{name}, {way}": (path, [named[way]]) for name, path in folders.items() for way in named}
-            found = trials.evidence(looks, clips, config, n)
-            print(f"\n{n} frames\n\n{as_markdown(compare(found, config.ensemble, config.validation))}\n")
+                networks = {
+                    f"{name}, {view}": (path, [named[view]]) for name, path in folders.items() for view in named
+                }
+            evidence = trials.evidence(networks, clips, config, n)
+            print(f"\n{n} frames\n\n{as_markdown(compare(evidence, config.ensemble, config.validation))}\n")
             for name, path in folders.items() if len(views) > 1 else []:
                 for view, gain in trials.mean_over_each(path, named, clips, config, n).items():
                     gains = ", ".join(f"{what} {show(gain[key].to_dict())}" for what, key in GAINS.items())

@@ -1,6 +1,6 @@
 """Measure how a detector bears damage: videos x kinds x levels -> robustness.csv, .json and .svg, and a table.
 
-Each video's beginning is damaged as a whole, before any face is looked for, written as a clip and scored as
+Each video's beginning is damaged as a whole, before any face is detected, written as a clip and scored as
 `deepfake predict` scores it. Kinds: jpeg, h264, scale, blur, noise, fps, brightness, contrast; beside them always
 `original` (the files as they are) and `none` (written without damage). Stopped and started again it goes on
 where it was.
@@ -43,5 +43,5 @@ def run(args: argparse.Namespace) -> None:
 
     with alone(args.out):
         weights = args.weights or shipped_weights()
-        found = measure(weights, material, chosen, config, args.out)
-        print(write_table(found.cells, found.about, args.out))
+        measured = measure(weights, material, chosen, config, args.out)
+        print(write_table(measured.cells, measured.about, args.out))

@@ -1,6 +1,6 @@
 """Draw the surest mistakes of a CSV of scores: reals that look forged, forgeries that look real -> one HTML page.
 
-The faces are those the shipped detector looks at; those found before (make predict) are read back.
+The faces are those that the shipped detector scores; crops of an earlier run (make predict) are read back.
 The pictures are of real people: look at the page, do not publish it.
 """
 
@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> None:
     scores = read_scores(args.scores)
     extract = load_detector(args.weights or shipped_weights()).extract
     clips = read_clips(args.clips, args.labels, extract, args.cache)
-    found = match(scores, clips.labelled)
+    matched = match(scores, clips.labelled)
     ids = dict(zip((video.name for video in clips.labelled), clips.video_ids, strict=True))
-    video_ids = [ids[video.name] for video in found.videos]
-    page = mistakes_page(found.videos, video_ids, found.p, clips.faces, clips.cache_dir, args.most)
+    video_ids = [ids[video.name] for video in matched.videos]
+    page = mistakes_page(matched.videos, video_ids, matched.p, clips.faces, clips.cache_dir, args.most)
     write_whole(args.out, page.encode())
-    print(f"show-mistakes: {len(found.videos)} scored videos -> {args.out}")
+    print(f"show-mistakes: {len(matched.videos)} scored videos -> {args.out}")

@@ -28,9 +28,9 @@ def squares(n_frames: int) -> list[np.ndarray]:
 
 
 def test_a_row_is_a_json_object_with_the_five_promised_fields() -> None:
-    found = json.loads(as_json([Row("decode", 1.5, "PyAV", 0.75, 812.5), Row("other", None, "not measured")]))
-    assert found[0] == {"name": "decode", "seconds": 1.5, "of": "PyAV", "ratio": 0.75, "peak_mb": 812.5}
-    assert found[1] == {"name": "other", "seconds": None, "of": "not measured", "ratio": None, "peak_mb": None}
+    rows = json.loads(as_json([Row("decode", 1.5, "PyAV", 0.75, 812.5), Row("other", None, "not measured")]))
+    assert rows[0] == {"name": "decode", "seconds": 1.5, "of": "PyAV", "ratio": 0.75, "peak_mb": 812.5}
+    assert rows[1] == {"name": "other", "seconds": None, "of": "not measured", "ratio": None, "peak_mb": None}
 
 
 def test_the_table_shows_every_row_and_leaves_out_what_was_not_measured() -> None:
@@ -64,8 +64,8 @@ def test_demo_clips_are_those_to_learn_from(tmp_path: Path) -> None:
 def test_a_looped_clip_plays_the_same_frames_again_at_later_times(tmp_path: Path) -> None:
     write_clip(tmp_path / "one.mp4", squares(10), 10, options={"bf": "0", "g": "5"})
     loop_clip(tmp_path / "one.mp4", tmp_path / "three.mp4", 3)
-    found = probe(tmp_path / "three.mp4")
-    assert (found.n_frames, found.duration_s, found.is_vfr) == (30, pytest.approx(3.0), False)
+    probed = probe(tmp_path / "three.mp4")
+    assert (probed.n_frames, probed.duration_s, probed.is_vfr) == (30, pytest.approx(3.0), False)
     once = [frame.rgb() for frame in sample(tmp_path / "one.mp4", "uniform", 10)]
     thrice = list(sample(tmp_path / "three.mp4", "uniform", 30))
     assert all((frame.rgb() == once[i % 10]).all() for i, frame in enumerate(thrice))
@@ -106,11 +106,11 @@ def test_time_of_a_call_within_a_call_counts_once() -> None:
 def test_a_generator_is_timed_while_it_works_and_not_while_its_items_are_used() -> None:
     clock = StepClock()
     with clock.watching([(Worker, "numbers", "numbers")]):
-        found = []
+        numbers = []
         for number in Worker().numbers():
             time.sleep(3 * SLEEP_S)
-            found.append(number)
-    assert found == [0, 1, 2]
+            numbers.append(number)
+    assert numbers == [0, 1, 2]
     assert 3 * SLEEP_S <= clock.seconds["numbers"] < 7 * SLEEP_S
 
 

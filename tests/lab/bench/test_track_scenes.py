@@ -29,10 +29,10 @@ def box(x0: float) -> list[float]:
     return [x0, 0, x0 + 10, 10]
 
 
-def frame(index: int, people: list[int], truth: list[float], found: list[float]) -> SceneFrame:
-    n = len(found)
+def frame(index: int, people: list[int], truth: list[float], detected: list[float]) -> SceneFrame:
+    n = len(detected)
     faces = Faces(
-        np.array([box(x) for x in found], np.float32).reshape(-1, 4), np.ones(n, np.float32), np.zeros((n, 5, 2))
+        np.array([box(x) for x in detected], np.float32).reshape(-1, 4), np.ones(n, np.float32), np.zeros((n, 5, 2))
     )
     return SceneFrame(
         index=index,
@@ -41,7 +41,7 @@ def frame(index: int, people: list[int], truth: list[float], found: list[float])
         people=people,
         faces=faces,
         appearance=np.ones((n, 1)),
-        found_people=[0] * n,
+        detected_people=[0] * n,
     )
 
 
@@ -53,8 +53,8 @@ def test_the_library_counts_identities_as_worked_out_by_hand() -> None:
         seen = i not in (3, 4)
         frames.append(frame(i, [0, 1], [0, 100], [0, 100] if seen else [0]))
         numbers.append([5 if i < 6 else 6, *([7] if seen else [])])
-    found = score(frames, numbers)
-    assert found == TrackScore(pytest.approx(28 / 38), 1, 3)
+    scored = score(frames, numbers)
+    assert scored == TrackScore(pytest.approx(28 / 38), 1, 3)
 
 
 def test_lone_faces_and_faces_without_a_number_do_not_count() -> None:
@@ -65,8 +65,8 @@ def test_lone_faces_and_faces_without_a_number_do_not_count() -> None:
 def test_scenes_have_the_misses_and_false_boxes_they_promise() -> None:
     frames = [f for seed in range(4) for f in make_scene("slow", 1, seed)]
     n_true = sum(len(f.people) for f in frames)
-    n_found = sum(person >= 0 for f in frames for person in f.found_people)
-    n_false = sum(person < 0 for f in frames for person in f.found_people)
+    n_found = sum(person >= 0 for f in frames for person in f.detected_people)
+    n_false = sum(person < 0 for f in frames for person in f.detected_people)
     assert 1 - n_found / n_true == pytest.approx(MISS_RATE, abs=0.02)
     assert n_false / n_true == pytest.approx(FALSE_RATE, abs=0.02)
 
@@ -89,8 +89,8 @@ def test_a_scene_is_the_same_in_two_runs_and_another_with_another_seed() -> None
 
 def test_perfect_linking_loses_only_the_missed_faces() -> None:
     # 0.9 of the faces found and none invented: 2 * 0.9 / 1.9 = 0.947.
-    found = mean_score([score(f, link_perfectly(f)) for f in (make_scene("slow", 1, seed) for seed in range(4))])
-    assert (found.n_switches, found.n_tracks) == (0, 3) and found.idf1 == pytest.approx(0.947, abs=0.01)
+    mean = mean_score([score(f, link_perfectly(f)) for f in (make_scene("slow", 1, seed) for seed in range(4))])
+    assert (mean.n_switches, mean.n_tracks) == (0, 3) and mean.idf1 == pytest.approx(0.947, abs=0.01)
 
 
 # A little below what `make bench-tracks` shows; perfect linking has 0.95.

@@ -35,7 +35,7 @@ class TrackHead(nn.Module):
 
     `inputs` are names out of `datasets.track_clips.INPUTS`; it is called with one padded tensor for each of them,
     then mask_BT (True for real frames, which come before the padding; each track has at least one) and the frame
-    model's logits_BT. Of longer tracks it is given parts of `window` frames; it says nothing of fewer than
+    model's logits_BT. Of longer tracks it is given parts of `window` frames; it abstains on fewer than
     `min_frames`.
     """
 

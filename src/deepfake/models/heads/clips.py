@@ -33,7 +33,7 @@ class ClipClassifier(TrackHead):
         nn.init.zeros_(self.head.bias)
 
     def frame_logits(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits_B and logits_BT of tube_BTCHW (RGB 0..255) and mask_BT, whatever the frame model says."""
+        """Logits_B and logits_BT of tube_BTCHW (RGB 0..255) and mask_BT, whatever the frame model's logits."""
         tube_BTCHW, mask_BT, _ = inputs
         clip_BCTHW = (_without_padding(tube_BTCHW, mask_BT).transpose(1, 2).float() - MEAN) / STD
         map_BCT = self.trunk(clip_BCTHW).mean(dim=(3, 4))
@@ -107,7 +107,7 @@ class _Block(nn.Module):
 
 
 class _SlowFast(nn.Module):
-    """Every fourth frame through a wide path that sees time late, all frames through a thin one that tells the wide."""
+    """Every fourth frame through a wide path that sees time late, all frames through a thin one that feeds the wide."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,9 +115,9 @@ class _SlowFast(nn.Module):
         self.fast_stem = _convolution(3, FAST[0], (5, 5, 5), (1, 4, 4))
         slow, fast, lateral = [], [], []
         for level in range(1, len(SLOW)):
-            told = SLOW[level - 1] + 2 * FAST[level - 1]
+            channels = SLOW[level - 1] + 2 * FAST[level - 1]
             lateral.append(_convolution(FAST[level - 1], 2 * FAST[level - 1], (5, 1, 1), (ALPHA, 1, 1)))
-            slow.append(_Block(told, SLOW[level], 3 if level > 1 else 1, 2))
+            slow.append(_Block(channels, SLOW[level], 3 if level > 1 else 1, 2))
             fast.append(_Block(FAST[level - 1], FAST[level], 3, 2))
         self.slow, self.fast, self.lateral = nn.ModuleList(slow), nn.ModuleList(fast), nn.ModuleList(lateral)
 
@@ -127,7 +127,7 @@ class _SlowFast(nn.Module):
         for wide, thin, lateral in zip(self.slow, self.fast, self.lateral, strict=True):
             slow = wide(torch.cat([slow, relu(lateral(fast))], dim=1))
             fast = thin(fast)
-        # The thin path's time is kept: the wide path's moments are told to all frames.
+        # The thin path's time is kept: the wide path's moments are spread over all frames.
         return torch.cat([interpolate(slow, size=tuple(fast.shape[2:])), fast], dim=1)
 
 

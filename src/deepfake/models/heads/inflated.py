@@ -97,7 +97,7 @@ class InflatedClassifier(TrackHead):
         return head
 
     def frame_logits(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits_B and logits_BT of tube_BTCHW (RGB 0..255) and mask_BT, whatever the frame model says."""
+        """Logits_B and logits_BT of tube_BTCHW (RGB 0..255) and mask_BT, whatever the frame model's logits."""
         tube_BTCHW, mask_BT, _ = inputs
         before_N, after_N = neighbours(mask_BT)
         for kernel in self.time:

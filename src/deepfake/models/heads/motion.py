@@ -17,7 +17,7 @@ MOST_HIDDEN = 64  # some hundred tracks of thirty quantities: more states learn 
 
 @register_head("motion")
 class MotionClassifier(AttentionHead):
-    """Looks at no picture and at no other network's logit; says 0 of tracks with landmarks in one frame alone."""
+    """Sees no picture and no other network's logit; gives 0 to tracks with landmarks in one frame alone."""
 
     inputs = ("motion",)
     min_frames = 2
@@ -35,7 +35,7 @@ class MotionClassifier(AttentionHead):
         self.gru = nn.GRU(hidden, hidden, batch_first=True, bidirectional=True)
 
     def frame_logits(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits_B and logits_BT of motion_BTM and mask_BT, whatever the frame model says."""
+        """Logits_B and logits_BT of motion_BTM and mask_BT, whatever the frame model's logits."""
         motion_BTM, mask_BT, _ = inputs
         known_BT = mask_BT & (motion_BTM[..., -1] > 0)
         normal_BTM = torch.zeros_like(motion_BTM)
