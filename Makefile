@@ -4,6 +4,11 @@ VENV := .venv
 PY := $(VENV)/bin/python
 OUT ?= predictions.csv
 export NO_ALBUMENTATIONS_UPDATE := 1
+# Names of files reach commands through the environment as they are typed, quotes and dollar signs too.
+unexport VIDEO VIDEOS OUT
+export DEEPFAKE_VIDEO = $(value VIDEO)
+export DEEPFAKE_VIDEOS = $(value VIDEOS)
+export DEEPFAKE_OUT = $(value OUT)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all predict check kaggle detector bench bench-tracks pictures lint chromium
@@ -11,19 +16,20 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(VENV)/.made: requirements.txt requirements-nodeps.txt
+$(VENV)/.made: requirements.txt requirements-nodeps.txt pyproject.toml hatch_build.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "Python %d.%d found; 3.11 to 3.13 wanted: make PYTHON=python3.12 ..." % v)'
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-nodeps.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-setup: $(VENV)/.made ## Make .venv with the pinned requirements
+setup: $(VENV)/.made ## Make .venv with the pinned requirements and the command `deepfake`
 
 demo: $(VENV)/.made ## Real clips -> demo data -> eight stages -> submissions/demo, and what the shipped detector says
-	$(PY) src/build_demo_data.py
+	$(PY) -m deepfake demo build
 	$(PY) src/run_stages.py --config configs/demo.yaml
-	$(PY) src/show_demo.py
+	$(PY) -m deepfake demo show
 
 test: lint $(if $(CI),chromium) ## Lint, types and tests (CI=1 adds the slow ones)
 	$(PY) -m pytest -rs $(if $(CI),,-m "not slow")
@@ -36,23 +42,23 @@ chromium:
 	@command -v chromium || command -v google-chrome || ( test "$$(id -u)" = 0 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core libatomic1 ) || echo 'no Chromium: the tests of pages will be skipped' >&2
 
 predict: $(VENV)/.made ## VIDEOS=<folder> [OUT=<csv>]: one row per video file
-	@test -n "$(VIDEOS)" || { echo 'make predict: say which folder: make predict VIDEOS=<folder> [OUT=<csv>]' >&2; exit 2; }
-	@$(PY) src/predict_folder.py --out "$(OUT)" -- "$(VIDEOS)"
+	@test -n "$$DEEPFAKE_VIDEOS" || { echo 'make predict: say which folder: make predict VIDEOS=<folder> [OUT=<csv>]' >&2; exit 2; }
+	@$(PY) -m deepfake predict --out "$$DEEPFAKE_OUT" -- "$$DEEPFAKE_VIDEOS"
 
 check: $(VENV)/.made ## VIDEO=<file> [OPEN=1]: verdict on one video, as a page; any verdict is a success
-	@test -n "$(VIDEO)" || { echo 'make check: say which file: make check VIDEO=<file>' >&2; exit 2; }
-	@$(PY) src/check_video.py $(if $(OPEN),--open) -- "$(VIDEO)" || case $$? in 3|4|5) ;; *) exit 2 ;; esac
+	@test -n "$$DEEPFAKE_VIDEO" || { echo 'make check: say which file: make check VIDEO=<file>' >&2; exit 2; }
+	@$(PY) -m deepfake check $(if $(OPEN),--open) -- "$$DEEPFAKE_VIDEO" || case $$? in 3|4|5) ;; *) exit 2 ;; esac
 
 kaggle: $(VENV)/.made ## Bundle for an offline Kaggle notebook -> submissions/kaggle_bundle
-	$(PY) src/build_kaggle.py
+	$(PY) -m deepfake kaggle
 
 detector: $(VENV)/.made ## Train the shipped kind of detector on the data of configs/selfblend.yaml
 	$(PY) src/01_index_videos.py --config configs/selfblend.yaml
 	$(PY) src/02_extract_faces.py --config configs/selfblend.yaml
-	$(PY) src/train_detector.py --config configs/selfblend.yaml
+	$(PY) -m deepfake train --config configs/selfblend.yaml
 
 bench: $(VENV)/.made ## Seconds, ratios and memory of every step
-	$(PY) src/bench.py
+	$(PY) -m lab bench
 
 .venv-bench/.made: requirements-bench.txt $(VENV)/.made
 	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
@@ -60,10 +66,10 @@ bench: $(VENV)/.made ## Seconds, ratios and memory of every step
 	touch $@
 
 bench-tracks: .venv-bench/.made ## Our linker beside SORT, ByteTrack and OC-SORT, in .venv-bench
-	$(PY) src/bench_tracks.py
+	$(PY) -m lab bench-tracks
 
 pictures: $(VENV)/.made ## Draw the README's pictures again
-	$(PY) src/draw_pictures.py
+	$(PY) tests/draw_pictures.py
 
 lint: $(VENV)/.made ## ruff and mypy
 	$(PY) -m ruff format --check -q src tests

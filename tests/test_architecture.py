@@ -71,7 +71,7 @@ def test_imports_go_down_the_ladder_of_packages(module: str) -> None:
 
 
 def test_modules_import_each_other_in_no_circle() -> None:
-    packages = {name for name in MODULES if any(other.startswith(f"{name}.") for other in MODULES)}
+    packages = {"deepfake", *(name for name in MODULES if any(other.startswith(f"{name}.") for other in MODULES))}
     TopologicalSorter({name: used & set(MODULES) - packages - {name} for name, used in MODULES.items()}).prepare()
 
 

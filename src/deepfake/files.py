@@ -7,15 +7,17 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
+from deepfake import __version__
 from deepfake.errors import UserError
 
-_SOURCES = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+IN_SOURCE_TREE = PACKAGE.parent.name == "src"
 # In a source tree (src/deepfake) the folder above src, wherever a command is started; else the current folder.
-PROJECT_ROOT = _SOURCES.parent if _SOURCES.name == "src" else Path.cwd()
+PROJECT_ROOT = PACKAGE.parent.parent if IN_SOURCE_TREE else Path.cwd()
 BLOCK_BYTES = 1 << 20
 
 
@@ -86,6 +88,24 @@ def replace_folder(aside: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def default_cache() -> Path:
+    """Where crops and scores are kept if nothing else was said: in a source tree below data, else with the user's."""
+    return PROJECT_ROOT / "data/work/predict" if IN_SOURCE_TREE else user_cache(os.environ, Path.home()) / "deepfake"
+
+
+def user_cache(environment: Mapping[str, str], home: Path, on_windows: bool = os.name == "nt") -> Path:
+    """Where a user's programs keep what they can make again."""
+    named = Path(environment.get("LOCALAPPDATA" if on_windows else "XDG_CACHE_HOME", ""))
+    if named.is_absolute():  # the XDG specification: a relative one is to be ignored
+        return named
+    return home / ("AppData/Local" if on_windows else ".cache")
+
+
+def default_checks() -> Path:
+    """Where the pages of `deepfake check` go if nothing else was said."""
+    return PROJECT_ROOT / ("data/work/checks" if IN_SOURCE_TREE else "deepfake-checks")
+
+
 def probe_note(path: Path, cache_dir: Path) -> Path:
     """Where the row of a probed file is kept; another name, size or time is another place."""
     state = path.stat()
@@ -93,7 +113,12 @@ def probe_note(path: Path, cache_dir: Path) -> Path:
 
 
 def current_commit() -> str:
-    """The project's git commit (12 digits), with -dirty where tracked files differ from it; unknown outside git."""
+    """The project's git commit (12 digits), with -dirty where tracked files differ from it; unknown outside git.
+
+    Of an installed package its version: the current folder may be a repository, but it is another one.
+    """
+    if not IN_SOURCE_TREE:
+        return f"version {__version__}"
     try:
         command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()

@@ -10,11 +10,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 import psutil
@@ -70,6 +73,24 @@ def _serve(connection: Connection, parent: int, environment: dict[str, str], plu
             connection.send((False, RuntimeError(f"{answer[1]!r} cannot be handed over: {error}")))
 
 
+_hiding = threading.Lock()
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Start processes that do not run the user's program again to find functions in it: ours stand in modules.
+
+    A script that calls `deepfake.check` without `if __name__ == "__main__"` would else start itself in each.
+    """
+    with _hiding:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+
+
 class _Worker(Generic[Item]):
     """A process and the item it works on."""
 
@@ -78,7 +99,8 @@ class _Worker(Generic[Item]):
         self.connection, theirs = context.Pipe()
         arguments = (theirs, os.getpid(), environment, registry.plugins())
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
-        self.process.start()
+        with _main_hidden():
+            self.process.start()
         theirs.close()
         self.item: Item | None = None
         self.is_busy = False

@@ -69,7 +69,7 @@ def measure_dependence(
     between its values. One person (column identity) counts once a value. `p_value` is the share of shuffles
     of the column that give as much or more, `by_chance` what they give on average.
     """
-    check_columns(matched, columns, "--dependence")
+    check_columns(matched, columns, "--columns")
     chosen = [i for i, video in enumerate(matched.videos) if video.label == label]
     videos, p = [matched.videos[i] for i in chosen], matched.p[chosen]
     clipped = np.clip(p, clip_p, 1 - clip_p)

@@ -38,7 +38,11 @@ def mistakes_page(
     for kind, numbers in zip(KINDS, surest_mistakes(videos, p, most), strict=True):
         strips = [_strip(videos[i], p[i], of_video.get(video_ids[i]), work_dir) for i in numbers]
         parts.append((kind, len(strips), Markup(strips_html(strips))))  # noqa: S704 - escaped there
-    return page_environment().get_template("mistakes.html.jinja").render(parts=parts, n_videos=len(videos))
+    return (
+        page_environment(Path(__file__).parent)
+        .get_template("mistakes.html.jinja")
+        .render(parts=parts, n_videos=len(videos))
+    )
 
 
 def _strip(video: Labelled, p_fake: float, faces: pd.DataFrame | None, work_dir: Path) -> Strip:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deepfake import tables
-from deepfake.detector import fitting
+from deepfake.detector import fitting, labelled_clips
 from deepfake.detector.fitting import (
     HEADER,
     Trial,
@@ -232,7 +232,7 @@ def test_the_mean_over_the_views_is_set_against_each_of_them(
     def invented_tracks(members: dict[str, pd.DataFrame], *_: object) -> Tracks:
         return Tracks.one_each(np.stack([logits[name] for name in members], axis=1), list(members), clips.video_ids[:4])
 
-    monkeypatch.setattr(fitting, "member_tracks", invented_tracks)
+    monkeypatch.setattr(trials, "member_tracks", invented_tracks)
     gains = trials.mean_over_each(network, {"right": CropView(), "wrong": CropView(mirror=True)}, clips, settings, 2)
     assert gains["right"]["roc_auc"].value == gains["right"]["log_loss_clipped"].value == 0
     assert gains["wrong"]["log_loss_clipped"].value < 0, "a lower loss than that of chance"
@@ -255,7 +255,7 @@ def test_scores_are_kept_beside_the_network_and_read_back(
     blurred = frame_scores(*scored, n_frames=2, views=(CropView(surroundings_blur=0.1),))
     assert not np.allclose(first["logit"], blurred["logit"])
     with monkeypatch.context() as patch:
-        patch.setattr(trials, "score_faces", refuse)
+        patch.setattr(fitting, "score_faces", refuse)
         pd.testing.assert_frame_equal(frame_scores(*scored, n_frames=2), first)
         pd.testing.assert_frame_equal(frame_scores(*scored, n_frames=2, views=views), both)
     for kept in (scored[0] / "scored").glob("*.npy"):
@@ -346,13 +346,13 @@ def test_clips_of_one_name_in_two_folders_keep_their_own_faces(tmp_path: Path, m
             faces = faces_of_rows(face_row(video_id, 0, f, (0, 0, 9, 9)) for f in (1, 0))
             yield Reading(VideoFile(path, 0), Extraction(video_id, faces=tuple(faces)))
 
-    monkeypatch.setattr(trials, "read_videos", read)
+    monkeypatch.setattr(labelled_clips, "read_videos", read)
     clips = read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path)
     assert dict(zip(clips.video_ids, clips.labels.tolist(), strict=True)) == {"fake/x.mp4": 1, "real/x.mp4": 0}
     assert clips.faces["video_id"].tolist() == ["fake/x.mp4"] * 2 + ["real/x.mp4"] * 2, "sorted, and labelled alone"
     assert clips.faces["frame_index"].tolist() == [0, 1, 0, 1]
     assert read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path, 1).video_ids == ["real/x.mp4"]
-    monkeypatch.setattr(trials, "read_videos", lambda *_: iter([]))
+    monkeypatch.setattr(labelled_clips, "read_videos", lambda *_: iter([]))
     with pytest.raises(UserError, match="no face in any of 2 videos"):
         read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path)
 

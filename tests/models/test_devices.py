@@ -9,7 +9,7 @@ from deepfake.errors import UserError
 from deepfake.models import devices
 from deepfake.models.devices import choose_device, mixed_precision
 from deepfake.settings import Frames
-from deepfake.training import loop, train
+from deepfake.training import loop
 
 CPU = torch.device("cpu")
 
@@ -33,7 +33,7 @@ def test_auto_takes_bf16_only_where_the_processor_is_fast_at_it(
 def test_a_processor_that_would_be_slow_in_bf16_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(train, "is_fast_at_bf16", lambda _: False)
+    monkeypatch.setattr(loop, "is_fast_at_bf16", lambda _: False)
     with caplog.at_level(logging.WARNING):
         assert loop._accelerator("bf16").mixed_precision == "bf16"
         assert "bf16: no instructions for it on CPU" in caplog.text

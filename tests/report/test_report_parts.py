@@ -178,7 +178,7 @@ def test_files_all_alike_and_too_few_groups_are_reported() -> None:
     assert metadata_classifier(files(few, sizes), few, CONFIG)["sentence"].startswith("Too few independent groups")
 
 
-def test_people_copies_and_like_frames_that_cross_folds_are_found(inputs) -> None:  # noqa: F811
+def test_people_copies_and_like_frames_that_cross_folds_are_found(inputs) -> None:
     videos = inputs.videos.copy()
     first, second = "part_0/real00.mp4", "part_1/real01.mp4"  # folds 0 and 1
     videos.loc[videos["video_id"].isin([first, second]), ["identity", "sha256"]] = ["ann", "f" * 64]
@@ -262,11 +262,11 @@ def test_the_other_runs_scores_are_an_input_of_the_stage(tmp_path) -> None:
     assert stages.check_inputs(stage, alone) is None
 
 
-def test_the_stage_names_the_tables_that_the_report_writes(report) -> None:  # noqa: F811
+def test_the_stage_names_the_tables_that_the_report_writes(report) -> None:
     assert sorted(f"{name}.csv" for name in stages.REPORT_TABLES) == sorted(report.tables)
 
 
-def test_a_csv_table_has_a_row_a_video_and_empty_cells_for_what_is_unknown(report) -> None:  # noqa: F811
+def test_a_csv_table_has_a_row_a_video_and_empty_cells_for_what_is_unknown(report) -> None:
     assert report.tables["videos.csv"].count(b".mp4") == 2 * report.result["counts"]["scored"]
     assert as_csv(["a", "b"], [{"a": 0.123456789, "b": None}, {"b": "x,y"}]) == b'a,b\n0.123457,\n,"x,y"\n'
     assert report.tables["changes.csv"].count(b"\n") == 1
@@ -277,7 +277,7 @@ def test_a_number_has_a_true_minus_and_none_before_zero(value: float, text: str)
     assert number(value) == text
 
 
-def test_the_headline_says_in_words_what_a_constant_would_have_done(report) -> None:  # noqa: F811
+def test_the_headline_says_in_words_what_a_constant_would_have_done(report) -> None:
     sentences = story(report.result)
     gain = report.result["baselines"][0]["gain"]
     assert gain["value"] > 0 and f"this run's is {gain['value']:.3f} lower" in sentences[2]
@@ -285,7 +285,7 @@ def test_the_headline_says_in_words_what_a_constant_would_have_done(report) -> N
     assert "no better or no worse" not in sentences[2]
 
 
-def test_members_are_weighed_alone_and_together(inputs) -> None:  # noqa: F811
+def test_members_are_weighed_alone_and_together(inputs) -> None:
     generator = np.random.default_rng(0)
     labels, folds = np.tile([0, 1], 30), np.repeat([0, 1, 2], 20)
     logits = generator.normal(2.0 * labels[:, None] - 1, 1.0, (60, 2))
@@ -306,7 +306,7 @@ def test_members_are_weighed_alone_and_together(inputs) -> None:  # noqa: F811
     assert dear.result["costs"] == {"machine": "CPU <2>", "n_networks": inputs.config.folds.n_folds}
 
 
-def test_a_compared_run_has_a_section_with_the_videos_that_changed(inputs) -> None:  # noqa: F811
+def test_a_compared_run_has_a_section_with_the_videos_that_changed(inputs) -> None:
     other = inputs.scores.assign(p_fake=lambda f: (f["p_fake"] + 0.01).clip(0, 1))
     config = inputs.config.model_copy(
         update={"validation": inputs.config.validation.model_copy(update={"against": "older"})}
@@ -316,12 +316,12 @@ def test_a_compared_run_has_a_section_with_the_videos_that_changed(inputs) -> No
     assert rebuilt.tables["changes.csv"].count(b"\n") > rebuilt.result["counts"]["scored"]
 
 
-def test_test_videos_that_all_have_a_score_carry_no_prior(inputs) -> None:  # noqa: F811
+def test_test_videos_that_all_have_a_score_carry_no_prior(inputs) -> None:
     rebuilt = build_report(replace(inputs, test_scores=inputs.test_scores.assign(fallback=None)))
     assert rebuilt.result["test"]["fallbacks"] == {} and "and none carries the prior" in rebuilt.html
 
 
-def test_the_weakest_group_is_reported_only_where_enough_stands_behind_it(report) -> None:  # noqa: F811
+def test_the_weakest_group_is_reported_only_where_enough_stands_behind_it(report) -> None:
     def row(value: str, auc: float, high: float, n_groups: int) -> dict[str, object]:
         return {"value": value, "metrics": {"roc_auc": {"value": auc, "low": 0.4, "high": high, "n_groups": n_groups}}}
 

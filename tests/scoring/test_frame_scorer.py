@@ -178,7 +178,7 @@ def test_a_stopped_scoring_notes_the_time_of_every_part_once(
     monkeypatch.setattr(run_scores, "VIDEOS_PER_PART", 3)
     # Fold 0 has parts of 3 and 1 videos, and so has fold 1: each part takes twice as long as the one before.
     clock = iter([0.0, 1.0, 10.0, 12.0, 20.0, 99.0, 100.0, 104.0, 200.0, 208.0])
-    monkeypatch.setattr(frame_scorer, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(run_scores, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     write, seen = run_scores.write_outputs, []
 
     def killed_at_the_third(*args: Any) -> None:

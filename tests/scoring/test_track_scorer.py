@@ -136,7 +136,7 @@ def test_a_logit_that_is_no_number_names_its_track() -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> tuple[Config, Tables]:  # noqa: F811 - the fixture
+def run(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> tuple[Config, Tables]:
     settings = config(
         tmp_path_factory.mktemp("run"), frames={"epochs": 1, "validation_pairs": 0}, sequences={"heads": HEAD_NAMES}
     )

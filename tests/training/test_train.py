@@ -422,7 +422,7 @@ SNAPSHOTS = {"epochs": 2, "checkpoint_steps": 4, "snapshot_steps": 3, "validatio
 
 
 @pytest.fixture(scope="module")
-def snapped(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Config:  # noqa: F811 - the fixture
+def snapped(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Config:
     """A finished training of eight steps on all videos, with a snapshot after every third."""
     settings = config(tmp_path_factory.mktemp("snapped"), frames=SNAPSHOTS)
     train_frames_fold(settings, invented(settings.work_dir), None)

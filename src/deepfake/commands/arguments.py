@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import default_cache
 
 if TYPE_CHECKING:
     from deepfake.settings import CropView
@@ -39,7 +39,7 @@ def trial_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--run", action="append", required=True, metavar="NAME[/STEP]", help="may be given repeatedly")
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
-    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
     return parser
 
 

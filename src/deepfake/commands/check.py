@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from deepfake.errors import UserError
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import default_cache, default_checks
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -24,7 +24,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--html", type=Path, metavar="F", help="where the page goes; of several videos, a folder")
     parser.add_argument("--open", action="store_true", help="show the page, or the index, in the browser")
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
-    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
     parser.add_argument("--schema", action="store_true", help="print the JSON's schema and stop")
     return parser
 
@@ -40,5 +40,5 @@ def run(args: argparse.Namespace) -> int:
         if not path.is_file():
             kind = "is a folder; use `deepfake predict`" if path.is_dir() else "does not exist"
             raise UserError(f"video {str(path)!r} {kind}")
-    places = checks.Places(args.json, args.html, PROJECT_ROOT / "data/work/checks", len(args.videos))
+    places = checks.Places(args.json, args.html, default_checks(), len(args.videos))
     return checks.check(args.videos, places, args.weights, args.cache, args.open)

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from deepfake.errors import UserError
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import PROJECT_ROOT, default_cache
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -25,7 +25,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--force", action="store_true", help="build: make everything again")
     parser.add_argument("--config", type=Path, default=PROJECT_ROOT / "configs/demo.yaml", help="show: settings")
     parser.add_argument("--weights", type=Path, help="show: detector file (the shipped one)")
-    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="show: where crops are")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="show: where crops are")
     return parser
 
 

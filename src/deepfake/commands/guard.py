@@ -18,6 +18,13 @@ EXIT_USER, EXIT_STOPPED = 2, 130
 USERS_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR}
 
 
+# What `pip install deepfake` leaves out, and the extra that brings it.
+EXTRAS = {
+    "accelerate": "train", "albumentations": "train", "tensorboard": "train", "sklearn": "report",
+    "matplotlib": "report", "nbformat": "kaggle", "packaging": "kaggle",
+}  # fmt: skip
+
+
 def guarded(main: Callable[[], int | None]) -> NoReturn:
     """Run a command; a user's mistake and Ctrl-C end it with a sentence instead of a traceback."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -28,6 +35,12 @@ def guarded(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(main() or 0)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        extra = EXTRAS[error.name]
+        print(f"error: {error.name} is not installed; pip install 'deepfake[{extra}]' brings it", file=sys.stderr)
         sys.exit(EXIT_USER)
     except KeyboardInterrupt:
         print("stopped; the same command again goes on from here", file=sys.stderr)

@@ -10,9 +10,9 @@ import difflib
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
+from deepfake import __version__
 from deepfake.commands.guard import guarded
 
 COMMANDS = {
@@ -55,7 +55,7 @@ def dispatch(
         print(_overview(program, about, commands))
         sys.exit(0 if name else 2)
     if name == "--version":
-        print(f"{program} {_version()}")
+        print(f"{program} {__version__}")
         sys.exit(0)
     near = difflib.get_close_matches(name, commands, 1)
     hint = f"did you mean {near[0]}?" if near else f"wanted one of {', '.join(commands)}"
@@ -67,10 +67,3 @@ def _overview(program: str, about: str, commands: Mapping[str, str]) -> str:
     width = max(map(len, commands)) + 2
     rows = "\n".join(f"  {name:{width}}{what}" for name, what in commands.items())
     return f"usage: {program} COMMAND ...\n\n{about}\n\n{rows}\n\n`{program} COMMAND --help` lists the flags of one."
-
-
-def _version() -> str:
-    try:
-        return version("deepfake")
-    except PackageNotFoundError:
-        return "(not installed: run from its source tree)"

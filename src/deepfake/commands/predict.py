@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import default_cache
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -17,7 +17,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("videos", type=Path, help="folder of videos, searched with all folders below it")
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="CSV to write (predictions.csv)")
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
-    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
     parser.add_argument(
         "--early-exit", choices=["off", "on", "forced"], help="stop once the verdict is settled (on: decode less)"
     )

@@ -9,7 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import default_cache
 
 MOVED = 0.005  # of p_fake: from here on a change is printed
 
@@ -20,7 +20,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="detector file to write")
-    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
     return parser
 
 

@@ -62,8 +62,13 @@ def score_videos(
             yield without_score(reading, detector.stack.prior)
             continue
         scorer = scorer or VideoScorer(detector, predict)
-        tracks = kept_scores(scorer, reading.extraction, cache_dir, weights_sha256, scorer.score)
-        yield with_score(scorer, reading, tracks)
+        yield score_reading(scorer, reading, cache_dir, weights_sha256)
+
+
+def score_reading(scorer: VideoScorer, reading: Reading, cache_dir: Path, weights_sha256: str) -> Scored:
+    """The result of a video that shows a face."""
+    tracks = kept_scores(scorer, reading.extraction, cache_dir, weights_sha256, scorer.score)
+    return with_score(scorer, reading, tracks)
 
 
 def without_score(reading: Reading, prior: float) -> Scored:

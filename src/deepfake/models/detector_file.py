@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from deepfake.errors import UserError
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import PACKAGE, PROJECT_ROOT
 
 FORMAT = 3
 HEADER = "detector"
@@ -47,7 +47,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def shipped_weights() -> Path:
     """The detector that came with this version: inside the installed package, or in data/weights of a source tree."""
-    inside = Path(__file__).resolve().parents[1] / "weights"
+    inside = PACKAGE / "weights"
     return find_weights(inside if inside.is_dir() else PROJECT_ROOT / "data/weights")
 
 

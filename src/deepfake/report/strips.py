@@ -67,10 +67,10 @@ def _template() -> jinja2.Template:
 HERE = Path(__file__).parent
 
 
-def page_environment() -> jinja2.Environment:
-    """Where the templates of whole pages are rendered; each page adds its own filters and globals."""
+def page_environment(folder: Path = HERE) -> jinja2.Environment:
+    """Where templates of whole pages, those of `folder`, are rendered; each page adds its own filters and globals."""
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
+        loader=jinja2.FileSystemLoader([folder, HERE]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

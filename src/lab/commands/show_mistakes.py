@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from deepfake.commands.arguments import whole_number
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import default_cache
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -19,7 +19,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="where the page goes")
     parser.add_argument("--most", type=whole_number, default=10, metavar="N", help="mistakes of each kind (10)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
-    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
     return parser
 
 

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from deepfake.commands.arguments import grey_levels, whole_number, whole_numbers
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import default_cache
 
 MODES = ("reference", "uniform", "keyframe", "adaptive", "shot_aware", "fps")
 FRAMES = [1, 2, 4, 8, 16, 32, 64]
@@ -26,7 +26,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--skip", type=grey_levels, default=SKIPS, metavar="X,X", help=f"grey levels ({SKIPS})")
     parser.add_argument("--sampling", default=",".join(MODES), metavar="MODE,MODE", help=f"({','.join(MODES)})")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
-    parser.add_argument("--cache", type=Path, default=PROJECT_ROOT / "data/work/predict", help="where crops are kept")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
     parser.add_argument("--limit", type=whole_number, metavar="N", help="so many clips, half of them real (all)")
     parser.add_argument("--workers", type=whole_number, default=2, help="processes that find faces (2)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="predict.*, validation.*")
