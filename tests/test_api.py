@@ -77,8 +77,8 @@ def test_every_public_name_of_the_api_has_an_example() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda test: test.name)
 def test_the_examples_say_what_happens(example: doctest.DocTest) -> None:
-    told: list[str] = []
-    assert doctest.DocTestRunner().run(example, out=told.append).failed == 0, "".join(told)
+    output: list[str] = []
+    assert doctest.DocTestRunner().run(example, out=output.append).failed == 0, "".join(output)
 
 
 def test_a_check_is_what_the_command_writes(folder: Path) -> None:

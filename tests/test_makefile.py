@@ -15,11 +15,11 @@ NAME = """/tmp/it's "so" $HOME $(x) ${y} `id` \\ $ #1 née.mp4"""
 
 def make(folder: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Run make with a Python that writes its arguments and ends with `code`; the virtual environment stays as it is."""
-    told = folder / "told.py"
-    told.write_text(f"import json, sys; print(json.dumps(sys.argv[1:])); sys.exit({code})")
+    script = folder / "told.py"
+    script.write_text(f"import json, sys; print(json.dumps(sys.argv[1:])); sys.exit({code})")
     outer = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VIDEO", "VIDEOS", "OUT"}  # those of `make test`
     environment = {name: value for name, value in os.environ.items() if name not in outer}
-    command = ["make", "--old-file=.venv/.made", f"PY={sys.executable} {told}", *words]
+    command = ["make", "--old-file=.venv/.made", f"PY={sys.executable} {script}", *words]
     return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_ROOT, env=environment, timeout=60)
 
 

@@ -90,7 +90,7 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: Path) -> None
             "=",
             "deepfake.commands.main:main",
         ]
-        told = packed.read(f"{note}/METADATA").decode()
+        metadata = packed.read(f"{note}/METADATA").decode()
     package = PROJECT_ROOT / "src/deepfake"
     own = {f"deepfake/{path.relative_to(package).as_posix()}" for path in package.rglob("*") if path.is_file()}
     own = {name for name in own if "__pycache__" not in name}
@@ -98,7 +98,7 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel: Path) -> None
     assert {"deepfake/py.typed", "deepfake/report/check.html.jinja", "deepfake/report/check.css"} < own
     assert {name for name in names if name.startswith("deepfake/")} == own | weights
     assert f"{note}/licenses/LICENSE" in names
-    assert "Requires-Dist: facenet-pytorch==2.5.3" in told and "Provides-Extra: train" in told
+    assert "Requires-Dist: facenet-pytorch==2.5.3" in metadata and "Provides-Extra: train" in metadata
 
 
 @pytest.mark.slow
@@ -127,8 +127,8 @@ def test_the_installed_command_checks_a_generated_clip(home: Path) -> None:
     assert done.stdout.startswith("clip.mp4: ") and "face 0 in shot 0" in done.stdout
     (page,) = (home / "deepfake-checks").glob("clip-*.html")
     assert f"version {__version__}" in page.read_text()
-    found = json.loads(page.with_suffix(".json").read_text())
-    assert found["exit_code"] == done.returncode and found["shots"][0]["tracks"][0]["n_frames"] == 24
+    check = json.loads(page.with_suffix(".json").read_text())
+    assert check["exit_code"] == done.returncode and check["shots"][0]["tracks"][0]["n_frames"] == 24
     assert any((home / "cache/deepfake").rglob("*.tar"))
     assert sorted(path.name for path in home.iterdir()) == ["cache", "clip.mp4", "deepfake-checks", "venv"]
 
