@@ -182,12 +182,16 @@ class Extractor:
             box, landmarks = look.faces.boxes[number], look.faces.landmarks[number]
             square = square_around(box, self.settings.margin_ratio)
             crop = cut_square(look.frame, square, self.settings.crop_px)
+            x0_px, y0_px, x1_px, y1_px = map(float, box)
             face = Face(
-                look.frame.shot,
-                track,
-                look.frame.index,
-                look.frame.time_s,
-                *map(float, box),
+                shot=look.frame.shot,
+                track=track,
+                frame_index=look.frame.index,
+                time_s=look.frame.time_s,
+                x0_px=x0_px,
+                y0_px=y0_px,
+                x1_px=x1_px,
+                y1_px=y1_px,
                 score=float(look.faces.scores[number]),
                 is_detected=not isinstance(look.faces, CarriedFaces),
                 landmarks=tuple(float(value) for value in landmarks.ravel()),
