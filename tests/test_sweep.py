@@ -22,7 +22,6 @@ from deepfake.ensemble import Stack
 from deepfake.evaluation import Labelled
 from deepfake.extraction import faces_of_rows
 from deepfake.models.frames import FrameClassifier
-from deepfake.report import frames_curve
 from deepfake.report.frames_curve import as_markdown, plot, write
 from deepfake.sweep import Costs, Looked, Sweep, chosen, cross_chosen, curve, extraction_cpu_s, network_cpu_s, table
 from deepfake.trials import Clips
@@ -248,8 +247,8 @@ def test_networks_are_timed_by_the_crop(clips: Clips) -> None:
 
 def test_modes_are_those_of_the_settings_and_a_rate_stands_for_frames() -> None:
     with pytest.raises(UserError, match="choose from uniform, fps, reference"):
-        frames_curve._most(EXTRACT, "sideways", 64, 1)
-    settings = frames_curve._most(EXTRACT, "fps", 64, 1)
+        sweeping._most(EXTRACT, "sideways", 64, 1)
+    settings = sweeping._most(EXTRACT, "fps", 64, 1)
     assert (settings.frames_per_video, settings.sample_fps) == (64, EXTRACT.sample_fps * 4), "four times as dense"
-    assert frames_curve._thinner(settings, 16) == {"sample_fps": EXTRACT.sample_fps}
-    assert frames_curve._thinner(EXTRACT, 16) == {"frames_per_video": 16}
+    assert sweeping._thinner(settings, 16) == {"sample_fps": EXTRACT.sample_fps}
+    assert sweeping._thinner(EXTRACT, 16) == {"frames_per_video": 16}

@@ -199,7 +199,7 @@ def run(
     score: ScoreBatch,
     started_s: float,
     clock: Callable[[], float] = time.monotonic,
-    tell: Callable[[str], None] = print,
+    tell: Callable[[str], None] = log.info,
 ) -> dict[str, Record]:
     """Score all videos within the budget, which began at `started_s` of the clock; the submission follows.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,17 +22,19 @@ from tqdm import tqdm
 
 from deepfake import metrics
 from deepfake.aggregate import Tracks
-from deepfake.config import Config, Extract, digest, result_values
-from deepfake.detector import Track, VideoScorer
+from deepfake.bundle import load_detector
+from deepfake.config import Config, Extract, UserError, digest, result_values, section_values
+from deepfake.detector import FORMAT, Track, VideoScorer
 from deepfake.early_exit import SkipGate, thumb
 from deepfake.evaluation import bootstrap_groups
 from deepfake.extracted import StoredFace, stored_crop
 from deepfake.extraction import faces_of_rows
-from deepfake.files import write_whole
+from deepfake.files import sha256_of, write_whole
+from deepfake.index import find_videos, video_id_of
 from deepfake.metrics import Measure
 from deepfake.scoring import read_outputs, write_outputs
 from deepfake.shards import read_rows
-from deepfake.trials import HALVES, Clips, cross_fitted
+from deepfake.trials import HALVES, Clips, cross_fitted, read_clips
 from deepfake.video_faces import Job, extract
 
 Outputs = list[tuple[np.ndarray, np.ndarray]]
@@ -343,3 +345,59 @@ def table(points: Sequence[Point]) -> pd.DataFrame:
                 row[name] = value
         rows.append(row | {"cpu_s": point.cpu_s})
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to sweep over which clips; `cache_dir` keeps crops, `out` all else."""
+
+    clips: Path
+    labels: Path
+    samplings: Sequence[str]
+    frames: Sequence[int]
+    cache_dir: Path
+    workers: int
+    out: Path
+    skips: Sequence[float] = ()
+    limit: int | None = None
+
+
+def sweep_modes(weights: Path, wanted: Wanted, config: Config) -> Iterator[list[Point]]:
+    """Yield the points so far after each sampling mode, with progress bars: hours of sweeping show what they have.
+
+    What was extracted, shown to the networks or timed before is read back.
+    """
+    detector, weights_sha256 = load_detector(weights), sha256_of(weights)
+    scorer = VideoScorer(detector, config.predict)
+    key = digest([weights_sha256, section_values(config, "predict"), scorer.device.type, FORMAT])
+    paths = find_videos(wanted.clips)
+    points: list[Point] = []
+    for sampling in wanted.samplings:
+        settings = _most(detector.extract, sampling, max(wanted.frames), wanted.workers)
+        clips = read_clips(wanted.clips, wanted.labels, settings, wanted.cache_dir, wanted.limit)
+        labelled = set(clips.video_ids)
+        timed = [path for path in paths if video_id_of(path, wanted.clips) in labelled]
+
+        def extraction(n: int, timed: Sequence[Path] = timed, settings: Extract = settings) -> float:
+            fewer = settings.model_copy(update=_thinner(settings, n))
+            return extraction_cpu_s(timed, fewer, wanted.out / "extraction_cpu_s.json")
+
+        sweep = Sweep(scorer, clips, settings, wanted.out / "networks", key)
+        points += curve(sweep, wanted.frames, Costs(network_cpu_s(scorer, clips), extraction), config, wanted.skips)
+        yield points
+
+
+def _most(extract: Extract, sampling: str, most: int, workers: int) -> Extract:
+    modes = get_args(Extract.model_fields["sampling"].annotation)
+    if sampling not in modes:
+        raise UserError(f"--sampling {sampling!r}: no such mode; choose from {', '.join(modes)}")
+    fps = min(extract.sample_fps * most / extract.frames_per_video, 240)
+    changes = {"sampling": sampling, "workers": workers, "frames_per_video": most, "sample_fps": fps}
+    return Extract.model_validate(extract.model_dump() | changes)
+
+
+def _thinner(settings: Extract, n: int) -> dict[str, float]:
+    """What gives `n` frames instead of the most; of sampling = fps a rate as much lower, for it does not count."""
+    if settings.sampling == "fps":
+        return {"sample_fps": max(settings.sample_fps * n / settings.frames_per_video, 1e-3)}
+    return {"frames_per_video": n}
