@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from deepfake.augment import blur_surroundings, resize, see
 from deepfake.bundle import Detector, Member, find_weights
 from deepfake.calibration import Calibration
 from deepfake.config import CropView, Ensemble, Extract, Predict, Sequences, UserError
-from deepfake.detector import Scored, VideoScorer, refuse_equal_scores
+from deepfake.detector import Scored, Track, VideoScorer, refuse_equal_scores, summary_lines
 from deepfake.ensemble import Stack
 from deepfake.extracted import StoredFace, stored_crop
 from deepfake.extraction import faces_of_rows
@@ -48,6 +49,14 @@ def test_videos_without_a_score_are_no_equal_scores() -> None:
 def test_fallbacks_are_counted_by_their_short_reason() -> None:
     reasons = {"a": "unreadable: cut short", "b": "no_face", "c": "unreadable: text"}
     assert count_reasons(reasons) == {"no_face": 1, "unreadable": 2}
+
+
+def test_a_summary_counts_scores_and_names_what_could_not_be_read() -> None:
+    one, none = scored(0.5), replace(scored(0.5, "no_face"), video_id="n.mp4")
+    bad = [replace(scored(0.5, "unreadable: cut short"), video_id=f"{i}.mp4") for i in range(21)]
+    lines = summary_lines([one, none, *bad], Path("out.csv"))
+    assert lines[:2] == ["23 videos -> out.csv", "scored: 1; without a score: 1 no_face, 21 unreadable"]
+    assert lines[2] == "  '0.mp4': cut short" and len(lines) == 22, "twenty are named, one is only counted"
 
 
 def test_weights_must_be_named_where_there_are_none_or_several(tmp_path: Path) -> None:
@@ -216,6 +225,17 @@ def test_a_video_is_as_fake_as_its_worst_credible_track(tmp_path: Path) -> None:
     assert made.video_logit(verdicts) == pytest.approx(-1.6), "one frame is too short a track to count"
     assert made.video_logit(verdicts[1:2]) == pytest.approx(-1.0), "unless there is no longer one"
     assert made.p_fake(np.array([-1.6]))[0] == pytest.approx(expit(-1.6))
+
+
+def test_each_look_at_a_track_gives_the_score_of_the_frames_seen_by_then(tmp_path: Path) -> None:
+    made = scorer([Member("a", some_network())], a=1.0)
+    track = Track(made, tmp_path, faces_of(tmp_path, 8))
+    few, look = track.look(np.array([0, 4]))
+    assert few.frame_indices.tolist() == [0, 4] and (look.n_seen, look.n_frames, look.logit) == (2, 8, few.logit)
+    all_of_them, _ = track.look(np.arange(8))
+    assert len(all_of_them.frame_logits) == 8 and few.frame_indices.tolist() == [0, 4], (
+        "an earlier score stays as it was"
+    )
 
 
 def test_a_small_face_counts_as_much_as_it_shows(tmp_path: Path) -> None:
