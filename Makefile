@@ -20,9 +20,10 @@ $(VENV)/.made: requirements.txt requirements-nodeps.txt
 
 setup: $(VENV)/.made ## Make .venv with the pinned requirements
 
-demo: $(VENV)/.made ## Real clips -> demo data -> eight stages -> submissions/demo
+demo: $(VENV)/.made ## Real clips -> demo data -> eight stages -> submissions/demo, and what the shipped detector says
 	$(PY) src/build_demo_data.py
 	$(PY) src/run_stages.py --config configs/demo.yaml
+	$(PY) src/show_demo.py
 
 test: lint $(if $(CI),chromium) ## Lint, types and tests (CI=1 adds the slow ones)
 	$(PY) -m pytest -rs $(if $(CI),,-m "not slow")

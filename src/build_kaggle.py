@@ -17,9 +17,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=PROJECT_ROOT / "submissions/kaggle_bundle", help="folder to make")
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
     parser.add_argument(
-        "--wheels", choices=("none", "missing", "all"), default="missing",
+        "--wheels",
+        choices=("none", "missing", "all"),
+        default="missing",
         help="missing: what Kaggle's image lacks; all: everything but torch, for this Python",
-    )  # fmt: skip
+    )
     return parser.parse_args()
 
 

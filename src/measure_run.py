@@ -27,9 +27,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pooling", choices=["all"], help="a line for every way to pool frames")
     seen = parser.add_mutually_exclusive_group()
     seen.add_argument(
-        "--view", type=crop_view, action="append", metavar="SIZE,VIEW[,mirror]",
+        "--view",
+        type=crop_view,
+        action="append",
+        metavar="SIZE,VIEW[,mirror]",
         help="see the crops another way, as ensemble.views: ratios to how the network learnt; several: the mean",
-    )  # fmt: skip
+    )
     seen.add_argument("--views-as-set", action="store_true", help="as ensemble.views and member_views say")
     parser.add_argument("--table", action="store_true", help="members: every run seen every way")
     return parser.parse_args()

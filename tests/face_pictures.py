@@ -53,14 +53,21 @@ def write_frames(work_dir: Path, clips: dict[str, list[Face]]) -> pd.DataFrame:
 
 
 def sources(
-    folder: Path, photos: list[Face], reals: dict[str, list[Face]], fakes: dict[str, list[Face]],
+    folder: Path,
+    photos: list[Face],
+    reals: dict[str, list[Face]],
+    fakes: dict[str, list[Face]],
     generators: dict[str, str] | None = None,
-) -> Sources:  # fmt: skip
+) -> Sources:
     """Material to learn from, written below `folder`; `generators` of the fake clips by their names."""
     real_rows, fake_rows = write_frames(folder, reals), write_frames(folder, fakes)
     fake_groups = balanced_groups(fake_rows, generators or {})
     return Sources(
-        Photos(write_photos(folder / "photos", photos)) if photos else None,
-        Frames(real_rows, folder), Frames(fake_rows, folder), balanced_groups(real_rows, {}), fake_groups,
-        [np.empty(0, int)] * len(fake_rows), np.full(len(fake_groups), 1 / max(len(fake_groups), 1)),
-    )  # fmt: skip
+        photos=Photos(write_photos(folder / "photos", photos)) if photos else None,
+        reals=Frames(real_rows, folder),
+        fakes=Frames(fake_rows, folder),
+        real_groups=balanced_groups(real_rows, {}),
+        fake_groups=fake_groups,
+        kin=[np.empty(0, int)] * len(fake_rows),
+        fake_shares=np.full(len(fake_groups), 1 / max(len(fake_groups), 1)),
+    )

@@ -83,25 +83,49 @@ def track_of(
     """A track at 25 frames a second; of a real one no frame is forged, of others no one knows."""
     n = len(logits_T)
     values: dict[str, object] = {
-        "times_T": np.arange(n) / 25, "landmarks_T52": np.full((n, 5, 2), np.nan), "boxes_T4": np.zeros((n, 4)),
+        "times_T": np.arange(n) / 25,
+        "landmarks_T52": np.full((n, 5, 2), np.nan),
+        "boxes_T4": np.zeros((n, 4)),
         "forged_T": np.full(n, 0.0 if label == 0 else np.nan, np.float32),
-    }  # fmt: skip
-    return TrackFeatures(video_id, 0, label, np.arange(n), features_TD, logits_T, **(values | changes))  # type: ignore[arg-type]
+    }
+    return TrackFeatures(
+        video_id=video_id,
+        track=0,
+        label=label,
+        frame_index_T=np.arange(n),
+        features_TD=features_TD,
+        logits_T=logits_T,
+        **(values | changes),
+    )  # type: ignore[arg-type]
 
 
 def config(data_dir: Path, **sections: dict[str, object]) -> Config:
     """Settings small enough for a test."""
     frames = {
-        "backbone": "test_efficientnet", "start_from": "random", "input_px": 32, "frozen_stages": 0,
+        "backbone": "test_efficientnet",
+        "start_from": "random",
+        "input_px": 32,
+        "frozen_stages": 0,
         "freeze_batchnorm": False,
-        "epochs": 3, "frames_per_track": 4, "pairs_per_batch": 4, "learning_rate": 0.003, "backbone_rate_ratio": 1.0,
-        "checkpoint_steps": 2, "ema_decay": 0.5, "validation_pairs": 2,
-    }  # fmt: skip
+        "epochs": 3,
+        "frames_per_track": 4,
+        "pairs_per_batch": 4,
+        "learning_rate": 0.003,
+        "backbone_rate_ratio": 1.0,
+        "checkpoint_steps": 2,
+        "ema_decay": 0.5,
+        "validation_pairs": 2,
+    }
     sequences = {"hidden": 8, "clip_frames": 3, "epochs": 3, "tracks_per_batch": 4, "checkpoint_steps": 1}
-    return parse_config({
-        "data_dir": str(data_dir), "folds": {"n_folds": 2}, "predict": {"device": "cpu", "batch_size": 8},
-        "frames": frames | sections.get("frames", {}), "sequences": sequences | sections.get("sequences", {}),
-    })  # fmt: skip
+    return parse_config(
+        {
+            "data_dir": str(data_dir),
+            "folds": {"n_folds": 2},
+            "predict": {"device": "cpu", "batch_size": 8},
+            "frames": frames | sections.get("frames", {}),
+            "sequences": sequences | sections.get("sequences", {}),
+        }
+    )
 
 
 def awake_head(name: str, n_features: int, hidden: int, seed: int) -> TrackHead:

@@ -41,9 +41,15 @@ class Person:
     sways: float
 
 
-ANN = Person(SKINS[0], (70, 45, 30), (60, 85, 120), 140, (110, 80), 0.9, 1 / 7)
-BEN = Person(SKINS[4], (30, 25, 25), (140, 105, 60), 132, (385, 92), 1.3, 1 / 9)
-EVA = Person(SKINS[5], (120, 85, 45), (70, 110, 85), 168, (240, 62), 1.1, 1 / 8)
+ANN = Person(
+    skin=SKINS[0], hair=(70, 45, 30), shirt=(60, 85, 120), side_px=140, corner=(110, 80), talks=0.9, sways=1 / 7
+)
+BEN = Person(
+    skin=SKINS[4], hair=(30, 25, 25), shirt=(140, 105, 60), side_px=132, corner=(385, 92), talks=1.3, sways=1 / 9
+)
+EVA = Person(
+    skin=SKINS[5], hair=(120, 85, 45), shirt=(70, 110, 85), side_px=168, corner=(240, 62), talks=1.1, sways=1 / 8
+)
 
 
 @cache

@@ -81,7 +81,7 @@ def test_the_mean_of_networks_that_see_crops_otherwise_sees_them_as_the_first(tm
         model = FrameClassifier("test_efficientnet", px, view_ratio=view)
         about = {"mean_of": {"x": name}, "crop_px": 320} if name == "small" else {"crop_px": 448}
         if name == "small":
-            del model.settings["stages"]  # as in cards from before there was such a setting
+            model.settings["stages"] = None  # as in cards of versions that had such a setting
         save_model(tmp_path / name, "frames", model, fold=None, settings_digest="d", metrics={}, about=about)
         parts.append((name, tmp_path / name))
     for order, px in ((parts, 48), (parts[::-1], 32)):

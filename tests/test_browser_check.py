@@ -39,10 +39,18 @@ def invented_track(track: int, boxes: list[list[float]], scores: list[float]) ->
         for t, box, score in zip(TIMES_S, boxes, scores, strict=True)
     ]
     return {
-        "track": track, "p_fake": max(scores), "trust": 1.0, "counts": True, "decides": bool(high),
-        "from_s": 0.0, "to_s": float(TIMES_S[-1]), "n_frames": len(TIMES_S), "frames": frames, "suspicious": spans,
+        "track": track,
+        "p_fake": max(scores),
+        "trust": 1.0,
+        "counts": True,
+        "decides": bool(high),
+        "from_s": 0.0,
+        "to_s": float(TIMES_S[-1]),
+        "n_frames": len(TIMES_S),
+        "frames": frames,
+        "suspicious": spans,
         "seconds": [{"second": s, "p_fake": p, "n_frames": 2} for s, p in p_seconds.items()],
-    }  # fmt: skip
+    }
 
 
 def invented_check(video: Path) -> dict[str, Any]:
@@ -54,19 +62,33 @@ def invented_check(video: Path) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "file": {"path": str(video), "name": video.name, "sha256": "0" * 64, "size_bytes": video.stat().st_size},
-        "verdict": FORGED, "exit_code": 3, "reason": None, "p_fake": 0.9,
+        "verdict": FORGED,
+        "exit_code": 3,
+        "reason": None,
+        "p_fake": 0.9,
         "inconclusive_band": {"low": 0.3, "high": 0.7},
         "detector": {
-            "name": "invented", "weights_sha256": "1" * 64, "about": {"data": "none"}, "calibration": "platt",
-            "n_calibration_videos": 100, "error_rate": 0.1, "fake_share": 0.5, "min_track_frames": 4, "max_tracks": 8,
+            "name": "invented",
+            "weights_sha256": "1" * 64,
+            "about": {"data": "none"},
+            "calibration": "platt",
+            "n_calibration_videos": 100,
+            "error_rate": 0.1,
+            "fake_share": 0.5,
+            "min_track_frames": 4,
+            "max_tracks": 8,
         },
         "video": describe(video),
         "looked_at": {
-            "n_frames": len(TIMES_S), "n_damaged_frames": 0, "times_s": TIMES_S.tolist(), "unseen_s": [[3.9, 4.0]],
-            "decoder": "pyav", "decoder_reason": "tested",
+            "n_frames": len(TIMES_S),
+            "n_damaged_frames": 0,
+            "times_s": TIMES_S.tolist(),
+            "unseen_s": [[3.9, 4.0]],
+            "decoder": "pyav",
+            "decoder_reason": "tested",
         },
         "shots": [{"shot": 0, "from_s": 0.0, "to_s": DURATION_S, "tracks": tracks}],
-    }  # fmt: skip
+    }
 
 
 @dataclass(frozen=True)
@@ -85,7 +107,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     write_clip(video, [scene([box], WIDTH_PX, HEIGHT_PX) for box in boxes], FPS)  # type: ignore[list-item]
     found = invented_check(video)
     heat = np.linspace(0, 1, 192 * 192, dtype=np.float32).reshape(192, 192)
-    pictures = [Telling(1, 20, 2.0, 0.9, np.full((192, 192, 3), 120, np.uint8), heat)]
+    pictures = [
+        Telling(
+            track=1, frame=20, time_s=2.0, score=0.9, picture_HWC=np.full((192, 192, 3), 120, np.uint8), heat_HW=heat
+        )
+    ]
     made = Files(folder / f"{NASTY}.html", folder / "index.html")
     made.page.write_bytes(page(found, pictures, made.page))
     nothing = found | {"verdict": "no face found", "p_fake": None, "reason": "no <b>face</b>", "shots": []}

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +81,28 @@ def test_reading_ahead_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "v.mp4").touch()
     with reading_ahead([tmp_path / "v.mp4"], tmp_path, tmp_path):
         pass
+
+
+def test_a_block_that_fails_stops_the_reading_and_leaves_no_thread_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = threading.Event()
+
+    def endless(*given: Any) -> Iterator[None]:
+        *_, is_stopped = given
+        while not is_stopped():
+            started.set()
+            time.sleep(0.01)
+        return iter(())
+
+    monkeypatch.setattr(read_ahead, "run_each", endless)
+    monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": {}})
+    (tmp_path / "v.mp4").touch()
+    before = threading.active_count()
+    with pytest.raises(UserError, match="of the block"), reading_ahead([tmp_path / "v.mp4"], tmp_path, tmp_path):
+        assert started.wait(10)
+        raise UserError("of the block")
+    assert threading.active_count() == before
 
 
 def test_what_was_read_before_is_not_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,13 +107,13 @@ def test_a_detector_is_not_trained_before_the_tables_are_there(
     assert "run src/02_extract_faces.py first" in said
 
 
-@pytest.mark.parametrize("name", ["train_autoencoders.py", "rebuild_pictures.py"])
-def test_painting_needs_the_settings_of_learning_by_forging_and_the_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+def test_comparing_sources_needs_the_settings_of_learning_by_forging_and_the_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "frames.selfblend is not set" in ended(monkeypatch, capsys, name, "--config", settings(tmp_path))
-    forging = ("--config", settings(tmp_path), "--set", "frames.selfblend={}")
-    assert "videos.parquet does not exist" in ended(monkeypatch, capsys, name, *forging)
+    name, path = "check_sources.py", settings(tmp_path)
+    assert "frames.selfblend is not set" in ended(monkeypatch, capsys, name, "--config", path)
+    path.write_text(path.read_text() + "\nframes: {selfblend: {}}\n")
+    assert "videos.parquet does not exist" in ended(monkeypatch, capsys, name, "--config", path)
 
 
 @pytest.mark.parametrize("name", ["measure_run.py", "ship_detector.py"])
@@ -146,8 +146,6 @@ def test_networks_clips_and_labels_that_are_missing_are_told_in_turn(
         ("ship_detector.py", "--name", "../elsewhere"),
         ("ship_detector.py", "--name", ""),
         ("train_detector.py", "--limit", "0"),
-        ("train_autoencoders.py", "--steps", "0"),
-        ("rebuild_pictures.py", "--by", "nobody"),
     ],
 )
 def test_a_wrong_argument_is_named(

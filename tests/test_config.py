@@ -55,10 +55,9 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 BLURRED = "ensemble:\n  views: [{}, {surroundings_blur: 0.025}]\n"
 BLURRED_BY_ONE = "ensemble:\n  member_views: {soft: [{}, {surroundings_blur: 0.025}]}\n"
-HIDDEN = "frames:\n  selfblend: {hidden_surroundings: 0.5}\n"
 
 
-@pytest.mark.parametrize("looks_for_it", [BLURRED, BLURRED_BY_ONE, HIDDEN])
+@pytest.mark.parametrize("looks_for_it", [BLURRED, BLURRED_BY_ONE])
 def test_the_inner_face_is_looked_for_in_crops_twice_as_wide_as_the_face_only(
     tmp_path: Path, looks_for_it: str
 ) -> None:

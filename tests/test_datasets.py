@@ -26,7 +26,14 @@ def track(boxes: list[tuple[float, ...]], number: int = 0, video_id: str = "v", 
     n = len(boxes)
     frames = np.arange(n) * step
     return Track(
-        video_id, number, 0, frames, np.array(boxes, np.float32), ("s",) * n, np.zeros(n, int), np.zeros(n, int)
+        video_id=video_id,
+        track=number,
+        label=0,
+        frame_index_T=frames,
+        boxes_T4=np.array(boxes, np.float32),
+        shards=("s",) * n,
+        offsets_T=np.zeros(n, int),
+        sizes_T=np.zeros(n, int),
     )
 
 

@@ -57,8 +57,10 @@ def test_numbers_are_ranked_and_told_in_thirds() -> None:
     assert found["strength"] == pytest.approx(-1)
     assert found["p_value"] < 0.002  # 2 of 9! orders rank all nine
     assert [(part["value"], part["n_videos"]) for part in found["parts"]] == [
-        ("1 to 4", 3), ("8 to 32", 3), ("64 to 256", 3)
-    ]  # fmt: skip
+        ("1 to 4", 3),
+        ("8 to 32", 3),
+        ("64 to 256", 3),
+    ]
     assert [part["mean_p"] for part in found["parts"]] == pytest.approx([0.8, 0.5, 0.2])
 
 
@@ -116,8 +118,10 @@ def test_the_command_prints_and_writes_both_labels(tmp_path: Path) -> None:
     files = ["--scores", tmp_path / "scores.csv", "--labels", tmp_path / "labels.csv"]
     told = subprocess.run(
         [sys.executable, SCRIPT, *files, "--dependence", "source,width", "--json", tmp_path / "out.json"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "What the scores of the real videos depend on" in told.stdout
     assert "What the scores of the fake videos depend on" in told.stdout
     written = json.loads((tmp_path / "out.json").read_text())["dependence"]

@@ -20,7 +20,14 @@ A_HALF, OTHER_HALF = np.where(SEEN_BY_A, TRUTH, 0.0), np.where(SEEN_BY_A, 0.0, T
 
 def evidence(*members: np.ndarray, **costs: dict[str, float]) -> Evidence:
     names = tuple(f"m{i}" for i in range(len(members)))
-    return Evidence(names, columns(*members), LABELS, FOLDS, [f"g{i // 2}" for i in range(80)], costs)
+    return Evidence(
+        members=names,
+        logits_NM=columns(*members),
+        labels=LABELS,
+        folds=FOLDS,
+        groups=[f"g{i // 2}" for i in range(80)],
+        costs_ms=costs,
+    )
 
 
 # --- Who drops out -----------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def test_nothing_that_matches_is_an_error(tmp_path: Path) -> None:
         ("filename,label\na.mp4,0\n./a.mp4,1\n", r"line 3: 'a.mp4' stands there twice"),
         ("filename,label\n,0\n", r"line 2: no file name"),
         ("filename,label\na.mp4,0,1\n", r"line 2: 3 cells, wanted 2"),
-        ("name,score\na.mp4,0\n", r"found columns name, score; wanted filename or file or video_id"),
+        ("name,score\na.mp4,0\n", r"found columns name, score; wanted p_fake or label"),
         ("filename,label\n", r"no videos"),
         ("", r"is empty"),
         ('filename,label\n"a.mp4,0\n', r"not valid CSV"),

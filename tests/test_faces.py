@@ -60,7 +60,7 @@ def test_a_half_profile_is_plausible() -> None:
         ("the nose below the mouth", moved(nose=(0.5, 0.95))),
         ("points that are no numbers", np.full((5, 2), np.nan, np.float32)),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_a_face_is_not(why: str, points: np.ndarray) -> None:
     assert are_plausible(face(points)).tolist() == [False], why
 

@@ -16,11 +16,27 @@ MP4, MKV = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 
 def probed(**changes: object) -> VideoProbe:
     plain = {
-        "path": Path("v.mp4"), "container": MP4, "codec": "h264", "pixel_format": "yuv420p", "width_px": 64,
-        "height_px": 48, "rotation": 0, "fps": 25.0, "duration_s": 2.0, "n_packets": 50, "n_declared": 50,
-        "n_discarded": 0, "n_missing_pts": 0, "is_vfr": False, "keyframe_share": 0.1, "reference_share": 0.5,
-        "start_s": 0.0, "has_audio": False, "n_frames": 50, "is_cut_short": False,
-    }  # fmt: skip
+        "path": Path("v.mp4"),
+        "container": MP4,
+        "codec": "h264",
+        "pixel_format": "yuv420p",
+        "width_px": 64,
+        "height_px": 48,
+        "rotation": 0,
+        "fps": 25.0,
+        "duration_s": 2.0,
+        "n_packets": 50,
+        "n_declared": 50,
+        "n_discarded": 0,
+        "n_missing_pts": 0,
+        "is_vfr": False,
+        "keyframe_share": 0.1,
+        "reference_share": 0.5,
+        "start_s": 0.0,
+        "has_audio": False,
+        "n_frames": 50,
+        "is_cut_short": False,
+    }
     return VideoProbe(**{**plain, **changes})  # type: ignore[arg-type]
 
 

@@ -163,23 +163,16 @@ def test_landmarks_of_frames_that_stand_close_are_smoothed_and_others_are_not() 
     assert far == pytest.approx(clip.landmarks)
 
 
-def test_other_people_and_rebuilt_pictures_are_those_of_the_frame() -> None:
+def test_other_people_are_those_of_the_frame() -> None:
     asked: list[int] = []
 
     def donor(index: int) -> Face:
         asked.append(index)
         return face(3)
 
-    rebuilt = [np.full_like(STILL.picture, 10 * i) for i in range(3)]
-    material = ClipMaterial(donor, lambda: rebuilt)
-    forge_clip(still_clip(3), {"cross_identity": 1.0}, material, np.random.default_rng(0))
+    forge_clip(still_clip(3), {"cross_identity": 1.0}, ClipMaterial(donor), np.random.default_rng(0))
     assert asked == [0, 1, 2]
-    find = material.of(2).find_rebuilt
-    assert find is not None
-    assert find() is rebuilt[2]
-    never = ClipMaterial(None, lambda: None).of(0).find_rebuilt
-    assert never is not None
-    assert never() is None
+    assert ClipMaterial().of(0).find_donor is None
 
 
 def test_every_window_of_the_shown_part_has_some_of_the_forged_span() -> None:

@@ -31,9 +31,7 @@ def run(folder: Path) -> tuple[Config, Clips]:
         **{n: new_head(n, model.n_features, settings.sequences) for n in ("sequences", "motion")},
     }
     for kind, network in networks.items():
-        save_model(
-            settings.run_dir / kind / "all", kind, network, fold=None, settings_digest="d", metrics={}, about={}
-        )  # fmt: skip
+        save_model(settings.run_dir / kind / "all", kind, network, fold=None, settings_digest="d", metrics={}, about={})
     faces = invented(folder / "cache").faces.sort_values(["video_id", "frame_index"], ignore_index=True)
     ids = [*sorted(faces["video_id"].unique()), "empty.mp4"]
     labelled = [Labelled(v, int(v.startswith("fake")), {"identity": v[4:5]}) for v in ids]
@@ -53,8 +51,10 @@ def test_every_network_gives_a_logit_of_each_clip_with_a_face(tmp_path: Path) ->
     assert np.ptp(found.logits_NM[:, 0]) > 0
     assert not found.logits_NM[:, 2].any(), "landmarks in one place do not move: the head abstains"
     assert {name: sorted(parts) for name, parts in found.costs_ms.items()} == {
-        "frames": ["frames"], "sequences": ["frames", "sequences"], "motion": ["motion"],
-    }  # fmt: skip
+        "frames": ["frames"],
+        "sequences": ["frames", "sequences"],
+        "motion": ["motion"],
+    }
     assert found.cost_ms(["frames", "sequences"]) == found.cost_ms(["sequences"]) > 0
 
 

@@ -46,8 +46,10 @@ def indexed(root: Path, settings: Index = SETTINGS, **options: object) -> pd.Dat
 def test_dfdc_parts_give_labels_originals_and_parts(tmp_path: Path, put: Callable[..., Path]) -> None:
     for name in ("dfdc_train_part_0/a.mp4", "dfdc_train_part_0/b.mp4", "dfdc_train_part_1/c.mp4", "test_videos/d.mp4"):
         put(name)
-    entries = {"a.mp4": {"label": "REAL", "split": "train", "original": None},
-               "b.mp4": {"label": "FAKE", "split": "train", "original": "a.mp4"}}  # fmt: skip
+    entries = {
+        "a.mp4": {"label": "REAL", "split": "train", "original": None},
+        "b.mp4": {"label": "FAKE", "split": "train", "original": "a.mp4"},
+    }
     put("dfdc_train_part_0/metadata.json", json.dumps(entries))
     put("dfdc_train_part_1/metadata.json", json.dumps({"c.mp4": {"label": "FAKE", "original": "z.mp4"}}))
     found = indexed(tmp_path)
@@ -100,18 +102,18 @@ def test_labels_are_read_as_words_and_as_numbers(tmp_path: Path, column: str, te
     ("text", "message"),
     [
         ("file,label\na.mp4,REAL\ngone.mp4,FAKE\n", r"1 of 2 files are not below .* the first 'gone\.mp4'"),
-        ("file,label\na.mp4,FAEK\n", r"line 2: label 'FAEK'; wanted REAL, FAKE, 0, 1"),
+        ("file,label\na.mp4,FAEK\n", r"line 2: 'a\.mp4' has label 'FAEK'; wanted REAL, FAKE, 0 or 1"),
         ("file,label\na.mp4,2\n", "label '2'"),
         ("file,label\na.mp4,0\na.mp4,1\n", r"line 3: 'a\.mp4' stands there twice"),
         ("file,label\n../a.mp4,0\n", "no file name inside its folder"),
         ("file,label\n,0\n", "no file name"),
         ("file,label,original\na.mp4,1,/etc/passwd\n", "no file name inside its folder"),
-        ("name,label\na.mp4,0\n", "wanted file or filename, and label"),
-        ("file\na.mp4\n", "wanted file or filename, and label"),
-        ("", "wanted file or filename, and label"),
+        ("video,label\na.mp4,0\n", "found columns video, label; wanted file or filename"),
+        ("file\na.mp4\n", "found columns file; wanted label or target"),
+        ("", "is empty; wanted a line of headings"),
         ('file,label\n"a.mp4,0\n' + "x" * 200_000, "not valid CSV"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_csv_is_a_user_error(tmp_path: Path, put: Callable[..., Path], text: str, message: str) -> None:
     put("a.mp4")
     with pytest.raises(UserError, match=message):
@@ -119,9 +121,9 @@ def test_a_broken_csv_is_a_user_error(tmp_path: Path, put: Callable[..., Path], 
 
 
 def test_a_csv_that_is_not_there_or_not_text_is_a_user_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not readable"):
+    with pytest.raises(UserError, match="does not exist"):
         read_labels(tmp_path / "gone.csv")
-    (tmp_path / "bytes.csv").write_bytes(b"file,label\n\xff,1\n")
+    (tmp_path / "bytes.csv").write_bytes(b"file,label\n\x81,1\n")
     with pytest.raises(UserError, match="not readable"):
         read_labels(tmp_path / "bytes.csv")
 

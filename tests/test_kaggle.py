@@ -69,8 +69,11 @@ def test_the_manifest_tells_every_file_with_its_size(weights: Path, tmp_path: Pa
     build(weights, tmp_path / "bundle")
     manifest = kaggle_setup.check_bundle(tmp_path / "bundle")
     told = {file["path"]: file["bytes"] for file in manifest["files"]}
-    found = {p.relative_to(tmp_path / "bundle").as_posix(): p.stat().st_size for p in (tmp_path / "bundle").rglob("*")
-             if p.is_file() and p.name != "MANIFEST.json"}  # fmt: skip
+    found = {
+        p.relative_to(tmp_path / "bundle").as_posix(): p.stat().st_size
+        for p in (tmp_path / "bundle").rglob("*")
+        if p.is_file() and p.name != "MANIFEST.json"
+    }
     assert told == found and manifest["detector"] == "tiny"
 
 
@@ -304,7 +307,15 @@ class Machine:
             self.now_s += self.seconds * (16 + n_frames) / 48
             fallback = self.fallbacks.get(video_id)
             p_fake = 0.5 if fallback else 0.2 + int(video_id[1:4]) / 1000
-            yield Scored(video_id, p_fake, 0 if fallback else n_frames, 0 if fallback else 1, fallback, {}, [])
+            yield Scored(
+                video_id=video_id,
+                p_fake=p_fake,
+                n_faces=0 if fallback else n_frames,
+                n_tracks=0 if fallback else 1,
+                fallback=fallback,
+                summary={},
+                verdicts=[],
+            )
 
 
 SMALL = {"budget_hours": 1, "reserve_s": 600, "batch_s": 60, "first_videos": 4, "write_every_s": 1e6}
@@ -454,7 +465,10 @@ def test_a_video_that_could_not_be_scored_is_tried_again_by_the_next_run(tmp_pat
 
 
 def test_a_score_is_not_given_up_for_a_failure_at_more_frames() -> None:
-    old, failed = Record("k", 8, 0.7, 8, 1, None), Record("k", 32, 0.45, 0, 0, "unreadable: took longer than 120 s")
+    old, failed = (
+        Record(key="k", n_frames=8, p_fake=0.7, n_faces=8, n_tracks=1, fallback=None),
+        Record(key="k", n_frames=32, p_fake=0.45, n_faces=0, n_tracks=0, fallback="unreadable: took longer than 120 s"),
+    )
     assert kaggle_run._better(old, failed) == replace(old, n_frames=32)
     assert kaggle_run._better(replace(old, fallback="no_face"), replace(old, n_frames=32)).n_frames == 32
 
@@ -462,7 +476,10 @@ def test_a_score_is_not_given_up_for_a_failure_at_more_frames() -> None:
 def test_unreadable_videos_are_not_tried_again_at_more_frames(tmp_path: Path) -> None:
     task = job(tmp_path, 3)
     reasons = ("unreadable: text", "no_face", None)
-    records = {v: Record(task.keys[v], 8, 0.5, 0, 0, why) for v, why in zip(task.paths, reasons, strict=True)}
+    records = {
+        v: Record(key=task.keys[v], n_frames=8, p_fake=0.5, n_faces=0, n_tracks=0, fallback=why)
+        for v, why in zip(task.paths, reasons, strict=True)
+    }
     assert kaggle_run.pending(task, records) == (["v001.mp4", "v002.mp4"], (32, 16))
 
 
@@ -476,14 +493,19 @@ def test_the_summary_counts_and_draws(tmp_path: Path) -> None:
 
 def test_equal_scores_of_all_videos_are_refused(tmp_path: Path) -> None:
     task = job(tmp_path, 12)
-    records = {v: Record(task.keys[v], 32, 0.5, 8, 1, None) for v in task.paths}
+    records = {
+        v: Record(key=task.keys[v], n_frames=32, p_fake=0.5, n_faces=8, n_tracks=1, fallback=None) for v in task.paths
+    }
     with pytest.raises(UserError, match="all 12 videos"):
         kaggle_run.summary(task, records, 1.0)
 
 
 def test_examples_are_three_different_videos(tmp_path: Path) -> None:
     p_fake = {"a": 0.9, "b": 0.1, "c": 0.55, "d": 0.95, "e": 0.5}
-    records = {v: Record("k", 32, p, 8, 1, "no_face" if v == "e" else None) for v, p in p_fake.items()}
+    records = {
+        v: Record(key="k", n_frames=32, p_fake=p, n_faces=8, n_tracks=1, fallback="no_face" if v == "e" else None)
+        for v, p in p_fake.items()
+    }
     assert kaggle_run.example_ids(records) == {"most forged": "d", "most real": "b", "least sure": "c"}
     assert kaggle_run.example_ids({"a": records["a"]}) == {"most forged": "a"}
     assert kaggle_run.example_ids({}) == {}

@@ -1,6 +1,5 @@
 import sys
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,14 +8,14 @@ from torch import nn
 
 from deepfake.augment import see
 from deepfake.checkpoints import load_model, save_model
-from deepfake.config import Frames, HeadName, Predict, Sequences, UserError
-from deepfake.mesh_motion import N_MESH_MOTION
+from deepfake.config import Frames, Predict, Sequences, UserError
 from deepfake.models import HEADS, build, new_head
 from deepfake.models.frames import MAPS, REGISTRY, FrameClassifier, fold_norms, registry_weights, timm_name
 from deepfake.models.heads import TrackHead
 from deepfake.models.inflated import InflatedClassifier, neighbours
 from deepfake.models.sequences import SequenceClassifier
 from deepfake.motion import N_MOTION
+from deepfake.registry import built_in_names
 from deepfake.scoring import FrameScorer
 from learning_data import awake_head
 
@@ -171,65 +170,6 @@ def test_scoring_sees_the_middle_of_a_crop_alone() -> None:
     assert (see(crop, 0.5, 32) == crop[16:48, 16:48]).all()
 
 
-# --- Fewer stages: networks of patches ------------------------------------------------------------
-
-
-@pytest.mark.parametrize("folded", [False, True])
-@pytest.mark.parametrize("stages", [3, 4, 5])
-@torch.inference_mode()
-def test_a_cut_network_keeps_the_weights_of_its_stages_and_comes_back(
-    stages: int, folded: bool, tmp_path: Path
-) -> None:
-    torch.manual_seed(0)
-    model = FrameClassifier("tf_efficientnet_lite0", 64, maps=True, folded=folded, stages=stages).eval()
-    model.load_start("registry")
-    assert len(model.backbone.blocks) == stages
-    if not folded:
-        whole = registry_weights("tf_efficientnet_lite0")
-        kept = {name: value for name, value in model.backbone.state_dict().items() if name.startswith("blocks.")}
-        assert kept and all(torch.equal(value, whole[name]) for name, value in kept.items())
-    crops = random_crops(2, 64)
-    features_BD, maps_BKHW = model.features_and_maps(crops)
-    assert features_BD.shape == (2, model.n_features)
-    assert maps_BKHW.shape[2:] == ((8, 8) if stages == 3 else (4, 4))
-    assert torch.allclose(features_BD, model.features_BD(crops), atol=1e-5)
-    assert 0.1 < features_BD.mean() < 3  # neither dead nor cut off at 6 by the last activation
-    save_model(tmp_path, "frames", model, fold=None, settings_digest="", metrics={}, about={})
-    again = load_model(tmp_path, "frames").eval()
-    assert torch.equal(again(crops), model(crops))
-
-
-@torch.inference_mode()
-def test_a_cut_network_is_a_mean_of_patches_that_do_not_see_far() -> None:
-    torch.manual_seed(0)
-    model = FrameClassifier("tf_efficientnet_lite0", 256, stages=3).eval()
-    crops = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8)
-    changed = crops.clone()
-    changed[..., :48] = 0
-    before, after = (model.backbone.forward_features(model._normal(x)) for x in (crops, changed))
-    moved = (before - after).abs().amax(dim=(0, 1, 2))  # one number a column of patches 8 px apart
-    assert (moved[:6] > 0).all()
-    assert not moved[-20:].any()
-    assert torch.allclose(before.mean(dim=(2, 3)), model.features_BD(crops), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("backbone", "stages", "message"),
-    [
-        ("tf_efficientnet_lite0", 7, "stages: found 7; wanted 1 to 6"),
-        ("resnet18", 2, "ResNet has no stages to leave out; wanted an EfficientNet"),
-    ],
-)
-def test_stages_a_backbone_cannot_leave_out_are_named(backbone: str, stages: int, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        FrameClassifier(backbone, 64, stages=stages)
-
-
-def test_a_cut_network_does_not_take_over_a_whole_one() -> None:
-    with pytest.raises(UserError, match=r"found test_efficientnet of all stages, .*wanted .* of 3 stages"):
-        FrameClassifier("test_efficientnet", 32, stages=3).take_over(small())
-
-
 # --- Folding ---------------------------------------------------------------------------------------
 
 
@@ -303,9 +243,9 @@ def test_a_network_takes_over_the_weights_of_another_and_folds_them_if_need_be()
 
 
 def test_statistics_are_not_taken_over_from_a_folded_network_nor_from_another_backbone() -> None:
-    with pytest.raises(UserError, match=r"found test_efficientnet of all stages, folded True; wanted .* folded False"):
+    with pytest.raises(UserError, match=r"found test_efficientnet, folded True; wanted .* folded False"):
         small().take_over(FrameClassifier("test_efficientnet", 32, folded=True))
-    with pytest.raises(UserError, match="found test_resnet of all stages, folded False; wanted test_efficientnet"):
+    with pytest.raises(UserError, match="found test_resnet, folded False; wanted test_efficientnet"):
         small().take_over(FrameClassifier("test_resnet", 32))
 
 
@@ -355,10 +295,21 @@ def test_padding_has_no_frame_logit() -> None:
 
 def test_families_are_built_by_name() -> None:
     assert isinstance(build("sequences", {"n_features": 3, "hidden": 4}), SequenceClassifier)
-    with pytest.raises(UserError, match="there is no 'frame'; known: frames, inflated, mc3_18, mesh_motion, motion"):
+    with pytest.raises(UserError, match=r"no head is called 'frame'; there are .*motion"):
         build("frame", {})
     with pytest.raises(UserError, match="cannot be built"):
         build("sequences", {"n_features": 3, "depth": 4})
+
+
+def test_files_that_name_stages_are_read_where_they_mean_the_whole_backbone_and_else_refused_in_words() -> None:
+    frames = FrameClassifier("test_efficientnet", 32)
+    head = InflatedClassifier.made_of(frames)
+    for kind, settings in (("frames", frames.settings), ("inflated", head.settings)):
+        assert "stages" not in settings
+        again = build(kind, {**settings, "stages": None})
+        assert again.settings == settings
+        with pytest.raises(UserError, match=rf"{kind} of the first 4 stages of its backbone; .* use commit c8ac245"):
+            build(kind, {**settings, "stages": 4})
 
 
 # --- Networks over tracks ----------------------------------------------------------------------------
@@ -370,10 +321,9 @@ def inputs_of(head: TrackHead, lengths: list[int], n_frames: int) -> list[torch.
     """Random inputs of a head for padded tracks; the padding is random, too."""
     made = {
         "features": torch.randn(len(lengths), n_frames, 6),
-        **{
-            name: torch.cat([torch.randn(len(lengths), n_frames, n - 1), torch.ones(len(lengths), n_frames, 1)], 2)
-            for name, n in (("motion", N_MOTION), ("mesh_motion", N_MESH_MOTION))
-        },
+        "motion": torch.cat(
+            [torch.randn(len(lengths), n_frames, N_MOTION - 1), torch.ones(len(lengths), n_frames, 1)], 2
+        ),
         "flow": torch.randn(len(lengths), n_frames, 2, CLIP_PX, CLIP_PX),
         **{
             name: torch.randint(0, 256, (len(lengths), n_frames, 3, CLIP_PX, CLIP_PX), dtype=torch.uint8)
@@ -442,7 +392,7 @@ def test_a_network_that_begins_as_another_wants_that_one() -> None:
         new_head("inflated", 6, Sequences())
 
 
-@pytest.mark.parametrize("name", ["motion", "mesh_motion", "slowfast"])
+@pytest.mark.parametrize("name", ["motion", "slowfast"])
 def test_heads_that_look_at_movement_say_nothing_of_a_single_frame(name: str) -> None:
     head = head_of(name)
     logits_B, logits_BT = head.frame_logits(*inputs_of(head, [1, 2], 2))
@@ -459,7 +409,7 @@ def test_a_head_is_built_again_from_what_its_checkpoint_keeps() -> None:
 
 
 def test_the_settings_know_every_head_by_its_name() -> None:
-    assert set(get_args(HeadName)) == set(HEADS)
+    assert set(built_in_names("head")) == set(HEADS)
 
 
 @pytest.mark.slow

@@ -183,10 +183,16 @@ def test_the_kaggle_notebook_runs_from_the_bundle_alone(short_path: Path, listen
         assert subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode, module
 
     notebook = run_notebook(
-        python, "kaggle_inference.ipynb", short_path, listening_port,
-        DEEPFAKE_BUNDLE=bundle, DEEPFAKE_COMPETITION=attached(short_path / "competition"),
-        DEEPFAKE_WORK=short_path / "work", DEEPFAKE_OUT=short_path / "working", DEEPFAKE_SET="kaggle.workers=1",
-    )  # fmt: skip
+        python,
+        "kaggle_inference.ipynb",
+        short_path,
+        listening_port,
+        DEEPFAKE_BUNDLE=bundle,
+        DEEPFAKE_COMPETITION=attached(short_path / "competition"),
+        DEEPFAKE_WORK=short_path / "work",
+        DEEPFAKE_OUT=short_path / "working",
+        DEEPFAKE_SET="kaggle.workers=1",
+    )
 
     made = pd.read_csv(short_path / "working/submission.csv").set_index("filename")["label"]
     assert made.index.tolist() == ["two <b>faces.mp4", "absent.mp4", "one.mp4", "broken.mp4"]

@@ -12,7 +12,15 @@ GREY = np.full((100, 100, 3), 100, np.uint8)
 
 def made(mask: np.ndarray | None) -> Made:
     seen = (np.full((64, 64, 3), 50, np.uint8), np.full((64, 64, 3), 60, np.uint8))
-    return Made("photo", ("photo 'a'", "its twin/x"), ("a", "a"), (GREY, GREY + 20), seen, mask, np.zeros((14, 14)))
+    return Made(
+        kind="photo",
+        names=("photo 'a'", "its twin/x"),
+        owners=("a", "a"),
+        stored=(GREY, GREY + 20),
+        seen=seen,
+        mask=mask,
+        grid=np.zeros((14, 14)),
+    )
 
 
 def middle(drawn: np.ndarray, row: int, column: int) -> list[int]:

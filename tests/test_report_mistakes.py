@@ -31,10 +31,18 @@ def test_a_half_is_neither_and_equals_keep_their_order() -> None:
 def faces(monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     """Ten faces of video c, none of the others; crops are grey."""
     monkeypatch.setattr(mistakes, "read_crop", lambda *place: np.full((64, 64, 3), 90, np.uint8))
-    return pd.DataFrame({
-        "video_id": "c", "track": [0] * 5 + [1] * 5, "time_s": np.arange(10) / 2, "x0_px": 10.0, "x1_px": 110.0,
-        "shard": "s.tar", "offset": 0, "size": 1,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "video_id": "c",
+            "track": [0] * 5 + [1] * 5,
+            "time_s": np.arange(10) / 2,
+            "x0_px": 10.0,
+            "x1_px": 110.0,
+            "shard": "s.tar",
+            "offset": 0,
+            "size": 1,
+        }
+    )
 
 
 def test_a_page_tells_names_scores_and_where_they_come_from(faces: pd.DataFrame) -> None:

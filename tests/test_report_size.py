@@ -53,16 +53,16 @@ def many_videos(work_dir: Path, n: int = N_VIDEOS) -> ReportInputs:
     logits = np.log(p / (1 - p))[rows] + generator.normal(0, 1, len(rows))
     members = np.stack([np.log(p / (1 - p)), generator.normal(2.0 * label - 1, 1.5)], axis=1)
     return ReportInputs(
-        parse_config({"run": "many"}),
-        filled(tables.VIDEOS, n, **video),
-        filled(tables.EXTRACTIONS, n, video_id=ids, status="ok", frame_hashes=hashes),
-        filled(tables.FACES, len(rows), **faces),
-        filled(tables.FOLDS, n, video_id=ids, group=group, fold=(number // 5) % 5),
-        filled(tables.FAILURES, 3, stage="02_extract_faces", video_id=["a", "b", "c"], reason="broken"),
-        pd.concat(scores, ignore_index=True),
-        lambda shard, offset, size: read_crop(work_dir, shard, offset, size),
-        filled(tables.FRAME_SCORES, len(rows), model="frames", logit=logits, **frame),
-        scores[0],
+        config=parse_config({"run": "many"}),
+        videos=filled(tables.VIDEOS, n, **video),
+        extractions=filled(tables.EXTRACTIONS, n, video_id=ids, status="ok", frame_hashes=hashes),
+        faces=filled(tables.FACES, len(rows), **faces),
+        folds=filled(tables.FOLDS, n, video_id=ids, group=group, fold=(number // 5) % 5),
+        failures=filled(tables.FAILURES, 3, stage="02_extract_faces", video_id=["a", "b", "c"], reason="broken"),
+        scores=pd.concat(scores, ignore_index=True),
+        read_crop=lambda shard, offset, size: read_crop(work_dir, shard, offset, size),
+        frame_scores=filled(tables.FRAME_SCORES, len(rows), model="frames", logit=logits, **frame),
+        test_scores=scores[0],
         evidence=Evidence(("frames", "sequences"), members, label, (number // 5) % 5, group.tolist()),
         facts={"commit": "abc123"},
     )

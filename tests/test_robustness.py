@@ -48,7 +48,15 @@ class Stub:
             self.seen.append(name)
             with sample(path, n_frames=1) as video:
                 (frame,) = video
-            yield Scored(name, float(frame.rgb().mean()) / 255, 8, 1, self.fallback, {}, [])
+            yield Scored(
+                video_id=name,
+                p_fake=float(frame.rgb().mean()) / 255,
+                n_faces=8,
+                n_tracks=1,
+                fallback=self.fallback,
+                summary={},
+                verdicts=[],
+            )
 
 
 def bench(out: Path, score: Stub, **changes: object) -> Bench:
@@ -70,7 +78,10 @@ def nothing() -> None:
 
 
 def written(source: Path, target: Path, distortion: Distortion, seconds: float = 1) -> Path:
-    assert write_distorted(Clip("v", source, target, distortion, seconds, 6)) is None
+    assert (
+        write_distorted(Clip(name="v", source=source, target=target, distortion=distortion, seconds=seconds, crf=6))
+        is None
+    )
     return target
 
 
@@ -113,7 +124,16 @@ def test_writing_without_damage_shifts_no_colours(height_px: int, tmp_path: Path
 
 def test_a_file_that_is_no_video_has_a_reason(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_text("no video")
-    reason = write_distorted(Clip("v", tmp_path / "bad.mp4", tmp_path / "out.mp4", Distortion("none"), 1, 6))
+    reason = write_distorted(
+        Clip(
+            name="v",
+            source=tmp_path / "bad.mp4",
+            target=tmp_path / "out.mp4",
+            distortion=Distortion("none"),
+            seconds=1,
+            crf=6,
+        )
+    )
     assert reason is not None and "bad.mp4" in reason
     assert not (tmp_path / "out.mp4").exists()
 

@@ -132,8 +132,10 @@ def test_an_owner_remembered_does_not_count() -> None:
     rows = []
     for owner in range(40):
         looks = rng.normal(0, 5, 2)
-        rows += [{"kind": "forged", "owner": f"o{owner}", "is_fake": owner % 2, "first": x, "second": y}
-                 for x, y in looks + rng.normal(0, 0.1, (10, 2))]  # fmt: skip
+        rows += [
+            {"kind": "forged", "owner": f"o{owner}", "is_fake": owner % 2, "first": x, "second": y}
+            for x, y in looks + rng.normal(0, 0.1, (10, 2))
+        ]
     (told,) = told_apart(pd.DataFrame(rows))
     assert max(told.auc.values()) < 0.75
 

@@ -40,13 +40,16 @@ def footage(seed: int, shift: int = 0, forged: bool = False) -> list[Face]:
 def pairs(folder: Path, clips: dict[str, tuple[int, str, list[Face], int]], **videos: dict[str, object]) -> Config:
     """Clips (label, identity, crops, shift of the crop) in tables, and the CSV that names their people."""
     csv = folder / "clips.csv"
-    listed = [{"file": f"d/{name}", "generator": f"gen++ {name[0]}", "identity": who, "source": "s"}
-              for name, (_, who, _, _) in clips.items()]  # fmt: skip
+    listed = [
+        {"file": f"d/{name}", "generator": f"gen++ {name[0]}", "identity": who, "source": "s"}
+        for name, (_, who, _, _) in clips.items()
+    ]
     pd.DataFrame(listed).to_csv(csv, index=False)
     found = config(folder, frames={"selfblend": {"groups_csv": str(csv), "degradation": 0.0}})
     size = {"width_px": 320, "height_px": 240, "fps": 30.0}
-    rows = pd.DataFrame([video_row(name, label) | size | videos.get(name.split(".")[0], {})
-                         for name, (label, *_) in clips.items()])  # fmt: skip
+    rows = pd.DataFrame(
+        [video_row(name, label) | size | videos.get(name.split(".")[0], {}) for name, (label, *_) in clips.items()]
+    )
     tables.write(tables.VIDEOS, rows.sort_values("video_id"), found.work_dir / "videos.parquet")
     faces = write_frames(found.work_dir, {name: crops for name, (_, _, crops, _) in sorted(clips.items())})
     shift = faces["video_id"].map({name: cut for name, (*_, cut) in clips.items()})
@@ -65,12 +68,19 @@ def test_times_match_the_nearest_frame_or_none() -> None:
 
 
 def test_a_forged_clip_is_paired_with_the_real_one_it_was_made_from_wherever_its_face_was_cut(tmp_path: Path) -> None:
-    settings = pairs(tmp_path, {
-        "a_real.mp4": (0, "ann", footage(1), 0), "a_fake.mp4": (1, "ann", footage(1, 5, True), 5),
-        "b_real.mp4": (0, "bob", footage(2), 0), "b_elsewhere.mp4": (1, "bob", footage(3, 0, True), 0),
-        "c_real.mp4": (0, "cid", footage(4), 0), "c_larger.mp4": (1, "cid", footage(4, 0, True), 0),
-        "d_alone.mp4": (1, "dan", footage(5, 0, True), 0),
-    }, c_larger={"width_px": 640})  # fmt: skip
+    settings = pairs(
+        tmp_path,
+        {
+            "a_real.mp4": (0, "ann", footage(1), 0),
+            "a_fake.mp4": (1, "ann", footage(1, 5, True), 5),
+            "b_real.mp4": (0, "bob", footage(2), 0),
+            "b_elsewhere.mp4": (1, "bob", footage(3, 0, True), 0),
+            "c_real.mp4": (0, "cid", footage(4), 0),
+            "c_larger.mp4": (1, "cid", footage(4, 0, True), 0),
+            "d_alone.mp4": (1, "dan", footage(5, 0, True), 0),
+        },
+        c_larger={"width_px": 640},
+    )
     (one,) = counterparts(settings, read_all(settings.work_dir))
     assert (one.real.video_id, one.fake.video_id, one.generator) == ("a_real.mp4", "a_fake.mp4", "gen++ a")
     assert one.fake_T.tolist() == list(range(N_FRAMES))

@@ -9,7 +9,7 @@ import pytest
 
 from deepfake import tables
 from deepfake.config import PROJECT_ROOT, Config, UserError, parse_config
-from deepfake.stages import STAGES, alone, check_inputs, is_current, missing_shards, note_done
+from deepfake.stages import STAGES, Stage, alone, check_inputs, is_current, missing_shards, note_done
 
 FOLDS = STAGES["03_make_folds"]
 
@@ -191,3 +191,46 @@ def test_a_changed_sample_submission_makes_the_ensemble_stale_alone(tmp_path: Pa
     assert is_current(stage, made, None)
     (tmp_path / "raw" / "sample_submission.csv").unlink()
     assert not is_current(stage, made, None)
+
+
+def test_a_stage_of_any_name_says_itself_what_it_goes_by_what_it_may_lack_and_where_it_notes_that(
+    tmp_path: Path,
+) -> None:
+    facts: dict[str, str | None] = {"weather": "dry"}
+    lacking: list[str] = []
+    stages = [
+        Stage(
+            name=name,
+            makes="nothing",
+            sections=(),
+            outputs=(),
+            notes_in=folder,
+            facts=lambda config: facts,
+            missing=lambda config: lacking,
+        )
+        for name, folder in (("01_first", "run"), ("09_last", "work"))
+    ]
+    made = config(tmp_path)
+    assert [stage.manifest_path(made).parent for stage in stages] == [made.run_dir, made.work_dir]
+    for stage in stages:
+        note_done(stage, made, None, 1.0, {})
+        assert is_current(stage, made, None)
+        facts["weather"] = "wet"
+        assert not is_current(stage, made, None)
+        facts["weather"] = "dry"
+        lacking.append("crops/v.tar")
+        assert not is_current(stage, made, None)
+        lacking.clear()
+        assert is_current(stage, made, None)
+
+
+def test_what_was_made_before_stages_described_themselves_is_still_up_to_date(done: Config) -> None:
+    """Digests taken with stages that were told apart by their names."""
+    from deepfake.config import digest, section_values
+    from deepfake.files import sha256_of
+    from deepfake.stages import FORMAT, fingerprint
+
+    inputs = [[path.name, sha256_of(path)] for path in FOLDS.input_paths(done)]
+    settings = {"folds": section_values(done, "folds")}
+    before = {"format": FORMAT, "stage": FOLDS.name, "settings": settings, "inputs": inputs, "raw": None, "limit": None}
+    assert fingerprint(FOLDS, done, None) == digest(before)

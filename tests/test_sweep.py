@@ -38,7 +38,9 @@ def scorer() -> VideoScorer:
     model = FrameClassifier("test_efficientnet", 32).eval()
     nn.init.normal_(model.head.weight, std=1.0)
     stack = Stack(("a",), (1.0,), Calibration("none"), 0.5, (0.4, 0.6))
-    detector = Detector("d", [Member("a", model, {})], stack, EXTRACT, Ensemble(), {})
+    detector = Detector(
+        name="d", members=[Member("a", model, {})], stack=stack, extract=EXTRACT, ensemble=Ensemble(), about={}
+    )
     return VideoScorer(detector, Predict(device="cpu", precision="fp32"))
 
 
@@ -181,8 +183,15 @@ def points(swept: Sweep) -> list[sweeping.Point]:
 
 def test_points_tell_frames_costs_and_what_was_lost(points: list[sweeping.Point]) -> None:
     assert [(p.early_exit, p.n_frames) for p in points] == [
-        ("-", 1), ("-", 4), ("-", 16), ("off", 16), ("on", 16), ("forced", 16), ("skip", 16), ("skip", 16)
-    ]  # fmt: skip
+        ("-", 1),
+        ("-", 4),
+        ("-", 16),
+        ("off", 16),
+        ("on", 16),
+        ("forced", 16),
+        ("skip", 16),
+        ("skip", 16),
+    ]
     one, most, off, forced, nothing, all_alike = points[0], points[2], points[3], points[5], points[6], points[7]
     assert (nothing.note, all_alike.note) == ("1e-09 grey levels", "255 grey levels")
     assert nothing.share_saved == 0 and all_alike.frames_seen == pytest.approx(8 / 9)

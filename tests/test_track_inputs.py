@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from deepfake.config import UserError
-from deepfake.mesh_motion import N_MESH_MOTION, POINTS
 from deepfake.motion import N_MOTION
 from deepfake.track_inputs import (
     INPUTS,
@@ -42,8 +41,11 @@ def test_tracks_are_split_with_what_the_tables_say_of_them(tmp_path: Path) -> No
     n = len(faces)
     tracks = split_tracks(faces, np.ones((n, 3)), np.arange(n), {"fake0.mp4": 1, "real0.mp4": 0}, tmp_path)
     assert [(t.video_id, t.label, len(t)) for t in tracks] == [
-        ("fake0.mp4", 1, 4), ("fake1.mp4", None, 4), ("real0.mp4", 0, 4), ("real1.mp4", None, 4),
-    ]  # fmt: skip
+        ("fake0.mp4", 1, 4),
+        ("fake1.mp4", None, 4),
+        ("real0.mp4", 0, 4),
+        ("real1.mp4", None, 4),
+    ]
     assert np.isnan(tracks[0].forged_T).all(), "which frames of a fake are forged no one knows"
     assert tracks[2].forged_T.tolist() == [0] * 4
     assert np.isnan(tracks[0].landmarks_T52).all((1, 2)).tolist() == [False, True, False, False], "carried, not seen"
@@ -66,27 +68,23 @@ def test_every_form_of_a_track_has_a_row_a_frame() -> None:
     track = in_pictures(features("v", 0, 3))
     shapes = {name: made(track).shape for name, made in INPUTS.items()}
     assert shapes == {
-        "features": (3, 5), "motion": (3, N_MOTION), "mesh_motion": (3, N_MESH_MOTION),
-        "flow": (3, 2, FLOW_PX, FLOW_PX), "tube": (3, 3, TUBE_PX, TUBE_PX),
+        "features": (3, 5),
+        "motion": (3, N_MOTION),
+        "flow": (3, 2, FLOW_PX, FLOW_PX),
+        "tube": (3, 3, TUBE_PX, TUBE_PX),
         "large_tube": (3, 3, LARGE_TUBE_PX, LARGE_TUBE_PX),
-    }  # fmt: skip
+    }
 
 
 def test_what_cannot_be_made_of_a_track_is_known_before() -> None:
     bare = features("v", 0, 3)
-    assert [has_inputs(bare, [name]) for name in INPUTS] == [True, *[False] * 5]
+    assert [has_inputs(bare, [name]) for name in INPUTS] == [True, *[False] * 4]
     seen = features("v", 0, 3, landmarks_T52=np.ones((3, 5, 2)))
     assert has_inputs(seen, ["motion"])
     assert not has_inputs(seen.take(np.array([0])), ["motion"])
-    points = np.full((3, len(POINTS), 3), np.nan)
     small = features("v", 0, 3, tubes={TUBE_PX: np.zeros((3, TUBE_PX, TUBE_PX, 3), np.uint8).__getitem__})
     assert has_inputs(small, ["features", "flow"])
     assert not has_inputs(small, ["large_tube"])
-    assert not has_inputs(features("v", 0, 3, mesh=points.__getitem__), ["mesh_motion"]), "no face anywhere"
-    points[:] = np.random.default_rng(0).normal(0, 50, points.shape)
-    meshed = features("v", 0, 3, mesh=points.__getitem__)
-    assert has_inputs(meshed, ["mesh_motion"])
-    assert np.array_equal(meshed.take(np.array([2, 1])).mesh_points(), points[[2, 1]])
     with pytest.raises(ValueError, match="'v' track 0: there are no pictures of it"):
         bare.pictures(TUBE_PX)
 

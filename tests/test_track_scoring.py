@@ -9,7 +9,6 @@ from deepfake import tables
 from deepfake.config import Config, Predict, UserError
 from deepfake.costs import read_cost
 from deepfake.datasets import Tables
-from deepfake.mesh_motion import POINTS
 from deepfake.models import HEADS
 from deepfake.models.heads import AttentionHead, TrackHead
 from deepfake.models.sequences import SequenceClassifier
@@ -30,17 +29,17 @@ def track(n_frames: int, seed: int = 0, fps: float = 25, **changes: object) -> T
     """A track with all a head may ask for; `fps` 0: a static picture."""
     rng = np.random.default_rng(seed)
     moves = rng.normal(0, 0.5 * (fps > 0), (n_frames, 5, 2))
-    mesh = rng.normal(0, 40, (len(POINTS), 3)) + rng.normal(0, 0.5 * (fps > 0), (n_frames, len(POINTS), 3))
     frame = rng.integers(0, 256, (1, TUBE_PX, TUBE_PX, 3), dtype=np.uint8)
 
     def pictures(places: np.ndarray) -> np.ndarray:
         return np.repeat(frame, len(places), axis=0) if fps == 0 else rolled(frame, places)
 
     values = {
-        "landmarks_T52": FACE + moves, "boxes_T4": np.tile([30.0, 30, 70, 90], (n_frames, 1)),
+        "landmarks_T52": FACE + moves,
+        "boxes_T4": np.tile([30.0, 30, 70, 90], (n_frames, 1)),
         "times_T": np.arange(n_frames) / (fps or 25),
-        "tubes": {TUBE_PX: pictures, LARGE_TUBE_PX: pictures}, "mesh": mesh.__getitem__,
-    }  # fmt: skip
+        "tubes": {TUBE_PX: pictures, LARGE_TUBE_PX: pictures},
+    }
     features_TD = rng.normal(size=(n_frames, 5)).astype(np.float16)
     return track_of(f"v{seed}", None, features_TD, rng.normal(size=n_frames), **(values | changes))
 
@@ -60,20 +59,20 @@ SLOW = ("r2plus1d_18", "mc3_18")
 def test_a_head_scores_every_kind_of_track_or_abstains(name: str) -> None:
     head = woken(name)
     gaps = track(9, 5, times_T=np.sort(np.random.default_rng(0).uniform(0, 30, 9)))
-    lost = track(6, 6, landmarks_T52=np.full((6, 5, 2), np.nan), mesh=np.full((6, len(POINTS), 3), np.nan).__getitem__)
+    lost = track(6, 6, landmarks_T52=np.full((6, 5, 2), np.nan))
     kinds = [track(1), track(2, 1), track(5, 2, fps=0), track(5, 3, fps=5), track(12, 4, fps=120), gaps, lost]
     found = head_logits(head, kinds, CPU)
     assert [len(one.frame_logits_T) for one in found] == [1, 2, 5, 5, 12, 9, 6]
     for one in found:
         assert np.isfinite([one.logit, *one.frame_logits_T]).all()
     silent = [i for i, one in enumerate(found) if one.n_frames == 0]
-    wanted = {"sequences": [], "two_stream": [], "inflated": [], "motion": [0, 6], "mesh_motion": [0, 6]}.get(name, [0])
+    wanted = {"sequences": [], "two_stream": [], "inflated": [], "motion": [0, 6]}.get(name, [0])
     assert silent == wanted
     assert all(found[i].logit == 0 and not found[i].frame_logits_T.any() for i in silent)
     assert all(found[i].logit != 0 for i in range(len(kinds)) if i not in silent)
 
 
-@pytest.mark.parametrize("name", ["sequences", "motion", "mesh_motion"])
+@pytest.mark.parametrize("name", ["sequences", "motion"])
 def test_ten_thousand_frames_go_through_in_parts(name: str) -> None:
     head = woken(name)
     sizes: list[int] = []
@@ -106,9 +105,7 @@ class Counting(AttentionHead):
 
 
 def test_parts_of_a_long_track_come_together_in_order_and_weigh_by_their_length() -> None:
-    tracks = [
-        track_of(f"v{n}", None, np.arange(n, dtype=np.float32)[:, None], np.zeros(n)) for n in (10, 3, 4, 5, 1)
-    ]  # fmt: skip
+    tracks = [track_of(f"v{n}", None, np.arange(n, dtype=np.float32)[:, None], np.zeros(n)) for n in (10, 3, 4, 5, 1)]
     for tracks_given in (tracks, tracks[::-1]):
         for given, found in zip(tracks_given, head_logits(Counting(), tracks_given, CPU), strict=True):
             assert found.frame_logits_T.tolist() == list(range(len(given)))

@@ -34,7 +34,15 @@ def frame(index: int, people: list[int], truth: list[float], found: list[float])
     faces = Faces(
         np.array([box(x) for x in found], np.float32).reshape(-1, 4), np.ones(n, np.float32), np.zeros((n, 5, 2))
     )
-    return SceneFrame(index, index / 30, np.array([box(x) for x in truth]), people, faces, np.ones((n, 1)), [0] * n)
+    return SceneFrame(
+        index=index,
+        time_s=index / 30,
+        truth=np.array([box(x) for x in truth]),
+        people=people,
+        faces=faces,
+        appearance=np.ones((n, 1)),
+        found_people=[0] * n,
+    )
 
 
 def test_the_library_counts_identities_as_worked_out_by_hand() -> None:

@@ -237,7 +237,20 @@ class Poison(torch.utils.data.Dataset[int]):
 
 
 def test_a_loss_that_is_no_number_names_step_and_row(tmp_path: Path) -> None:
-    recipe = Recipe(1, 2, 0.1, 1.0, 0.0, 0.0, 0.0, 0.5, "fp32", 0, 1, 0)
+    recipe = Recipe(
+        epochs=1,
+        items_per_batch=2,
+        learning_rate=0.1,
+        backbone_rate_ratio=1.0,
+        weight_decay=0.0,
+        warmup_ratio=0.0,
+        label_smoothing=0.0,
+        ema_decay=0.5,
+        precision="fp32",
+        loader_workers=0,
+        checkpoint_steps=1,
+        seed=0,
+    )
 
     def collate(_: list[int]) -> Batch:
         return Batch((torch.tensor([[1.0], [math.nan]]),), torch.tensor([0.0, 1.0]), ["good", "'bad.mp4' track 0"])
@@ -335,9 +348,14 @@ def test_a_head_told_which_frames_are_forged_points_at_them(tmp_path: Path) -> N
     sequences = {"clip_frames": 12, "epochs": 40, "tracks_per_batch": 12, "learning_rate": 0.01, "frame_weight": 1.0}
     settings = config(tmp_path, sequences=sequences)
     save_model(
-        settings.run_dir / "frames/all", "frames", FrameClassifier("test_efficientnet", 32), fold=None,
-        settings_digest="d", metrics={}, about={},
-    )  # fmt: skip
+        settings.run_dir / "frames/all",
+        "frames",
+        FrameClassifier("test_efficientnet", 32),
+        fold=None,
+        settings_digest="d",
+        metrics={},
+        about={},
+    )
     head = load_model(train_head_fold(settings, "sequences", tracks, None))
     assert isinstance(head, TrackHead)
     unseen = [made(100 + n, 1) for n in range(20)]
@@ -486,6 +504,15 @@ def test_a_training_may_start_from_the_shipped_detector(tmp_path: Path) -> None:
     assert all(alike)
 
 
+def test_the_member_to_start_from_is_a_setting(tmp_path: Path) -> None:
+    frames = {**LIKE_SHIPPED, "start_weights": SHIPPED}
+    members = {member.name: member.frames for member in load_detector(SHIPPED).members}
+    made = config(tmp_path, frames={**frames, "start_member": "borders"})
+    started = start_frames(made.frames, made).head.weight
+    assert torch.equal(started, members["borders"].head.weight)
+    assert not torch.equal(started, members["soup5"].head.weight)
+
+
 def test_another_file_to_start_from_is_another_training(tmp_path: Path) -> None:
     plain = config(tmp_path, frames=LIKE_SHIPPED)
     shutil.copy(SHIPPED, tmp_path / "other.safetensors")
@@ -504,6 +531,8 @@ def test_another_file_to_start_from_is_another_training(tmp_path: Path) -> None:
     [
         ({"start_weights": "data/nobody.safetensors"}, r"nobody\.safetensors"),
         ({"start_weights": str(SHIPPED), "start_run": "demo"}, "both set"),
+        ({"start_weights": str(SHIPPED), "start_member": "nobody"}, "no member 'nobody'; it has borders, soup5"),
+        ({"start_member": "soup5"}, "'soup5' without frames.start_weights"),
         (
             {"start_weights": str(SHIPPED), "fold_batchnorm": False},
             "folded True; wanted .* folded False.*fold_batchnorm",
@@ -549,9 +578,15 @@ def boarded(one: Face) -> Face:
 def forging(folder: Path) -> Config:
     """Two real clips and two forged ones in tables, and settings that learn from them by forging."""
     selfblend = {
-        "photo_share": 0, "clip_share": 0.2, "forged_share": 0.8, "h264": False, "degradation": 0,
-        "forged_degradation": 0, "items_per_epoch": 16, "families": {"local_warp": 1.0},
-    }  # fmt: skip
+        "photo_share": 0,
+        "clip_share": 0.2,
+        "forged_share": 0.8,
+        "h264": False,
+        "degradation": 0,
+        "forged_degradation": 0,
+        "items_per_epoch": 16,
+        "families": {"local_warp": 1.0},
+    }
     frames = {"selfblend": selfblend, "epochs": 8, "checkpoint_steps": 10, "view_ratio": 0.9}
     found = config(folder, frames=frames)
     clips = {f"real{i}.mp4": [face(2 * i, 64, 2.0), face(2 * i + 1, 64, 2.0)] for i in range(2)}

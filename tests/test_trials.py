@@ -50,11 +50,13 @@ def made_up(labelled: list[Labelled], faces: pd.DataFrame = NO_FACES, cache_dir:
 def people(n_people: int = 40, n_clips: int = 2) -> Clips:
     """Two clips of everyone; every second person is fake, of two families in turn."""
     families = ("", "swap", "", "lipsync")
-    return made_up([
-        clip(f"{person}_{number}.mp4", person % 2, f"p{person}", families[person % 4])
-        for person in range(n_people)
-        for number in range(n_clips)
-    ])  # fmt: skip
+    return made_up(
+        [
+            clip(f"{person}_{number}.mp4", person % 2, f"p{person}", families[person % 4])
+            for person in range(n_people)
+            for number in range(n_clips)
+        ]
+    )
 
 
 # --- Halves ------------------------------------------------------------------------------------------
@@ -350,7 +352,12 @@ def test_faces_of_a_real_clip_are_found_and_its_crops_can_be_scored(tmp_path: Pa
     found = read_clips(tmp_path / "clips", tmp_path / "labels.csv", extract, tmp_path / "cache")
     assert found.video_ids == ["drawn.mp4"]
     save_model(
-        tmp_path / "net", "frames", FrameClassifier("test_efficientnet", 32),
-        fold=None, settings_digest="d", metrics={}, about={},
-    )  # fmt: skip
+        tmp_path / "net",
+        "frames",
+        FrameClassifier("test_efficientnet", 32),
+        fold=None,
+        settings_digest="d",
+        metrics={},
+        about={},
+    )
     assert np.isfinite(frame_scores(tmp_path / "net", found, config(tmp_path), 4)["logit"]).all()

@@ -120,8 +120,11 @@ def test_a_settled_video_is_read_once_and_only_whoever_shows_no_face_twice(
     found = scored(score_in_two_passes, clips, tmp_path / "cache", FORGED)
     assert sorted(read) == [("face.mp4", 2), ("hang.mp4", 2), ("none.mp4", 1), ("none.mp4", 2)]
     assert {name: one.fallback and one.fallback.partition(":")[0] for name, one in found.items()} == {
-        "face.mp4": None, "none.mp4": "no_face", "hang.mp4": "unreadable", "text.mp4": "unreadable"
-    }  # fmt: skip
+        "face.mp4": None,
+        "none.mp4": "no_face",
+        "hang.mp4": "unreadable",
+        "text.mp4": "unreadable",
+    }
     assert found["face.mp4"].n_faces == 16
     assert found["face.mp4"].p_fake == pytest.approx(1 / (1 + np.exp(-FORGED * 32 / 33)), abs=1e-4)
 

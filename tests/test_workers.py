@@ -58,6 +58,14 @@ def test_closing_the_iterator_stops_the_processes(tmp_path: Path) -> None:
     wait_until_gone(children)
 
 
+def test_a_stop_ends_the_processes_while_they_work() -> None:
+    started = time.monotonic()
+    stopped = iter([False, False, True])
+    assert list(run_each(worker_tasks.mishap, ["spin"], Limits(1, 60), is_stopped=lambda: next(stopped, True))) == []
+    assert time.monotonic() - started < 30
+    assert not [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())]
+
+
 def test_items_are_taken_as_they_are_needed() -> None:
     taken = []
 

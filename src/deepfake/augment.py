@@ -51,11 +51,20 @@ def _changes() -> list[A.BasicTransform]:
     return [
         strict("HorizontalFlip", p=0.5),
         strict(
-            "Affine", scale=(0.92, 1.12), translate_percent=(-0.04, 0.04), rotate=(-6, 6),
-            border_mode=cv2.BORDER_REFLECT_101, p=0.7,
+            "Affine",
+            scale=(0.92, 1.12),
+            translate_percent=(-0.04, 0.04),
+            rotate=(-6, 6),
+            border_mode=cv2.BORDER_REFLECT_101,
+            p=0.7,
         ),
         strict(
-            "ColorJitter", brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=(-0.03, 0.03), p=0.5,
+            "ColorJitter",
+            brightness=(0.8, 1.2),
+            contrast=(0.8, 1.2),
+            saturation=(0.8, 1.2),
+            hue=(-0.03, 0.03),
+            p=0.5,
         ),
         _library().OneOf(
             [
@@ -66,7 +75,7 @@ def _changes() -> list[A.BasicTransform]:
             p=0.3,
         ),
         strict("ImageCompression", quality_range=(50, 100), p=0.5),
-    ]  # fmt: skip
+    ]
 
 
 def resize(crop_HWC: np.ndarray, input_px: int) -> np.ndarray:

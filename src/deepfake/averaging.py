@@ -47,8 +47,11 @@ def average_networks(parts: Sequence[tuple[str, Path]], out: Path) -> Path:
 
 
 def _agree(first: str, wanted: Card, name: str, card: Card) -> None:
-    for what, found, right in (("kind", card.kind, wanted.kind), ("settings", _layers(card), _layers(wanted)),
-                               ("crops", _crops(card), _crops(wanted))):  # fmt: skip
+    for what, found, right in (
+        ("kind", card.kind, wanted.kind),
+        ("settings", _layers(card), _layers(wanted)),
+        ("crops", _crops(card), _crops(wanted)),
+    ):
         if found != right:
             raise UserError(
                 f"network {name!r}: {what} {found}, while {first!r} has {right}; only equal ones have a mean"

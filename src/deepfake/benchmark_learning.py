@@ -107,7 +107,7 @@ def blend_pair_s(n_pairs: int) -> dict[str, float]:
         rng = np.random.default_rng(number % 2**32)
         face, other = faces[number % FACES], faces[(number + 1) % FACES]
         start = time.process_time()  # per core, whatever else runs
-        forged = forge(face, shares, Material(lambda other=other: other, lambda other=other: other.picture), rng)  # type: ignore[misc]
+        forged = forge(face, shares, Material(lambda other=other: other), rng)  # type: ignore[misc]
         made = time.process_time()
         damage = Degradation.draw(rng)
         damage([face.picture]), damage([forged.picture])

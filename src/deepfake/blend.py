@@ -167,7 +167,7 @@ def canonical_mask(outline: str, rng: np.random.Generator, wobble: float = 0.05,
     """
     unit_px = MASK_PX / CANONICAL_SPAN
     polygon = (outline_points(outline) - CANONICAL_CORNER) * unit_px
-    mask = np.zeros((MASK_PX, MASK_PX), np.uint8)
+    mask: np.ndarray = np.zeros((MASK_PX, MASK_PX), np.uint8)
     cv2.fillPoly(mask, [np.round(polygon * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
     bend = cv2.resize(rng.normal(0, wobble * unit_px, (5, 5, 2)), (MASK_PX, MASK_PX), interpolation=cv2.INTER_CUBIC)
     y, x = np.mgrid[:MASK_PX, :MASK_PX]

@@ -27,7 +27,7 @@ from deepfake.detector_file import find_weights as find_weights
 from deepfake.detector_file import read_header as read_header
 from deepfake.ensemble import Stack
 from deepfake.files import current_commit, sha256_of, write_whole
-from deepfake.models import BUILDERS, build
+from deepfake.models import build
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads import TrackHead
 from deepfake.scoring import FrameScorer
@@ -118,7 +118,8 @@ def load_detector(path: Path) -> Detector:
         tensors = safetensors.torch.load_file(path)
         members = []
         for number, name in enumerate(header["members"]):
-            kinds = [k for k in BUILDERS if f"{k}.{number}" in header["networks"]]
+            names = [str(network).rpartition(".") for network in header["networks"]]
+            kinds = [kind for kind, _, of in names if of == str(number)]
             networks = {
                 k: _rebuild(k, header["networks"][f"{k}.{number}"], _below(tensors, f"{k}.{number}.")) for k in kinds
             }
@@ -132,16 +133,24 @@ def load_detector(path: Path) -> Detector:
         if not members or set(stack.members) != have:
             raise ValueError(f"the stack weighs {', '.join(stack.members)}, the networks are {', '.join(sorted(have))}")
         return Detector(
-            str(header["name"]),
-            members,
-            stack,
-            Extract.model_validate(header["extract"]),
-            Ensemble.model_validate(header["ensemble"]),
-            dict(header["about"]),
+            name=str(header["name"]),
+            members=members,
+            stack=stack,
+            extract=Extract.model_validate(header["extract"]),
+            ensemble=Ensemble.model_validate(header["ensemble"]),
+            about=dict(header["about"]),
         )
     except (KeyError, TypeError, ValueError, ValidationError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"weights {str(path)!r}: they do not fit the networks their header names: {reason}") from None
+
+
+def pick_member(detector: Detector, name: str | None, weights: Path) -> Member:
+    """The member of this name, the first of equals; None: the first of all. `weights` is what errors call the file."""
+    names = [member.name for member in detector.members]
+    if name is not None and name not in names:
+        raise UserError(f"weights {str(weights)!r}: no member {name!r}; it has {', '.join(sorted(set(names)))}")
+    return detector.members[names.index(name) if name is not None else 0]
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -166,10 +175,7 @@ def unpack_frames(weights: Path, folder: Path, member: str | None = None, replac
     """
     origin = sha256_of(weights) if weights.is_file() else ""
     detector = load_detector(weights)
-    names = [one.name for one in detector.members]
-    if member is not None and member not in names:
-        raise UserError(f"weights {str(weights)!r}: no member {member!r}; it has {', '.join(sorted(set(names)))}")
-    found = detector.members[names.index(member) if member is not None else 0]
+    found = pick_member(detector, member, weights)
     key = digest([origin, found.name])
     if not finished(folder, key):
         if not replace and (folder / CARD).exists():

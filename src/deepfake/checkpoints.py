@@ -63,7 +63,16 @@ def save_model(
     settings: Any = model.settings
     sha256 = hashlib.sha256(weights).hexdigest()
     commit = current_commit()
-    card = Card(kind, dict(settings), fold, settings_digest, dict(metrics), dict(about), commit, sha256)
+    card = Card(
+        kind=kind,
+        settings=dict(settings),
+        fold=fold,
+        settings_digest=settings_digest,
+        metrics=dict(metrics),
+        about=dict(about),
+        commit=commit,
+        weights_sha256=sha256,
+    )
     write_whole(folder / CARD, (json.dumps(asdict(card), indent=2, sort_keys=True) + "\n").encode())
     return folder / CARD
 

@@ -33,7 +33,7 @@ def write_clip(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    settings = {
+    settings: dict[str, object] = {
         **({"crf": str(crf)} if codec.startswith("lib") else {}),
         **REPEATABLE.get(codec, {}),
         **(options or {}),
@@ -42,6 +42,7 @@ def write_clip(
     try:
         with av.open(str(aside), "w") as container:
             stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001 * 240))
+            assert isinstance(stream, av.VideoStream), "its codec is one of videos"
             stream.pix_fmt, stream.options, stream.thread_count = pix_fmt, settings, 1
             if codec == "libx265":
                 stream.codec_context.codec_tag = "hvc1"
@@ -72,8 +73,10 @@ def loop_clip(source: Path, path: Path, n_times: int) -> None:
     try:
         with av.open(str(source)) as read, av.open(str(aside), "w") as written:
             template = read.streams.video[0]
+            assert template.time_base is not None, "FFmpeg gives every video stream that it opens one"
             stream = written.add_stream_from_template(template)
-            packets = [(bytes(p), p.pts, p.duration, p.is_keyframe) for p in read.demux(template) if p.size]
+            demuxed = [packet for packet in read.demux(template) if packet.size]
+            packets = [(bytes(p), _known(p.pts), _known(p.duration), p.is_keyframe) for p in demuxed]
             length = packets[-1][1] + packets[-1][2] - packets[0][1]
             for number in range(n_times):
                 for data, pts, duration, is_keyframe in packets:
@@ -85,6 +88,12 @@ def loop_clip(source: Path, path: Path, n_times: int) -> None:
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _known(ticks: int | None) -> int:
+    if ticks is None:
+        raise ValueError("a packet without its time or duration: wanted a clip that `write_clip` wrote")
+    return ticks
 
 
 def decode_plainly(path: Path, threads: int) -> int:

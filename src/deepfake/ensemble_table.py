@@ -97,13 +97,13 @@ def compare(found: Evidence, ensemble: Ensemble, validation: Validation) -> list
         names = sets.get(what, found.members)
         rows.append(
             Row(
-                what,
-                names,
-                numbers["roc_auc"],
-                numbers["log_loss_clipped"],
-                gains["roc_auc"],
-                gains["log_loss_clipped"],
-                None if what == ENSEMBLE else found.cost_ms(names),
+                what=what,
+                members=names,
+                roc_auc=numbers["roc_auc"],
+                log_loss=numbers["log_loss_clipped"],
+                roc_auc_gain=gains["roc_auc"],
+                log_loss_gain=gains["log_loss_clipped"],
+                cost_ms=None if what == ENSEMBLE else found.cost_ms(names),
             )
         )
     return rows

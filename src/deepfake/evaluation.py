@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,12 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from deepfake import metrics
+from deepfake import labels, metrics
 from deepfake.config import UserError, Validation, digest
 
-NAME_COLUMNS = ("filename", "file", "video_id")
 SCORE_COLUMNS = ("p_fake", "label")
-LABEL_WORDS = {"real": 0, "0": 0, "0.0": 0, "fake": 1, "1": 1, "1.0": 1}
 SHOWN = 5
 
 
@@ -52,33 +48,29 @@ class Matched:
 
 def read_scores(path: Path) -> dict[str, float]:
     """p_fake by video of a CSV with filename, file or video_id and p_fake or label, all in 0..1."""
-    rows, columns = _read_csv(path)
-    name_column = _pick(columns, NAME_COLUMNS, path)
-    score_column = _pick(columns, SCORE_COLUMNS, path)
+    table = labels.read_table(path, labels.NAME_HEADINGS, SCORE_COLUMNS)
+    name_column, score_column = table.heading(labels.NAME_HEADINGS), table.heading(SCORE_COLUMNS)
     scores: dict[str, float] = {}
-    for line, row in rows:
-        name = _name(row[name_column], path, line)
+    for row in table.rows:
+        name = labels.name_of(row.cells[name_column], table.where(row))
         if name in scores:
-            raise UserError(f"{path} line {line}: {name!r} stands there twice; give one score a video")
-        scores[name] = _score(row[score_column], f"{path} line {line}: {name!r}")
+            raise UserError(f"{table.where(row)}: {name!r} stands there twice; give one score a video")
+        scores[name] = _score(row.cells[score_column], f"{table.where(row)}: {name!r}")
+    if not scores:
+        raise UserError(f"{path} has headings but no videos")
     return scores
 
 
 def read_labels(path: Path) -> list[Labelled]:
-    """Videos of a CSV with file, filename or video_id and label: REAL, FAKE, 0 or 1; other columns are kept."""
-    rows, columns = _read_csv(path)
-    name_column = _pick(columns, NAME_COLUMNS, path)
-    _pick(columns, ("label",), path)
-    videos: dict[str, Labelled] = {}
-    for line, row in rows:
-        name = _name(row[name_column], path, line)
-        if name in videos:
-            raise UserError(f"{path} line {line}: {name!r} stands there twice; give one label a video")
-        word = row["label"].strip()
-        if word.lower() not in LABEL_WORDS:
-            raise UserError(f"{path} line {line}: {name!r} has label {word!r}; wanted REAL, FAKE, 0 or 1")
-        videos[name] = Labelled(name, LABEL_WORDS[word.lower()], row)
-    return list(videos.values())
+    """Videos of a labels file (`labels.read_labels`), each with a label; other columns are kept."""
+    videos = []
+    for found in labels.read_labels(path):
+        if found.label is None:
+            raise UserError(f"{path} line {found.row.line}: {found.name!r} has no label; wanted REAL, FAKE, 0 or 1")
+        videos.append(Labelled(found.name, found.label, found.row.cells))
+    if not videos:
+        raise UserError(f"{path} has headings but no videos")
+    return videos
 
 
 def match(scores: Mapping[str, float], labelled: Sequence[Labelled]) -> Matched:
@@ -299,50 +291,6 @@ def bootstrap_groups(videos: Sequence[Labelled]) -> tuple[str, list[str]]:
         identity = video.columns["identity"].strip()
         groups.append(f"identity {identity}" if identity else f"video {video.name}")
     return "identity", groups
-
-
-def _read_csv(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; wanted a CSV file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {error}") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if not header:
-            raise UserError(f"{path} is empty; wanted a header line and one line a video")
-        repeated = sorted({cell for cell in header if header.count(cell) > 1})
-        if repeated:
-            raise UserError(f"{path}: column {repeated[0]!r} stands there twice")
-        rows = []
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(header):
-                raise UserError(f"{path} line {reader.line_num}: {len(cells)} cells, wanted {len(header)}")
-            rows.append((reader.line_num, dict(zip(header, cells, strict=True))))
-    except csv.Error as error:
-        raise UserError(f"{path} line {reader.line_num}: not valid CSV: {error}") from None
-    if not rows:
-        raise UserError(f"{path} has a header but no videos")
-    return rows, header
-
-
-def _pick(columns: Sequence[str], wanted: Iterable[str], path: Path) -> str:
-    names = tuple(wanted)
-    for name in names:
-        if name in columns:
-            return name
-    raise UserError(f"{path}: found columns {', '.join(columns)}; wanted {' or '.join(names)}")
-
-
-def _name(text: str, path: Path, line: int) -> str:
-    name = text.strip().replace("\\", "/")
-    if not name:
-        raise UserError(f"{path} line {line}: no file name")
-    return str(PurePosixPath(name))
 
 
 def _score(text: str, where: str) -> float:

@@ -7,7 +7,7 @@ learnt from this. A new kind of unsteadiness is a function like `_flicker` and a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -27,21 +27,14 @@ MIN_SPAN_CLIP = 4  # frames; in a shorter clip all of it is forged
 
 @dataclass(frozen=True)
 class ClipMaterial:
-    """What some families need besides the clip: another person's face for each frame, and all frames rebuilt.
-
-    Of a clip that was never rebuilt `find_rebuilt` finds None.
-    """
+    """What some families need besides the clip: another person's face for each frame."""
 
     find_donor: Callable[[int], Face] | None = None
-    find_rebuilt: Callable[[], Sequence[np.ndarray] | None] | None = None
 
     def of(self, index: int) -> Material:
         """The material of one frame."""
-        donor, rebuilt = self.find_donor, self.find_rebuilt
-        return Material(
-            None if donor is None else lambda: donor(index),
-            None if rebuilt is None else lambda: None if (pictures := rebuilt()) is None else pictures[index],
-        )
+        donor = self.find_donor
+        return Material(None if donor is None else lambda: donor(index))
 
 
 @dataclass(frozen=True)

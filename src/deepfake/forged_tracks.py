@@ -11,7 +11,6 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +66,6 @@ class RealTrack:
         faces = [self.pictures.face(row) for row in self.rows]
         return FaceClip([face.picture for face in faces], np.stack([face.landmarks for face in faces]))
 
-    def rebuilt(self, way: int) -> list[np.ndarray] | None:
-        """The crops as a network gives them back; None: not made of all of them."""
-        pictures: list[np.ndarray] = []
-        for row in self.rows:
-            picture = self.pictures.rebuilt(row, way)
-            if picture is None:
-                return None
-            pictures.append(picture)
-        return pictures
-
     @property
     def middle(self) -> int:
         """The row in the middle of the track."""
@@ -90,11 +79,20 @@ class RealTrack:
 
 def real_tracks(faces: pd.DataFrame, work_dir: Path) -> list[RealTrack]:
     """The tracks in rows of the faces table that are sorted by its key."""
-    pictures = Frames(faces, work_dir, work_dir / "rebuilt")
+    pictures = Frames(faces, work_dir)
     tracks, start = [], 0
     for (video_id, track), rows in faces.groupby(["video_id", "track"], sort=False):
         indices, times = rows["frame_index"].to_numpy(), rows["time_s"].to_numpy()
-        tracks.append(RealTrack(str(video_id), int(track), indices, times, pictures, range(start, start + len(rows))))
+        tracks.append(
+            RealTrack(
+                video_id=str(video_id),
+                track=int(track),
+                frame_index_T=indices,
+                times_T=times,
+                pictures=pictures,
+                rows=range(start, start + len(rows)),
+            )
+        )
         start += len(rows)
     return tracks
 
@@ -125,7 +123,7 @@ class ClipForger:
 
     def recipe(self) -> dict[str, Any]:
         """What the fakes depend on besides the tracks, as plain values."""
-        values = {name: getattr(self.selfblend, name) for name in ("ways", "h264", "degradation")}
+        values = {name: getattr(self.selfblend, name) for name in ("h264", "degradation")}
         return values | {"families": self.families, "span": self.span_share, "seed": self.seed}
 
     def make(self, track: RealTrack, version: int, span_T: np.ndarray | None = None) -> Pair:
@@ -134,8 +132,7 @@ class ClipForger:
         span = bool(rng.random() < self.span_share)
         damage = Degradation.draw(rng, self.selfblend.h264, self.selfblend.degradation)
         clip = track.clip()
-        way = int(rng.integers(self.selfblend.ways))
-        material = ClipMaterial(self._donor(track, rng), cache(lambda: track.rebuilt(way)))
+        material = ClipMaterial(self._donor(track, rng))
         fake = forge_clip(clip, self.families, material, rng, span and span_T is None, track.step_s)
         if span_T is not None:
             frames = [
@@ -198,9 +195,7 @@ def forged_features(config: Config, data: Tables, fold: int | None) -> list[Trac
     tracks = real_tracks(faces, config.work_dir)
     work = _Work(config, fold_folder(config.run_dir, "frames", fold), faces, ClipForger(config, tracks))
     parts = [tracks[first : first + TRACKS_PER_PART] for first in range(0, len(tracks), TRACKS_PER_PART)]
-    bar = tqdm(
-        total=len(faces) * n_versions, desc=f"forge clips {work.checkpoint.name}", unit="frame", disable=None
-    )  # fmt: skip
+    bar = tqdm(total=len(faces) * n_versions, desc=f"forge clips {work.checkpoint.name}", unit="frame", disable=None)
     found = []
     for version in range(n_versions):
         for part in parts:
@@ -222,9 +217,12 @@ class _Work:
         predict = config.predict
         # All faces, for any of them may lend another its face.
         self.key = [
-            read_card(checkpoint).weights_sha256, forger.recipe(), predict.precision, predict.device,
+            read_card(checkpoint).weights_sha256,
+            forger.recipe(),
+            predict.precision,
+            predict.device,
             content_digest(faces[MADE_FROM]),
-        ]  # fmt: skip
+        ]
 
     def rows(self, tracks: Sequence[RealTrack], version: int, bar: tqdm[Any]) -> list[TrackFeatures]:
         """The fakes number `version` of some tracks; with the first ones the damaged reals."""
@@ -276,10 +274,18 @@ class _Work:
             for label, kind, forged_T in kinds:
                 rows = slice(start, start + n_frames)
                 whole = TrackFeatures(
-                    f"{track.video_id}#{kind}", track.track, label, track.frame_index_T, features_ND[rows],
-                    logits_N[rows], track.times_T, np.full((n_frames, 5, 2), np.nan), np.full((n_frames, 4), np.nan),
-                    forged_T, {} if tube_NHWC is None else {TUBE_PX: tube_NHWC[rows].__getitem__},
-                )  # fmt: skip
+                    video_id=f"{track.video_id}#{kind}",
+                    track=track.track,
+                    label=label,
+                    frame_index_T=track.frame_index_T,
+                    features_TD=features_ND[rows],
+                    logits_T=logits_N[rows],
+                    times_T=track.times_T,
+                    landmarks_T52=np.full((n_frames, 5, 2), np.nan),
+                    boxes_T4=np.full((n_frames, 4), np.nan),
+                    forged_T=forged_T,
+                    tubes={} if tube_NHWC is None else {TUBE_PX: tube_NHWC[rows].__getitem__},
+                )
                 clip_frames = self.config.sequences.clip_frames
                 shown = shown_part(forged_T > 0, clip_frames) if label else slice(None)
                 yield whole.take(np.arange(n_frames)[shown])

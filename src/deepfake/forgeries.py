@@ -2,7 +2,7 @@
 
 Pure: a face picture and a NumPy Generator in, the forged picture and its soft mask out. Wider than
 self-blending (SBI, CVPR 2022): a head that is synthesised whole shows no blend. A new family is a
-function and a line in FAMILIES.
+function with `@register_forgery`, here or in a module of your own (settings: plugins).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from deepfake.blend import (
     seamless,
 )
 from deepfake.degrade import jpeg_round_trip, to_levels
+from deepfake.registry import Registry
 
 BLEND_RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 UNIT_PX = MASK_PX / CANONICAL_SPAN
@@ -46,14 +47,12 @@ class Face:
 
 @dataclass(frozen=True)
 class Material:
-    """What some families need besides the face: another person, and the picture rebuilt by a network.
+    """What some families need besides the face: another person.
 
-    Both are called only by families that need them: finding and reading a picture costs as much as forging.
-    A picture that was never rebuilt is None.
+    Called only by families that need one: finding and reading a picture costs as much as forging.
     """
 
     find_donor: Callable[[], Face] | None = None
-    find_rebuilt: Callable[[], np.ndarray | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,15 @@ class Forged:
     picture: np.ndarray
     mask: np.ndarray
     family: str
+
+
+Forge = Callable[[Face, Material, np.random.Generator], Forged]
+FAMILIES: Registry[Forge] = Registry("forgery")
+
+
+def register_forgery(name: str) -> Callable[[Forge], Forge]:
+    """Make a function a family of fakes of this name, which frames.selfblend.families gives its share."""
+    return FAMILIES.register(name)
 
 
 # --- Masks ---------------------------------------------------------------------------------------
@@ -203,23 +211,16 @@ def coarse_grid(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return to_levels(picture_HWC + rng.uniform(0.8, 3.5) * pattern)
 
 
-def rebuilt_look(face: Face, material: Material, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+def resynthesised_look(face: Face, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """The whole picture as a synthesis network might give it back, and the name of the look."""
-    rebuilt = None if material.find_rebuilt is None else material.find_rebuilt()
-    if rebuilt is not None and rng.random() < 0.7:
-        look, name = rebuilt, "rebuilt"
-        if rng.random() < 0.3:
-            blurred = cv2.GaussianBlur(look, (0, 0), rng.uniform(0.8, 1.6))
-            look = cv2.addWeighted(look, 1.6, blurred, -0.6, 0)
+    name = str(rng.choice(["smooth", "down_up", "jpeg_sharpen"], p=[0.5, 0.25, 0.25]))
+    if name == "smooth":
+        look = smooth_skin(face.picture, rng)
+    elif name == "down_up":
+        look = down_up(face.picture, rng.uniform(0.25, 0.6), rng)
     else:
-        name = str(rng.choice(["smooth", "down_up", "jpeg_sharpen"], p=[0.5, 0.25, 0.25]))
-        if name == "smooth":
-            look = smooth_skin(face.picture, rng)
-        elif name == "down_up":
-            look = down_up(face.picture, rng.uniform(0.25, 0.6), rng)
-        else:
-            look = jpeg_round_trip(face.picture, int(rng.integers(15, 50)))
-            look = cv2.addWeighted(look, 1.8, cv2.GaussianBlur(look, (0, 0), 1.2), -0.8, 0)
+        look = jpeg_round_trip(face.picture, int(rng.integers(15, 50)))
+        look = cv2.addWeighted(look, 1.8, cv2.GaussianBlur(look, (0, 0), 1.2), -0.8, 0)
     if rng.random() < 0.3:
         look, name = coarse_grid(look, rng), name + "+grid"
     return np.asarray(look), name
@@ -254,6 +255,7 @@ def _nudge(face: Face, rng: np.random.Generator, shift: float = 0.03, scale: flo
     )
 
 
+@register_forgery("self_blend")
 def self_blend(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """The picture blended with itself, one of the two recoloured and softened or sharpened."""
     del material
@@ -293,6 +295,7 @@ def _distance(height: int, width: int) -> np.ndarray:
     return np.minimum(rows[:, None], columns[None, :]).astype(np.float32)
 
 
+@register_forgery("cross_identity")
 def cross_identity(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """Another person's face on this one: warped onto its points, recoloured, blended in."""
     if material.find_donor is None:
@@ -312,18 +315,22 @@ def cross_identity(face: Face, material: Material, rng: np.random.Generator) -> 
     return _mix(face, patch, mask, region, f"cross_identity/{hull}")
 
 
+@register_forgery("twin")
 def twin(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """A region of the picture resynthesised, without a change of colour or place: no border to be seen."""
-    look, name = rebuilt_look(face, material, rng)
+    del material
+    look, name = resynthesised_look(face, rng)
     hull = str(rng.choice(HULLS, p=[0.4, 0.2, 0.1, 0.05, 0.1, 0.15]))
     region = _whole(face)
     mask = place_mask(hull_mask(hull, rng), face.landmarks, region) * rng.uniform(0.6, 1.0)
     return _mix(face, region.of(look), mask, region, f"twin/{name}/{hull}")
 
 
+@register_forgery("resynthesis")
 def resynthesis(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """The whole crop resynthesised, background and all."""
-    look, name = rebuilt_look(face, material, rng)
+    del material
+    look, name = resynthesised_look(face, rng)
     if rng.random() < 0.4:
         look = _bend(look, face, rng)
         name += "+warp"
@@ -332,9 +339,11 @@ def resynthesis(face: Face, material: Material, rng: np.random.Generator) -> For
     return Forged(np.asarray(mixed), np.ones(face.picture.shape[:2], np.float32), f"resynthesis/{name}")
 
 
+@register_forgery("surroundings")
 def resynthesised_surroundings(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """An untouched face in resynthesised surroundings: pasted back by face enhancers and portrait animators."""
-    look, name = rebuilt_look(face, material, rng)
+    del material
+    look, name = resynthesised_look(face, rng)
     region = _whole(face)
     mask = place_mask(hull_mask(str(rng.choice(["face", "inner"])), rng), face.landmarks, region)
     whole = np.zeros(face.picture.shape[:2], np.float32)
@@ -344,6 +353,7 @@ def resynthesised_surroundings(face: Face, material: Material, rng: np.random.Ge
     return Forged(to_levels(mixed), 1 - whole, f"surroundings/{name}")
 
 
+@register_forgery("lip_sync")
 def lip_sync(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """The mouth made anew at a small size in the lower half of the face box: Wav2Lip works at 96 px."""
     region = _whole(face)
@@ -379,6 +389,7 @@ def _bend(picture: np.ndarray, face: Face, rng: np.random.Generator) -> np.ndarr
     )
 
 
+@register_forgery("local_warp")
 def local_warp(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     """The face's points pulled elsewhere inside a soft mask, or over all of the picture: reenactment by warping."""
     del material
@@ -391,23 +402,12 @@ def local_warp(face: Face, material: Material, rng: np.random.Generator) -> Forg
     return _mix(face, region.of(bent), mask, region, f"local_warp/{hull}")
 
 
-Forge = Callable[[Face, Material, np.random.Generator], Forged]
-FAMILIES: dict[str, Forge] = {
-    "self_blend": self_blend,
-    "cross_identity": cross_identity,
-    "twin": twin,
-    "resynthesis": resynthesis,
-    "surroundings": resynthesised_surroundings,
-    "lip_sync": lip_sync,
-    "local_warp": local_warp,
-}
-
-
 def draw_family(shares: Mapping[str, float], rng: np.random.Generator) -> str:
     """A family drawn with the given shares (any positive numbers)."""
-    unknown = sorted(set(shares) - set(FAMILIES))
-    if unknown or not sum(shares.values()) > 0:
-        raise ValueError(f"families {unknown or dict(shares)}: wanted shares of {', '.join(FAMILIES)}, one above 0")
+    for name in sorted(shares):
+        FAMILIES.check(name)
+    if not sum(shares.values()) > 0:
+        raise ValueError(f"families {dict(shares)}: wanted shares of {', '.join(FAMILIES)}, one above 0")
     names = sorted(shares)
     weights = np.array([shares[name] for name in names], float)
     return names[int(rng.choice(len(names), p=weights / weights.sum()))]

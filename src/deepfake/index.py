@@ -6,8 +6,6 @@ metadata.json or the CSV, never from a guess.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import os
@@ -19,6 +17,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from deepfake import labels
 from deepfake.config import Index, UserError
 from deepfake.files import sha256_of, visible_files
 from deepfake.tables import VIDEOS, empty
@@ -33,7 +32,6 @@ EXTENSIONS = frozenset(
         *("wmv", "flv", "3gp", "ogv", "h264", "264", "hevc", "265"),
     )
 )
-LABELS = {"FAKE": 1, "REAL": 0, "1": 1, "0": 0}
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,10 @@ def find_videos(root: Path) -> list[Path]:
 def _label(value: Any, where: str) -> int | None:
     if value is None or value == "" or (isinstance(value, float) and value != value):
         return None
-    text = str(value).strip().upper()
-    text = text.removesuffix(".0") if text in ("0.0", "1.0") else text
-    if text not in LABELS:
+    word = str(value).strip().lower()
+    if word not in labels.WORDS:
         raise UserError(f"{where}: label {value!r}; wanted REAL, FAKE, 0, 1 or nothing")
-    return LABELS[text]
+    return labels.WORDS[word]
 
 
 def _text(value: Any) -> str | None:
@@ -110,31 +107,16 @@ def read_metadata(path: Path, folder: str) -> dict[str, Note]:
 
 
 def read_labels(path: Path) -> dict[str, Note]:
-    """The notes of a labels CSV by file name; columns file or filename, label, and optionally others."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"labels {str(path)!r}: not readable ({error})") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        columns, rows = reader.fieldnames or [], [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise UserError(f"labels {str(path)!r}, line {reader.line_num}: not valid CSV ({error})") from None
-    name_column = next((c for c in ("file", "filename", "video_id") if c in columns), None)
-    if name_column is None or "label" not in columns:
-        raise UserError(f"labels {str(path)!r}: columns {list(columns)}; wanted file or filename, and label")
+    """The notes of a labels file (`labels.read_labels`) by video_id; other columns it may have are notes, too."""
     notes: dict[str, Note] = {}
-    for line, row in rows:
-        where = f"labels {str(path)!r}, line {line}"
-        video_id = _inside("", row[name_column], where)
-        if video_id in notes:
-            raise UserError(f"{where}: {video_id!r} stands there twice; keep one")
-        original = _text(row.get("original"))
-        notes[video_id] = Note(
-            label=_label(row["label"], where),
-            original=_inside("", original, where) if original else None,
-            identity=_text(row.get("identity")),
-            manipulation=_text(row.get("manipulation") or row.get("family")),
+    for found in labels.read_labels(path):
+        cells, where = found.row.cells, f"{path} line {found.row.line}"
+        original = cells.get("original")
+        notes[_inside("", found.name, where)] = Note(
+            label=found.label,
+            original=_inside("", labels.name_of(original, where), where) if original else None,
+            identity=_text(cells.get("identity")),
+            manipulation=_text(cells.get("manipulation") or cells.get("family")),
         )
     return notes
 

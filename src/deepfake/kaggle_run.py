@@ -164,7 +164,7 @@ def publish(job: Job, records: Mapping[str, Record]) -> Submission:
     write_whole(job.progress_path, json.dumps(plain, indent=0).encode())
     submission = _lay_out(job, records)
     write_submission(job.places.out / "submission.csv", submission)
-    empty = Record("", 0, job.prior, 0, 0, NOT_YET)
+    empty = Record(key="", n_frames=0, p_fake=job.prior, n_faces=0, n_tracks=0, fallback=NOT_YET)
     known = [(v, records.get(v, empty)) for v in job.paths]
     header = ("filename", "p_fake", "frames_asked", "n_faces", "n_tracks", "fallback")
     rows = [(v, rounded(r.p_fake), r.n_frames, r.n_faces, r.n_tracks, r.fallback or "") for v, r in known]
@@ -240,7 +240,14 @@ def run(
 
 
 def _record(job: Job, result: Scored, n_frames: int) -> Record:
-    return Record(job.keys[result.video_id], n_frames, result.p_fake, result.n_faces, result.n_tracks, result.fallback)
+    return Record(
+        key=job.keys[result.video_id],
+        n_frames=n_frames,
+        p_fake=result.p_fake,
+        n_faces=result.n_faces,
+        n_tracks=result.n_tracks,
+        fallback=result.fallback,
+    )
 
 
 def _better(old: Record | None, new: Record) -> Record:
@@ -281,13 +288,34 @@ def _one_by_one(
             n_errors += 1
             if n_errors == MAX_ERRORS_IN_ROW:
                 raise
-            yield Scored(video_id, prior, 0, 0, ERROR + " ".join(str(error).split()), {}, [])
+            yield Scored(
+                video_id=video_id,
+                p_fake=prior,
+                n_faces=0,
+                n_tracks=0,
+                fallback=ERROR + " ".join(str(error).split()),
+                summary={},
+                verdicts=[],
+            )
 
 
 def summary(job: Job, records: Mapping[str, Record], seconds: float) -> str:
     """HTML: counts, reasons for the prior, frames, seconds and a histogram. Raises where all scores are equal."""
     scored = {v: r for v, r in records.items() if r.fallback is None}
-    refuse_equal_scores([Scored(v, r.p_fake, r.n_faces, r.n_tracks, None, {}, []) for v, r in scored.items()])
+    refuse_equal_scores(
+        [
+            Scored(
+                video_id=v,
+                p_fake=r.p_fake,
+                n_faces=r.n_faces,
+                n_tracks=r.n_tracks,
+                fallback=None,
+                summary={},
+                verdicts=[],
+            )
+            for v, r in scored.items()
+        ]
+    )
     reasons = count_reasons(_lay_out(job, records).fallbacks)
     frames = pd.Series([r.n_frames for r in scored.values()], dtype=int).value_counts().sort_index(ascending=False)
     facts = {

@@ -78,8 +78,11 @@ def install(bundle: Path) -> list[str]:
 
 def find_places(bundle: Path, environment: Mapping[str, str], kaggle: Path = KAGGLE) -> Places:
     """The folders; DEEPFAKE_COMPETITION, DEEPFAKE_WORK and DEEPFAKE_OUT name others than Kaggle's."""
-    named = {name: Path(environment[f"DEEPFAKE_{name}"]) for name in ("COMPETITION", "WORK", "OUT")
-             if environment.get(f"DEEPFAKE_{name}")}  # fmt: skip
+    named = {
+        name: Path(environment[f"DEEPFAKE_{name}"])
+        for name in ("COMPETITION", "WORK", "OUT")
+        if environment.get(f"DEEPFAKE_{name}")
+    }
     competition = named.get("COMPETITION") or _find_competition(kaggle / "input")
     for wanted in (competition / TEST_VIDEOS, competition / SAMPLE):
         if not wanted.exists():

@@ -56,7 +56,7 @@ METRICS = (
     Metric("log_wp_90", "log wP at recall 0.9", "the same where nine of ten are found", "both", "high"),
     Metric("mean_p_real", "Mean p_fake of reals", "", "real", "none"),
     Metric("mean_p_fake", "Mean p_fake of fakes", "", "fake", "none"),
-)  # fmt: skip
+)
 BY_NAME = {metric.name: metric for metric in METRICS}
 _RANKED = ("roc_auc", "pr_auc", "eer", "log_wp_10", "log_wp_50", "log_wp_90")
 
@@ -407,7 +407,7 @@ def _ranked(labels: np.ndarray, p: np.ndarray, weights: np.ndarray | None) -> di
     return dict(zip(_RANKED, values.tolist(), strict=True))
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _rank(
     is_fake: np.ndarray, is_block_end: np.ndarray, weights: np.ndarray, recalls: np.ndarray, values: np.ndarray
 ) -> None:
@@ -448,7 +448,7 @@ def _rank(
         alarms_before = alarms
 
 
-@njit(nogil=True)  # type: ignore[untyped-decorator]
+@njit(nogil=True)
 def _rank_resamples(
     is_fake: np.ndarray, is_block_end: np.ndarray, group_of: np.ndarray, counts: np.ndarray, recalls: np.ndarray
 ) -> np.ndarray:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deepfake import tables
-from deepfake.augment import GRID, blur_outside, inner_face, see
+from deepfake import labels, tables
+from deepfake.augment import GRID, see
 from deepfake.config import Config, Selfblend, UserError
 from deepfake.datasets import Batch, Index
 from deepfake.degrade import Degradation, Levels
@@ -30,10 +30,6 @@ PHOTO_COLUMNS = ("file", "identity", *(f"lm{i}_{axis}" for i in range(5) for axi
 LANDMARKS = [f"lm{i}_{axis}_px" for i in range(5) for axis in "xy"]
 BLACK_LEVELS = 14
 DONORS_TRIED = 12  # of which the one turned most alike is taken
-HIDING_BLUR = (0.015, 0.04)  # of a face's surroundings, as shares of the picture's side
-BORDER_INSIDE = (0.1, 0.9)  # a mask whose mean over the inner face lies between has its border there
-EDGE_BORDER = (0.1, 0.35)  # what lies beyond the edge of the video, as a share of a view's side
-WHOLE_CHANGED = 0.95  # a mask of so high a mean has no border, and its fake is known by texture
 Item = tuple[Tensor, Tensor, Tensor, str]
 
 
@@ -49,14 +45,6 @@ class Pictures(Protocol):
         """The i-th picture's points (5, 2), without reading it."""
         ...
 
-    def rebuilt_name(self, i: int) -> str:
-        """What the i-th picture's rebuilt versions are called, in a folder for each way."""
-        ...
-
-    def rebuilt(self, i: int, way: int) -> np.ndarray | None:
-        """The i-th picture as a network gives it back; None: not made."""
-        ...
-
     def name(self, i: int) -> str:
         """What errors call it."""
         ...
@@ -66,28 +54,31 @@ class Pictures(Protocol):
         ...
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
+
+
 class Photos:
     """Face photos listed in a CSV: file (below the CSV's folder), identity, landmarks in pixels of the file.
 
     Those of more than `most_px` a side are reduced to that, as crops of clips are: a size would tell the source.
     """
 
-    def __init__(self, csv: Path, rebuilt_dir: Path | None = None, most_px: int | None = None) -> None:
-        try:
-            self.table = pd.read_csv(csv)
-        except (OSError, ValueError) as error:
-            raise UserError(f"photos {str(csv)!r}: not a readable CSV ({error}); see data/README.md") from None
-        missing = [name for name in PHOTO_COLUMNS if name not in self.table]
-        if missing:
-            raise UserError(f"photos {str(csv)!r}: no column {', '.join(missing)}; wanted {', '.join(PHOTO_COLUMNS)}")
-        self.folder, self.rebuilt_dir, self.most_px = csv.parent, rebuilt_dir, most_px
-        self.files = self.table["file"].astype(str).to_numpy(object)
+    def __init__(self, csv: Path, most_px: int | None = None) -> None:
+        table = labels.read_table(csv, *([name] for name in PHOTO_COLUMNS))
+        if not table.rows:
+            raise UserError(f"photos {str(csv)!r}: no photo in it; wanted at least one; see data/README.md")
+        self.folder, self.most_px = csv.parent, most_px
+        files = [labels.name_of(row.cells["file"], table.where(row)) for row in table.rows]
+        self.files = np.array(files, object)
+        self.people = [row.cells["identity"] for row in table.rows]
         bad = [name for name in self.files if Path(name).is_absolute() or ".." in Path(name).parts]
         if bad:
             raise UserError(f"photos {str(csv)!r}: the path {bad[0]!r} leaves the CSV's folder")
-        if not len(self.files):
-            raise UserError(f"photos {str(csv)!r}: no photo in it; wanted at least one")
-        points = self.table[list(PHOTO_COLUMNS[2:])].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        points = np.array([[_number(row.cells[name]) for name in PHOTO_COLUMNS[2:]] for row in table.rows])
         unknown = np.flatnonzero(~np.isfinite(points).all(1))
         if len(unknown):
             raise UserError(f"photos {str(csv)!r}: {self.files[unknown[0]]!r} lacks a landmark; wanted numbers in all")
@@ -113,29 +104,20 @@ class Photos:
         width, height = (round(side * self.most_px / longer) for side in picture_HWC.shape[1::-1])
         return np.asarray(cv2.resize(picture_HWC, (width, height), interpolation=cv2.INTER_AREA))
 
-    def rebuilt(self, i: int, way: int) -> np.ndarray | None:
-        """The photo as a network gives it back, where that was made."""
-        found = _rebuilt(self.rebuilt_dir, self.rebuilt_name(i), way)
-        return None if found is None else self._reduced(found)
-
-    def rebuilt_name(self, i: int) -> str:
-        """The photo's file."""
-        return str(self.files[i])
-
     def name(self, i: int) -> str:
         """The photo's file."""
         return f"photo {self.files[i]!r}"
 
     def owner(self, i: int) -> str:
         """The photo's person."""
-        return str(self.table["identity"].iloc[i])
+        return self.people[i]
 
 
 class Frames:
     """Stored crops of the frames of clips: rows of the faces table."""
 
-    def __init__(self, faces: pd.DataFrame, work_dir: Path, rebuilt_dir: Path | None = None) -> None:
-        self.faces, self.work_dir, self.rebuilt_dir = faces.reset_index(drop=True), work_dir, rebuilt_dir
+    def __init__(self, faces: pd.DataFrame, work_dir: Path) -> None:
+        self.faces, self.work_dir = faces.reset_index(drop=True), work_dir
         self.places = list(self.faces[["shard", "offset", "size"]].itertuples(index=False, name=None))
         corner = self.faces[["crop_x0_px", "crop_y0_px"]].to_numpy(np.float64)[:, None, :]
         side = self.faces["crop_side_px"].to_numpy(np.float64)[:, None, None]
@@ -152,15 +134,6 @@ class Frames:
         """The i-th frame's crop and its points."""
         crop = read_crop(self.work_dir, *self.places[i])
         return Face(crop, self.shares[i] * crop.shape[0])
-
-    def rebuilt(self, i: int, way: int) -> np.ndarray | None:
-        """The frame as a network gives it back, where that was made."""
-        return _rebuilt(self.rebuilt_dir, self.rebuilt_name(i), way)
-
-    def rebuilt_name(self, i: int) -> str:
-        """The frame's shard and place in it."""
-        shard, offset, _ = self.places[i]
-        return f"{Path(shard).stem}_{offset}"
 
     def name(self, i: int) -> str:
         """The frame's video, track and number."""
@@ -204,16 +177,6 @@ def fill_padding(picture_HWC: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(known[..., None], picture_HWC, colour[nearest]))
 
 
-def rebuilt_path(folder: Path, name: str, way: int) -> Path:
-    """Where the rebuilt version number `way` of a picture lies."""
-    return folder / f"way{way}" / f"{name.replace('/', '_')}.jpg"
-
-
-def _rebuilt(folder: Path | None, name: str, way: int) -> np.ndarray | None:
-    path = None if folder is None else rebuilt_path(folder, name, way)
-    return _read(path) if path is not None and path.is_file() else None
-
-
 @dataclass(frozen=True)
 class Sources:
     """Everything to learn from; `real_groups` and `fake_groups` are rows of a person or of a generator each.
@@ -241,8 +204,10 @@ class Sources:
 
 def balanced_groups(rows: pd.DataFrame, groups: Mapping[str, str]) -> list[np.ndarray]:
     """Row numbers of each group's videos; videos without a group are one of their own."""
-    names = rows["video_id"].map(lambda video_id: groups.get(Path(video_id).name, video_id))
-    return [np.flatnonzero(names == name) for name in sorted(names.unique())]
+    # Each video is named once, not each of its frames, and the rows are gone through once, not once a group.
+    names = {video_id: groups.get(Path(video_id).name, video_id) for video_id in rows["video_id"].unique()}
+    rows_of = rows.groupby(rows["video_id"].map(names)).indices
+    return [rows_of[name] for name in sorted(rows_of)]
 
 
 def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources:
@@ -261,16 +226,21 @@ def gather(videos: pd.DataFrame, faces: pd.DataFrame, config: Config) -> Sources
     real_rows, fake_rows = (
         faces[faces["video_id"].isin(set(ids))].reset_index(drop=True) for ids in (real_ids, fake_ids)
     )
-    rebuilt = config.work_dir / "rebuilt"
     photos_csv, crop_px = selfblend.photos_csv, config.extract.crop_px
-    photos = Photos(config.path(photos_csv), rebuilt, crop_px) if photos_csv else None
+    photos = Photos(config.path(photos_csv), crop_px) if photos_csv else None
     real_groups, fake_groups = balanced_groups(real_rows, people), balanced_groups(fake_rows, generators)
-    n_videos = np.array([fake_rows["video_id"].iloc[rows].nunique() for rows in fake_groups], float)
+    video_of_row = pd.factorize(fake_rows["video_id"])[0]
+    n_videos = np.array([len(np.unique(video_of_row[rows])) for rows in fake_groups], float)
     shares = n_videos ** (1 - selfblend.generator_balance)
     return Sources(
-        photos, Frames(real_rows, config.work_dir, rebuilt), Frames(fake_rows, config.work_dir), real_groups,
-        fake_groups, _kin(real_rows, real_groups, fake_rows, origins), shares / shares.sum() if len(shares) else shares,
-    )  # fmt: skip
+        photos=photos,
+        reals=Frames(real_rows, config.work_dir),
+        fakes=Frames(fake_rows, config.work_dir),
+        real_groups=real_groups,
+        fake_groups=fake_groups,
+        kin=_kin(real_rows, real_groups, fake_rows, origins),
+        fake_shares=shares / shares.sum() if len(shares) else shares,
+    )
 
 
 def _kin(
@@ -279,9 +249,15 @@ def _kin(
     def origin(video_id: str) -> str:
         return origins.get(Path(video_id).name, "")
 
-    of_group = np.array([origin(reals["video_id"].iloc[rows[0]]) for rows in real_groups], object)
-    of_source = {source: np.flatnonzero(of_group == source) for source in set(origins.values())}
-    return [of_source.get(origin(video_id), np.empty(0, int)) for video_id in fakes["video_id"]]
+    video_ids = reals["video_id"].to_numpy(object)
+    groups_of: dict[str, list[int]] = {}
+    for number, rows in enumerate(real_groups):
+        groups_of.setdefault(origin(video_ids[rows[0]]), []).append(number)
+    known = set(origins.values())  # a group without a source is nobody's kin
+    of_source = {source: np.array(numbers) for source, numbers in groups_of.items() if source in known}
+    none = np.empty(0, int)
+    of_video = {video_id: of_source.get(origin(video_id), none) for video_id in fakes["video_id"].unique()}
+    return [of_video[video_id] for video_id in fakes["video_id"]]
 
 
 GROUP_COLUMNS = ["generator", "identity", "source"]
@@ -292,14 +268,10 @@ def clip_groups(config: Config, selfblend: Selfblend) -> dict[str, dict[str, str
     if selfblend.groups_csv is None:
         return {name: {} for name in GROUP_COLUMNS}
     path = config.path(selfblend.groups_csv)
-    try:
-        table = pd.read_csv(path, usecols=["file", *GROUP_COLUMNS], dtype=str)
-    except (OSError, ValueError) as error:
-        wanted = ", ".join(["file", *GROUP_COLUMNS])
-        raise UserError(f"groups {str(path)!r}: not a readable CSV with {wanted} ({error})") from None
+    table = labels.read_table(path, ["file"], *([name] for name in GROUP_COLUMNS))
     # The files are named from the CSV's folder, video_ids from the index's root: only the last part is alike.
-    table.index = pd.Index([Path(name).name for name in table["file"].fillna("")])
-    groups = {column: table[column].dropna().to_dict() for column in GROUP_COLUMNS}
+    named = [(Path(labels.name_of(row.cells["file"], table.where(row))).name, row.cells) for row in table.rows]
+    groups = {column: {name: cells[column] for name, cells in named if cells[column]} for column in GROUP_COLUMNS}
     # "DeepFaceLab (model of A)" and "DeepFaceLab (model of B)" are one generator.
     groups["generator"] = {name: value.partition(" (")[0] for name, value in groups["generator"].items()}
     return groups
@@ -379,15 +351,22 @@ class Mixture(Dataset[Item]):
 
     def _forged_self(self, kind: str, pictures: Pictures, i: int, rng: np.random.Generator) -> Made:
         face = pictures.face(i)
-        material = Material(self._donor(pictures, face, rng), self._rebuilt(pictures, i, rng))
+        material = Material(self._donor(pictures, face, rng))
         forged = forge(face, self.settings.families, material, rng)
         view = self._view(rng, face.picture)
         damage = self._damage(rng)
-        hidden = self._hidden(rng, forged.mask)
-        real, fake = (self._finish(view, picture, damage, hidden) for picture in (face.picture, forged.picture))
+        real, fake = (self._finish(view, picture, damage) for picture in (face.picture, forged.picture))
         names, owner = (pictures.name(i), f"its {forged.family}"), pictures.owner(i)
         stored = (face.picture, forged.picture)
-        return Made(kind, names, (owner, owner), stored, (real, fake), forged.mask, view.mask(forged.mask))
+        return Made(
+            kind=kind,
+            names=names,
+            owners=(owner, owner),
+            stored=stored,
+            seen=(real, fake),
+            mask=forged.mask,
+            grid=view.mask(forged.mask),
+        )
 
     def _two_clips(self, rng: np.random.Generator) -> Made:
         sources = self.sources
@@ -405,27 +384,21 @@ class Mixture(Dataset[Item]):
             j = _from_groups(sources.real_groups, rng)
         stored = (reals.face(j).picture, sources.fakes.face(i).picture)
         crops = []
-        hidden = self._hidden(rng)
         for picture in stored:
             view = self._view(rng, picture)
             damage = Degradation.draw(rng, self.settings.h264, self.settings.forged_degradation)
             levels = Levels.draw(rng) if rng.random() < self.settings.equal_levels else None
-            crops.append(self._finish(view, levels(picture) if levels else picture, damage, hidden))
+            crops.append(self._finish(view, levels(picture) if levels else picture, damage))
         names, owners = (reals.name(j), sources.fakes.name(i)), (reals.owner(j), sources.fakes.owner(i))
         return Made(
-            "forged", names, owners, stored, (crops[0], crops[1]), None, np.full((GRID, GRID), np.nan, np.float32)
+            kind="forged",
+            names=names,
+            owners=owners,
+            stored=stored,
+            seen=(crops[0], crops[1]),
+            mask=None,
+            grid=np.full((GRID, GRID), np.nan, np.float32),
         )
-
-    def _rebuilt(self, pictures: Pictures, i: int, rng: np.random.Generator) -> Callable[[], np.ndarray | None]:
-        """One of the picture's rebuilt versions: of the way drawn, or of the next that was made."""
-        ways = self.settings.ways
-        first = int(rng.integers(ways))
-
-        def read() -> np.ndarray | None:
-            made = (pictures.rebuilt(i, (first + step) % ways) for step in range(ways))
-            return next((picture for picture in made if picture is not None), None)
-
-        return read
 
     def _donor(self, pictures: Pictures, face: Face, rng: np.random.Generator) -> Callable[[], Face] | None:
         if not self.settings.families.get("cross_identity"):
@@ -441,35 +414,13 @@ class Mixture(Dataset[Item]):
 
     def _view(self, rng: np.random.Generator, picture_HWC: np.ndarray) -> View:
         settings = self.settings
-        return View.draw(rng, picture_HWC.shape[0], self.view_ratio, settings.zoom, settings.at_edge)
+        return View.draw(rng, picture_HWC.shape[0], self.view_ratio, settings.zoom)
 
     def _damage(self, rng: np.random.Generator) -> Degradation:
         return Degradation.draw(rng, self.settings.h264, self.settings.degradation)
 
-    def _hidden(self, rng: np.random.Generator, mask_HW: np.ndarray | None = None) -> float:
-        """The blur of the face's surroundings, as a share of the picture's side; 0: they are shown.
-
-        Drawn alike for both pictures of an item, and never where the inner face would not tell the fake by a border
-        (`mask_HW`) or by its texture.
-        """
-        share = self.settings.hidden_surroundings
-        if not share or rng.random() >= share:
-            return 0.0
-        blur_ratio = float(rng.uniform(*HIDING_BLUR))
-        return blur_ratio if mask_HW is None or _tells_inside(mask_HW) else 0.0
-
-    def _finish(self, view: View, picture: np.ndarray, damage: Degradation, hidden: float = 0.0) -> np.ndarray:
-        part = damage([view(picture)])[0]
-        if hidden:
-            side = picture.shape[0]
-            part = blur_outside(part, np.clip(view(inner_face(side)), 0, 1), hidden * side)
-        return see(part, 1.0, self.input_px)
-
-
-def _tells_inside(mask_HW: np.ndarray) -> bool:
-    inner = inner_face(mask_HW.shape[0])
-    changed = float((mask_HW * inner).sum() / inner.sum())
-    return BORDER_INSIDE[0] < changed < BORDER_INSIDE[1] or float(mask_HW.mean()) > WHOLE_CHANGED
+    def _finish(self, view: View, picture: np.ndarray, damage: Degradation) -> np.ndarray:
+        return see(damage([view(picture)])[0], 1.0, self.input_px)
 
 
 def _from_groups(groups: Sequence[np.ndarray], rng: np.random.Generator) -> int:
@@ -490,13 +441,10 @@ class View:
     border: tuple[float, float, float, float]
 
     @classmethod
-    def draw(
-        cls, rng: np.random.Generator, picture_px: int, view_ratio: float, zoom: float, edge_share: float = 0.0
-    ) -> View:
+    def draw(cls, rng: np.random.Generator, picture_px: int, view_ratio: float, zoom: float) -> View:
         """About the middle of a picture of `picture_px`: 8 degrees and 5 % aside at most, larger or smaller.
 
-        The natural logarithm of its side over `view_ratio` of the picture lies between -zoom and zoom. `edge_share`:
-        of the views that show a face at the edge of its video.
+        The natural logarithm of its side over `view_ratio` of the picture lies between -zoom and zoom.
         """
         side = picture_px * view_ratio * np.exp(rng.uniform(-zoom, zoom))
         angle = np.deg2rad(rng.uniform(-8, 8)) if rng.random() < 0.7 else 0.0
@@ -507,8 +455,6 @@ class View:
         turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag([mirror, 1.0])
         matrix = np.hstack([turn, (centre - turn @ [out_px / 2, out_px / 2])[:, None]])
         border = rng.uniform(0, 0.16, 4) * (rng.random(4) < 0.5) if rng.random() < 0.3 else np.zeros(4)
-        if edge_share and rng.random() < edge_share:
-            border[rng.integers(4)] = rng.uniform(*EDGE_BORDER)
         left, top, right, bottom = border.tolist()
         return cls(matrix, out_px, (left, top, right, bottom))
 

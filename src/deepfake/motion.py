@@ -6,17 +6,28 @@ quantity, add its name to STATIC and a line to `_still`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numba import njit
 
 # In eye distances, in a frame whose first axis runs from the left to the right eye: nose and mouth
 # corners, mouth width, how far the mouth hangs, then roll (rad), log size, where the head is, where the box is.
 STATIC = (
-    "nose_x", "nose_y", "mouth_left_x", "mouth_left_y", "mouth_right_x", "mouth_right_y", "mouth_width",
-    "mouth_drop", "roll", "log_size", "head_x", "head_y", "box_x", "box_y", "log_box",
-)  # fmt: skip
+    "nose_x",
+    "nose_y",
+    "mouth_left_x",
+    "mouth_left_y",
+    "mouth_right_x",
+    "mouth_right_y",
+    "mouth_width",
+    "mouth_drop",
+    "roll",
+    "log_size",
+    "head_x",
+    "head_y",
+    "box_x",
+    "box_y",
+    "log_box",
+)
 N_STATIC = len(STATIC)
 ROLL = STATIC.index("roll")
 N_MOTION = 2 * N_STATIC + 2  # each quantity, its change per second, log of the step, whether there are landmarks
@@ -39,28 +50,12 @@ def motion_features(landmarks_T52: np.ndarray, boxes_T4: np.ndarray, times_T: np
         return np.zeros((len(points), N_MOTION), np.float32)
     centre = np.median(points[known_T, :2].mean(axis=1), axis=0)
     still = _stills(points, boxes, known_T, centre, float(np.median(size_T[known_T])))
-    return with_speeds(still, times_T, known_T, (ROLL,))
-
-
-def with_speeds(still_TK: np.ndarray, times_T: np.ndarray, known_T: np.ndarray, angles: Sequence[int]) -> np.ndarray:
-    """float32 (T, 2 K + 2): quantities, their change per second since the last known frame, the step, known or not.
-
-    Rows of frames that are not known are zeros; the quantities numbered `angles` are in rad.
-    """
-    turns_K = np.isin(np.arange(still_TK.shape[1]), angles)
-    out = np.zeros((len(still_TK), 2 * still_TK.shape[1] + 2), np.float32)
-    _speeds(
-        np.ascontiguousarray(still_TK, np.float64), np.ascontiguousarray(times_T, np.float64), known_T, turns_K, out
-    )
+    out = np.zeros((len(points), N_MOTION), np.float32)
+    _speeds(still, np.ascontiguousarray(times_T, np.float64), known_T, out)
     return out
 
 
-def known_landmarks(motion_TD: np.ndarray) -> int:
-    """In how many frames of `motion_features` the landmarks are known."""
-    return int(motion_TD[:, -1].sum())
-
-
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _still(points: np.ndarray, box: np.ndarray, centre: np.ndarray, size: float, now: np.ndarray) -> None:
     dx, dy = points[1, 0] - points[0, 0], points[1, 1] - points[0, 1]
     eye = np.sqrt(dx * dx + dy * dy)
@@ -78,7 +73,7 @@ def _still(points: np.ndarray, box: np.ndarray, centre: np.ndarray, size: float,
     now[14] = np.log(max(max(box[2] - box[0], box[3] - box[1]), 1.0) / eye)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _stills(points: np.ndarray, boxes: np.ndarray, known: np.ndarray, centre: np.ndarray, size: float) -> np.ndarray:
     still = np.zeros((len(points), N_STATIC))
     for t in range(len(points)):
@@ -87,8 +82,8 @@ def _stills(points: np.ndarray, boxes: np.ndarray, known: np.ndarray, centre: np
     return still
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
-def _speeds(still: np.ndarray, times: np.ndarray, known: np.ndarray, turns: np.ndarray, out: np.ndarray) -> None:
+@njit(cache=True)
+def _speeds(still: np.ndarray, times: np.ndarray, known: np.ndarray, out: np.ndarray) -> None:
     n = still.shape[1]
     last = -1
     for t in range(len(still)):
@@ -104,7 +99,7 @@ def _speeds(still: np.ndarray, times: np.ndarray, known: np.ndarray, turns: np.n
             out[t, k] = np.arcsinh(still[t, k])
             if last >= 0:
                 change = still[t, k] - still[last, k]
-                if turns[k]:
+                if k == ROLL:
                     change = (change + np.pi) % (2 * np.pi) - np.pi
                 out[t, n + k] = np.arcsinh(change / step)
         last = t

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -147,7 +148,7 @@ def notebook_text(name: str) -> str:
     cells = []
     for number, text in enumerate(NOTEBOOKS[name]):
         source = dedent(text).strip()
-        new_cell = new_markdown_cell if source.startswith("#") else new_code_cell
+        new_cell: Any = new_markdown_cell if source.startswith("#") else new_code_cell
         cells.append(new_cell(source, id=f"cell-{number}"))
     notebook = new_notebook(cells=cells, metadata=KERNEL)
     nbformat.validate(notebook)

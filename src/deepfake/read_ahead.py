@@ -48,7 +48,7 @@ def read(job: Ahead) -> None:
 
 @contextmanager
 def reading_ahead(paths: Sequence[Path], weights: Path, cache_dir: Path) -> Iterator[None]:
-    """Read videos with a detector's settings while the block runs; wait for them at its end.
+    """Read videos with a detector's settings while the block runs; wait for them at its end, stop where it fails.
 
     Those probed before are most likely extracted, too: they are left to the detector.
     """
@@ -56,14 +56,21 @@ def reading_ahead(paths: Sequence[Path], weights: Path, cache_dir: Path) -> Iter
     jobs = [Ahead(path, cache_dir, settings) for path in paths if not probe_note(path, cache_dir).is_file()]
     limits = Limits(max(len(jobs), 1), settings.deadline_s, settings.memory_mb)
 
+    stopped = threading.Event()
+
     def work() -> None:
         try:
-            for job, outcome in run_each(read, jobs, limits, ONE_THREAD):
+            for job, outcome in run_each(read, jobs, limits, ONE_THREAD, stopped.is_set):
                 log.debug("read ahead: %s: %s", job.path, outcome)
         except Exception:  # it is only ahead: the same comes up again where it can be told
             log.debug("read ahead", exc_info=True)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    yield
-    thread.join()
+    try:
+        yield
+    except BaseException:  # Ctrl-C, too: what is read serves nobody any more
+        stopped.set()
+        raise
+    finally:
+        thread.join()

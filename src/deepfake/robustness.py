@@ -128,7 +128,14 @@ class Bench:
             if distortion.kind != "original":
                 seconds, crf = self.settings.seconds, self.settings.crf
                 clips = [
-                    Clip(name, path, work / f"{number}.mp4", distortion, seconds, crf)
+                    Clip(
+                        name=name,
+                        source=path,
+                        target=work / f"{number}.mp4",
+                        distortion=distortion,
+                        seconds=seconds,
+                        crf=crf,
+                    )
                     for number, (name, path) in enumerate(files.items())
                 ]
                 limits = Limits(self.settings.workers, self.settings.deadline_s, self.settings.memory_mb)

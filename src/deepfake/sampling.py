@@ -1,16 +1,20 @@
 """Which frames to look at: pure arithmetic over display times, no files, no pixels.
 
 `keys` are the display times of candidate frames in rising order, in ticks or in frame numbers; every
-function returns positions in `keys`, rising and without repeats.
+function returns positions in `keys`, rising and without repeats. A new mode is a function of `Candidates` with
+`@register_sampling`, here or in a module of your own (settings: plugins).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from deepfake.registry import Registry
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -98,3 +102,93 @@ def by_shot(keys: Ints, first_keys: Sequence[float], n_frames: int) -> Ints:
         middles = start + np.floor((np.arange(count) + 0.5) * length / max(count, 1)).astype(np.int64)
         chosen.append(middles)
     return np.concatenate(chosen)
+
+
+@dataclass(frozen=True)
+class FirstPass:
+    """What a pass over small grey pictures found: times seen, change since the one before, where shots begin.
+
+    `change[0]` is not used; all times are display times in ticks.
+    """
+
+    seen: Ints
+    change: Floats
+    cuts: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The frames that a mode chooses from: their display times, rising, in ticks of `tick_s` seconds.
+
+    The video is shown from `start` to `end`. `n_frames` and `sample_fps` are what the settings ask for.
+    """
+
+    keys: Ints
+    start: float
+    end: float
+    tick_s: float
+    n_frames: int
+    sample_fps: float
+    first_pass: FirstPass | None = None
+
+    def looked_at(self) -> FirstPass:
+        """The first pass, of modes that asked for it."""
+        assert self.first_pass is not None, "registered without first_pass=True"
+        return self.first_pass
+
+
+Choose = Callable[[Candidates], Ints]
+FramesOf = Literal["all", "reference", "keyframes"]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How frames are chosen: out of which ones, whether after a first pass over all of these, and by which function."""
+
+    choose: Choose
+    frames: FramesOf
+    first_pass: bool
+
+
+MODES: Registry[Mode] = Registry("sampling")
+
+
+def register_sampling(name: str, *, frames: FramesOf = "all", first_pass: bool = False) -> Callable[[Choose], Choose]:
+    """Make a function the sampling mode of this name, which extract.sampling chooses by it.
+
+    `frames`: the candidates; frames that are none are not decoded where that saves time. `first_pass`: decode twice,
+    the first time to see how luma changes and where shots begin.
+    """
+
+    def enter(choose: Choose) -> Choose:
+        MODES.add(name, Mode(choose, frames, first_pass), choose)
+        return choose
+
+    return enter
+
+
+@register_sampling("uniform")
+@register_sampling("reference", frames="reference")
+@register_sampling("keyframe", frames="keyframes")
+def spread_evenly(candidates: Candidates) -> Ints:
+    """The middles of equal parts of the video."""
+    return even(candidates.keys, candidates.n_frames, candidates.start, candidates.end)
+
+
+@register_sampling("fps")
+def by_rate(candidates: Candidates) -> Ints:
+    """So many frames a second, however many that are."""
+    return every(candidates.keys, 1 / (candidates.sample_fps * candidates.tick_s))
+
+
+@register_sampling("adaptive", frames="reference", first_pass=True)
+def where_it_moves(candidates: Candidates) -> Ints:
+    """Equal steps of cumulative luma change."""
+    found = candidates.looked_at()
+    return by_change(candidates.keys, found.seen, found.change, candidates.n_frames)
+
+
+@register_sampling("shot_aware", frames="reference", first_pass=True)
+def in_every_shot(candidates: Candidates) -> Ints:
+    """One or more in each shot."""
+    return by_shot(candidates.keys, candidates.looked_at().cuts, candidates.n_frames)

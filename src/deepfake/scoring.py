@@ -72,10 +72,12 @@ class FrameScorer:
         """The same network seeing every crop another way than it learnt to."""
         other = copy.copy(self)
         other.see = partial(
-            see, view_ratio=min(self.model.view_ratio * view.view_ratio, 1.0),
-            input_px=round(self.model.input_px * view.size_ratio), surroundings_blur=view.surroundings_blur,
+            see,
+            view_ratio=min(self.model.view_ratio * view.view_ratio, 1.0),
+            input_px=round(self.model.input_px * view.size_ratio),
+            surroundings_blur=view.surroundings_blur,
             crop_px=view.crop_px,
-        )  # fmt: skip
+        )
         other.mirror = view.mirror
         return other
 

@@ -117,10 +117,18 @@ def frame_logits(
     sides = tube_sides(name for head in heads.values() for name in head.inputs)
     tubes = {px: face_tube(pair.fake_seen, landmarks_T52, px).__getitem__ for px in sides}
     seen = TrackFeatures(
-        track.video_id, track.track, 1, track.frame_index_T, features_TD, logits_T, track.times_T,
-        np.full((n, 5, 2), np.nan), np.full((n, 4), np.nan), pair.fake.forged_T.astype(np.float32),
-        tubes,
-    )  # fmt: skip
+        video_id=track.video_id,
+        track=track.track,
+        label=1,
+        frame_index_T=track.frame_index_T,
+        features_TD=features_TD,
+        logits_T=logits_T,
+        times_T=track.times_T,
+        landmarks_T52=np.full((n, 5, 2), np.nan),
+        boxes_T4=np.full((n, 4), np.nan),
+        forged_T=pair.fake.forged_T.astype(np.float32),
+        tubes=tubes,
+    )
     found = {"frames": logits_T.astype(np.float64)}
     for name, head in heads.items():
         (one,) = head_logits(head, [seen], config.predict)
@@ -144,4 +152,4 @@ def rates(findings: Sequence[Finding]) -> pd.DataFrame:
 
 def usable_heads(config: Config) -> list[str]:
     """Heads of the settings that look at pictures; a forgery drawn over a real face moves as that face did."""
-    return [name for name in config.sequences.heads if not {"motion", "mesh_motion"} & set(HEADS[name].inputs)]
+    return [name for name in config.sequences.heads if "motion" not in HEADS[name].inputs]

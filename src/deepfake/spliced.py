@@ -80,9 +80,12 @@ def _moved(
     """A small forged crop as seen in the real crop's square, after where (HW, bool) it is known."""
     (x_real, y_real, side_real), (x_fake, y_fake, side_fake) = _square(real, place), _square(fake, fake_place)
     scale = side_fake / side_real
-    matrix = np.array([
-        [scale, 0, (x_fake - x_real) / side_real * SMALL_PX], [0, scale, (y_fake - y_real) / side_real * SMALL_PX],
-    ])  # fmt: skip
+    matrix = np.array(
+        [
+            [scale, 0, (x_fake - x_real) / side_real * SMALL_PX],
+            [0, scale, (y_fake - y_real) / side_real * SMALL_PX],
+        ]
+    )
     size = (SMALL_PX, SMALL_PX)
     known = cv2.warpAffine(np.ones_like(small_HW), matrix, size, flags=cv2.INTER_LINEAR)
     return np.asarray(known > 0.99), np.asarray(cv2.warpAffine(small_HW, matrix, size, flags=cv2.INTER_LINEAR))
@@ -119,8 +122,11 @@ def counterparts(config: Config, data: Tables) -> list[Counterpart]:
             if scene < SAME_SCENE or int((fake_T >= 0).sum()) < MIN_FRAMES:
                 log.info(
                     "%s and %s: no pair, %d frames at the same times, surroundings alike by %.2f",
-                    real.video_id, fake.video_id, int((fake_T >= 0).sum()), scene,
-                )  # fmt: skip
+                    real.video_id,
+                    fake.video_id,
+                    int((fake_T >= 0).sum()),
+                    scene,
+                )
                 continue
             found.append(Counterpart(*tracks, fake.generator, fake_T))
     return found

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from deepfake.config import PROJECT_ROOT, Config, UserError, digest, section_values
 from deepfake.costs import SCORED, cost_path
@@ -73,15 +73,57 @@ def cost_files(config: Config) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-@dataclass(frozen=True)
+def raw_listing(config: Config) -> str:
+    """A digest of what lies in the raw folder: names, sizes, times, and the text of the label files."""
+    root = config.path(config.index.root)
+    entries: list[Any] = []
+    for path in sorted(visible_files(root)):
+        state = path.lstat()
+        entries.append([os.fsencode(path.relative_to(root)).hex(), state.st_size, state.st_mtime_ns])
+    labels = config.index.labels_csv
+    if labels is not None and config.path(labels).is_file():
+        entries.append(sha256_of(config.path(labels)))
+    return digest(entries)
+
+
+def sample_digest(config: Config) -> str | None:
+    """Digest of the sample submission, which decides the order of ours; None where there is none."""
+    path = config.sample_path
+    return sha256_of(path) if path.is_file() else None
+
+
+def missing_shards(config: Config) -> list[str]:
+    """Crop shards that the faces table names and that are not on disk."""
+    import pyarrow.parquet as pq
+
+    shards = pq.read_table(config.work_dir / "faces.parquet", columns=["shard"])["shard"].unique().to_pylist()
+    return [shard for shard in shards if not (config.work_dir / shard).is_file()]
+
+
+def _no_facts(config: Config) -> dict[str, str | None]:
+    return {}
+
+
+def _none_missing(config: Config) -> list[str]:
+    return []
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One numbered script: the settings it obeys, the files it reads, the files it makes."""
+    """One numbered script: the settings it obeys, the files it reads, the files it makes.
+
+    `notes_in` is where it notes what it made: with the data set (work) or with the run. `facts` are digests of what it
+    goes by that no stage makes, and `missing` names files it makes that are too many to be outputs and are not there.
+    """
 
     name: str
     makes: str
     sections: tuple[str, ...]
-    inputs: tuple[Callable[[Config], list[Path]], ...]
+    inputs: tuple[Callable[[Config], list[Path]], ...] = ()
     outputs: tuple[Callable[[Config], list[Path]], ...]
+    notes_in: Literal["work", "run"]
+    facts: Callable[[Config], dict[str, str | None]] = _no_facts
+    missing: Callable[[Config], list[str]] = _none_missing
 
     @property
     def script(self) -> Path:
@@ -98,103 +140,98 @@ class Stage:
 
     def manifest_path(self, config: Config) -> Path:
         """Where it notes what it made, from what."""
-        return (config.work_dir if self.name < "04" else config.run_dir) / f"{self.name}.json"
+        return (config.work_dir if self.notes_in == "work" else config.run_dir) / f"{self.name}.json"
 
 
-STAGES = {
-    stage.name: stage
-    for stage in (
-        Stage(
-            "01_index_videos",
-            "one row a video: probe, hash, label, status",
-            ("index",),
-            (),
-            (work_tables("videos"),),
+_ALL = (
+    Stage(
+        name="01_index_videos",
+        makes="one row a video: probe, hash, label, status",
+        sections=("index",),
+        outputs=(work_tables("videos"),),
+        notes_in="work",
+        facts=lambda config: {"raw": raw_listing(config)},
+    ),
+    Stage(
+        name="02_extract_faces",
+        makes="face tracks and their crops",
+        sections=("extract",),
+        inputs=(work_tables("videos"),),
+        outputs=(work_tables("extractions", "faces", "failures"),),
+        notes_in="work",
+        missing=missing_shards,
+    ),
+    Stage(
+        name="03_make_folds",
+        makes="groups that never part, dealt into folds",
+        sections=("folds",),
+        inputs=(work_tables("videos", "extractions"),),
+        outputs=(work_tables("folds"),),
+        notes_in="work",
+    ),
+    Stage(
+        name="04_train_frames",
+        makes="image classifiers and their out-of-fold logits",
+        sections=("frames",),
+        inputs=(work_tables("videos", "faces", "folds"),),
+        outputs=(model_files("frames"), run_files("frames_oof.parquet")),
+        notes_in="run",
+    ),
+    Stage(
+        name="05_train_sequences",
+        makes="networks over tracks and their out-of-fold logits",
+        sections=("sequences",),
+        inputs=(work_tables("videos", "faces", "folds"), model_files("frames")),
+        outputs=(head_models, head_scores("oof")),
+        notes_in="run",
+    ),
+    Stage(
+        name="06_predict_videos",
+        makes="logits of every model for every track of the test videos",
+        sections=("predict",),
+        inputs=(work_tables("videos", "faces"), model_files("frames"), head_models),
+        outputs=(run_files("frames_test.parquet"), head_scores("test")),
+        notes_in="run",
+    ),
+    Stage(
+        name="07_ensemble",
+        makes="one calibrated probability a video, the submission, the detector",
+        sections=("ensemble", "extract", "index"),
+        inputs=(
+            work_tables("videos", "extractions", "faces", "folds"),
+            run_files("frames_oof.parquet", "frames_test.parquet"),
+            head_scores("oof"),
+            head_scores("test"),
+            model_files("frames"),
+            head_models,
         ),
-        Stage(
-            "02_extract_faces",
-            "face tracks and their crops",
-            ("extract",),
-            (work_tables("videos"),),
-            (work_tables("extractions", "faces", "failures"),),
+        outputs=(
+            run_files("oof_video_scores.parquet", "test_video_scores.parquet"),
+            run_files("ensemble.json", "detector.safetensors"),
+            submission_files("submission.csv", "manifest.json"),
         ),
-        Stage(
-            "03_make_folds",
-            "groups that never part, dealt into folds",
-            ("folds",),
-            (work_tables("videos", "extractions"),),
-            (work_tables("folds"),),
+        notes_in="run",
+        facts=lambda config: {"sample": sample_digest(config)},
+    ),
+    Stage(
+        name="08_validate",
+        makes="the offline validation report",
+        sections=("validation",),
+        inputs=(
+            work_tables("videos", "extractions", "faces", "folds", "failures"),
+            run_files("oof_video_scores.parquet", "test_video_scores.parquet", "frames_oof.parquet"),
+            head_scores("oof"),
+            cost_files,
+            against_files,
         ),
-        Stage(
-            "04_train_frames",
-            "image classifiers and their out-of-fold logits",
-            ("frames",),
-            (work_tables("videos", "faces", "folds"),),
-            (model_files("frames"), run_files("frames_oof.parquet")),
+        outputs=(
+            submission_files("report.html", "report.json"),
+            submission_files(*(f"tables/{name}.csv" for name in REPORT_TABLES)),
         ),
-        Stage(
-            "05_train_sequences",
-            "networks over tracks and their out-of-fold logits",
-            ("sequences",),
-            (work_tables("videos", "faces", "folds"), model_files("frames")),
-            (head_models, head_scores("oof")),
-        ),
-        Stage(
-            "06_predict_videos",
-            "logits of every model for every track of the test videos",
-            ("predict",),
-            (work_tables("videos", "faces"), model_files("frames"), head_models),
-            (run_files("frames_test.parquet"), head_scores("test")),
-        ),
-        Stage(
-            "07_ensemble",
-            "one calibrated probability a video, the submission, the detector",
-            ("ensemble", "extract", "index"),
-            (
-                work_tables("videos", "extractions", "faces", "folds"),
-                run_files("frames_oof.parquet", "frames_test.parquet"),
-                head_scores("oof"),
-                head_scores("test"),
-                model_files("frames"),
-                head_models,
-            ),
-            (
-                run_files("oof_video_scores.parquet", "test_video_scores.parquet"),
-                run_files("ensemble.json", "detector.safetensors"),
-                submission_files("submission.csv", "manifest.json"),
-            ),
-        ),
-        Stage(
-            "08_validate",
-            "the offline validation report",
-            ("validation",),
-            (
-                work_tables("videos", "extractions", "faces", "folds", "failures"),
-                run_files("oof_video_scores.parquet", "test_video_scores.parquet", "frames_oof.parquet"),
-                head_scores("oof"),
-                cost_files,
-                against_files,
-            ),
-            (
-                submission_files("report.html", "report.json"),
-                submission_files(*(f"tables/{name}.csv" for name in REPORT_TABLES)),
-            ),
-        ),
-    )
-}  # fmt: skip
-
-
-def raw_listing(config: Config) -> str:
-    """A digest of what lies in the raw folder: names, sizes, times, and the text of the label files."""
-    root = config.path(config.index.root)
-    entries: list[Any] = []
-    for path in sorted(visible_files(root)):
-        state = path.lstat()
-        entries.append([os.fsencode(path.relative_to(root)).hex(), state.st_size, state.st_mtime_ns])
-    labels = config.index.labels_csv
-    if labels is not None and config.path(labels).is_file():
-        entries.append(sha256_of(config.path(labels)))
-    return digest(entries)
+        notes_in="run",
+    ),
+)
+STAGES = {stage.name: stage for stage in _ALL}
 
 
 def fingerprint(stage: Stage, config: Config, limit: int | None) -> str:
@@ -205,17 +242,11 @@ def fingerprint(stage: Stage, config: Config, limit: int | None) -> str:
             "stage": stage.name,
             "settings": {section: section_values(config, section) for section in stage.sections},
             "inputs": [[path.name, sha256_of(path)] for path in stage.input_paths(config)],
-            "raw": raw_listing(config) if stage.name.startswith("01") else None,
+            "raw": None,  # of stages that do not say otherwise; kept, so that what was made before stays up to date
             "limit": limit,
-            **({"sample": sample_digest(config)} if stage.name.startswith("07") else {}),
+            **stage.facts(config),
         }
     )
-
-
-def sample_digest(config: Config) -> str | None:
-    """Digest of the sample submission, which decides the order of ours; None where there is none."""
-    path = config.sample_path
-    return sha256_of(path) if path.is_file() else None
 
 
 def check_inputs(stage: Stage, config: Config) -> None:
@@ -229,14 +260,6 @@ def check_inputs(stage: Stage, config: Config) -> None:
             raise UserError(f"{stage.name}: {path} does not exist; run src/{makers[0]}.py first with the same --config")
 
 
-def missing_shards(config: Config) -> list[str]:
-    """Crop shards that the faces table names and that are not on disk."""
-    import pyarrow.parquet as pq
-
-    shards = pq.read_table(config.work_dir / "faces.parquet", columns=["shard"])["shard"].unique().to_pylist()
-    return [shard for shard in shards if not (config.work_dir / shard).is_file()]
-
-
 def is_current(stage: Stage, config: Config, limit: int | None) -> bool:
     """Whether the stage would make again what is there."""
     try:
@@ -244,7 +267,7 @@ def is_current(stage: Stage, config: Config, limit: int | None) -> bool:
         outputs = {_short(path, config): sha256_of(path) for path in stage.output_paths(config)}
         if outputs != manifest["outputs"] or manifest["fingerprint"] != fingerprint(stage, config, limit):
             return False
-        return not (stage.name.startswith("02") and missing_shards(config))
+        return not stage.missing(config)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

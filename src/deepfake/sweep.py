@@ -269,20 +269,22 @@ class _Measured:
         ranked, probable = _p(looked.logit_V), self._calibrated(looked)
         seen = float(looked.seen_V.mean())
         return Point(
-            self.sweep.extract.sampling,
-            mode,
-            n_frames,
-            seen,
-            1 - seen / float(self.full.seen_V.mean()),
-            extraction_s,
-            seen * network_s,
-            metrics.measure(labels, ranked, *fixed)["roc_auc"],
-            metrics.measure(labels, probable, *fixed)["log_loss_clipped"],
-            metrics.measure_difference(labels, ranked, _p(self.full.logit_V), *fixed)["roc_auc"],
-            metrics.measure_difference(labels, probable, self._calibrated(self.full), *fixed)["log_loss_clipped"],
-            self._largest_change(looked),
-            float(np.mean(_verdicts(looked, self.sweep) != _verdicts(self.full, self.sweep))),
-            note,
+            sampling=self.sweep.extract.sampling,
+            early_exit=mode,
+            n_frames=n_frames,
+            frames_seen=seen,
+            share_saved=1 - seen / float(self.full.seen_V.mean()),
+            extraction_cpu_s=extraction_s,
+            network_cpu_s=seen * network_s,
+            roc_auc=metrics.measure(labels, ranked, *fixed)["roc_auc"],
+            log_loss=metrics.measure(labels, probable, *fixed)["log_loss_clipped"],
+            roc_auc_difference=metrics.measure_difference(labels, ranked, _p(self.full.logit_V), *fixed)["roc_auc"],
+            log_loss_difference=metrics.measure_difference(labels, probable, self._calibrated(self.full), *fixed)[
+                "log_loss_clipped"
+            ],
+            largest_change=self._largest_change(looked),
+            verdicts_changed=float(np.mean(_verdicts(looked, self.sweep) != _verdicts(self.full, self.sweep))),
+            note=note,
         )
 
     def _largest_change(self, looked: Looked) -> float:

@@ -43,8 +43,14 @@ class Table:
 
 
 _TEXT, _F32, _F64, _I8, _I32, _I64, _BOOL = (
-    pa.string(), pa.float32(), pa.float64(), pa.int8(), pa.int32(), pa.int64(), pa.bool_(),
-)  # fmt: skip
+    pa.string(),
+    pa.float32(),
+    pa.float64(),
+    pa.int8(),
+    pa.int32(),
+    pa.int64(),
+    pa.bool_(),
+)
 LANDMARKS = tuple(f"lm{i}_{axis}_px" for i in range(5) for axis in "xy")
 _VIDEO = Column("video_id", _TEXT, "path below the data set's root, with forward slashes")
 _TRACK = Column("track", _I32, "a person in a shot; unique in the video, from 0")

@@ -17,15 +17,12 @@ from torch.utils.data import Dataset
 
 from deepfake.config import UserError
 from deepfake.datasets import Batch, Index
-from deepfake.mesh_motion import POINTS, mesh_features
-from deepfake.mesh_store import StoredMesh
-from deepfake.motion import known_landmarks, motion_features
+from deepfake.motion import motion_features
 from deepfake.shards import read_crop
 from deepfake.tables import LANDMARKS
 from deepfake.tubes import LARGE_TUBE_PX, TUBE_PX, face_tube, steady, tube_flow
 
 Tube = Callable[[np.ndarray], np.ndarray]  # places of frames -> uint8 (T, H, W, 3), the face held still
-Mesh = Callable[[np.ndarray], np.ndarray]  # places of frames -> float32 (T, len(POINTS), 3), see `mesh_features`
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,6 @@ class TrackFeatures:
     boxes_T4: np.ndarray
     forged_T: np.ndarray
     tubes: Mapping[int, Tube] = field(default_factory=dict)
-    mesh: Mesh | None = None
 
     def __len__(self) -> int:
         return len(self.logits_T)
@@ -56,13 +52,19 @@ class TrackFeatures:
     def take(self, places: np.ndarray) -> TrackFeatures:
         """The track's frames at some places, in that order; falling places play it backwards."""
         arrays = (
-            "frame_index_T", "features_TD", "logits_T", "times_T", "landmarks_T52", "boxes_T4", "forged_T",
-        )  # fmt: skip
+            "frame_index_T",
+            "features_TD",
+            "logits_T",
+            "times_T",
+            "landmarks_T52",
+            "boxes_T4",
+            "forged_T",
+        )
         taken = {name: getattr(self, name)[places] for name in arrays}
         if len(places) > 1 and places[0] > places[-1]:
             taken["times_T"] = taken["times_T"][0] - taken["times_T"]
         tubes = {side_px: _taken(tube, places) for side_px, tube in self.tubes.items()}
-        return replace(self, **taken, tubes=tubes, mesh=None if self.mesh is None else _taken(self.mesh, places))
+        return replace(self, **taken, tubes=tubes)
 
     def pictures(self, side_px: int) -> np.ndarray:
         """The tube of all frames: uint8 (T, side_px, side_px, 3)."""
@@ -70,15 +72,9 @@ class TrackFeatures:
             raise ValueError(f"{self.video_id!r} track {self.track}: there are no pictures of it of {side_px} px")
         return self.tubes[side_px](np.arange(len(self)))
 
-    def mesh_points(self) -> np.ndarray:
-        """The mesh's points in all frames, see `mesh_features`; NaN where there are no pictures of the track."""
-        if self.mesh is None:
-            return np.full((len(self), len(POINTS), 3), np.nan, np.float32)
-        return self.mesh(np.arange(len(self)))
 
-
-def _taken(source: Callable[[np.ndarray], np.ndarray], places: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda inner: source(places[inner])
+def _taken(tube: Tube, places: np.ndarray) -> Tube:
+    return lambda inner: tube(places[inner])
 
 
 @dataclass(frozen=True)
@@ -122,14 +118,29 @@ def split_tracks(
     for a, b in zip(starts, [*starts[1:], len(ids)], strict=True):
         label = labels.get(ids[a])
         forged_T = np.full(b - a, 0.0 if label == 0 else np.nan, np.float32)
-        tube = StoredTube(work_dir, shards[a:b], offsets[a:b], sizes[a:b], shares[a:b], TUBE_PX)
+        tube = StoredTube(
+            work_dir=work_dir,
+            shards=shards[a:b],
+            offsets_T=offsets[a:b],
+            sizes_T=sizes[a:b],
+            landmarks_T52=shares[a:b],
+            side_px=TUBE_PX,
+        )
         found.append(
             TrackFeatures(
-                str(ids[a]), int(tracks[a]), label, frames[a:b], features_ND[a:b], logits_N[a:b], times[a:b],
-                seen[a:b], boxes[a:b], forged_T, {px: replace(tube, side_px=px) for px in tube_sides(INPUTS)},
-                StoredMesh(work_dir, faces.iloc[a:b]),
+                video_id=str(ids[a]),
+                track=int(tracks[a]),
+                label=label,
+                frame_index_T=frames[a:b],
+                features_TD=features_ND[a:b],
+                logits_T=logits_N[a:b],
+                times_T=times[a:b],
+                landmarks_T52=seen[a:b],
+                boxes_T4=boxes[a:b],
+                forged_T=forged_T,
+                tubes={px: replace(tube, side_px=px) for px in tube_sides(INPUTS)},
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -137,7 +148,6 @@ TUBE_OF = {"flow": TUBE_PX, "tube": TUBE_PX, "large_tube": LARGE_TUBE_PX}  # the
 INPUTS: dict[str, Callable[[TrackFeatures], np.ndarray]] = {
     "features": lambda track: track.features_TD,
     "motion": lambda track: motion_features(track.landmarks_T52, track.boxes_T4, track.times_T),
-    "mesh_motion": lambda track: mesh_features(track.mesh_points(), track.times_T),
     "flow": lambda track: tube_flow(track.pictures(TUBE_OF["flow"])),
     "tube": lambda track: np.ascontiguousarray(track.pictures(TUBE_OF["tube"]).transpose(0, 3, 1, 2)),
     "large_tube": lambda track: np.ascontiguousarray(track.pictures(TUBE_OF["large_tube"]).transpose(0, 3, 1, 2)),
@@ -153,8 +163,6 @@ def has_inputs(track: TrackFeatures, inputs: Sequence[str]) -> bool:
     """Whether there is anything of a track to learn from for a network with these inputs."""
     if "motion" in inputs:
         return int(np.isfinite(track.landmarks_T52).all((1, 2)).sum()) > 1
-    if "mesh_motion" in inputs:
-        return track.mesh is not None and known_landmarks(INPUTS["mesh_motion"](track)) > 1
     return tube_sides(inputs) <= track.tubes.keys()
 
 
@@ -187,9 +195,13 @@ class TrackDataset(Dataset[list[Clip]]):
     """
 
     def __init__(
-        self, tracks: Sequence[TrackFeatures], clip_frames: int, seed: int, inputs: Sequence[str] = ("features",),
+        self,
+        tracks: Sequence[TrackFeatures],
+        clip_frames: int,
+        seed: int,
+        inputs: Sequence[str] = ("features",),
         changes: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.clip_frames, self.seed, self.inputs, self.changes = clip_frames, seed, tuple(inputs), changes
         by_label = [[t for t in tracks if t.label == label and has_inputs(t, inputs)] for label in (0, 1)]
         if not all(by_label):

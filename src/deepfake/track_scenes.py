@@ -82,17 +82,17 @@ def _seen(index: int, boxes: np.ndarray, looks: np.ndarray, errors: np.random.Ge
     order = errors.permutation(len(found))
     n = len(found)
     return SceneFrame(
-        index,
-        index / FPS,
-        boxes[people],
-        people,
-        Faces(
+        index=index,
+        time_s=index / FPS,
+        truth=boxes[people],
+        people=people,
+        faces=Faces(
             np.array(seen, np.float32).reshape(-1, 4)[order],
             np.array(scores, np.float32)[order],
             np.zeros((n, 5, 2), np.float32),
         ),
-        _unit(np.array(vectors).reshape(-1, APPEARANCE_LENGTH)[order]),
-        [found[i] for i in order],
+        appearance=_unit(np.array(vectors).reshape(-1, APPEARANCE_LENGTH)[order]),
+        found_people=[found[i] for i in order],
     )
 
 

@@ -82,13 +82,15 @@ def _batches(parts: Sequence[tuple[int, np.ndarray]], window: int, most: int) ->
 def score_tracks(head: TrackHead, tracks: Sequence[TrackFeatures], predict: Predict, name: str) -> pd.DataFrame:
     """The rows of TRACK_SCORES of a network under a member's name."""
     found = head_logits(head, tracks, predict)
-    return pd.DataFrame({
-        "model": [name] * len(tracks),
-        "video_id": [t.video_id for t in tracks],
-        "track": [t.track for t in tracks],
-        "n_frames": [one.n_frames for one in found],
-        "logit": np.array([one.logit for one in found], np.float32),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "model": [name] * len(tracks),
+            "video_id": [t.video_id for t in tracks],
+            "track": [t.track for t in tracks],
+            "n_frames": [one.n_frames for one in found],
+            "logit": np.array([one.logit for one in found], np.float32),
+        }
+    )
 
 
 def load_head(config: Config, name: str, fold: int | None) -> TrackHead:

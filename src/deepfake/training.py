@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -28,7 +29,7 @@ from tqdm import tqdm
 
 from deepfake import mixture
 from deepfake.augment import before_workers
-from deepfake.bundle import load_detector
+from deepfake.bundle import load_detector, pick_member
 from deepfake.checkpoints import CARD, finished, fold_folder, load_frames, load_state, read_card, save_model, save_state
 from deepfake.config import Config, Frames, Sequences, UserError, digest, section_values
 from deepfake.datasets import (
@@ -46,6 +47,7 @@ from deepfake.files import sha256_of, write_whole
 from deepfake.models import new_head
 from deepfake.models.depthwise import keep_memory, quicken
 from deepfake.models.frames import FrameClassifier
+from deepfake.registry import plugins, start_worker
 from deepfake.track_inputs import TrackDataset, TrackFeatures, collate_tracks
 
 STATE, LOG, SNAPSHOT = "state.pt", "log.jsonl", "step"
@@ -55,7 +57,7 @@ FACE_COLUMNS = ["video_id", "track", "frame_index", "x0_px", "y0_px", "x1_px", "
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What the loop needs to know; the fields are those of the settings."""
 
@@ -80,23 +82,44 @@ class Recipe:
 
 def frames_recipe(frames: Frames) -> Recipe:
     """The loop's settings for the image classifier."""
+    selfblend = frames.selfblend
     return Recipe(
-        frames.epochs, frames.pairs_per_batch, frames.learning_rate, frames.backbone_rate_ratio, frames.weight_decay,
-        frames.warmup_ratio, frames.label_smoothing, frames.ema_decay, frames.precision, frames.loader_workers,
-        frames.checkpoint_steps, frames.seed, frames.selfblend.boundary_weight if frames.selfblend else 0.0,
-        frames.snapshot_steps, sam_radius=frames.sam_radius,
-        pair_weight=frames.selfblend.pair_weight if frames.selfblend else 0.0,
-    )  # fmt: skip
+        epochs=frames.epochs,
+        items_per_batch=frames.pairs_per_batch,
+        learning_rate=frames.learning_rate,
+        backbone_rate_ratio=frames.backbone_rate_ratio,
+        weight_decay=frames.weight_decay,
+        warmup_ratio=frames.warmup_ratio,
+        label_smoothing=frames.label_smoothing,
+        ema_decay=frames.ema_decay,
+        precision=frames.precision,
+        loader_workers=frames.loader_workers,
+        checkpoint_steps=frames.checkpoint_steps,
+        seed=frames.seed,
+        map_weight=selfblend.boundary_weight if selfblend else 0.0,
+        snapshot_steps=frames.snapshot_steps,
+        sam_radius=frames.sam_radius,
+        pair_weight=selfblend.pair_weight if selfblend else 0.0,
+    )
 
 
 def sequences_recipe(sequences: Sequences) -> Recipe:
     """The loop's settings for networks over tracks; an item is a real and a fake clip."""
     return Recipe(
-        sequences.epochs, max(1, sequences.tracks_per_batch // 2), sequences.learning_rate, HEAD_BACKBONE_RATIO,
-        sequences.weight_decay,
-        sequences.warmup_ratio, sequences.label_smoothing, sequences.ema_decay, sequences.precision, 0,
-        sequences.checkpoint_steps, sequences.seed, frame_weight=sequences.frame_weight,
-    )  # fmt: skip
+        epochs=sequences.epochs,
+        items_per_batch=max(1, sequences.tracks_per_batch // 2),
+        learning_rate=sequences.learning_rate,
+        backbone_rate_ratio=HEAD_BACKBONE_RATIO,
+        weight_decay=sequences.weight_decay,
+        warmup_ratio=sequences.warmup_ratio,
+        label_smoothing=sequences.label_smoothing,
+        ema_decay=sequences.ema_decay,
+        precision=sequences.precision,
+        loader_workers=0,
+        checkpoint_steps=sequences.checkpoint_steps,
+        seed=sequences.seed,
+        frame_weight=sequences.frame_weight,
+    )
 
 
 class Losses(NamedTuple):
@@ -279,7 +302,7 @@ class Loop:
         loss = losses(logits_B, batch.labels_B.to(device, non_blocking=True), self.recipe.label_smoothing)
         value = loss.both.item()
         if not math.isfinite(value):
-            _explain_bad_loss(step, logits_B, batch)
+            _raise_bad_loss(step, logits_B, batch)
         self.accelerator.backward(loss.both + further)
         return {"loss": value, "real_loss": loss.real.item(), "fake_loss": loss.fake.item(), **notes}
 
@@ -327,7 +350,7 @@ def at_the_worst_near(parameters: Iterable[nn.Parameter], radius: float) -> Iter
                 parameter.copy_(weights)
 
 
-def _explain_bad_loss(step: int, logits_B: Tensor, batch: Batch) -> None:
+def _raise_bad_loss(step: int, logits_B: Tensor, batch: Batch) -> NoReturn:
     bad = [name for name, good in zip(batch.names, logits_B.isfinite().tolist(), strict=True) if not good]
     where = f"first for {bad[0]}" if bad else "with finite logits"
     raise UserError(
@@ -378,9 +401,13 @@ def fit(
     if recipe.loader_workers:
         before_workers()
     loader: DataLoader[Any] = DataLoader(
-        dataset, batch_sampler=batches, collate_fn=collate, num_workers=recipe.loader_workers,
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=recipe.loader_workers,
         pin_memory=accelerator.device.type == "cuda",
-    )  # fmt: skip
+        worker_init_fn=partial(start_worker, plugins()),
+    )
     metrics = {"n_steps": float(batches.n_steps), "n_items": float(n_items)}
     notes = Log(folder, batches.start_step) if accelerator.is_main_process else None
     try:
@@ -403,9 +430,13 @@ def _steps(
 ) -> dict[str, float]:
     recent: list[float] = []
     bar = tqdm(
-        _numbered(loader, batches.start_step), total=batches.n_steps, initial=batches.start_step,
-        desc=state_path.parent.name, unit="step", disable=None if notes else True,
-    )  # fmt: skip
+        _numbered(loader, batches.start_step),
+        total=batches.n_steps,
+        initial=batches.start_step,
+        desc=state_path.parent.name,
+        unit="step",
+        disable=None if notes else True,
+    )
     for step, batch in bar:
         values = loop.step(step, batch)
         recent = [*recent[-9:], values["loss"]]
@@ -471,9 +502,14 @@ def train_frames_fold(config: Config, tables: Tables, fold: int | None) -> Path:
     def keep(step: int, averaged: nn.Module) -> None:
         # Only the main process comes here: nothing may wait for the others.
         save_model(
-            folder / f"{SNAPSHOT}{step:06d}", "frames", averaged, fold=fold, settings_digest=settings_digest,
-            metrics={"n_steps": step}, about=about,
-        )  # fmt: skip
+            folder / f"{SNAPSHOT}{step:06d}",
+            "frames",
+            averaged,
+            fold=fold,
+            settings_digest=settings_digest,
+            metrics={"n_steps": step},
+            about=about,
+        )
 
     averaged, metrics = fit(model, dataset, collate, frames_recipe(frames), folder, settings_digest, keep)
     metrics |= notes
@@ -507,9 +543,14 @@ def _learn_from(config: Config, learn: Any, faces: Any) -> tuple[Dataset[Any], C
     if frames.selfblend is None:
         plan = plan_pairs(learn, faces)
         dataset = PairDataset(plan, config.work_dir, frames, frames.seed)
-        return dataset, collate_pairs, {
-            "about": plan.describe(), "n_random_pairs": float(plan.n_lone_reals + plan.n_lone_fakes),
-        }  # fmt: skip
+        return (
+            dataset,
+            collate_pairs,
+            {
+                "about": plan.describe(),
+                "n_random_pairs": float(plan.n_lone_reals + plan.n_lone_fakes),
+            },
+        )
     selfblend = frames.selfblend
     sources = mixture.gather(learn, faces, config)
     items = mixture.Mixture(
@@ -527,9 +568,13 @@ def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifie
     if frames.fold_batchnorm and not frames.freeze_batchnorm:
         raise UserError("frames.fold_batchnorm: statistics that are still to move cannot be folded; freeze them too")
     model = FrameClassifier(
-        frames.backbone, frames.input_px, frames.dropout, frames.view_ratio, maps, frames.fold_batchnorm, frames.stages
+        frames.backbone, frames.input_px, frames.dropout, frames.view_ratio, maps, frames.fold_batchnorm
     )
     model.load_start(frames.start_from)
+    if frames.start_member is not None and frames.start_weights is None:
+        raise UserError(
+            f"frames.start_member: found {frames.start_member!r} without frames.start_weights; set the file it is in"
+        )
     if frames.start_run is not None:
         if config is None:
             raise ValueError(f"frames.start_run={frames.start_run}: wanted the settings that say where runs lie")
@@ -540,7 +585,7 @@ def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifie
         model.take_over(load_frames(run_network(config.run_dir.parent, frames.start_run)))
     elif frames.start_weights is not None:
         weights = frames.start_weights if config is None else config.path(frames.start_weights)
-        model.take_over(load_detector(weights).members[0].frames)
+        model.take_over(pick_member(load_detector(weights), frames.start_member, weights).frames)
     model.freeze(frames.frozen_stages, frames.freeze_batchnorm)
     return model
 
@@ -592,9 +637,15 @@ def train_head_fold(config: Config, head: str, tracks: list[TrackFeatures], fold
     frames_sha256 = read_card(fold_folder(config.run_dir, "frames", fold)).weights_sha256
     data = [(t.video_id, t.track, t.label, len(t), float(t.logits_T.sum())) for t in tracks]
     settings = {name: value for name, value in section_values(config, "sequences").items() if name != "heads"}
-    settings_digest = digest({
-        "head": head, "settings": settings, "fold": fold, "frames": frames_sha256, "data": data,
-    })  # fmt: skip
+    settings_digest = digest(
+        {
+            "head": head,
+            "settings": settings,
+            "fold": fold,
+            "frames": frames_sha256,
+            "data": data,
+        }
+    )
     if finished(folder, settings_digest):
         log.info("%s %s: already trained", head, folder.name)
         return folder / CARD

@@ -198,7 +198,14 @@ def as_evidence(
     """
     seen = np.flatnonzero(np.isfinite(logits).all(axis=1))
     people = np.array(clips.people, object)[seen].tolist()
-    return Evidence(members, logits[seen], clips.labels[seen], clips.halves[seen], people, costs_ms)
+    return Evidence(
+        members=members,
+        logits_NM=logits[seen],
+        labels=clips.labels[seen],
+        folds=clips.halves[seen],
+        groups=people,
+        costs_ms=costs_ms,
+    )
 
 
 def mean_over_each(

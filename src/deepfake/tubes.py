@@ -39,9 +39,12 @@ def face_tube(crops: Sequence[np.ndarray], landmarks_T52: np.ndarray, side_px: i
             matrix = fit_similarity(landmarks_T52[t] * crop.shape[0], PLACES * side_px)
         shrinks = np.hypot(matrix[0, 0], matrix[1, 0]) < 0.5
         tube[t] = cv2.warpAffine(
-            cv2.blur(crop, (2, 2)) if shrinks else crop, matrix, (side_px, side_px), flags=cv2.INTER_LINEAR,
+            cv2.blur(crop, (2, 2)) if shrinks else crop,
+            matrix,
+            (side_px, side_px),
+            flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
+        )
     return tube
 
 

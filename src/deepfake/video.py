@@ -25,7 +25,6 @@ from deepfake.shots import CutDetector, CutFinder, luma_change
 
 __all__ = ["Cut", "Frame", "Sampled", "VideoError", "VideoProbe", "probe", "sample"]
 
-Sampling = Literal["uniform", "fps", "reference", "keyframe", "adaptive", "shot_aware"]
 Backend = Literal["auto", "pyav", "decord"]
 Picture = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -88,7 +87,7 @@ def probe(path: Path) -> VideoProbe:
 class _Request:
     """What was asked for in `sample`."""
 
-    sampling: Sampling
+    sampling: str
     n_frames: int
     sample_fps: float
     backend: Backend
@@ -107,7 +106,7 @@ class _Plan:
 
 def sample(
     path: Path,
-    sampling: Sampling = "reference",
+    sampling: str = "reference",
     n_frames: int = 32,
     sample_fps: float = 2.0,
     backend: Backend = "auto",
@@ -125,13 +124,21 @@ def sample(
     - fps: every 1 / `sample_fps` seconds, however many frames that are.
     - adaptive: equal steps of cumulative luma change. shot_aware: one or more in each shot.
       Both decode twice, the first time here and only keyframes from 9000 frames on.
+    - the name of any other that was registered (`sampling.register_sampling`).
 
     `on_frame` sees every decoded frame, also those not sampled. `threads` is the decoder's. `every` 2 leaves out
     every second frame of those, beginning with the second.
     """
     if n_frames < 1 or sample_fps <= 0:
         raise ValueError(f"found n_frames = {n_frames}, sample_fps = {sample_fps}; wanted at least 1 and more than 0")
-    return Sampled(path, _Request(sampling, n_frames, sample_fps, backend, threads, every), on_frame, cut_detector)
+    return Sampled(
+        path,
+        _Request(
+            sampling=sampling, n_frames=n_frames, sample_fps=sample_fps, backend=backend, threads=threads, every=every
+        ),
+        on_frame,
+        cut_detector,
+    )
 
 
 class Sampled:
@@ -256,27 +263,40 @@ class Sampled:
 
 
 def _plan(path: Path, packets: Packets, request: _Request) -> _Plan:
-    mode, n_frames, keys = request.sampling, request.n_frames, packets.keys
-    if mode == "fps":
-        step = 1 / (request.sample_fps * packets.tick_s)
-        return _Plan(choose.every(keys, step), "DEFAULT", "every frame decoded")
-    if mode == "uniform":
+    mode, keys = choose.MODES[request.sampling], packets.keys
+    if mode.frames == "all":
         level, how, allowed = "DEFAULT", "every frame decoded", np.arange(len(keys))
-    elif mode == "keyframe":
+    elif mode.frames == "keyframes":
         level, how = _keyframe_level(packets)
         allowed = _places(packets.is_keyframe)
-    elif mode in ("reference", "adaptive", "shot_aware"):
-        level, how = _reference_level(packets, n_frames)
+    else:
+        level, how = _reference_level(packets, request.n_frames)
         allowed = _places(packets.is_reference if level == "NONREF" else None, len(keys))
-    else:
-        choices = "uniform, fps, reference, keyframe, adaptive, shot_aware"
-        raise UserError(f"sampling {mode!r} is not known; choose one of {choices}")
-    if mode in ("adaptive", "shot_aware"):
-        chosen, how = _choose_by_content(path, packets, request, allowed, level, how)
-    else:
-        step = float(keys[-1] - keys[0]) / max(len(keys) - 1, 1)
-        chosen = choose.even(keys[allowed], n_frames, float(keys[0]), float(keys[-1]) + step)
-    return _Plan(allowed[chosen], level, how)
+    first_pass = None
+    if mode.first_pass:
+        first_pass, seen = _look_first(path, packets, request.threads, level)
+        how += f", after a first pass over {seen}"
+    step = float(keys[-1] - keys[0]) / max(len(keys) - 1, 1)
+    candidates = choose.Candidates(
+        keys=keys[allowed],
+        start=float(keys[0]),
+        end=float(keys[-1]) + step,
+        tick_s=packets.tick_s,
+        n_frames=request.n_frames,
+        sample_fps=request.sample_fps,
+        first_pass=first_pass,
+    )
+    return _Plan(allowed[_checked(mode.choose(candidates), len(allowed), request.sampling)], level, how)
+
+
+def _checked(positions: Ints, n_candidates: int, mode: str) -> Ints:
+    found = np.asarray(positions)
+    is_whole = found.ndim == 1 and len(found) and np.issubdtype(found.dtype, np.integer)
+    if not is_whole or found[0] < 0 or found[-1] >= n_candidates or (np.diff(found) < 1).any():
+        raise UserError(
+            f"sampling {mode!r} chose {found.tolist()}; wanted rising positions in 0..{n_candidates - 1}, none twice"
+        )
+    return found
 
 
 def _places(mask: npt.NDArray[np.bool_] | None, n_frames: int = 1) -> Ints:
@@ -306,11 +326,8 @@ def _keyframe_level(packets: Packets) -> tuple[str, str]:
     return "NONKEY", "keyframes decoded"
 
 
-def _choose_by_content(
-    path: Path, packets: Packets, request: _Request, allowed: Ints, level: str, how: str
-) -> tuple[Ints, str]:
-    """Decode once for the thumbs alone; places in `allowed` by luma change or by shots."""
-    keys = packets.keys[allowed]
+def _look_first(path: Path, packets: Packets, threads: int, level: str) -> tuple[choose.FirstPass, str]:
+    """Decode once for the thumbs alone: how luma changes, where shots begin, and which frames that was seen on."""
     first_level = _keyframe_level(packets)[0] if len(packets.keys) > _LONG_FRAMES else level
     what = {"DEFAULT": "all frames", "NONREF": "reference frames"}.get(first_level, "keyframes")
     seen: list[int] = []
@@ -318,7 +335,7 @@ def _choose_by_content(
     cuts: list[int] = []
     finder = CutFinder()
     before: Picture | None = None
-    with closing(decode(path, packets, first_level, request.threads, Progress())) as pictures:
+    with closing(decode(path, packets, first_level, threads, Progress())) as pictures:
         for picture, key in pictures:
             thumb = pixels.luma_thumb(picture, 0)
             if finder.feed(thumb, packets.time_s(key)):
@@ -326,10 +343,7 @@ def _choose_by_content(
             change.append(0.0 if before is None else luma_change(before, thumb))
             seen.append(key)
             before = thumb
-    how += f", after a first pass over {what}"
-    if request.sampling == "shot_aware":
-        return choose.by_shot(keys, cuts, request.n_frames), how
-    return choose.by_change(keys, np.asarray(seen, np.int64), np.asarray(change), request.n_frames), how
+    return choose.FirstPass(np.asarray(seen, np.int64), np.asarray(change), cuts), what
 
 
 def _choose_backend(backend: Backend, described: VideoProbe, plan: _Plan) -> tuple[str, str]:

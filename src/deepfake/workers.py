@@ -19,6 +19,8 @@ from typing import Any, Generic, TypeVar
 
 import psutil
 
+from deepfake import registry
+
 WATCH_S = 0.2
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -47,10 +49,11 @@ def _follow_parent(parent: int) -> None:
             os._exit(1)  # the parent was killed: leave nothing running
 
 
-def _serve(connection: Connection, parent: int, environment: dict[str, str]) -> None:
+def _serve(connection: Connection, parent: int, environment: dict[str, str], plugins: tuple[str, ...]) -> None:
     """Body of a worker: answer each (function, item) with (True, result) or (False, exception)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     os.environ.update(environment)
+    registry.start_worker(plugins)
     threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
     while True:
         try:
@@ -73,7 +76,8 @@ class _Worker(Generic[Item]):
     def __init__(self, environment: dict[str, str]) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, os.getpid(), environment), daemon=True)
+        arguments = (theirs, os.getpid(), environment, registry.plugins())
+        self.process = context.Process(target=_serve, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
         self.item: Item | None = None
@@ -115,21 +119,26 @@ class _Worker(Generic[Item]):
 
 
 def run_each(
-    function: Callable[[Item], T], items: Iterable[Item], limits: Limits, environment: dict[str, str] | None = None
+    function: Callable[[Item], T],
+    items: Iterable[Item],
+    limits: Limits,
+    environment: dict[str, str] | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Item, T | Failed]]:
     """Yield (item, result or Failed) as they finish, in no fixed order.
 
     `function` and items are pickled to the processes, so `function` stands at the top of a module; what it raises
     is raised here too, since only the function knows which errors belong to an item. Closing the
     iterator or Ctrl-C stops all processes. `environment` is set before the function is imported. The deadline
-    of a new process's first item includes its start.
+    of a new process's first item includes its start. Once `is_stopped` says so, all processes end and nothing more
+    is yielded: for another thread, which cannot close the iterator.
     """
     variables = {**_one_thread_each(limits.workers), **(environment or {})}
     workers: list[_Worker[Item]] = []
     source = iter(items)
     try:
         _fill(workers, function, source, limits, variables)
-        while busy := [worker for worker in workers if worker.is_busy]:
+        while (busy := [worker for worker in workers if worker.is_busy]) and not is_stopped():
             ready = wait([worker.connection for worker in busy], timeout=WATCH_S)
             finished: list[tuple[Any, Any]] = []
             for worker in busy:

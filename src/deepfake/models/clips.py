@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 from torchvision.models import video
 
-from deepfake.models.heads import TrackHead
+from deepfake.models.heads import TrackHead, register_head
 
 MEAN, STD = 114.75, 57.375  # of all channels, as in most recipes for clips: 0.45 and 0.225
 ALPHA = 4  # frames of the fast path for each of the slow one
@@ -74,12 +74,14 @@ class VideoResNet(ClipClassifier):
             return super().frame_logits(*inputs)
 
 
+@register_head("r2plus1d_18")
 class R2Plus1d(VideoResNet):
     """Each 3-D convolution as one in space and one in time: 31 million parameters."""
 
     name = "r2plus1d_18"
 
 
+@register_head("mc3_18")
 class Mc3(VideoResNet):
     """Time in the first layers alone: 11 million parameters."""
 
@@ -129,6 +131,7 @@ class _SlowFast(nn.Module):
         return torch.cat([interpolate(slow, size=tuple(fast.shape[2:])), fast], dim=1)
 
 
+@register_head("slowfast")
 class SlowFast(ClipClassifier):
     """A small SlowFast from a random start: 0.4 million parameters."""
 

@@ -37,10 +37,18 @@ class _Depthwise(torch.autograd.Function):
         x_BCHW, weight_C1KK = ctx.saved_tensors
         n_channels = len(weight_C1KK)
         of_x, of_weight, of_bias = torch.ops.aten.convolution_backward(
-            _plain(grads[0]), _plain(x_BCHW), weight_C1KK.float(), [n_channels] if ctx.has_bias else None,
-            ctx.stride, ctx.padding, [1, 1], False, [0, 0], n_channels,
+            _plain(grads[0]),
+            _plain(x_BCHW),
+            weight_C1KK.float(),
+            [n_channels] if ctx.has_bias else None,
+            ctx.stride,
+            ctx.padding,
+            [1, 1],
+            False,
+            [0, 0],
+            n_channels,
             [ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.has_bias],
-        )  # fmt: skip
+        )
         return of_x if of_x is None else of_x.to(x_BCHW.dtype), of_weight, of_bias, None, None
 
 

@@ -35,9 +35,13 @@ REGISTRY = {
 _TOP = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 _LATER = {
-    "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
-    "_project_conv": "conv_pwl", "_bn2": "bn3",
-}  # fmt: skip
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
 MAPS = ("border", "forged")  # what the map head finds: 4 m (1 - m) and m of a fake's soft mask m
 MAP_STRIDE = 16
 _NORMS = nn.modules.batchnorm._BatchNorm
@@ -47,18 +51,25 @@ class FrameClassifier(nn.Module):
     """A backbone with a head of one logit; above 0 means fake. Built with random weights."""
 
     def __init__(
-        self, backbone: str, input_px: int, dropout: float = 0.0, view_ratio: float = 1.0, maps: bool = False,
-        folded: bool = False, stages: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        backbone: str,
+        input_px: int,
+        dropout: float = 0.0,
+        view_ratio: float = 1.0,
+        maps: bool = False,
+        folded: bool = False,
+    ) -> None:
         super().__init__()
         self.settings: dict[str, Any] = {
-            "backbone": backbone, "input_px": input_px, "dropout": dropout, "view_ratio": view_ratio, "maps": maps,
-            "folded": folded, "stages": stages,
-        }  # fmt: skip
+            "backbone": backbone,
+            "input_px": input_px,
+            "dropout": dropout,
+            "view_ratio": view_ratio,
+            "maps": maps,
+            "folded": folded,
+        }
         self.input_px, self.view_ratio = input_px, view_ratio
         self.backbone = _create(backbone, input_px, pretrained=False)
-        if stages is not None:
-            cut_to_stages(self.backbone, stages)
         self.n_features = int(getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features)
         cfg = self.backbone.pretrained_cfg
         self.register_buffer("mean_C", 255 * torch.tensor(cfg["mean"], dtype=torch.float32))
@@ -114,13 +125,10 @@ class FrameClassifier(nn.Module):
         """Put starting weights into the backbone: registry, timm or random (as it is)."""
         name = str(self.settings["backbone"])
         whole = _create(name, self.input_px, pretrained=start_from == "timm")
-        stages = self.settings["stages"]
         if start_from == "registry":
             whole.load_state_dict(registry_weights(name), strict=True)
         elif start_from not in ("timm", "random"):
             raise UserError(f"frames.start_from: found {start_from!r}, wanted registry, timm or random")
-        if stages is not None:
-            cut_to_stages(whole, stages)
         if self.settings["folded"]:
             fold_norms(whole)
         self.backbone.load_state_dict(whole.state_dict(), strict=True)
@@ -128,14 +136,10 @@ class FrameClassifier(nn.Module):
     def take_over(self, other: FrameClassifier) -> None:
         """Start with the weights of another network of the same backbone; the sizes they look at may differ."""
         mine, theirs = self.settings, other.settings
-        alike = mine["backbone"] == theirs["backbone"] and mine["stages"] == theirs["stages"]
-        if not alike or (theirs["folded"] and not mine["folded"]):
-            found, wanted = (
-                f"{settings['backbone']} of {settings['stages'] or 'all'} stages, folded {settings['folded']}"
-                for settings in (theirs, mine)
-            )
+        if mine["backbone"] != theirs["backbone"] or (theirs["folded"] and not mine["folded"]):
+            found, wanted = (f"{settings['backbone']}, folded {settings['folded']}" for settings in (theirs, mine))
             raise UserError(
-                f"the network to go on from: found {found}; wanted {wanted}. Set frames.backbone, frames.stages and "
+                f"the network to go on from: found {found}; wanted {wanted}. Set frames.backbone and "
                 "frames.fold_batchnorm as it has them"
             )
         if mine["folded"] and not theirs["folded"]:
@@ -178,30 +182,6 @@ class FrameClassifier(nn.Module):
         return self
 
 
-def cut_to_stages(network: Any, n_stages: int) -> None:
-    """Leave only the first `n_stages` stages of an EfficientNet, and a last convolution of random weights.
-
-    What is left sees patches only, and the pooled logit is the mean of theirs: it can know textures, not people
-    (Chai et al., What makes fake images detectable?, ECCV 2020). The last convolution keeps its number of features.
-    """
-    blocks, conv_head = getattr(network, "blocks", None), getattr(network, "conv_head", None)
-    if not isinstance(blocks, nn.Sequential) or not isinstance(conv_head, nn.Conv2d):
-        raise UserError(f"frames.stages: {type(network).__name__} has no stages to leave out; wanted an EfficientNet")
-    if not 1 <= n_stages < len(blocks):
-        raise UserError(f"frames.stages: found {n_stages}; wanted 1 to {len(blocks) - 1}, or none to use all")
-    infos, network.blocks = list(network.feature_info), blocks[:n_stages]
-    kept = [info for info in infos if info["stage"] <= n_stages]
-    n_channels = [part for part in network.blocks.modules() if isinstance(part, nn.Conv2d)][-1].out_channels
-    if not kept or kept[-1]["stage"] < n_stages:  # the head follows what timm lists last
-        reduction = next(info["reduction"] for info in infos if info["stage"] > n_stages)
-        name = f"blocks.{n_stages - 1}"
-        kept.append({"stage": n_stages, "reduction": reduction, "module": name, "num_chs": n_channels})
-    network.feature_info, network.stage_ends = kept, [info["stage"] for info in kept]
-    network.conv_head = nn.Conv2d(n_channels, conv_head.out_channels, 1, bias=False)
-    nn.init.normal_(network.conv_head.weight, std=0.02)  # ImageNet's stages end at 6 to 8 rms: about 1 comes out
-    network.bn2.reset_parameters()  # its statistics were those of the convolution that is gone
-
-
 @torch.no_grad()
 def fold_norms(network: nn.Module) -> None:
     """Make the statistics of every BatchNorm that follows a convolution part of that convolution.
@@ -215,6 +195,7 @@ def fold_norms(network: nn.Module) -> None:
             if isinstance(child, nn.Conv2d):
                 convolution = child
             elif isinstance(child, BatchNormAct2d) and convolution is not None:
+                assert child.running_mean is not None and child.running_var is not None, "timm's keep statistics"
                 gain = child.weight / torch.sqrt(child.running_var + child.eps)
                 before = convolution.bias if convolution.bias is not None else torch.zeros_like(child.running_mean)
                 convolution.weight.mul_(gain[:, None, None, None])
@@ -231,7 +212,8 @@ def _create(backbone: str, input_px: int, pretrained: bool) -> Any:
         hint = f"; near names: {', '.join(near)}" if near else ""
         raise UserError(f"frames.backbone: timm {timm.__version__} has no model {backbone!r}{hint}")
     # Transformers must be told their input size; convolutions refuse the argument.
-    for sized in ({"img_size": input_px}, {}):
+    sizes: tuple[dict[str, Any], ...] = ({"img_size": input_px}, {})
+    for sized in sizes:
         try:
             return timm.create_model(backbone, pretrained=pretrained, num_classes=0, **sized)
         except TypeError as error:

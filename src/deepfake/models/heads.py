@@ -5,17 +5,35 @@ Letters: B tracks, T frames (padded at the end), H hidden states.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from deepfake.config import Sequences
+from deepfake.models.frames import FrameClassifier
+from deepfake.registry import Registry
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a network over tracks can be made from before its first step.
+
+    `n_features` are those of the frame network beside it; `frames` gives that network, where there is one.
+    """
+
+    n_features: int
+    sequences: Sequences
+    frames: Callable[[], FrameClassifier] | None = None
+
 
 class TrackHead(nn.Module):
     """A network over a track.
 
-    `inputs` are names out of `datasets.INPUTS`; it is called with one padded tensor for each of them, then mask_BT
+    `inputs` are names out of `track_inputs.INPUTS`; it is called with one padded tensor for each of them, then mask_BT
     (True for real frames, which come before the padding; each track has at least one) and the frame model's
     logits_BT. Of longer tracks it is given parts of `window` frames; it says nothing of fewer than `min_frames`.
     """
@@ -25,6 +43,11 @@ class TrackHead(nn.Module):
     min_frames: ClassVar[int] = 1
     settings: dict[str, Any]
 
+    @classmethod
+    def begin(cls, start: Start) -> TrackHead:
+        """The network before its first step, by the settings; `settings` are to be its constructor's arguments."""
+        return cls(dropout=start.sequences.dropout)
+
     def frame_logits(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The tracks' logits_B and their frames' logits_BT, 0 where the mask is False."""
         raise NotImplementedError
@@ -33,6 +56,15 @@ class TrackHead(nn.Module):
         """Logits_B of tracks; `with_frames`: and logits_BT of their frames."""
         logits_B, logits_BT = self.frame_logits(*inputs)
         return (logits_B, logits_BT) if with_frames else logits_B
+
+
+HEADS: Registry[type[TrackHead]] = Registry("head")
+Head = TypeVar("Head", bound=TrackHead)
+
+
+def register_head(name: str) -> Callable[[type[Head]], type[Head]]:
+    """Make a class a network over tracks of this name, which sequences.heads chooses by it."""
+    return HEADS.register(name)
 
 
 class AttentionHead(TrackHead):

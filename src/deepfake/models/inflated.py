@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deepfake.config import UserError
 from deepfake.models.frames import FrameClassifier
-from deepfake.models.heads import TrackHead
+from deepfake.models.heads import Start, TrackHead, register_head
 from deepfake.tubes import LARGE_TUBE_PX
 
 
@@ -43,6 +43,7 @@ def _empty(convolution: nn.Conv2d) -> nn.Conv2d:
     return same.requires_grad_(True)
 
 
+@register_head("inflated")
 class InflatedClassifier(TrackHead):
     """Begins as the frame network it is made of: each frame of a tube gets the very logit that network gives it.
 
@@ -57,15 +58,15 @@ class InflatedClassifier(TrackHead):
     inputs = ("large_tube",)
     window = 32
 
-    def __init__(
-        self, backbone: str, folded: bool, frozen_stages: int, dropout: float = 0.0, stages: int | None = None
-    ) -> None:
+    def __init__(self, backbone: str, folded: bool, frozen_stages: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.settings: dict[str, Any] = {
-            "backbone": backbone, "folded": folded, "frozen_stages": frozen_stages, "dropout": dropout,
-            "stages": stages,
-        }  # fmt: skip
-        self.backbone = FrameClassifier(backbone, LARGE_TUBE_PX, dropout, folded=folded, stages=stages)
+            "backbone": backbone,
+            "folded": folded,
+            "frozen_stages": frozen_stages,
+            "dropout": dropout,
+        }
+        self.backbone = FrameClassifier(backbone, LARGE_TUBE_PX, dropout, folded=folded)
         self.backbone.freeze(frozen_stages, batchnorm=True)
         depthwise = [m for m in self.backbone.backbone.modules() if isinstance(m, nn.Conv2d) and _learns_apart(m)]
         if not depthwise:
@@ -78,10 +79,17 @@ class InflatedClassifier(TrackHead):
             convolution.register_forward_hook(kernel)
 
     @classmethod
+    def begin(cls, start: Start) -> InflatedClassifier:
+        """With the weights of the frame network beside it."""
+        if start.frames is None:
+            raise ValueError("inflated: wanted the frame network whose weights it begins with, found none")
+        return cls.made_of(start.frames(), start.sequences.dropout)
+
+    @classmethod
     def made_of(cls, frames: FrameClassifier, dropout: float = 0.0) -> InflatedClassifier:
         """A frame network inflated, the first half of its stages frozen; the network itself stays as it is."""
         n_stages = len(getattr(frames.backbone, "blocks", ()))
-        like = {name: frames.settings[name] for name in ("backbone", "folded", "stages")}
+        like = {name: frames.settings[name] for name in ("backbone", "folded")}
         head = cls(**like, frozen_stages=(n_stages + 1) // 2, dropout=dropout)
         maps = {name for name in frames.state_dict() if name.startswith("map_head.")}
         weights = {name: weight for name, weight in frames.state_dict().items() if name not in maps}

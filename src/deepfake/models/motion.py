@@ -1,7 +1,7 @@
 """A face's trajectory to one logit: a bidirectional GRU with attention over how its landmarks move.
 
-Letters: B tracks, T frames (padded at the end), M quantities (deepfake.motion or deepfake.mesh_motion, the last says
-whether a frame is known), H hidden states of both directions.
+Letters: B tracks, T frames (padded at the end), M quantities (deepfake.motion, the last says whether a frame is
+known), H hidden states of both directions.
 """
 
 from __future__ import annotations
@@ -9,14 +9,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from deepfake.models.heads import AttentionHead, recurrent
+from deepfake.models.heads import AttentionHead, Start, recurrent, register_head
+from deepfake.motion import N_MOTION
+
+MOST_HIDDEN = 64  # some hundred tracks of thirty quantities: more states learn them by heart
 
 
+@register_head("motion")
 class MotionClassifier(AttentionHead):
     """Looks at no picture and at no other network's logit; says 0 of tracks with landmarks in one frame alone."""
 
     inputs = ("motion",)
     min_frames = 2
+
+    @classmethod
+    def begin(cls, start: Start) -> MotionClassifier:
+        """With at most MOST_HIDDEN states."""
+        return cls(N_MOTION, min(start.sequences.hidden, MOST_HIDDEN), start.sequences.dropout)
 
     def __init__(self, n_features: int, hidden: int, dropout: float = 0.0) -> None:
         super().__init__(2 * hidden, dropout)
@@ -36,9 +45,3 @@ class MotionClassifier(AttentionHead):
         logits_B, logits_BT = self.pooled(states_BTH, mask_BT)
         moves_B = known_BT.sum(dim=1) >= self.min_frames
         return logits_B * moves_B, logits_BT * moves_B[:, None]
-
-
-class MeshMotionClassifier(MotionClassifier):
-    """The same network over how the mesh moves."""
-
-    inputs = ("mesh_motion",)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from deepfake.models.heads import AttentionHead, hide_logits, recurrent
+from deepfake.models.heads import AttentionHead, Start, hide_logits, recurrent, register_head
 
 
+@register_head("sequences")
 class SequenceClassifier(AttentionHead):
     """Corrects the frame model's logits by what the whole track shows, and weighs the frames.
 
@@ -19,11 +20,20 @@ class SequenceClassifier(AttentionHead):
 
     inputs = ("features",)
 
+    @classmethod
+    def begin(cls, start: Start) -> SequenceClassifier:
+        """With the states and the dropouts of the settings."""
+        wanted = start.sequences
+        return cls(start.n_features, wanted.hidden, wanted.dropout, wanted.logit_dropout)
+
     def __init__(self, n_features: int, hidden: int, dropout: float = 0.0, logit_dropout: float = 0.0) -> None:
         super().__init__(2 * hidden, dropout)
         self.settings = {
-            "n_features": n_features, "hidden": hidden, "dropout": dropout, "logit_dropout": logit_dropout,
-        }  # fmt: skip
+            "n_features": n_features,
+            "hidden": hidden,
+            "dropout": dropout,
+            "logit_dropout": logit_dropout,
+        }
         self.logit_dropout = logit_dropout
         self.project = nn.Sequential(nn.LayerNorm(n_features), nn.Dropout(dropout), nn.Linear(n_features, hidden))
         self.lstm = nn.LSTM(hidden, hidden, batch_first=True, bidirectional=True)

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from deepfake.models.heads import AttentionHead, hide_logits
+from deepfake.models.heads import AttentionHead, Start, hide_logits, register_head
 
 CHANNELS = (16, 32, 64)
 
 
+@register_head("two_stream")
 class TwoStreamClassifier(AttentionHead):
     """The sum of two logits a frame: the frame model's, corrected by its features, and that of a small CNN on flow."""
 
     inputs = ("features", "flow")
     window = 256
+
+    @classmethod
+    def begin(cls, start: Start) -> TwoStreamClassifier:
+        """With the dropouts of the settings."""
+        return cls(start.n_features, start.sequences.dropout, start.sequences.logit_dropout)
 
     def __init__(self, n_features: int, dropout: float = 0.0, logit_dropout: float = 0.0) -> None:
         super().__init__(CHANNELS[-1], dropout)

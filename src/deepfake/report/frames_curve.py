@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,6 +20,7 @@ from deepfake.files import sha256_of, write_whole
 from deepfake.index import find_videos, video_id_of
 from deepfake.report.plain import as_csv, plain_rows
 from deepfake.report.plots import INK, STYLE
+from deepfake.sampling import MODES
 from deepfake.sweep import Costs, Point, Sweep, curve, extraction_cpu_s, network_cpu_s, table
 from deepfake.trials import read_clips
 
@@ -69,9 +70,8 @@ def run(weights: Path, wanted: Wanted, config: Config) -> str:
 
 
 def _most(extract: Extract, sampling: str, most: int, workers: int) -> Extract:
-    modes = get_args(Extract.model_fields["sampling"].annotation)
-    if sampling not in modes:
-        raise UserError(f"--sampling {sampling!r}: no such mode; choose from {', '.join(modes)}")
+    if sampling not in MODES:
+        raise UserError(f"--sampling {sampling!r}: no such mode; choose from {', '.join(MODES)}")
     fps = min(extract.sample_fps * most / extract.frames_per_video, 240)
     changes = {"sampling": sampling, "workers": workers, "frames_per_video": most, "sample_fps": fps}
     return Extract.model_validate(extract.model_dump() | changes)
@@ -94,9 +94,21 @@ def write(points: Sequence[Point], out: Path) -> None:
 
 def as_markdown(points: Sequence[Point]) -> str:
     """The points for people; log loss is calibrated on the other half of the people."""
-    titles = ("sampling", "frames", "early exit, skip gate", "crops seen", "saved", "AUC [95 %]", "difference",
-              "log loss [95 %]", "difference", "p_fake moves by up to", "verdicts changed", "CPU s: extraction",
-              "networks")  # fmt: skip
+    titles = (
+        "sampling",
+        "frames",
+        "early exit, skip gate",
+        "crops seen",
+        "saved",
+        "AUC [95 %]",
+        "difference",
+        "log loss [95 %]",
+        "difference",
+        "p_fake moves by up to",
+        "verdicts changed",
+        "CPU s: extraction",
+        "networks",
+    )
     lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     for point in points:
         measures = (point.roc_auc, point.roc_auc_difference, point.log_loss, point.log_loss_difference)

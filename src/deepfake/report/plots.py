@@ -25,7 +25,7 @@ REAL, FAKE, INK, PALE, GRID = "#2b6c8f", "#c4502f", "#2a2e33", "#c9cdd2", "#ecee
 VARIABLES = {REAL: "real", FAKE: "fake", INK: "ink", PALE: "pale", GRID: "grid"}
 SIDE_IN = (3.7, 3.35)  # width, height
 WIDE_IN = (4.4, 2.9)
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib wants names it lists as literals
     "svg.fonttype": "none",  # text stays text: it can be searched, and the page's font sets it
     "svg.hashsalt": "deepfake",
     "font.size": 9,

@@ -1,0 +1,7 @@
+"""The error that commands print without a traceback."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """A mistake its user can mend: printed without a traceback, exit code 2."""

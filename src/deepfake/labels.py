@@ -1,0 +1,189 @@
+"""The one reader of the CSV files that people write: labels, scores, groups, photos.
+
+Tolerant about form: UTF-8, UTF-16 or Windows-1252, with or without a byte order mark; commas, semicolons or tabs; blank
+lines, spaces after separators, empty cells at the end of lines, backslashes, headings in capitals. Strict about what is
+said: no label is guessed, lost or overwritten; a mistake is an error with its line.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from deepfake.errors import UserError
+
+NAME_HEADINGS = ("file", "filename", "video_id", "name", "path")
+LABEL_HEADINGS = ("label", "target", "is_fake", "class")
+OTHER_HEADINGS = ("original", "identity", "manipulation", "family", "generator", "source", "p_fake")
+WORDS = {"real": 0, "0": 0, "0.0": 0, "fake": 1, "1": 1, "1.0": 1}
+TRUTHS = {"false": 0, "true": 1}  # of is_fake alone: a label `true` may say that a video is genuine
+SEPARATORS = ",;\t"
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line's cells by heading, without the spaces around them; `line` counts from 1."""
+
+    line: int
+    cells: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file: its headings, those known here in small letters, and its rows that are not blank."""
+
+    path: Path
+    headings: list[str]
+    rows: list[Row]
+
+    def heading(self, names: Sequence[str]) -> str:
+        """The first of these names that is a heading."""
+        found = next((name for name in names if name in self.headings), None)
+        if found is None:
+            have = ", ".join(self.headings) or "none"
+            raise UserError(f"{self.path}: found columns {have}; wanted {' or '.join(names)}")
+        return found
+
+    def where(self, row: Row) -> str:
+        """What errors call a row."""
+        return f"{self.path} line {row.line}"
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a file says of one video: its name, 1 for fake, 0 for real, None for nothing, and all cells."""
+
+    name: str
+    label: int | None
+    row: Row
+
+
+def read_labels(path: Path) -> list[Label]:
+    """The videos of a labels file, none twice; columns of NAME_HEADINGS and LABEL_HEADINGS, and any others."""
+    table = read_table(path, NAME_HEADINGS, LABEL_HEADINGS)
+    name_heading, label_heading = table.heading(NAME_HEADINGS), table.heading(LABEL_HEADINGS)
+    found: dict[str, Label] = {}
+    for row in table.rows:
+        name = name_of(row.cells[name_heading], table.where(row))
+        if name in found:
+            raise UserError(f"{table.where(row)}: {name!r} stands there twice; give one label a video")
+        found[name] = Label(name, _label(row.cells[label_heading], label_heading, f"{table.where(row)}: {name!r}"), row)
+    return list(found.values())
+
+
+def _label(text: str, heading: str, where: str) -> int | None:
+    words = WORDS | TRUTHS if heading == "is_fake" else WORDS
+    if text and text.lower() not in words:
+        raise UserError(f"{where} has label {text!r}; wanted REAL, FAKE, 0 or 1")
+    return words[text.lower()] if text else None
+
+
+def name_of(text: str, where: str) -> str:
+    """A file's name or path with forward slashes, as short as it can be written."""
+    name = text.strip().replace("\\", "/")
+    if not name:
+        raise UserError(f"{where}: no file name")
+    return str(PurePosixPath(name))
+
+
+def read_table(path: Path, *wanted: Sequence[str]) -> Table:
+    """The rows of a CSV file that has one heading out of each of `wanted`, and a cell for it in every row."""
+    text = _decoded(path)
+    separator, text, skipped = _named_separator(text)
+    tables = [_split(path, text, sign, wanted, skipped) for sign in (separator or SEPARATORS)]
+    fitting = [table for table in tables if isinstance(table, Table)]
+    if fitting:
+        return fitting[0]
+    # None has the headings: the one with most of them shows best what is wrong.
+    raise max((error for error in tables if isinstance(error, _Unfit)), key=lambda error: error.n_found)
+
+
+class _Unfit(UserError):
+    """Why a file is no table by a separator, and how many of the wanted headings it has by it."""
+
+    def __init__(self, message: str, n_found: int) -> None:
+        super().__init__(message)
+        self.n_found = n_found
+
+
+def _decoded(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; wanted a CSV file") from None
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error})") from None
+    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+    if marked is None and b"\0" in data:
+        raise UserError(f"{path}: not readable as text; save it as CSV in UTF-8, a spreadsheet's own format is none")
+    for encoding in [marked] if marked else ["utf-8", "cp1252"]:
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise UserError(f"{path}: not readable as {marked or 'UTF-8 or Windows-1252'} text; save it as CSV in UTF-8")
+
+
+def _named_separator(text: str) -> tuple[str, str, int]:
+    """The separator that Excel's first line `sep=;` names, the text without that line, and how many lines that took."""
+    named = re.match(r"sep=([,;\t])\r?\n", text, re.IGNORECASE)
+    return (named[1], text[named.end() :], 1) if named else ("", text, 0)
+
+
+def _split(path: Path, text: str, separator: str, wanted: Sequence[Sequence[str]], skipped: int) -> Table | _Unfit:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    headings: list[str] = []
+    rows: list[Row] = []
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            while cells and not cells[-1] and len(cells) > len(headings):
+                cells.pop()
+            if not any(cells):
+                continue
+            where = f"{path} line {reader.line_num + skipped}"
+            if headings:
+                rows.append(Row(reader.line_num + skipped, _cells(headings, cells, wanted, where)))
+                continue
+            headings = _headings(cells)
+            n_found = sum(any(name in headings for name in names) for names in wanted)
+            if n_found < len(wanted):
+                lacking = [names for names in wanted if not any(name in headings for name in names)]
+                missing = ", and ".join(_either(names) for names in lacking)
+                return _Unfit(f"{path}: found columns {', '.join(headings)}; wanted {missing}", n_found)
+            repeated = sorted({name for name in headings if name and headings.count(name) > 1})
+            if repeated:
+                raise UserError(f"{path}: column {repeated[0]!r} stands there twice; keep one")
+    except csv.Error as error:
+        return _Unfit(
+            f"{path} line {reader.line_num + skipped}: not valid CSV: {error}", len(wanted) if headings else 0
+        )
+    if not headings:
+        return _Unfit(f"{path} is empty; wanted a line of headings and a line for each file", 0)
+    return Table(path, headings, rows)
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(names)
+
+
+def _headings(cells: Sequence[str]) -> list[str]:
+    known = {*NAME_HEADINGS, *LABEL_HEADINGS, *OTHER_HEADINGS}
+    return [cell.lower() if cell.lower() in known else cell for cell in cells]
+
+
+def _cells(headings: Sequence[str], cells: list[str], wanted: Sequence[Sequence[str]], where: str) -> dict[str, str]:
+    if len(cells) > len(headings):
+        raise UserError(f"{where}: {len(cells)} cells, wanted {len(headings)}; quote what holds a separator")
+    found = dict(zip(headings, cells, strict=False))
+    for names in wanted:
+        heading = next(name for name in names if name in headings)
+        if heading not in found:
+            raise UserError(f"{where}: {len(cells)} cells, wanted {len(headings)}; there is none for {heading!r}")
+    return dict.fromkeys(headings, "") | found

@@ -1,0 +1,125 @@
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deepfake import demo_verdicts
+from deepfake.config import UserError
+from deepfake.demo_data import KNOWN_TO_SHIPPED, SOURCES
+from deepfake.demo_verdicts import Judged, caution, judge, outcome, table, tally
+from deepfake.detector import Scored
+from deepfake.evaluation import Labelled
+
+BAND = (0.3, 0.7)
+
+
+def scored(name: str, p_fake: float, fallback: str | None = None) -> Scored:
+    return Scored(name, p_fake, 0 if fallback else 32, 0 if fallback else 1, fallback, {}, [])
+
+
+def labelled(name: str, family: str | None, identity: str = "man_in_car") -> Labelled:
+    row = {"filename": name, "label": "FAKE" if family else "REAL", "family": family or "real", "identity": identity}
+    return Labelled(name, int(family is not None), row)
+
+
+@pytest.fixture
+def judged() -> list[Judged]:
+    """Two decided rightly, one wrongly, two open, one without a face and one unreadable."""
+    results = [
+        scored("f.mp4", 0.91), scored("e.mp4", 0.70), scored("d.mp4", 0.2), scored("c.mp4", 0.3),
+        scored("b.mp4", 0.1), scored("a.mp4", 0.5, "no_face"), scored("g.mp4", 0.5, "unreadable: cut short"),
+    ]  # fmt: skip
+    truth = [
+        labelled("g.mp4", None), labelled("f.mp4", "self_blend", "man_blue_wall+man_in_car"),
+        labelled("e.mp4", "self_blend"), labelled("d.mp4", "cross_identity_swap"), labelled("c.mp4", None),
+        labelled("b.mp4", None), labelled("a.mp4", None),
+    ]  # fmt: skip
+    return judge(results, truth, BAND)
+
+
+def test_a_video_on_the_bounds_of_the_band_is_inconclusive_and_never_right(judged: list[Judged]) -> None:
+    found = {video.file: (video.verdict, video.is_right) for video in judged}
+    assert found == {
+        "a.mp4": ("no face found", False),
+        "b.mp4": ("likely real", True),
+        "c.mp4": ("inconclusive", False),
+        "d.mp4": ("likely real", False),
+        "e.mp4": ("inconclusive", False),
+        "f.mp4": ("likely forged", True),
+        "g.mp4": ("could not be read", False),
+    }
+
+
+def test_the_table_has_a_line_a_video_with_its_true_label_and_a_star_for_a_known_person(judged: list[Judged]) -> None:
+    lines = table(judged).splitlines()
+    assert lines[0].split() == ["file", "verdict", "p_fake", "truth"]
+    assert [line.split()[0] for line in lines[1:]] == [f"{letter}.mp4" for letter in "abcdefg"]
+    assert lines[1].split("  ")[-1] == "REAL"
+    assert "  -  " in lines[1], "without a score there is no p_fake to show"
+    assert lines[4].endswith("0.20    FAKE (cross_identity_swap)")
+    assert lines[6].endswith("0.91    FAKE (self_blend) *")
+    assert len({line.index(word) for line in lines[1:] for word in ("REAL", "FAKE") if word in line}) == 1
+
+
+def test_the_last_line_counts_the_decided_the_right_and_the_rest(judged: list[Judged]) -> None:
+    assert tally(judged) == (
+        "decided: 3 of 7, 2 of them rightly; inconclusive: 2, 1 no face, 1 unreadable; fakes found: 1 of 3"
+    )
+
+
+def test_nothing_decided_is_no_error() -> None:
+    assert tally(judge([scored("a.mp4", 0.5)], [labelled("a.mp4", None)], BAND)) == (
+        "decided: 0 of 1, 0 of them rightly; inconclusive: 1; fakes found: 0 of 0"
+    )
+
+
+def test_that_the_detector_knows_a_person_is_said_only_where_one_got_a_score(judged: list[Judged]) -> None:
+    assert "chose and calibrated" in (caution(judged) or "")
+    strangers = judge([scored("a.mp4", 0.9)], [labelled("a.mp4", "self_blend")], BAND)
+    assert caution(strangers) is None
+    faceless = judge([scored("a.mp4", 0.5, "no_face")], [labelled("a.mp4", None, "man_blue_wall")], BAND)
+    assert caution(faceless) is None
+    assert "*" not in table(faceless)
+
+
+def test_the_known_people_are_people_of_the_demo() -> None:
+    assert {source.identity for source in SOURCES.values()} > KNOWN_TO_SHIPPED
+
+
+def test_a_labelled_video_without_a_score_is_an_error_that_names_it() -> None:
+    with pytest.raises(UserError, match=r"'b\.mp4'.*no score"):
+        judge([scored("a.mp4", 0.5)], [labelled("b.mp4", None)], BAND)
+
+
+def report(value: float | None, low: float | None = 0.5, high: float | None = 0.9) -> dict[str, Any]:
+    auc = {"value": value, "low": low, "high": high, "reason": None if value else "one class only"}
+    return {"models": [{"metrics": {"roc_auc": auc}}], "counts": {"scored": 40, "groups": 4}}
+
+
+def test_the_new_run_s_figure_has_its_interval_and_a_poor_one_its_reason() -> None:
+    assert outcome(report(0.8)) == "out-of-fold AUC 0.80 [0.50, 0.90], 40 videos of 4 groups of people"
+    assert outcome(report(0.75)).count("\n") == 0
+    assert "below 0.75: every fold learns from fewer than 4 groups" in outcome(report(0.749))
+    assert outcome(report(0.8, None, None)).startswith("out-of-fold AUC 0.80, 40 videos")
+    assert outcome(report(None)) == "out-of-fold AUC: none, one class only"
+
+
+def test_the_scores_are_those_of_the_folder_command_and_written_as_it_writes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "videos").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / "videos" / name).write_bytes(b"x")
+    monkeypatch.setattr(
+        demo_verdicts, "score_videos", lambda paths, *_: (scored(name, 0.25 * len(paths)) for name in sorted(paths))
+    )
+    detector: Any = SimpleNamespace()
+    results = demo_verdicts.score(tmp_path / "videos", tmp_path / "out.csv", detector, "sha", tmp_path / "cache", 1)
+    assert [(result.video_id, result.p_fake) for result in results] == [("a.mp4", 0.5), ("b.mp4", 0.5)]
+    with (tmp_path / "out.csv").open(newline="") as stream:
+        assert [(row["filename"], float(row["label"])) for row in csv.DictReader(stream)] == [
+            ("a.mp4", 0.5), ("b.mp4", 0.5)
+        ]  # fmt: skip
+    assert "scored: 2" in capsys.readouterr().out
