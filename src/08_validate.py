@@ -17,7 +17,7 @@ from deepfake.config import Config
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     """Read the tables, write page and numbers."""
     from deepfake import tables
-    from deepfake.decision import out_of_fold_table
+    from deepfake.decision import out_of_fold_evidence
     from deepfake.files import current_commit
     from deepfake.report.validation import ReportInputs, build_report
     from deepfake.shards import read_crop
@@ -33,7 +33,7 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
             frame_scores=tables.read(tables.FRAME_SCORES, config.run_dir / "frames_oof.parquet"),
             test_scores=tables.read(tables.VIDEO_SCORES, config.run_dir / "test_video_scores.parquet"),
             other_scores=config.against_scores and tables.read(tables.VIDEO_SCORES, config.against_scores),
-            evidence=out_of_fold_table(config)[1],
+            evidence=out_of_fold_evidence(config),
             facts={"commit": current_commit(), "python": platform.python_version(), **versions},
         )
     )

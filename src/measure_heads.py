@@ -42,11 +42,11 @@ def main() -> None:
     asked = ask(runs, clips)
     print(as_markdown(compare(asked.evidence(clips), config.ensemble, config.validation)))
     print(f"\n{trials.HEADER}")
-    for place, name in enumerate(asked.members):
-        print(trials.measure(asked.logits_NM[:, [place]], clips, [name], config.ensemble).row(name, "-"))
-    if len(asked.members) > 1:
-        all_of_them = " + ".join(asked.members)
-        print(trials.measure(asked.logits_NM, clips, asked.members, config.ensemble).row(all_of_them, "-"))
+    members = asked.tracks.members
+    sets = [[name] for name in members] + ([list(members)] if len(members) > 1 else [])
+    for names in sets:
+        trial = trials.measure(asked.tracks.of_members(names), clips, config.ensemble)
+        print(trial.row(" + ".join(names), "-"))
 
 
 if __name__ == "__main__":

@@ -58,12 +58,10 @@ def main() -> None:
         for pooling, change in POOLINGS.items() if args.pooling else [("", {})]:
             settings = config.ensemble.model_copy(update=change)
             for members in sets:
-                logits = trials.member_logits(members, clips, settings)
+                tracks = trials.member_tracks(members, clips, settings)
                 notes = [" + ".join(members), f"{n} frames", pooling, seen]
                 minutes = "+".join(trials.minutes_of(folders[name]) for name in members)
-                print(
-                    trials.measure(logits, clips, list(members), settings).row(", ".join(filter(None, notes)), minutes)
-                )
+                print(trials.measure(tracks, clips, settings).row(", ".join(filter(None, notes)), minutes))
         if args.table:
             named = {view_name(view): view for view in views}
             if args.views_as_set:

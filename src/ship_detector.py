@@ -33,9 +33,9 @@ def main() -> None:
     clips = trials.read_clips(args.clips, args.labels, config.extract, args.cache)
     n_frames, views = config.extract.frames_per_video, config.ensemble.views_of
     scores = {p.name: trials.frame_scores(p.frames, clips, config, n_frames, views(p.name)) for p in parts}
-    logits = trials.member_logits(scores, clips, config.ensemble)
-    trial = trials.measure(logits, clips, list(scores), config.ensemble)
-    stack = trials.final_stack(logits, clips, list(scores), trial, config.ensemble)
+    tracks = trials.member_tracks(scores, clips, config.ensemble)
+    trial = trials.measure(tracks, clips, config.ensemble)
+    stack = trials.final_stack(tracks, clips, trial, config.ensemble)
     out = PROJECT_ROOT / "data/weights" / f"{args.name}.safetensors"
     bundle.save_detector(out, args.name, parts, stack, config)
     moved = bundle.half_precision_error(parts, out, config.work_dir, config.predict)

@@ -3,18 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from deepfake.aggregate import (
+    Line,
+    Tracks,
     credible,
-    draw_to_prior,
     heard,
-    heard_tracks,
+    length_trust,
+    pool,
     track_logit,
     track_logits,
     trust,
     video_logits,
 )
-from deepfake.config import Ensemble
+from deepfake.config import Ensemble, UserError
 
 SETTINGS = Ensemble()
 FAKE, REAL = np.log(0.97 / 0.03), np.log(0.03 / 0.97)
@@ -26,8 +29,18 @@ def p_of(tracks: list[list[float]]) -> float:
         for t, logits in enumerate(tracks)
         for i, logit in enumerate(logits)
     ]
-    logit = video_logits(track_logits(pd.DataFrame(rows), SETTINGS), SETTINGS)["logit"].iloc[0]
-    return float(1 / (1 + np.exp(-logit)))
+    tracks = track_logits(pd.DataFrame(rows), SETTINGS)
+    return float(expit(video_logits(pool(tracks, faces_of(tracks), SETTINGS), Line((1.0,)))[0][0]))
+
+
+def faces_of(tracks: pd.DataFrame, side_px: float = 200.0) -> pd.DataFrame:
+    """A large and sharp face of each track."""
+    keys = tracks[["video_id", "track"]].drop_duplicates()
+    return keys.assign(x0_px=0.0, y0_px=0.0, x1_px=side_px, y1_px=side_px / 2, sharpness=100.0)
+
+
+def track_rows(*rows: tuple[str, str, int, float], n_frames: int = 10) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["model", "video_id", "track", "logit"]).assign(n_frames=n_frames)
 
 
 @pytest.mark.parametrize("faces", [3, 4])
@@ -48,12 +61,12 @@ def test_a_crowd_of_four_real_faces_stays_below_a_tenth() -> None:
 
 
 def test_a_track_is_half_its_mean_and_half_its_worst_quarter() -> None:
-    plain = Ensemble(prior_frames=0)
-    assert track_logit(np.array([4.0, 0.0, 0.0, 0.0]), plain) == pytest.approx(0.5 * 4 + 0.5 * 1)
+    assert track_logit(np.array([4.0, 0.0, 0.0, 0.0]), SETTINGS) == pytest.approx(0.5 * 4 + 0.5 * 1)
 
 
 def test_a_track_of_one_frame_is_trusted_half() -> None:
-    assert track_logit(np.array([3.0]), SETTINGS) == pytest.approx(1.5)
+    assert length_trust(np.array([1, 3, 32]), SETTINGS) == pytest.approx([1 / 2, 3 / 4, 32 / 33])
+    assert length_trust(np.array([1, 3]), Ensemble(prior_frames=0)).tolist() == [1, 1]
 
 
 def test_a_track_without_frames_is_an_error() -> None:
@@ -75,14 +88,14 @@ def test_two_accusers_say_together_that_a_video_is_real_only_if_neither_finds_an
 
 
 def test_an_accuser_that_finds_nothing_hardly_moves_what_others_say_and_one_that_does_moves_it() -> None:
-    rows = pd.DataFrame({
-        "model": ["borders", "borders", "frames"], "video_id": ["v", "w", "v"], "track": 0, "n_frames": 9,
-        "logit": [-6.0, 6.0, -6.0],
-    })  # fmt: skip
-    said = heard_tracks(rows, Ensemble(accusers=("borders",)))["logit"].tolist()
-    assert 0 < said[0] < 0.003
-    assert said[1:] == pytest.approx([6.0025, -6.0], abs=1e-4)
-    assert rows["logit"].tolist() == [-6.0, 6.0, -6.0], "the rows given are left as they are"
+    rows = track_rows(("borders", "v", 0, -6.0), ("borders", "w", 0, 6.0), ("frames", "v", 0, -6.0),
+                      ("frames", "w", 0, -6.0))  # fmt: skip
+    pooled = pool(rows, faces_of(rows), Ensemble(accusers=("borders",)))
+    assert pooled.members == ("borders", "frames")
+    assert 0 < pooled.logits_KM[0, 0] < 0.003
+    assert pooled.logits_KM[1, 0] == pytest.approx(6.0025, abs=1e-4)
+    assert pooled.logits_KM[:, 1].tolist() == [-6.0, -6.0]
+    assert rows["logit"].tolist() == [-6.0, 6.0, -6.0, -6.0], "the rows given are left as they are"
 
 
 def test_short_tracks_count_where_there_is_no_longer_one() -> None:
@@ -91,11 +104,12 @@ def test_short_tracks_count_where_there_is_no_longer_one() -> None:
 
 
 def test_the_order_of_faces_does_not_matter_and_ties_go_to_the_lower_track() -> None:
-    rows = pd.DataFrame({"model": "m", "video_id": "v", "track": [1, 0], "n_frames": [32, 32], "logit": [1.0, 1.0]})
-    assert video_logits(rows, SETTINGS)["track"].tolist() == [0]
+    rows = track_rows(("m", "v", 1, 1.0), ("m", "v", 0, 1.0))
+    pooled = pool(rows, faces_of(rows), SETTINGS)
+    assert pooled.track_K[video_logits(pooled, Line((1.0,)))[1]].tolist() == [0]
 
 
-def test_a_small_or_blurred_face_is_drawn_towards_the_prior_in_proportion() -> None:
+def test_a_small_or_blurred_face_is_trusted_in_proportion() -> None:
     small, blurred = SETTINGS.small_face_px, SETTINGS.blurred_sharpness
     assert trust(np.full(3, 2 * small), np.full(3, 2 * blurred), SETTINGS) == 1.0
     assert trust(np.full(3, small / 2), np.full(3, 2 * blurred), SETTINGS) == pytest.approx(0.5)
@@ -103,10 +117,111 @@ def test_a_small_or_blurred_face_is_drawn_towards_the_prior_in_proportion() -> N
 
 
 def test_only_the_track_of_the_small_face_is_drawn_to_the_prior() -> None:
-    side = SETTINGS.small_face_px / 2
-    faces = pd.DataFrame({
-        "video_id": ["a"] * 4, "track": [0, 0, 1, 1], "x0_px": 0.0, "y0_px": 0.0, "x1_px": [side, side, 200.0, 200.0],
-        "y1_px": [side, side, 100.0, 100.0], "sharpness": 100.0,
-    })  # fmt: skip
-    tracks = pd.DataFrame({"model": "frames", "video_id": "a", "track": [1, 0], "n_frames": 2, "logit": [3.0, 3.0]})
-    assert draw_to_prior(tracks, faces, SETTINGS)["logit"].tolist() == [3.0, 1.5]
+    rows = track_rows(("frames", "a", 0, 3.0), ("frames", "a", 1, 3.0))
+    faces = pd.concat([faces_of(rows[:1], SETTINGS.small_face_px / 2), faces_of(rows[1:])])
+    pooled = pool(rows, faces, Ensemble(prior_frames=0))
+    assert pooled.trust_K.tolist() == [0.5, 1.0]
+    line = Line((1.0,), slope=2.0, intercept=-1.0, neutral=0.25)
+    assert line.logits(pooled.logits_KM, pooled.trust_K).tolist() == [0.25 + 0.5 * (5 - 0.25), 5.0]
+
+
+# --- One score of several members and tracks ---------------------------------------------------------
+
+
+def test_members_are_added_up_within_a_track_and_not_each_at_a_track_of_its_own() -> None:
+    # a finds track 0 worst, b finds track 1 worst: each at its own would give (4 + 6) / 2 = 5.
+    rows = track_rows(("a", "v", 0, 4.0), ("a", "v", 1, -2.0), ("b", "v", 0, -3.0), ("b", "v", 1, 6.0))
+    pooled = pool(rows, faces_of(rows), Ensemble(prior_frames=0))
+    for weights, logit, track in (((0.5, 0.5), 2.0, 1), ((0.9, 0.1), 3.3, 0), ((0.7, 0.3), 1.9, 0)):
+        logits, chosen = video_logits(pooled, Line(weights))
+        assert logits == pytest.approx([logit]), "the worst of the sums"
+        assert pooled.track_K[chosen].tolist() == [track]
+    assert video_logits(pooled, Line((0.5, 0.5), slope=3.0, intercept=-1.0))[0] == pytest.approx([5.0])
+
+
+def test_a_track_trusted_less_may_lose_to_a_calmer_one() -> None:
+    # 0.25 * 4 = 1.0 drawn towards 0; the other says 1.5 in full.
+    pooled = Tracks(
+        ("v",), ("a",), np.zeros(2, int), np.arange(2), np.full(2, 9), np.array([[4.0], [1.5]]),
+        np.array([0.25, 1.0]), np.ones(2, bool),
+    )  # fmt: skip
+    assert video_logits(pooled, Line((1.0,)))[0].tolist() == [1.5]
+    assert video_logits(pooled, Line((1.0,), neutral=2.0))[0].tolist() == [2.5], "2 + (4 - 2) / 4"
+
+
+@pytest.mark.parametrize("told", [-4.0, 0.0, 5.0])
+@pytest.mark.parametrize("prior", [0.1, 0.5, 0.8])
+def test_as_trust_falls_p_goes_to_the_prior_and_never_past_it(told: float, prior: float) -> None:
+    neutral = float(np.log(prior / (1 - prior)))
+    line = Line((1.0,), slope=2.4, intercept=-2.1, neutral=neutral)
+    trusts = np.linspace(1, 0, 101)
+    p = expit(line.logits(np.full((101, 1), told), trusts))
+    off = np.abs(p - prior)
+    assert (np.diff(off) < 0).all(), "nearer with every step"
+    assert (np.sign(p - prior)[:-1] == np.sign(p[0] - prior)).all(), "and always on one side"
+    assert p[-1] == pytest.approx(prior, abs=1e-12)
+    assert p[0] == pytest.approx(expit(2.4 * told - 2.1))
+
+
+def test_of_faces_too_small_to_see_the_prior_is_all_that_is_said() -> None:
+    rows = track_rows(("a", "v", 0, 9.0), ("a", "v", 1, -9.0))
+    pooled = pool(rows, faces_of(rows, 0.001), SETTINGS)
+    assert expit(video_logits(pooled, Line((1.0,), 2.4, -2.1, neutral=0.0))[0]) == pytest.approx([0.5], abs=1e-3)
+
+
+def slow_oracle(tracks: Tracks, line: Line, least: int) -> list[tuple[float, int]]:
+    found = []
+    for video in range(len(tracks)):
+        rows = [k for k in range(len(tracks.video_K)) if tracks.video_K[k] == video]
+        long = [k for k in rows if tracks.n_frames_K[k] >= least] or rows
+        best = None
+        for k in long:
+            told = sum(w * float(z) for w, z in zip(line.weights, tracks.logits_KM[k], strict=True))
+            calibrated = line.slope * told + line.intercept
+            value = line.neutral + float(tracks.trust_K[k]) * (calibrated - line.neutral)
+            if best is None or value > best[0] + 1e-12:
+                best = (value, k)
+        assert best is not None
+        found.append(best)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_pooling_all_videos_at_once_gives_what_pooling_one_after_the_other_does(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = [
+        (model, f"v{video:02d}", track, float(rng.integers(-3, 4)))  # whole numbers: ties happen
+        for video in range(30)
+        for track in range(rng.integers(1, 6))
+        for model in ("a", "b", "c")
+    ]
+    table = track_rows(*rows)
+    keys = table[["video_id", "track"]].drop_duplicates()
+    lengths = dict(zip(map(tuple, keys.to_numpy()), rng.integers(1, 9, len(keys)), strict=True))
+    table["n_frames"] = [lengths[key] for key in zip(table["video_id"], table["track"], strict=True)]
+    faces = keys.assign(x0_px=0.0, y0_px=0.0, x1_px=rng.choice([16.0, 32, 200], len(keys)), y1_px=9.0, sharpness=99.0)
+    pooled = pool(table.sample(frac=1, random_state=seed), faces, SETTINGS)
+    line = Line((0.5, 0.25, 0.25), slope=2.0, intercept=-1.0, neutral=0.5)
+    logits, chosen = video_logits(pooled, line)
+    wanted = slow_oracle(pooled, line, SETTINGS.min_track_frames)
+    assert logits == pytest.approx([value for value, _ in wanted])
+    assert chosen.tolist() == [row for _, row in wanted]
+    some = rng.random(30) < 0.5
+    assert video_logits(pooled.of_videos(some), line)[0] == pytest.approx(logits[some])
+
+
+def test_a_member_that_says_nothing_of_a_track_of_others_is_a_user_error() -> None:
+    rows = track_rows(("a", "v0", 0, 1.0), ("b", "v0", 0, 1.0), ("a", "v1", 0, 1.0))
+    with pytest.raises(UserError, match="member 'b' has no value of track 0 of video 'v1'"):
+        pool(rows, faces_of(rows), SETTINGS)
+    with pytest.raises(UserError, match="no such track"):
+        pool(rows[:2], faces_of(rows[2:]), SETTINGS)
+
+
+def test_faces_and_tracks_are_counted_and_no_rows_are_no_videos() -> None:
+    rows = track_rows(("a", "v1", 0, 1.0), ("a", "v1", 1, 3.0), ("a", "v0", 0, 0.5))
+    pooled = pool(rows, faces_of(rows), SETTINGS)
+    assert pooled.video_ids == ("v0", "v1")
+    assert pooled.counts().to_dict("list") == {"n_faces": [10, 20], "n_tracks": [1, 2]}
+    none = pool(rows[:0], faces_of(rows[:0]), SETTINGS, ["a"])
+    assert len(none) == 0 and len(none.counts()) == 0 and len(video_logits(none, Line((1.0,)))[0]) == 0

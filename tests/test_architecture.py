@@ -69,7 +69,7 @@ LAYERS = (
     {"report.check"},
     {"checking"},
     {"trials"},
-    {"head_trials"},
+    {"head_trials", "recalibration"},
     {"robustness", "sweep"},
     {"report.robustness", "report.frames_curve"},
     {"benchmark_clips", "benchmark_extraction", "benchmark_tracks"},

@@ -116,7 +116,7 @@ def test_a_member_s_sequences_are_weighed_as_one_more_name(tmp_path: Path) -> No
     member = Member("a", frames, {"sequences": before_it_learns})
     (verdict,) = scorer([member], a=0.5, sequences=1.0).score(tmp_path, faces_of(tmp_path, 3))
     assert verdict.frame_logits == pytest.approx([3.0] * 3)
-    assert verdict.logit == pytest.approx(0.5 * 2 * 3 / 4 + 2)
+    assert verdict.logit == pytest.approx((0.5 * 2 + 2) * 3 / 4), "three frames of four are trusted"
 
 
 def test_a_member_of_no_weight_is_not_asked(tmp_path: Path) -> None:

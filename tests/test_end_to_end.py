@@ -66,6 +66,7 @@ extract: {{frames_per_video: 8, crop_px: 96}}
 frames: {{backbone: test_efficientnet, start_from: random, frozen_stages: 0, freeze_batchnorm: false, input_px: 64,
   epochs: 3, frames_per_track: 4, pairs_per_batch: 4, learning_rate: 0.003}}
 sequences: {{hidden: 8, epochs: 2, clip_frames: 8, heads: [sequences, motion]}}
+ensemble: {{drop_margin: null, stack_l2: 100}}
 predict: {{precision: fp32}}
 validation: {{bootstrap: 50, worst_videos: 2}}
 """)
@@ -151,7 +152,9 @@ def test_the_folder_command_agrees_with_the_stages(project: Path) -> None:
     scores = tables.read(tables.VIDEO_SCORES, project / "data/runs/tiny/test_video_scores.parquet")
     by_stages = scores.assign(filename=scores["video_id"].str.removeprefix("test_videos/")).set_index("filename")
     by_folder = pd.read_csv(out).set_index("filename")
-    assert np.allclose(by_folder["label"], by_stages.loc[by_folder.index, "p_fake"], atol=0.01)
+    stack = load_detector(weights).stack
+    assert sum(weight > 0.05 for weight in stack.weights) >= 2, "one member alone could not disagree with itself"
+    assert np.allclose(by_folder["label"], by_stages.loc[by_folder.index, "p_fake"], atol=0.003), "half precision"
 
 
 def test_one_video_gets_a_verdict_by_face_and_second(project: Path) -> None:

@@ -1,17 +1,23 @@
 """Stacking: no member counts against itself, none is learnt from its own fold, every prior has a reason."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
-from deepfake.config import Ensemble, UserError
+from deepfake import ensemble
+from deepfake.aggregate import Tracks, video_logits
+from deepfake.calibration import Calibration, fit
+from deepfake.config import Ensemble
 from deepfake.ensemble import (
     ENSEMBLE,
     Stack,
     class_weights,
     fallback_reasons,
-    fit_stack,
-    member_table,
+    neutral_logit,
     out_of_fold,
     score_rows,
 )
@@ -26,6 +32,21 @@ SETTINGS = Ensemble()
 
 def columns(*members: np.ndarray) -> np.ndarray:
     return np.column_stack(members)
+
+
+def table(*members: np.ndarray) -> Tracks:
+    """Videos of one track each, of members m0, m1, ..."""
+    return Tracks.one_each(columns(*members), [f"m{i}" for i in range(len(members))])
+
+
+def fit_stack(
+    logits: np.ndarray, labels: np.ndarray, members: Sequence[str], settings: Ensemble, folds: np.ndarray | None = None
+) -> Stack:
+    return ensemble.fit_stack(Tracks.one_each(logits, members), labels, settings, folds)
+
+
+def p_of(stack: Stack, logits: np.ndarray) -> np.ndarray:
+    return stack.p_fake(Tracks.one_each(logits, stack.members))
 
 
 def test_equal_members_get_equal_weights() -> None:
@@ -58,7 +79,7 @@ def test_one_member_has_weight_one() -> None:
 
 
 def test_fakes_score_higher_than_reals_and_all_scores_are_probabilities() -> None:
-    p = fit_stack(columns(GOOD, USELESS), LABELS, ["a", "b"], SETTINGS).p_fake(columns(GOOD, USELESS))
+    p = p_of(fit_stack(columns(GOOD, USELESS), LABELS, ["a", "b"], SETTINGS), columns(GOOD, USELESS))
     assert ((p > 0) & (p < 1)).all() and p[LABELS == 1].mean() > 0.7 > 0.3 > p[LABELS == 0].mean()
 
 
@@ -79,8 +100,8 @@ def test_scores_are_centred_on_the_share_of_fakes_that_is_expected() -> None:
     labels = np.array([1] * 60 + [0] * 20)
     flat = RNG.normal(0, 0.01, 80)
     half, as_trained = (fit_stack(columns(flat), labels, ["a"], Ensemble(fake_share=share)) for share in (0.5, None))
-    assert half.p_fake(columns(flat)).mean() == pytest.approx(0.5, abs=0.02)
-    assert as_trained.p_fake(columns(flat)).mean() > 0.7
+    assert p_of(half, columns(flat)).mean() == pytest.approx(0.5, abs=0.02)
+    assert p_of(as_trained, columns(flat)).mean() > 0.7
 
 
 def test_the_prior_is_the_expected_share_or_that_of_the_training_videos() -> None:
@@ -98,16 +119,12 @@ def test_a_stack_comes_back_from_its_manifest() -> None:
         Stack.from_dict({**stack.to_dict(), "weights": [1.0, float("nan")]})
 
 
-def table(*members: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame({f"m{i}": logits for i, logits in enumerate(members)}, index=[f"v{i:02d}" for i in range(80)])
-
-
 def test_no_video_is_scored_by_a_stack_that_saw_its_label() -> None:
     folds = np.arange(80) % 4
-    honest = out_of_fold(table(GOOD, USELESS), LABELS, folds, ["m0", "m1"], SETTINGS)
+    honest = out_of_fold(table(GOOD, USELESS), LABELS, folds, SETTINGS)
     wild = LABELS.copy()
     wild[folds == 2] = 1 - wild[folds == 2]
-    poisoned = out_of_fold(table(GOOD, USELESS), wild, folds, ["m0", "m1"], SETTINGS)
+    poisoned = out_of_fold(table(GOOD, USELESS), wild, folds, SETTINGS)
     for name in (ENSEMBLE, "m0", "m1"):
         assert np.array_equal(honest[name][folds == 2], poisoned[name][folds == 2])
         assert not np.allclose(honest[name][folds != 2], poisoned[name][folds != 2])
@@ -115,32 +132,78 @@ def test_no_video_is_scored_by_a_stack_that_saw_its_label() -> None:
 
 def test_no_videos_logit_reaches_another_video_of_its_fold() -> None:
     folds = np.arange(80) % 4
-    before = out_of_fold(table(GOOD), LABELS, folds, ["m0"], SETTINGS)[ENSEMBLE]
+    before = out_of_fold(table(GOOD), LABELS, folds, SETTINGS)[ENSEMBLE]
     changed = GOOD.copy()
     changed[0] = 50
-    after = out_of_fold(table(changed), LABELS, folds, ["m0"], SETTINGS)[ENSEMBLE]
+    after = out_of_fold(table(changed), LABELS, folds, SETTINGS)[ENSEMBLE]
     rest = (folds == 0) & (np.arange(80) != 0)
     assert np.array_equal(before[rest], after[rest]) and after[0] > before[0]
 
 
-def tracks(*rows: tuple[str, str, int, float]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=["model", "video_id", "track", "logit"])
-    return frame.assign(n_frames=10)
+# --- Several tracks ----------------------------------------------------------------------------------
 
 
-def test_the_table_has_a_column_a_member_and_counts_faces_and_tracks() -> None:
-    found = member_table(
-        tracks(("a", "v1", 0, 1.0), ("a", "v1", 1, 3.0), ("b", "v1", 0, 2.0), ("b", "v1", 1, -1.0), ("a", "v0", 0, 0.5),
-               ("b", "v0", 0, 0.25)), SETTINGS,
+def two_tracks(n: int = 60, seed: int = 3) -> tuple[Tracks, np.ndarray]:
+    """Videos of one to three tracks, of which two members find different ones worst; trusts differ."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    sizes = rng.integers(1, 4, n)
+    video = np.repeat(np.arange(n), sizes)
+    logits = rng.normal(0, 1.5, (len(video), 2)) + (labels[video] - 0.5)[:, None]
+    numbers = np.concatenate([np.arange(size) for size in sizes])
+    found = Tracks(
+        tuple(f"v{i:03d}" for i in range(n)), ("a", "b"), video, numbers, np.full(len(video), 9), logits,
+        rng.uniform(0.3, 1.0, len(video)), np.ones(len(video), bool),
     )  # fmt: skip
-    assert found.index.tolist() == ["v0", "v1"]
-    assert found["a"].tolist() == [0.5, 3.0] and found["b"].tolist() == [0.25, 2.0]
-    assert found["n_faces"].tolist() == [10, 20] and found["n_tracks"].tolist() == [1, 2]
+    return found, labels
 
 
-def test_a_member_without_a_score_that_others_have_is_a_user_error() -> None:
-    with pytest.raises(UserError, match="member 'b' has no score of video 'v1'"):
-        member_table(tracks(("a", "v0", 0, 1.0), ("b", "v0", 0, 1.0), ("a", "v1", 0, 1.0)), SETTINGS)
+def test_a_fit_is_that_of_the_tracks_that_are_worst_by_it() -> None:
+    tracks, labels = two_tracks(seed=0)
+    stack = ensemble.fit_stack(tracks, labels, Ensemble(drop_margin=None))
+    assert min(stack.weights) > 0.1, "both count"
+    rows = video_logits(tracks, stack.line)[1]
+    each = [[tracks.logits_KM[tracks.video_K == v, i].max() for v in range(len(tracks))] for i in (0, 1)]
+    assert not np.allclose(tracks.logits_KM[rows] @ stack.weights, np.array(each).T @ stack.weights)
+    told, trust = tracks.logits_KM[rows] @ np.array(stack.weights), tracks.trust_K[rows]
+    again = fit(told, labels, "platt", trust=trust, neutral=neutral_logit(stack.prior))
+    assert (again.slope, again.intercept) == (stack.calibration.slope, stack.calibration.intercept)
+    assert stack.p_fake(tracks) == pytest.approx(expit(trust * again.slope * told + trust * again.intercept)), (
+        "prior .5"
+    )
+    assert np.ptp(stack.p_fake(tracks)) > 0.3
+
+
+def test_a_fit_of_two_members_by_hand_takes_the_worst_sum() -> None:
+    # Track 0 sums to 4 - 3 = 1, track 1 to -2 + 6 = 4, by halves .5 and 2: the video counts as 2, not as (4 + 6) / 2.
+    tracks = Tracks(
+        ("v",), ("a", "b"), np.zeros(2, int), np.arange(2), np.full(2, 9), np.array([[4.0, -3.0], [-2.0, 6.0]]),
+        np.ones(2), np.ones(2, bool),
+    )  # fmt: skip
+    stack = Stack(("a", "b"), (0.5, 0.5), Calibration("platt", 2.0, -1.0), 0.5)
+    assert stack.p_fake(tracks) == pytest.approx([1 / (1 + np.exp(-3.0))])
+
+
+def test_a_fit_is_the_same_each_time_and_ends() -> None:
+    for seed in range(5):
+        tracks, labels = two_tracks(seed=seed)
+        assert ensemble.fit_stack(tracks, labels, SETTINGS) == ensemble.fit_stack(tracks, labels, SETTINGS)
+
+
+def test_what_nobody_can_see_teaches_nothing_and_gets_the_prior() -> None:
+    tracks, labels = two_tracks()
+    unseen = replace(tracks, trust_K=np.zeros_like(tracks.trust_K))
+    stack = ensemble.fit_stack(unseen, labels, Ensemble(fake_share=0.3))
+    assert stack.calibration.reason and stack.p_fake(unseen) == pytest.approx([0.3] * len(labels))
+
+
+def test_trust_lets_small_faces_teach_less() -> None:
+    logits, trust = columns(np.where(LABELS == 1, 1.0, -1.0))[:, 0], np.ones(80)
+    logits[:20] *= -1  # upside down, and hardly to be seen
+    trust[:20] = 0.01
+    trusting, wary = fit(logits, LABELS, "platt"), fit(logits, LABELS, "platt", trust=trust)
+    assert wary.slope > 3 * trusting.slope
+    assert fit(logits, LABELS, "platt", trust=np.ones(80)) == trusting, "wholly trusted is as without"
 
 
 def test_videos_without_a_score_get_the_prior_with_the_reason() -> None:

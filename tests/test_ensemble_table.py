@@ -5,9 +5,9 @@ import pytest
 
 from deepfake import metrics
 from deepfake.config import Ensemble, Validation
-from deepfake.ensemble import ENSEMBLE, Stack, fit_stack, held_out, out_of_fold
+from deepfake.ensemble import ENSEMBLE, Stack, held_out, out_of_fold
 from deepfake.ensemble_table import Evidence, as_markdown, compare, sets_of
-from test_ensemble import GOOD, LABELS, USELESS, columns, table
+from test_ensemble import GOOD, LABELS, USELESS, columns, fit_stack, table
 
 FOLDS = np.arange(80) // 2 % 4  # a fake and a real in turn
 VALIDATION = Validation(bootstrap=50)
@@ -19,15 +19,7 @@ A_HALF, OTHER_HALF = np.where(SEEN_BY_A, TRUTH, 0.0), np.where(SEEN_BY_A, 0.0, T
 
 
 def evidence(*members: np.ndarray, **costs: dict[str, float]) -> Evidence:
-    names = tuple(f"m{i}" for i in range(len(members)))
-    return Evidence(
-        members=names,
-        logits_NM=columns(*members),
-        labels=LABELS,
-        folds=FOLDS,
-        groups=[f"g{i // 2}" for i in range(80)],
-        costs_ms=costs,
-    )
+    return Evidence(table(*members), LABELS, FOLDS, [f"g{i // 2}" for i in range(80)], costs)
 
 
 # --- Who drops out -----------------------------------------------------------------------------------
@@ -80,12 +72,12 @@ def test_a_margin_that_nobody_reaches_leaves_the_best_and_none_leaves_all() -> N
 
 
 def test_the_reason_tells_the_losses_with_and_without() -> None:
-    def loss(logits: np.ndarray) -> float:
-        p = held_out(logits, LABELS, FOLDS, ["x"] * logits.shape[1], SETTINGS)
+    def loss(*members: np.ndarray) -> float:
+        p = held_out(table(*members), LABELS, FOLDS, SETTINGS)
         return metrics.log_loss(LABELS, p, SETTINGS.clip_p)
 
     ((_, why),) = fit_stack(columns(GOOD, USELESS), LABELS, ["a", "b"], SETTINGS, FOLDS).dropped
-    assert f"{loss(columns(GOOD)):.4f} without it, {loss(columns(GOOD, USELESS)):.4f} with it" in why
+    assert f"{loss(GOOD):.4f} without it, {loss(GOOD, USELESS):.4f} with it" in why
 
 
 def test_nothing_drops_out_without_two_folds_to_learn_it_from() -> None:
@@ -95,11 +87,9 @@ def test_nothing_drops_out_without_two_folds_to_learn_it_from() -> None:
 
 def test_who_drops_out_is_learnt_without_the_fold_that_is_told() -> None:
     members, held = [A_HALF, OTHER_HALF], FOLDS == 2
-    honest = out_of_fold(table(*members), LABELS, FOLDS, ["m0", "m1"], SETTINGS)[ENSEMBLE]
+    honest = out_of_fold(table(*members), LABELS, FOLDS, SETTINGS)[ENSEMBLE]
     wild = np.where(held, 1 - LABELS, LABELS)
-    assert np.array_equal(
-        out_of_fold(table(*members), wild, FOLDS, ["m0", "m1"], SETTINGS)[ENSEMBLE][held], honest[held]
-    )
+    assert np.array_equal(out_of_fold(table(*members), wild, FOLDS, SETTINGS)[ENSEMBLE][held], honest[held])
 
 
 def test_what_dropped_out_comes_back_from_the_manifest_and_older_ones_dropped_nothing() -> None:
@@ -135,7 +125,7 @@ def test_of_four_or_more_each_is_left_out_once() -> None:
 def test_rows_tell_what_a_fit_on_the_other_folds_gives() -> None:
     rows = {row.what: row for row in compare(evidence(GOOD, USELESS), SETTINGS, VALIDATION)}
     assert list(rows) == ["m0", "m1", "m0 + m1", ENSEMBLE]
-    p = out_of_fold(table(GOOD, USELESS), LABELS, FOLDS, ["m0", "m1"], SETTINGS)
+    p = out_of_fold(table(GOOD, USELESS), LABELS, FOLDS, SETTINGS)
     for name in ("m0", "m1", ENSEMBLE):
         assert rows[name].roc_auc.value == metrics.roc_auc(LABELS, p[name])
         assert rows[name].log_loss.value == pytest.approx(metrics.log_loss(LABELS, p[name], SETTINGS.clip_p))

@@ -44,12 +44,12 @@ def test_every_network_gives_a_logit_of_each_clip_with_a_face(tmp_path: Path) ->
     settings, clips = run(tmp_path)
     found = ask([settings], clips).evidence(clips)
     assert found.members == ("frames", "sequences", "motion")
-    assert found.logits_NM.shape == (12, 3)
+    assert found.tracks.logits_KM.shape == (12, 3)
     assert found.labels.sum() == 6
     assert len(found.groups) == len(found.folds) == 12
     assert set(found.groups) == set("012345")
-    assert np.ptp(found.logits_NM[:, 0]) > 0
-    assert not found.logits_NM[:, 2].any(), "landmarks in one place do not move: the head abstains"
+    assert np.ptp(found.tracks.logits_KM[:, 0]) > 0
+    assert not found.tracks.logits_KM[:, 2].any(), "landmarks in one place do not move: the head abstains"
     assert {name: sorted(parts) for name, parts in found.costs_ms.items()} == {
         "frames": ["frames"],
         "sequences": ["frames", "sequences"],
@@ -79,13 +79,14 @@ def test_of_several_runs_each_member_bears_its_runs_name_and_only_accusers_are_h
     for name in ("one", "other"):
         shutil.copytree(one.run_dir.with_name("demo"), one.run_dir.with_name(name))
     found = ask([quiet, other], clips)
-    assert found.members == ("one", "other", "other/sequences")
-    assert np.isnan(found.logits_NM[-1]).all(), "the clip without a face"
-    assert np.array_equal(found.logits_NM[:-1, 0], found.logits_NM[:-1, 1]), "the same network"
+    assert found.tracks.members == ("one", "other", "other/sequences")
+    logits = found.tracks.logits_KM
+    assert len(found.tracks) == len(clips.video_ids) - 1, "all but the clip without a face"
+    assert np.array_equal(logits[:, 0], logits[:, 1]), "the same network"
     assert sorted(found.costs_ms["other/sequences"]) == ["other", "other/sequences"]
     accusing = quiet.model_copy(
         update={"ensemble": quiet.ensemble.model_copy(update={"accusers": ("other", "other/sequences")})}
     )
-    heard = ask([accusing, other], clips).logits_NM[:-1]
-    assert np.array_equal(heard[:, 0], found.logits_NM[:-1, 0])
+    heard = ask([accusing, other], clips).tracks.logits_KM
+    assert np.array_equal(heard[:, 0], logits[:, 0])
     assert (heard[:, 1:] > 0).all()

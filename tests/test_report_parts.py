@@ -13,7 +13,7 @@ from deepfake.ensemble_table import Evidence
 from deepfake.metrics import Measure
 from deepfake.report.abstaining import bands, risk_coverage
 from deepfake.report.against import compare_runs, verdict
-from deepfake.report.frames_needed import _Tracks, frames_against_accuracy
+from deepfake.report.frames_needed import _Frames, frames_against_accuracy
 from deepfake.report.groups import MAX_GROUPS, NO_VALUE, binned, group_tables
 from deepfake.report.inputs import brightness
 from deepfake.report.leakage import metadata_classifier
@@ -106,27 +106,28 @@ def test_all_frames_give_the_logits_that_stage_07_gives() -> None:
     settings = Ensemble()
     rows = frame_rows(9, {("a", 0): -1.0, ("a", 1): 2.0, ("b", 0): 0.5})
     faces = faces_of(rows, 32.0)
-    wanted = aggregate.video_logits(
-        aggregate.draw_to_prior(aggregate.track_logits(rows, settings), faces, settings), settings
-    )
-    tracks = _Tracks(rows, faces, settings)
+    wanted = aggregate.pool(aggregate.track_logits(rows, settings), faces, settings)
+    tracks = _Frames(rows, faces, settings)
     assert tracks.video_ids == ["a", "b"] and tracks.n_frames.tolist() == [9, 9]
-    assert tracks.video_logits(9) == pytest.approx(wanted["logit"].to_numpy())
+    found = tracks.pooled(9)
+    assert found.video_ids == wanted.video_ids and np.array_equal(found.trust_K, wanted.trust_K)
+    assert found.logits_KM == pytest.approx(wanted.logits_KM)
 
 
 @pytest.mark.parametrize(("wanted", "kept"), [(1, [4]), (2, [2, 6]), (4, [1, 3, 5, 7]), (9, list(range(9)))])
 def test_fewer_frames_are_spread_evenly(wanted: int, kept: list[int]) -> None:
     settings = Ensemble(top_weight=0.0, prior_frames=0.0)
     rows = frame_rows(9, {("a", 0): 0.0})
-    found = _Tracks(rows, faces_of(rows), settings).video_logits(wanted)
-    assert found == pytest.approx([0.01 * np.mean(kept)])
+    found = _Frames(rows, faces_of(rows), settings).pooled(wanted)
+    assert found.logits_KM[:, 0] == pytest.approx([0.01 * np.mean(kept)])
+    assert found.n_frames_K.tolist() == [len(kept)]
 
 
 def test_frames_of_two_people_in_one_picture_count_once() -> None:
     rows = frame_rows(4, {("a", 0): -1.0, ("a", 1): 1.0})
-    tracks = _Tracks(rows, faces_of(rows), Ensemble(prior_frames=0.0))
+    tracks = _Frames(rows, faces_of(rows), Ensemble(prior_frames=0.0))
     assert tracks.n_frames.tolist() == [4]
-    assert tracks.video_logits(1) == pytest.approx([1.02])
+    assert aggregate.video_logits(tracks.pooled(1), aggregate.Line((1.0,)))[0] == pytest.approx([1.02])
 
 
 def test_more_frames_tell_noisy_videos_apart_better() -> None:
@@ -284,7 +285,9 @@ def test_members_are_weighed_alone_and_together(inputs) -> None:  # noqa: F811
     generator = np.random.default_rng(0)
     labels, folds = np.tile([0, 1], 30), np.repeat([0, 1, 2], 20)
     logits = generator.normal(2.0 * labels[:, None] - 1, 1.0, (60, 2))
-    evidence = Evidence(("frames", "sequences"), logits, labels, folds, [str(i // 2) for i in range(60)])
+    evidence = Evidence(
+        aggregate.Tracks.one_each(logits, ["frames", "sequences"]), labels, folds, [str(i // 2) for i in range(60)]
+    )
     found = build_report(replace(inputs, evidence=evidence))
     sets = found.result["member_sets"]
     assert [row["what"] for row in sets] == ["frames", "sequences", "frames + sequences", "ensemble"]

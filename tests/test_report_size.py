@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from deepfake import tables
+from deepfake.aggregate import Tracks
 from deepfake.config import parse_config
 from deepfake.ensemble_table import Evidence
 from deepfake.report.inputs import ReportInputs
@@ -63,7 +64,7 @@ def many_videos(work_dir: Path, n: int = N_VIDEOS) -> ReportInputs:
         read_crop=lambda shard, offset, size: read_crop(work_dir, shard, offset, size),
         frame_scores=filled(tables.FRAME_SCORES, len(rows), model="frames", logit=logits, **frame),
         test_scores=scores[0],
-        evidence=Evidence(("frames", "sequences"), members, label, (number // 5) % 5, group.tolist()),
+        evidence=Evidence(Tracks.one_each(members, ["frames", "sequences"]), label, (number // 5) % 5, group.tolist()),
         facts={"commit": "abc123"},
     )
 

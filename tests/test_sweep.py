@@ -159,7 +159,7 @@ def test_crops_that_hardly_differ_get_the_logit_of_the_one_looked_at_in_their_ow
 def test_a_skip_gate_scores_as_if_the_skipped_frames_had_said_the_same(gated: Sweep) -> None:
     looked = gated.skipped(1.0)
     assert looked.seen_V.tolist() == [3]
-    assert looked.logit_V[0] == pytest.approx(track_logit(np.array([1.0, 1, 2, 2]), Ensemble()), abs=1e-6)
+    assert looked.logit_V[0] == pytest.approx(track_logit(np.array([1.0, 1, 2, 2]), Ensemble()) * 4 / 5, abs=1e-6)
     assert gated.skipped(0.5).seen_V.tolist() == [5]
 
 
@@ -254,7 +254,7 @@ def test_networks_are_timed_by_the_crop(clips: Clips) -> None:
 
 
 def test_modes_are_those_of_the_settings_and_a_rate_stands_for_frames() -> None:
-    with pytest.raises(UserError, match="choose from uniform, fps, reference"):
+    with pytest.raises(UserError, match="choose from uniform, reference, keyframe, fps"):
         frames_curve._most(EXTRACT, "sideways", 64, 1)
     settings = frames_curve._most(EXTRACT, "fps", 64, 1)
     assert (settings.frames_per_video, settings.sample_fps) == (64, EXTRACT.sample_fps * 4), "four times as dense"

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from deepfake import detector, tables, trials
+from deepfake.aggregate import Line, Tracks, video_logits
 from deepfake.checkpoints import save_model
 from deepfake.config import Config, CropView, Ensemble, Extract, UserError
 from deepfake.evaluation import Labelled
@@ -26,7 +27,7 @@ from deepfake.trials import (
     final_stack,
     frame_scores,
     measure,
-    member_logits,
+    member_tracks,
     minutes_of,
     read_clips,
     some_frames,
@@ -57,6 +58,13 @@ def people(n_people: int = 40, n_clips: int = 2) -> Clips:
             for number in range(n_clips)
         ]
     )
+
+
+def pooled(logits_NM: np.ndarray, clips: Clips, members: list[str]) -> Tracks:
+    """One track of each clip; a clip whose logits are no numbers has none."""
+    seen = np.isfinite(logits_NM).all(axis=1)
+    ids = [video_id for video_id, is_seen in zip(clips.video_ids, seen.tolist(), strict=True) if is_seen]
+    return Tracks.one_each(logits_NM[seen], members, ids)
 
 
 # --- Halves ------------------------------------------------------------------------------------------
@@ -102,7 +110,7 @@ def test_every_half_is_told_by_a_fit_on_the_other_one() -> None:
     clips = people()
     sign = np.where(clips.labels == 1, 2.0, -2.0)
     logits = np.where(clips.halves == 0, sign, -sign)[:, None]  # right in half 0, upside down in half 1
-    p, fake = cross_fitted(logits, clips, ["a"], SETTINGS), clips.labels == 1
+    p, fake = cross_fitted(pooled(logits, clips, ["a"]), clips, SETTINGS), clips.labels == 1
     assert (p[(clips.halves == 1) & fake] < 0.2).all(), "trusts what half 0 taught, and is wrong"
     assert (abs(p[clips.halves == 0] - 0.5) < 0.1).all(), "half 1 teaches that the logits say nothing"
 
@@ -110,10 +118,10 @@ def test_every_half_is_told_by_a_fit_on_the_other_one() -> None:
 def test_what_a_half_itself_looks_like_does_not_change_how_it_is_told() -> None:
     clips = people()
     logits, first = some_logits(clips, 2), clips.halves == 0
-    p = cross_fitted(logits, clips, ["a", "b"], SETTINGS)
+    p = cross_fitted(pooled(logits, clips, ["a", "b"]), clips, SETTINGS)
     one = int(np.flatnonzero(first)[0])
     logits[first & (np.arange(len(first)) != one)] *= -3
-    changed = cross_fitted(logits, clips, ["a", "b"], SETTINGS)
+    changed = cross_fitted(pooled(logits, clips, ["a", "b"]), clips, SETTINGS)
     assert changed[one] == p[one], "the others of its half are not asked"
     assert not np.allclose(changed[~first], p[~first]), "those of the other half are"
 
@@ -122,10 +130,10 @@ def test_a_member_that_does_not_pay_drops_out_of_the_stack_to_ship() -> None:
     clips = people()
     logits = some_logits(clips, 1)
     both = np.repeat(logits, 2, axis=1)
-    trial = measure(both, clips, ["good", "copy"], SETTINGS)
-    stack = final_stack(both, clips, ["good", "copy"], trial, SETTINGS)
+    trial = measure(pooled(both, clips, ["good", "copy"]), clips, SETTINGS)
+    stack = final_stack(pooled(both, clips, ["good", "copy"]), clips, trial, SETTINGS)
     assert stack.weights == (1.0, 0.0) and [name for name, _ in stack.dropped] == ["copy"]
-    assert np.allclose(trial.p, cross_fitted(logits, clips, ["good"], SETTINGS)), "on each half, too"
+    assert np.allclose(trial.p, cross_fitted(pooled(logits, clips, ["good"]), clips, SETTINGS)), "on each half, too"
 
 
 def test_a_clip_without_a_face_gets_the_prior_and_teaches_nothing() -> None:
@@ -133,18 +141,18 @@ def test_a_clip_without_a_face_gets_the_prior_and_teaches_nothing() -> None:
     logits = np.where(clips.labels == 1, 2.0, -2.0)[:, None]
     without = logits.copy()
     without[[0, 3]] = np.nan
-    p = cross_fitted(without, clips, ["a"], SETTINGS.model_copy(update={"fake_share": 0.4}))
+    p = cross_fitted(pooled(without, clips, ["a"]), clips, SETTINGS.model_copy(update={"fake_share": 0.4}))
     assert p[[0, 3]].tolist() == [0.4, 0.4]
     assert np.isfinite(p).all()
     share = float(clips.labels.mean())
     as_they_are = SETTINGS.model_copy(update={"fake_share": None})
-    assert cross_fitted(without, clips, ["a"], as_they_are)[0] == pytest.approx(share)
+    assert cross_fitted(pooled(without, clips, ["a"]), clips, as_they_are)[0] == pytest.approx(share)
 
 
 def test_a_half_of_one_kind_is_the_user_s_mistake() -> None:
     clips = made_up([clip("a.mp4", 0, "ann"), clip("b.mp4", 1, "bob")])
     with pytest.raises(UserError, match="both kinds are wanted in both halves"):
-        cross_fitted(np.zeros((2, 1)), clips, ["a"], SETTINGS)
+        cross_fitted(pooled(np.zeros((2, 1)), clips, ["a"]), clips, SETTINGS)
 
 
 def test_a_band_is_found_on_the_other_half() -> None:
@@ -187,7 +195,7 @@ def test_a_member_of_the_name_of_an_accuser_is_heard_as_one(scored: tuple[Path, 
     network, clips, settings = scored
     scores = {"frames": frame_scores(network, clips, settings, 2), "borders": frame_scores(network, clips, settings, 2)}
     pooling = settings.ensemble.model_copy(update={"accusers": ("borders",), "prior_frames": 0.0})
-    plain, accuser = member_logits(scores, clips, pooling)[:4].T
+    plain, accuser = member_tracks(scores, clips, pooling).logits_KM.T
     trusted = np.abs(plain) > 0
     assert trusted.any()
     assert not np.allclose(plain[trusted], accuser[trusted])
@@ -199,12 +207,14 @@ def test_every_network_seen_its_ways_is_a_member_at_the_cost_of_its_looks(scored
     views = {"as it is": [CropView()], "both ways": [CropView(), CropView(mirror=True)]}
     found = evidence({name: (network, some) for name, some in views.items()}, clips, settings, 2)
     assert found.members == ("as it is", "both ways")
-    assert found.labels.tolist() == [0, 1, 0, 1], "the clip without a face is out"
-    assert found.folds.tolist() == clips.halves[:4].tolist()
-    assert list(found.groups) == ["p0", "p0", "p1", "p1"]
+    assert found.tracks.video_ids == ("fake0.mp4", "fake1.mp4", "real0.mp4", "real1.mp4")
+    assert found.labels.tolist() == [1, 1, 0, 0], "the clip without a face is out"
+    assert found.folds.tolist() == clips.halves[[1, 3, 0, 2]].tolist()
+    assert list(found.groups) == ["p0", "p1", "p0", "p1"]
     seen = {name: frame_scores(network, clips, settings, 2, some) for name, some in views.items()}
-    assert np.allclose(found.logits_NM, member_logits(seen, clips, settings.ensemble)[:4])
-    assert not np.allclose(found.logits_NM[:, 0], found.logits_NM[:, 1])
+    logits = found.tracks.logits_KM
+    assert np.allclose(logits, member_tracks(seen, clips, settings.ensemble).logits_KM)
+    assert not np.allclose(logits[:, 0], logits[:, 1])
     alone, both = found.cost_ms(found.members[:1]), found.cost_ms(found.members)
     assert alone and both and 0 < alone < both
 
@@ -216,10 +226,10 @@ def test_the_mean_over_the_views_is_set_against_each_of_them(
     told = np.where(clips.labels[:4] == 1, 1.0, -1.0)
     logits = {"mean": told, "right": told, "wrong": -told}
 
-    def invented_logits(members: dict[str, pd.DataFrame], *_: object) -> np.ndarray:
-        return np.append(np.stack([logits[name] for name in members], axis=1), np.full((1, 3), np.nan), axis=0)
+    def invented_tracks(members: dict[str, pd.DataFrame], *_: object) -> Tracks:
+        return Tracks.one_each(np.stack([logits[name] for name in members], axis=1), list(members), clips.video_ids[:4])
 
-    monkeypatch.setattr(trials, "member_logits", invented_logits)
+    monkeypatch.setattr(trials, "member_tracks", invented_tracks)
     gains = trials.mean_over_each(network, {"right": CropView(), "wrong": CropView(mirror=True)}, clips, settings, 2)
     assert gains["right"]["roc_auc"].value == gains["right"]["log_loss_clipped"].value == 0
     assert gains["wrong"]["log_loss_clipped"].value < 0, "a lower loss than that of chance"
@@ -258,10 +268,13 @@ def test_a_clip_s_logit_is_that_of_its_worst_track_and_none_without_a_face() -> 
     tracks = [face_row(*track, 0, (0, 0, 500, 500), **large_and_sharp) for track in (("b.mp4", 0), ("b.mp4", 1))]
     tracks.append(face_row("a.mp4", 0, 0, (0, 0, SETTINGS.small_face_px / 2, 9), **large_and_sharp))  # counts half
     clips = made_up([clip("b.mp4", 1), clip("none.mp4", 0), clip("a.mp4", 0)], pd.DataFrame(tracks))
-    logits = member_logits({"one": frames, "two": frames.assign(logit=-frames["logit"])}, clips, SETTINGS)
-    assert logits[0] == pytest.approx([5 * 3 / 4, -1 * 3 / 4])
-    assert np.isnan(logits[1]).all()
-    assert logits[2] == pytest.approx([-3 / 8, 3 / 8])
+    tracks = member_tracks({"one": frames, "two": frames.assign(logit=-frames["logit"])}, clips, SETTINGS)
+    assert tracks.video_ids == ("a.mp4", "b.mp4")
+    assert trials.places(tracks, clips).tolist() == [2, 0]
+    assert tracks.trust_K == pytest.approx([3 / 8, 3 / 4, 3 / 4])
+    assert tracks.logits_KM.tolist() == [[-1, 1], [1, -1], [5, -5]]
+    assert video_logits(tracks, Line((1.0, 0.0)))[0] == pytest.approx([-3 / 8, 5 * 3 / 4])
+    assert video_logits(tracks, Line((0.0, 1.0)))[0] == pytest.approx([3 / 8, -1 * 3 / 4])
 
 
 # --- Rows and stacks -----------------------------------------------------------------------------------
@@ -287,7 +300,7 @@ def some_logits(clips: Clips, members: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("members", [["one"], ["one", "two"]])
 def test_a_row_has_a_cell_for_every_heading(members: list[str]) -> None:
     clips = people()
-    found = measure(some_logits(clips, len(members)), clips, members, SETTINGS)
+    found = measure(pooled(some_logits(clips, len(members)), clips, members), clips, SETTINGS)
     row = found.row("what, 32 frames", "12")
     assert {line.count("|") for line in [*HEADER.splitlines(), row]} == {row.count("|")}
     cells = [cell.strip() for cell in row.strip("|").split("|")]
@@ -301,7 +314,7 @@ def test_a_row_has_a_cell_for_every_heading(members: list[str]) -> None:
 def test_clips_are_ranked_by_the_mean_of_the_logits_whatever_the_halves_calibrations() -> None:
     clips = people(n_people=12)
     logits = np.where(clips.labels == 1, 1.0, -1.0) + np.where(clips.halves == 0, 0.0, 0.5)
-    found = measure(logits[:, None] + [3.0, -3.0], clips, ["one", "two"], SETTINGS)
+    found = measure(pooled(logits[:, None] + [3.0, -3.0], clips, ["one", "two"]), clips, SETTINGS)
     assert found.ranked["metrics"]["roc_auc"]["value"] == 1
 
 
@@ -310,10 +323,10 @@ def test_the_shipped_stack_has_the_band_of_the_cross_fitted_clips_with_a_face() 
     logits = np.where(clips.labels == 1, 2.0, -2.0)[:, None]
     logits[20] = np.nan
     p = np.array([0.1] * 9 + [0.6] + [0.9] * 9 + [0.4] + [0.01])  # ten of each: one wrong verdict is allowed
-    stack = final_stack(logits, clips, ["one"], Trial({}, {}, 0.0, p), SETTINGS)
+    stack = final_stack(pooled(logits, clips, ["one"]), clips, Trial({}, {}, 0.0, p), SETTINGS)
     assert stack.band == pytest.approx((0.4, 0.6))
     assert stack.members == ("one",)
-    assert stack.p_fake(np.array([[2.0], [-2.0]])) == pytest.approx([0.9, 0.1], abs=0.0999)
+    assert stack.p_fake(Tracks.one_each(np.array([[2.0], [-2.0]]), ["one"])) == pytest.approx([0.9, 0.1], abs=0.0999)
 
 
 # --- Reading clips -------------------------------------------------------------------------------------

@@ -207,8 +207,8 @@ def test_any_file_name_can_be_read(clip: Path, tmp_path: Path, name: str) -> Non
 
 
 def test_unknown_modes_and_backends_are_told_with_the_choices(clip: Path) -> None:
-    with pytest.raises(UserError, match="choose one of uniform"):
-        sample(clip, "random")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no sampling is called 'random'; there are uniform, reference"):
+        sample(clip, "random")
     with pytest.raises(UserError, match="choose one of auto, pyav, decord"):
         sample(clip, backend="cv2")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="wanted at least 1"):

@@ -111,6 +111,17 @@ def _half(value: Tensor) -> Tensor:
     return (value.half() if value.is_floating_point() else value).contiguous()
 
 
+def write_stack(path: Path, out: Path, stack: Stack) -> None:
+    """Write a detector file's networks and settings with another stack; what was learnt stays byte by byte."""
+    header = read_header(path)
+    if set(stack.members) != set(header["stack"]["members"]):
+        raise ValueError(f"a stack of {stack.members} does not fit the members {header['stack']['members']}")
+    about = {**header["about"], "calibrated_by": current_commit()}
+    text = json.dumps({**header, "stack": stack.to_dict(), "about": about}, sort_keys=True)
+    tensors = safetensors.torch.load_file(path)
+    write_whole(out, safetensors.torch.save(dict(sorted(tensors.items())), metadata={HEADER: text}))
+
+
 def load_detector(path: Path) -> Detector:
     """Rebuild a detector from its file alone, in full precision."""
     header = read_header(path)

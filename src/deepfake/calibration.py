@@ -51,24 +51,33 @@ class Calibration:
 
 
 def fit(
-    logits: np.ndarray, labels: np.ndarray, kind: Kind, weights: np.ndarray | None = None, pull: float = 1.0
+    logits: np.ndarray,
+    labels: np.ndarray,
+    kind: Kind,
+    weights: np.ndarray | None = None,
+    pull: float = 1.0,
+    trust: np.ndarray | None = None,
+    neutral: float = 0.0,
 ) -> Calibration:
     """Fit by Newton's method the line in logits that makes the log loss lowest.
 
     temperature: slope only; platt: slope and intercept. `pull` draws both towards the identity with the
     strength of about `pull` videos: it keeps separable and tiny samples finite and fades as samples grow.
+    `trust` (n,), 0 to 1, says how far each logit counts once it is calibrated: the loss is that of
+    neutral + trust * (slope * logit + intercept - neutral). Without it all count in full.
     One label only or equal logits teach nothing: the identity comes back, with the reason.
     """
     logits, labels, weights = _checked(logits, labels, weights)
+    trust = _checked_trust(trust, logits, neutral)
     if kind not in KINDS:
         raise ValueError(f"calibration kind {kind!r}: wanted one of {', '.join(KINDS)}")
     n = len(logits)
     if kind == "none":
         return Calibration(kind, n_videos=n)
-    reason = _teaches_nothing(logits, labels, weights)
+    reason = _teaches_nothing(logits, labels, weights * (trust > 0))
     if reason:
         return Calibration(kind, n_videos=n, reason=reason)
-    slope, intercept = _solve(logits, labels, weights, kind == "platt", pull)
+    slope, intercept = _solve(logits, labels, weights, kind == "platt", pull, trust, neutral)
     return Calibration(kind, slope, intercept, n)
 
 
@@ -140,6 +149,16 @@ def _checked(
     return logits, labels.astype(np.float64), weights
 
 
+def _checked_trust(trust: np.ndarray | None, logits: np.ndarray, neutral: float) -> np.ndarray:
+    found = np.ones(len(logits)) if trust is None else np.asarray(trust, dtype=np.float64)
+    if found.shape != logits.shape or not ((found >= 0) & (found <= 1)).all() or not math.isfinite(neutral):
+        raise ValueError(
+            f"calibration: trust {found.shape} of logits {logits.shape}, neutral {neutral}; "
+            "wanted a trust from 0 to 1 for each, and a finite neutral logit"
+        )
+    return found
+
+
 def _teaches_nothing(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> str | None:
     used = weights > 0
     if not used.any():
@@ -152,25 +171,33 @@ def _teaches_nothing(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray
 
 
 def _solve(
-    logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, has_intercept: bool, pull: float
+    logits: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    has_intercept: bool,
+    pull: float,
+    trust: np.ndarray,
+    neutral: float,
 ) -> tuple[float, float]:
     """Slope and intercept of the lowest penalised loss; on logits of unit size, so any scale is as easy."""
     scale = float(np.sqrt(np.average(logits**2, weights=weights)))
     identity = np.array([scale, 0.0])
-    design = np.stack([logits / scale, np.ones_like(logits)], axis=1)
+    design = trust[:, None] * np.stack([logits / scale, np.ones_like(logits)], axis=1)
+    offset = (1 - trust) * neutral
     # An eighth of a squared shift is what one video at p_fake 0.5 loses by it; above unit size a share is the shift.
     stiffness = pull / 4 / np.array([max(1.0, scale) ** 2, 1.0])
     free = [0, 1] if has_intercept else [0]
-    line = _newton(design, labels, weights, identity, free, stiffness)
+    line = _newton(design, offset, labels, weights, identity, free, stiffness)
     floor = MIN_SLOPE * min(1.0, scale)
     if line[0] < floor:
         line = np.array([floor, 0.0])
-        line = _newton(design, labels, weights, line, free[1:], stiffness) if has_intercept else line
+        line = _newton(design, offset, labels, weights, line, free[1:], stiffness) if has_intercept else line
     return float(line[0] / scale), float(line[1])
 
 
 def _newton(
     design: np.ndarray,
+    offset: np.ndarray,
     labels: np.ndarray,
     weights: np.ndarray,
     start: np.ndarray,
@@ -181,12 +208,12 @@ def _newton(
     columns = design[:, free]
 
     def cost(line: np.ndarray) -> float:
-        z = design @ line
+        z = design @ line + offset
         return float(weights @ (np.logaddexp(0, z) - labels * z) + stiffness @ (line - start) ** 2 / 2)
 
     line = start.copy()
     for _ in range(MAX_STEPS):
-        p = expit(design @ line)
+        p = expit(design @ line + offset)
         gradient = columns.T @ (weights * (p - labels)) + (stiffness * (line - start))[free]
         curvature = (columns * (weights * p * (1 - p))[:, None]).T @ columns + np.diag(stiffness[free])
         step = np.zeros(2)

@@ -340,7 +340,7 @@ class Ensemble(Settings):
         "verdict; forced: after the first eight, for tests.",
     )
     exit_margin: float = Field(
-        0.0, ge=0, le=100, description="Logits added to the standard error on either side before it stops."
+        0.0, ge=0, le=100, description="Calibrated logits added to the standard error on either side before it stops."
     )
     exit_ratio: float = Field(
         0.5, ge=0, le=1, description="Share of a track's frames seen at least before it stops for other than 'forged'."

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from deepfake import tables
-from deepfake.aggregate import draw_to_prior, heard_tracks, track_logits
+from deepfake.aggregate import Tracks, pool, track_logits
 from deepfake.calibration import inconclusive_band
 from deepfake.config import Config, UserError
 from deepfake.costs import costs_ms, run_costs, total
-from deepfake.ensemble import ENSEMBLE, Stack, fallback_reasons, fit_stack, member_table, out_of_fold, score_rows
+from deepfake.ensemble import ENSEMBLE, Stack, fallback_reasons, fit_stack, out_of_fold, score_rows
 from deepfake.ensemble_table import Evidence
 from deepfake.files import current_commit, sha256_of, write_whole
 from deepfake.submission import Submission, count_reasons, make_submission, read_sample, write_submission
@@ -68,32 +68,28 @@ class Decision:
         }
 
 
-def member_tracks(config: Config, name: str) -> pd.DataFrame:
-    """Track logits of all members, out of fold (`oof`) or of the test videos (`test`)."""
+def member_tracks(config: Config, name: str) -> Tracks:
+    """Every track with the logits of all members, out of fold (`oof`) or of the test videos (`test`)."""
     frames = tables.read(tables.FRAME_SCORES, config.run_dir / f"frames_{name}.parquet")
     heads = [tables.read(tables.TRACK_SCORES, config.run_dir / f"{h}_{name}.parquet") for h in config.sequences.heads]
     every = pd.concat([track_logits(frames, config.ensemble), *heads], ignore_index=True)
     faces = tables.read(tables.FACES, config.work_dir / "faces.parquet")
-    return draw_to_prior(
-        heard_tracks(every, config.ensemble), faces[faces["video_id"].isin(set(every["video_id"]))], config.ensemble
-    )
+    return pool(every, faces[faces["video_id"].isin(set(every["video_id"]))], config.ensemble)
 
 
-def out_of_fold_table(config: Config) -> tuple[pd.DataFrame, Evidence]:
-    """The members' table of the training videos (`ensemble.member_table`), and the same as evidence about members."""
+def out_of_fold_evidence(config: Config) -> Evidence:
+    """What the members make of the training videos' tracks, with what is known of these videos."""
     videos = tables.read(tables.VIDEOS, config.work_dir / "videos.parquet")
     folds = tables.read(tables.FOLDS, config.work_dir / "folds.parquet")
     known = folds.merge(videos[["video_id", "label"]], on="video_id").set_index("video_id")
-    table = member_table(member_tracks(config, "oof"), config.ensemble)
-    if not len(table):
+    tracks = member_tracks(config, "oof")
+    if not len(tracks):
         raise UserError("no training video has a face, so nothing can be fitted; look at extractions.parquet")
-    truth = known.loc[table.index]
-    members = tuple(name for name in table.columns if name not in ("n_faces", "n_tracks"))
-    logits = table[list(members)].to_numpy(float)
+    truth = known.loc[list(tracks.video_ids)]
     labels, fold_of = truth["label"].to_numpy(int), truth["fold"].to_numpy(int)
-    costs = run_costs(config.run_dir, members)
+    costs = run_costs(config.run_dir, tracks.members)
     machine = total(costs.values()).machine
-    return table, Evidence(members, logits, labels, fold_of, truth["group"].tolist(), costs_ms(costs), machine)
+    return Evidence(tracks, labels, fold_of, truth["group"].tolist(), costs_ms(costs), machine)
 
 
 def decide(config: Config) -> Decision:
@@ -101,24 +97,27 @@ def decide(config: Config) -> Decision:
     videos = tables.read(tables.VIDEOS, config.work_dir / "videos.parquet")
     extractions = tables.read(tables.EXTRACTIONS, config.work_dir / "extractions.parquet")
     folds = tables.read(tables.FOLDS, config.work_dir / "folds.parquet")
-    table, found = out_of_fold_table(config)
-    labels, members = found.labels, found.members
-    stack = fit_stack(found.logits_NM, labels, members, config.ensemble, found.folds)
-    scored = out_of_fold(table, labels, found.folds, members, config.ensemble)
+    found = out_of_fold_evidence(config)
+    labels, counts = found.labels, found.tracks.counts()
+    stack = fit_stack(found.tracks, labels, config.ensemble, found.folds)
+    scored = out_of_fold(found.tracks, labels, found.folds, config.ensemble)
     band = inconclusive_band(scored[ENSEMBLE], labels, config.ensemble.error_rate)
     stack = replace(stack, band=band)
-    reasons = fallback_reasons(folds["video_id"].tolist(), extractions, set(table.index))
-    oof = [score_rows(name, pd.Series(p, index=table.index), table, reasons, stack.prior) for name, p in scored.items()]
+    reasons = fallback_reasons(folds["video_id"].tolist(), extractions, set(counts.index))
+    oof = [
+        score_rows(name, pd.Series(p, index=counts.index), counts, reasons, stack.prior) for name, p in scored.items()
+    ]
     test = score_test(config, stack, videos[videos["split"] == "test"], extractions)
     return Decision(stack, pd.concat(oof, ignore_index=True), test, lay_out(config, stack, test))
 
 
 def score_test(config: Config, stack: Stack, videos: pd.DataFrame, extractions: pd.DataFrame) -> pd.DataFrame:
     """Rows of video_scores for the test videos."""
-    table = member_table(member_tracks(config, "test"), config.ensemble)
-    reasons = fallback_reasons(videos["video_id"].tolist(), extractions, set(table.index))
-    p_fake = stack.p_fake(table[list(stack.members)].to_numpy(float)) if len(table) else None
-    return score_rows(ENSEMBLE, pd.Series(p_fake, index=table.index, dtype=float), table, reasons, stack.prior)
+    tracks = member_tracks(config, "test")
+    counts = tracks.counts()
+    reasons = fallback_reasons(videos["video_id"].tolist(), extractions, set(counts.index))
+    p_fake = stack.p_fake(tracks) if len(tracks) else None
+    return score_rows(ENSEMBLE, pd.Series(p_fake, index=counts.index, dtype=float), counts, reasons, stack.prior)
 
 
 def lay_out(config: Config, stack: Stack, test: pd.DataFrame) -> Submission:

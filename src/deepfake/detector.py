@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -12,11 +12,12 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import expit
 from tqdm import tqdm
 
-from deepfake.aggregate import credible, heard, track_logit, trust
+from deepfake.aggregate import heard, length_trust, track_logit, trust, worst_of
 from deepfake.bundle import Detector
-from deepfake.config import CropView, Predict, UserError, digest
+from deepfake.config import CropView, Ensemble, Predict, UserError, digest
 from deepfake.devices import choose_device
 from deepfake.early_exit import FIRST_ROUND, Look, SkipGate, look_until_settled, standard_error
 from deepfake.extraction import Video, extract_videos, failed_row
@@ -29,7 +30,7 @@ from deepfake.track_inputs import split_tracks
 from deepfake.track_scoring import head_logits
 from deepfake.workers import Limits
 
-FORMAT = 2  # raise it when the same weights and crops give other scores
+FORMAT = 3  # raise it when the same weights and crops give other scores
 PROBE_LIMITS = Limits(workers=2, deadline_s=60)
 GATE_CROPS = 8
 EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_difference"}
@@ -37,7 +38,8 @@ EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_d
 
 @dataclass(frozen=True)
 class TrackVerdict:
-    """One person in one shot: a logit a frame and one for the whole, both stacked and not yet calibrated.
+    """One person in one shot: a logit for the whole, calibrated and drawn to the prior as far as it is not trusted,
+    and one a frame, stacked but neither calibrated nor drawn anywhere.
 
     `n_frames` is how many frames the track has, where not all were looked at.
     """
@@ -71,6 +73,7 @@ class VideoScorer:
         self.device = choose_device(predict.device)
         weights = zip(detector.stack.members, detector.stack.weights, strict=True)
         self.weights = {name: weight for name, weight in weights if weight}  # the others are not asked
+        self.line = detector.stack.line
         self.members = [
             (m.name, FrameScorer(m.frames, predict, _gate_crops()), heads)
             for m in detector.members
@@ -141,7 +144,7 @@ class VideoScorer:
     ) -> TrackVerdict:
         """What is made of a track by the outputs of its frame networks at these rows, of `n_frames` that it has.
 
-        `counts` is how far the track is trusted, see `aggregate.trust`.
+        `counts` is how far the track is trusted.
         """
         per_frame: dict[str, list[np.ndarray]] = {}
         of_tracks: dict[str, list[float]] = {}
@@ -154,13 +157,14 @@ class VideoScorer:
                 of_tracks.setdefault(kind, []).append(found.logit)
         means = {name: np.mean(values, axis=0) for name, values in per_frame.items()}
         settings = self.detector.ensemble
-        whole = {name: track_logit(logits_T, settings, n_frames) for name, logits_T in means.items()}
+        whole = {name: track_logit(logits_T, settings) for name, logits_T in means.items()}
         whole |= {kind: float(np.mean(logits)) for kind, logits in of_tracks.items()}
         whole = {name: float(heard(np.array(logit), name, settings)) for name, logit in whole.items()}
+        members = self.detector.stack.members
         return TrackVerdict(
             track=rows[0]["track"],
             shot=rows[0]["shot"],
-            logit=counts * sum(weight * whole[name] for name, weight in self.weights.items()),
+            logit=float(self.line.logits(np.array([[whole.get(m, 0.0) for m in members]]), np.array([counts]))[0]),
             frame_logits=self._stacked(means),
             times_s=np.array([row["time_s"] for row in rows]),
             frame_indices=np.array([row["frame_index"] for row in rows]),
@@ -169,14 +173,18 @@ class VideoScorer:
         )
 
     def video_logit(self, verdicts: list[TrackVerdict]) -> float:
-        """Stacked logit of the worst credible track."""
-        n_frames = np.array([v.n_frames or len(v.frame_logits) for v in verdicts])
-        kept = credible(n_frames, self.detector.ensemble.min_track_frames)
-        return max(v.logit for v, keep in zip(verdicts, kept, strict=True) if keep)
+        """Calibrated logit of the worst credible track."""
+        return verdicts[deciding(verdicts, self.detector.ensemble)].logit
 
     def p_fake(self, logits: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities of stacked logits."""
-        return np.asarray(self.detector.stack.calibration.apply(logits), np.float64)
+        """Probabilities of calibrated logits."""
+        return np.asarray(expit(logits), np.float64)
+
+
+def deciding(verdicts: Sequence[TrackVerdict], settings: Ensemble) -> int:
+    """Which of a video's tracks decides: its worst credible one."""
+    n_frames = [v.n_frames or len(v.frame_logits) for v in verdicts]
+    return worst_of([v.logit for v in verdicts], n_frames, settings.min_track_frames)
 
 
 class Track:
@@ -198,7 +206,8 @@ class Track:
         self.n_frames = n_frames or len(rows)
         settings = scorer.detector.ensemble
         boxes, sharpness = _boxes(rows), np.array([row["sharpness"] for row in rows])
-        self.counts = trust((boxes[:, 2:] - boxes[:, :2]).max(axis=1), sharpness, settings)
+        seen_well = trust((boxes[:, 2:] - boxes[:, :2]).max(axis=1), sharpness, settings)
+        self.counts = seen_well * float(length_trust(np.array(self.n_frames), settings))
         self.gate = SkipGate(settings.skip_difference)
         self.is_seen = np.full(len(rows), outputs is not None)
         self.outputs = outputs or []
@@ -212,7 +221,7 @@ class Track:
         rows = [self.rows[i] for i in positions]
         outputs = [(logits[positions], features[positions]) for logits, features in self.outputs]
         self.verdict = self.scorer.verdict(rows, outputs, self.work_dir, self.counts, self.n_frames)
-        error = self.counts * standard_error(self.verdict.frame_logits, self.n_frames)
+        error = self.counts * self.scorer.line.slope * standard_error(self.verdict.frame_logits, self.n_frames)
         return Look(self.verdict.logit, error, len(positions), self.n_frames)
 
     def _see(self, positions: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from deepfake.aggregate import credible
+from deepfake.aggregate import credible, worst_of
 from deepfake.config import Ensemble
 
 # Frames of each track in the first round, which every round doubles: a span forged for a third of the time is then in
@@ -28,7 +28,7 @@ THUMB_PX = 32
 
 @dataclass(frozen=True)
 class Look:
-    """A track so far: its logit, the standard error of that, frames seen and frames there are."""
+    """A track so far: its calibrated logit, the standard error of that, frames seen and frames there are."""
 
     logit: float
     error: float
@@ -76,7 +76,8 @@ def standard_error(logits: np.ndarray, n_frames: int) -> float:
 
 
 def is_settled(looks: Sequence[Look], band: tuple[float, float], settings: Ensemble) -> bool:
-    """Whether more frames are unlikely to carry the worst credible track over a bound of the `band`, in logits.
+    """Whether more frames are unlikely to carry the worst credible track over a bound of the `band`, in calibrated
+    logits.
 
     Above the band the first round may do; all else needs `exit_ratio` of each track, for a forgery may be short.
     With `exit_most` of every track seen a video is settled whatever its score.
@@ -89,8 +90,9 @@ def is_settled(looks: Sequence[Look], band: tuple[float, float], settings: Ensem
     if not (math.isfinite(low) or math.isfinite(high)):
         return False  # without a band nothing says how sure is sure
     widths = [look.error + settings.exit_margin if look.n_seen < look.n_frames else 0.0 for look in tracks]
-    lowest = max(look.logit - width for look, width in zip(tracks, widths, strict=True))
-    highest = max(look.logit + width for look, width in zip(tracks, widths, strict=True))
+    n_frames = [look.n_frames for look in tracks]
+    bounds = [[look.logit + sign * width for look, width in zip(tracks, widths, strict=True)] for sign in (-1, 1)]
+    lowest, highest = (some[worst_of(some, n_frames, settings.min_track_frames)] for some in bounds)
     if lowest > high:
         return True
     wanted = [min(max(settings.exit_ratio * look.n_frames, FIRST_ROUND), look.n_frames) for look in tracks]

@@ -1,7 +1,13 @@
-"""Stack the members' video logits and calibrate: one p_fake a video, fitted out of fold.
+"""Stack the members and calibrate: one p_fake a video, fitted out of fold.
 
 A member's weight is a share, cannot be negative and is pulled towards an equal one, so that few videos do
 not turn a worse member into a correction of a better one. A member that does not pay gets none.
+
+Which track of a video is its worst depends on the weights and on the calibration, and these are fitted on the worst
+tracks. So they are found by turns: take each video's worst track by equal shares, fit weights and calibration on
+these tracks, take the worst tracks anew by that fit, and so on until they stay the same. Where they never do, the
+turn counts whose scores, as served, have the lowest log loss. Videos of one track need one turn. Fitted like this a
+score is what serving makes of the same tracks: both go through `aggregate.video_logits`.
 """
 
 from __future__ import annotations
@@ -15,17 +21,20 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
 
-from deepfake.aggregate import video_logits
+from deepfake.aggregate import Line, Tracks, video_logits
 from deepfake.calibration import Calibration, fit
-from deepfake.config import Ensemble, UserError
+from deepfake.config import Ensemble
 
+MOST_TURNS = 20  # more come only where tracks take turns at being the worst
+SURE = 1e-6  # nearer to 0 or 1 no prior is taken, so that its logit is finite
 ENSEMBLE = "ensemble"
 
 
 @dataclass(frozen=True)
 class Stack:
-    """p_fake = calibration(sum of weight * member logit); `prior` is for videos without a score.
+    """A track's p_fake is calibration(sum of weight * member logit), drawn to `prior` as far as it is not trusted.
 
+    A video's is that of its worst credible track, and `prior` that of one without a score.
     Inside `band` (low, high) a p_fake says too little for a verdict. `dropped` names the members
     that got weight 0 because they do not pay, each with the reason.
     """
@@ -37,18 +46,19 @@ class Stack:
     band: tuple[float, float] = (0.0, 1.0)
     dropped: tuple[tuple[str, str], ...] = ()
 
-    def logits(self, member_logits: np.ndarray) -> np.ndarray:
-        """Stacked logits (n,) of member logits (n, members)."""
-        return np.asarray(member_logits @ np.array(self.weights))
+    @property
+    def line(self) -> Line:
+        """What makes a calibrated logit of a track's member logits and its trust."""
+        return Line(self.weights, self.calibration.slope, self.calibration.intercept, neutral_logit(self.prior))
 
-    def p_fake(self, member_logits: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities (n,) of member logits (n, members)."""
-        return np.asarray(self.calibration.apply(self.logits(member_logits)))
+    def p_fake(self, tracks: Tracks) -> np.ndarray:
+        """Calibrated probabilities (N,) of videos."""
+        return np.asarray(expit(video_logits(tracks.of_members(self.members), self.line)[0]))
 
     @property
     def band_logits(self) -> tuple[float, float]:
-        """The band's bounds as stacked logits; infinite where a side cannot be reached."""
-        low, high = (logit(np.array(self.band)) - self.calibration.intercept) / self.calibration.slope
+        """The band's bounds as calibrated logits; infinite where a side cannot be reached."""
+        low, high = logit(np.array(self.band))
         return float(low), float(high)
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,6 +81,11 @@ class Stack:
         return cls(members, weights, calibration, float(values["prior"]), (low, high), dropped)
 
 
+def neutral_logit(prior: float) -> float:
+    """The calibrated logit at which p_fake is the prior."""
+    return float(logit(np.clip(prior, SURE, 1 - SURE)))
+
+
 def class_weights(labels: np.ndarray, fake_share: float | None) -> np.ndarray:
     """Weights (n,), mean 1, under which the share of fakes is `fake_share`; None: all 1."""
     labels = np.asarray(labels)
@@ -80,41 +95,57 @@ def class_weights(labels: np.ndarray, fake_share: float | None) -> np.ndarray:
     return np.asarray(np.where(labels == 1, fake_share / share, (1 - fake_share) / (1 - share)), np.float64)
 
 
-def fit_stack(
-    member_logits: np.ndarray,
-    labels: np.ndarray,
-    members: Sequence[str],
-    settings: Ensemble,
-    folds: np.ndarray | None = None,
-) -> Stack:
-    """Fit weights, then calibration, on member logits (n, members) that no member was trained on.
+def fit_stack(tracks: Tracks, labels: np.ndarray, settings: Ensemble, folds: np.ndarray | None = None) -> Stack:
+    """Fit weights and calibration on videos (N) that no member was trained on.
 
-    Two or more `folds` (n,) let members that do not pay drop out, see `Ensemble.drop_margin`.
+    Two or more `folds` (N,) let members that do not pay drop out, see `Ensemble.drop_margin`.
     """
-    weights = class_weights(labels, settings.fake_share)
-    kept, dropped = _paying(member_logits, labels, members, settings, folds)
-    equal = np.full(len(kept), 1 / len(kept))
-    chosen = member_logits[:, kept]
-    stacked = np.zeros(len(members))
-    stacked[kept] = _weights(chosen, labels, weights, equal, settings.stack_l2) if len(kept) > 1 else equal
-    calibration = fit(member_logits @ stacked, labels, settings.calibration, weights)
+    kept, dropped = _paying(tracks, labels, settings, folds)
     prior = settings.fake_share if settings.fake_share is not None else float(np.mean(labels))
-    return Stack(tuple(members), tuple(float(w) for w in stacked), calibration, prior, dropped=dropped)
+    shares, calibration = _fit(tracks.of_members(kept), labels, settings, prior)
+    weight_of = dict(zip(kept, shares, strict=True))
+    weights = tuple(weight_of.get(name, 0.0) for name in tracks.members)
+    return Stack(tracks.members, weights, calibration, prior, dropped=dropped)
+
+
+def _fit(tracks: Tracks, labels: np.ndarray, settings: Ensemble, prior: float) -> tuple[list[float], Calibration]:
+    """Weights and calibration whose worst tracks are those that they were fitted on."""
+    shares, neutral = class_weights(labels, settings.fake_share), neutral_logit(prior)
+    equal = np.full(len(tracks.members), 1 / len(tracks.members))
+    line = Line(tuple(equal.tolist()), neutral=neutral)
+    rows, least = video_logits(tracks, line)[1], np.inf
+    best = line, Calibration("none")
+    sign = np.where(labels == 1, 1.0, -1.0)
+    for _ in range(MOST_TURNS):
+        logits, trust = tracks.logits_KM[rows], tracks.trust_K[rows]
+        weights = equal
+        if len(equal) > 1:
+            weights = _weights(logits, labels, shares, equal, settings.stack_l2, trust, neutral)
+        told = logits @ weights
+        calibration = fit(told, labels, settings.calibration, shares, trust=trust, neutral=neutral)
+        line = Line(tuple(weights.tolist()), calibration.slope, calibration.intercept, neutral)
+        used, (served, rows) = rows, video_logits(tracks, line)
+        is_stable, loss = np.array_equal(used, rows), float(-shares @ log_expit(sign * served))
+        if is_stable or loss < least:
+            best, least = (line, calibration), loss
+        if is_stable:
+            break
+    return list(best[0].weights), best[1]
 
 
 def _paying(
-    logits: np.ndarray, labels: np.ndarray, members: Sequence[str], settings: Ensemble, folds: np.ndarray | None
-) -> tuple[list[int], tuple[tuple[str, str], ...]]:
+    tracks: Tracks, labels: np.ndarray, settings: Ensemble, folds: np.ndarray | None
+) -> tuple[list[str], tuple[tuple[str, str], ...]]:
     """Which members stay, and the others with the reason: the cheapest to lose goes first; of equals the last."""
-    kept, dropped = list(range(len(members))), []
+    kept, dropped = list(tracks.members), []
     margin = settings.drop_margin
     if folds is None or margin is None or len(np.unique(folds)) < 2:
         return kept, ()
     shares = class_weights(labels, settings.fake_share)
-    losses = _held_out_losses(logits, labels, settings, folds)
+    losses = _held_out_losses(tracks, labels, settings, folds)
     while len(kept) > 1:
-        rests = [[i for i in kept if i != one] for one in kept]
-        without = [_held_out_losses(logits[:, rest], labels, settings, folds) for rest in rests]
+        rests = [[name for name in kept if name != one] for one in kept]
+        without = [_held_out_losses(tracks.of_members(rest), labels, settings, folds) for rest in rests]
         costs = [float(np.average(other - losses, weights=shares)) for other in without]
         least = min(range(len(kept)), key=lambda i: (round(costs[i], 6), -i))
         error = float(np.std(shares * (without[least] - losses), ddof=1) / np.sqrt(len(labels)))
@@ -125,25 +156,34 @@ def _paying(
             f"out-of-fold log loss {told[0]:.4f} without it, {told[1]:.4f} with it; to stay, a difference of more than "
             f"{margin:g} and its standard error {error:.4f} is wanted"
         )
-        dropped.append((members[kept[least]], why))
+        dropped.append((kept[least], why))
         kept, losses = rests[least], without[least]
     return kept, tuple(dropped)
 
 
-def _held_out_losses(logits: np.ndarray, labels: np.ndarray, settings: Ensemble, folds: np.ndarray) -> np.ndarray:
+def _held_out_losses(tracks: Tracks, labels: np.ndarray, settings: Ensemble, folds: np.ndarray) -> np.ndarray:
     """Log loss (n,) of each video, each fold stacked and calibrated on the others."""
-    p = held_out(logits, labels, folds, [""] * logits.shape[1], settings)
+    p = held_out(tracks, labels, folds, settings)
     kept = np.clip(p, settings.clip_p, 1 - settings.clip_p)
     return np.asarray(np.where(labels == 1, -np.log(kept), -np.log1p(-kept)), np.float64)
 
 
-def _weights(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, equal: np.ndarray, l2: float) -> np.ndarray:
+def _weights(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    equal: np.ndarray,
+    l2: float,
+    trust: np.ndarray,
+    neutral: float,
+) -> np.ndarray:
     """Shares of lowest log loss + l2 / 2 * distance² to equal ones, none negative, beside a free intercept."""
     sign = np.where(labels == 1, 1.0, -1.0)
-    design = np.column_stack([logits, np.ones(len(logits))])
+    design = trust[:, None] * np.column_stack([logits, np.ones(len(logits))])
+    offset = (1 - trust) * neutral
 
     def cost(line: np.ndarray) -> tuple[float, np.ndarray]:
-        z = design @ line
+        z = design @ line + offset
         slope = -weights * sign * expit(-sign * z)
         off = np.append(line[:-1] - equal, 0.0)
         return float(-weights @ log_expit(sign * z) + l2 / 2 * off @ off), design.T @ slope + l2 * off
@@ -156,48 +196,25 @@ def _weights(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, equal:
     return line / line.sum() if line.sum() > 1e-6 else equal
 
 
-def member_table(track_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:
-    """Video logits with a column a member, indexed by video_id, and n_faces, n_tracks; every member has every video."""
-    videos = video_logits(track_scores, settings)
-    wide = videos.set_index(["video_id", "model"])["logit"].unstack().sort_index()  # noqa: PD010 - keys are unique
-    missing = wide.isna().to_numpy()
-    if missing.any():
-        row, column = np.argwhere(missing)[0]
-        raise UserError(
-            f"member {wide.columns[column]!r} has no score of video {wide.index[row]!r}, others have: "
-            "run the training and prediction stages again"
-        )
-    counts = videos.groupby("video_id")[["n_faces", "n_tracks"]].max()  # a member may say nothing of some tracks
-    return wide.join(counts)
-
-
 def held_out(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    folds: np.ndarray,
-    members: Sequence[str],
-    settings: Ensemble,
-    may_drop: bool = False,
+    tracks: Tracks, labels: np.ndarray, folds: np.ndarray, settings: Ensemble, may_drop: bool = False
 ) -> np.ndarray:
-    """p_fake (n,) of member logits (n, members), each fold stacked and calibrated on the others.
+    """p_fake (N,) of videos, each fold stacked and calibrated on the others.
 
     `may_drop`: members that do not pay in these others drop out, where they are two folds or more.
     """
-    p = np.empty(len(logits))
+    p = np.empty(len(tracks))
     for fold in np.unique(folds):
         held = folds == fold
         inner = folds[~held] if may_drop else None
-        p[held] = fit_stack(logits[~held], labels[~held], members, settings, inner).p_fake(logits[held])
+        p[held] = fit_stack(tracks.of_videos(~held), labels[~held], settings, inner).p_fake(tracks.of_videos(held))
     return p
 
 
-def out_of_fold(
-    table: pd.DataFrame, labels: np.ndarray, folds: np.ndarray, members: Sequence[str], settings: Ensemble
-) -> dict[str, np.ndarray]:
-    """p_fake (n,) of the ensemble and of each member alone, each fold stacked and calibrated on the others."""
-    logits = table[list(members)].to_numpy(float)
-    alone = {name: held_out(logits[:, [i]], labels, folds, [name], settings) for i, name in enumerate(members)}
-    return {ENSEMBLE: held_out(logits, labels, folds, members, settings, may_drop=True), **alone}
+def out_of_fold(tracks: Tracks, labels: np.ndarray, folds: np.ndarray, settings: Ensemble) -> dict[str, np.ndarray]:
+    """p_fake (N,) of the ensemble and of each member alone, each fold stacked and calibrated on the others."""
+    alone = {name: held_out(tracks.of_members([name]), labels, folds, settings) for name in tracks.members}
+    return {ENSEMBLE: held_out(tracks, labels, folds, settings, may_drop=True), **alone}
 
 
 def score_rows(

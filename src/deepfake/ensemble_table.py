@@ -1,6 +1,6 @@
 """What every member is worth: alone, in pairs, all together and each left out, out of fold, with its cost.
 
-Arrays in, rows out; `as_markdown` lays them out. Letters: N videos, M members.
+Arrays in, rows out; `as_markdown` lays them out. Letters: N videos.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepfake import metrics
+from deepfake.aggregate import Tracks
 from deepfake.config import Ensemble, Validation
 from deepfake.ensemble import ENSEMBLE, held_out
 from deepfake.evaluation import show
@@ -21,20 +22,24 @@ from deepfake.metrics import Measure
 
 @dataclass(frozen=True)
 class Evidence:
-    """Out-of-fold logits of members with what is known of their videos.
+    """Out-of-fold logits of members, a row a track, with what is known of their videos.
 
     `folds` were held out together, `groups` are drawn together. `costs_ms` has, for members whose cost is
     known, milliseconds a video of each part they need, by the part's name: shared parts are paid once; `machine` is
     what they were measured on.
     """
 
-    members: tuple[str, ...]
-    logits_NM: np.ndarray
+    tracks: Tracks
     labels: np.ndarray
     folds: np.ndarray
     groups: Sequence[str]
     costs_ms: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     machine: str = ""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The members' names."""
+        return self.tracks.members
 
     def cost_ms(self, names: Sequence[str]) -> float | None:
         """Milliseconds a video of some members; None where one's is unknown."""
@@ -81,13 +86,12 @@ def sets_of(members: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def compare(found: Evidence, ensemble: Ensemble, validation: Validation) -> list[Row]:
     """A row for every set of members, none of them dropped, and last the ensemble, where members may drop out."""
-    column = {name: i for i, name in enumerate(found.members)}
     sets = sets_of(found.members)
     p = {
-        what: held_out(found.logits_NM[:, [column[n] for n in names]], found.labels, found.folds, names, ensemble)
+        what: held_out(found.tracks.of_members(names), found.labels, found.folds, ensemble)
         for what, names in sets.items()
     }
-    p[ENSEMBLE] = held_out(found.logits_NM, found.labels, found.folds, found.members, ensemble, may_drop=True)
+    p[ENSEMBLE] = held_out(found.tracks, found.labels, found.folds, ensemble, may_drop=True)
     fixed = (found.groups, validation, ensemble.clip_p)
     measured = {what: metrics.measure(found.labels, scores, *fixed) for what, scores in p.items()}
     best = {name: _best(measured, found.members, name) for name in ("roc_auc", "log_loss_clipped")}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from deepfake.aggregate import track_logits
+from deepfake.aggregate import Tracks, track_logits
 from deepfake.checkpoints import fold_folder, read_card
 from deepfake.config import Config, CropView, digest
 from deepfake.datasets import content_digest
@@ -74,19 +74,18 @@ def frames_ms(config: Config, clips: Clips, n_videos: int = 8) -> float:
 
 @dataclass(frozen=True)
 class Asked:
-    """What members say of clips: a column of video logits each (N, M), NaN without a face, and their costs."""
+    """What members say of the tracks of clips, and their costs."""
 
-    members: tuple[str, ...]
-    logits_NM: np.ndarray
+    tracks: Tracks
     costs_ms: Mapping[str, Mapping[str, float]]
 
     def evidence(self, clips: Clips) -> Evidence:
         """For `ensemble_table.compare`; clips without a face are out, and the halves of the people are the folds."""
-        return as_evidence(self.members, self.logits_NM, clips, self.costs_ms)
+        return as_evidence(self.tracks, clips, self.costs_ms)
 
 
 def ask(runs: Sequence[Config], clips: Clips) -> Asked:
-    """Video logits of the frame network and of every head of each run, all heard and pooled by the first's settings.
+    """Track logits of the frame network and of every head of each run, all heard and pooled by the first's settings.
 
     Of one run they are called frames and by the heads' names, of several NAME and NAME/head. The costs are measured:
     a head's beside that of its frame network.
@@ -107,4 +106,4 @@ def ask(runs: Sequence[Config], clips: Clips) -> Asked:
             scores[name] = score_tracks(head, tracks, config.predict, name)
             took_ms = 1000 * (time.perf_counter() - start) / clips.faces["video_id"].nunique()
             costs[name] = costs[first] | {name: took_ms} if "features" in head.inputs else {name: took_ms}
-    return Asked(tuple(scores), pooled_tracks(scores, clips, ensemble), costs)
+    return Asked(pooled_tracks(scores, clips, ensemble), costs)

@@ -22,7 +22,7 @@ import pandas as pd
 from deepfake.budget import Pace, ladder, next_step
 from deepfake.bundle import Detector, find_weights, load_detector
 from deepfake.config import Config, Extract, Kaggle, UserError, digest, result_values
-from deepfake.detector import Scored, TrackVerdict, readable_videos, refuse_equal_scores, score_videos
+from deepfake.detector import Scored, deciding, readable_videos, refuse_equal_scores, score_videos
 from deepfake.files import sha256_of, write_whole
 from deepfake.index import find_videos, video_id_of
 from deepfake.kaggle_setup import SAMPLE, TEST_VIDEOS, Places
@@ -41,7 +41,7 @@ from deepfake.submission import (
 )
 from deepfake.video_faces import shard_name
 
-FORMAT = 1  # raise it when records of an older version no longer hold
+FORMAT = 2  # raise it when records of an older version no longer hold
 NOT_YET, ERROR = "not scored yet", "error: "
 MAX_ERRORS_IN_ROW = 5  # so many videos that fail one after the other have a common cause
 SLOW_BATCH = 2.0  # a batch that takes so many times its seconds is broken off and the frames are chosen anew
@@ -360,7 +360,7 @@ def examples(job: Job, scorer: Scorer, records: Mapping[str, Record]) -> str:
 def _strip(title: str, result: Scored, job: Job, scorer: Scorer, n_frames: int) -> Strip:
     _, (video,) = readable_videos({result.video_id: job.paths[result.video_id]}, scorer.work)
     shard = shard_name(video.sha256, scorer.settings(n_frames))
-    verdict: TrackVerdict = max(result.verdicts, key=lambda verdict: verdict.logit)
+    verdict = result.verdicts[deciding(result.verdicts, scorer.detector.ensemble)]
     faces = [face for face in read_rows(scorer.work / shard)["faces"] if face["track"] == verdict.track]
     p_fake = scorer.detector.stack.calibration.apply(verdict.frame_logits)
     places = spread_places(len(faces))

@@ -167,9 +167,9 @@ def register_sampling(name: str, *, frames: FramesOf = "all", first_pass: bool =
     return enter
 
 
-@register_sampling("uniform")
-@register_sampling("reference", frames="reference")
 @register_sampling("keyframe", frames="keyframes")
+@register_sampling("reference", frames="reference")
+@register_sampling("uniform")
 def spread_evenly(candidates: Candidates) -> Ints:
     """The middles of equal parts of the video."""
     return even(candidates.keys, candidates.n_frames, candidates.start, candidates.end)

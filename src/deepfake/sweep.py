@@ -21,6 +21,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from deepfake import metrics
+from deepfake.aggregate import Tracks
 from deepfake.config import Config, Extract, digest, result_values
 from deepfake.detector import Track, VideoScorer
 from deepfake.early_exit import SkipGate, thumb
@@ -33,7 +34,7 @@ from deepfake.trials import HALVES, Clips, cross_fitted
 from deepfake.video_faces import Job, extract
 
 Outputs = list[tuple[np.ndarray, np.ndarray]]
-MARGINS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # logits, of which early exit gets one
+MARGINS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # calibrated logits, of which early exit gets one
 NEVER = 100.0  # logits that no score is away from a bound
 MAX_CHANGED = 0.02  # verdicts, as a share of the clips a margin is chosen on
 TIMED_CLIPS, TIMED_CROPS = 3, 32
@@ -71,7 +72,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Looked:
-    """Scores of all clips: logit_V (NaN without a face), and how many crops were seen for it."""
+    """Scores of all clips: logit_V, calibrated (NaN without a face), and how many crops were seen for it."""
 
     logit_V: np.ndarray
     seen_V: np.ndarray
@@ -90,7 +91,7 @@ class Sweep:
 
     @property
     def band(self) -> tuple[float, float]:
-        """The inconclusive band, in logits."""
+        """The inconclusive band, in calibrated logits."""
         return self.scorer.detector.stack.band_logits
 
     def _n_sampled(self, rows: list[dict[str, Any]]) -> int:
@@ -257,9 +258,10 @@ class _Measured:
         self.groups = bootstrap_groups(sweep.clips.labelled)[1]
 
     def _calibrated(self, looked: Looked) -> np.ndarray:
-        return cross_fitted(
-            looked.logit_V[:, None], self.sweep.clips, ["detector"], self.sweep.scorer.detector.ensemble
-        )
+        clips, seen_V = self.sweep.clips, np.isfinite(looked.logit_V)
+        ids = [video_id for video_id, is_seen in zip(clips.video_ids, seen_V.tolist(), strict=True) if is_seen]
+        pooled = Tracks.one_each(looked.logit_V[seen_V][:, None], ["detector"], ids)
+        return cross_fitted(pooled, clips, self.sweep.scorer.detector.ensemble)
 
     def point(
         self, mode: str, n_frames: int, looked: Looked, extraction_s: float, network_s: float, note: str = ""

@@ -22,7 +22,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from deepfake import evaluation, metrics, tables
-from deepfake.aggregate import draw_to_prior, heard_tracks, track_logits, video_logits
+from deepfake.aggregate import Line, Tracks, pool, track_logits, video_logits
 from deepfake.arrays import map_array, write_array
 from deepfake.calibration import inconclusive_band
 from deepfake.checkpoints import read_card
@@ -40,6 +40,7 @@ from deepfake.training import LOG, SNAPSHOT
 
 log = logging.getLogger(__name__)
 HALVES = 2
+EQUAL_SHARES = 1e6  # a pull of ensemble.stack_l2 that no sample moves
 
 
 @dataclass(frozen=True)
@@ -127,41 +128,74 @@ def frame_scores(
     return scores.assign(logit=np.mean(logits, axis=0))
 
 
-def member_logits(members: Mapping[str, pd.DataFrame], clips: Clips, settings: Ensemble) -> np.ndarray:
-    """Video logits (n, members) in the order of the clips; a clip without a face gets NaN."""
+def member_tracks(members: Mapping[str, pd.DataFrame], clips: Clips, settings: Ensemble) -> Tracks:
+    """The clips' tracks from each member's rows of FRAME_SCORES; clips without a face are not among them."""
     return pooled_tracks(
-        {name: track_logits(members[name].assign(model=name), settings) for name in members}, clips, settings
+        {name: track_logits(rows.assign(model=name), settings) for name, rows in members.items()}, clips, settings
     )
 
 
-def pooled_tracks(members: Mapping[str, pd.DataFrame], clips: Clips, settings: Ensemble) -> np.ndarray:
-    """`member_logits` from rows of TRACK_SCORES, in each of which the model is the member's name."""
-    columns = []
-    for rows in members.values():
-        tracks = draw_to_prior(heard_tracks(rows, settings), clips.faces, settings)
-        videos = video_logits(tracks, settings).set_index("video_id")["logit"]
-        columns.append(videos.reindex(clips.video_ids).to_numpy(np.float64))
-    return np.stack(columns, axis=1)
+def pooled_tracks(members: Mapping[str, pd.DataFrame], clips: Clips, settings: Ensemble) -> Tracks:
+    """`member_tracks` from rows of TRACK_SCORES, in each of which the model is the member's name."""
+    return pool(pd.concat(members.values(), ignore_index=True), clips.faces, settings, list(members))
 
 
-def cross_fitted(logits: np.ndarray, clips: Clips, names: Sequence[str], settings: Ensemble) -> np.ndarray:
-    """p_fake (n,) of each clip by a stack and a calibration fitted on the other half; the prior where NaN.
+def places(tracks: Tracks, clips: Clips) -> np.ndarray:
+    """The place of each of the tracks' videos among the clips."""
+    place = {video_id: i for i, video_id in enumerate(clips.video_ids)}
+    return np.array([place[video_id] for video_id in tracks.video_ids], int)
 
-    Members that do not pay there drop out.
-    """
-    has_face, labels = np.isfinite(logits).all(axis=1), clips.labels
-    p = np.full(len(logits), settings.fake_share or float(labels.mean()))
+
+@dataclass(frozen=True)
+class _Half:
+    """Some videos' tracks, by a mask, and the stack that was fitted without these videos' half of the people."""
+
+    held: np.ndarray
+    tracks: Tracks
+    stack: Stack
+
+
+def _halves(tracks: Tracks, clips: Clips, settings: Ensemble) -> list[_Half]:
+    """Each half of the clips that have a face, and a stack fitted on the other; members that do not pay drop out."""
+    own = places(tracks, clips)
+    labels, halves, quarters = clips.labels[own], clips.halves[own], clips.quarters[own]
+    found = []
     for half in range(HALVES):
-        told = (clips.halves == half) & has_face
-        others = (clips.halves != half) & has_face
+        others = halves != half
         if len(np.unique(labels[others])) < 2:
             raise UserError(
                 f"clips: half {1 - half} of the people has {int(labels[others].sum())} fakes of {int(others.sum())} "
                 "clips; both kinds are wanted in both halves. Give more clips, or an identity column"
             )
-        inner = clips.quarters[others] // HALVES
-        p[told] = fit_stack(logits[others], labels[others], names, settings, inner).p_fake(logits[told])
+        stack = fit_stack(tracks.of_videos(others), labels[others], settings, quarters[others] // HALVES)
+        found.append(_Half(~others, tracks.of_videos(~others), stack))
+    return found
+
+
+def cross_fitted(tracks: Tracks, clips: Clips, settings: Ensemble) -> np.ndarray:
+    """p_fake of each clip by a stack and a calibration fitted on the other half; the prior without a face.
+
+    Members that do not pay there drop out.
+    """
+    p, own = np.full(len(clips.labels), settings.fake_share or float(clips.labels.mean())), places(tracks, clips)
+    for part in _halves(tracks, clips, settings):
+        p[own[part.held]] = part.stack.p_fake(part.tracks)
     return np.asarray(np.clip(p, settings.clip_p, 1 - settings.clip_p))
+
+
+def ranking(tracks: Tracks, clips: Clips, settings: Ensemble) -> np.ndarray:
+    """Logit of each clip by equal shares of the members, before calibration: what to rank by; 0 without a face.
+
+    What is not trusted is drawn to the logit that the other half of the people calibrates to the prior.
+    """
+    logits, own = np.zeros(len(clips.labels)), places(tracks, clips)
+    n = len(tracks.members)
+    plain = settings.model_copy(update={"drop_margin": None, "stack_l2": EQUAL_SHARES})
+    for part in _halves(tracks, clips, plain):
+        line = part.stack.line
+        neutral = (line.neutral - line.intercept) / line.slope
+        logits[own[part.held]] = video_logits(part.tracks, Line((1 / n,) * n, neutral=neutral))[0]
+    return logits
 
 
 def cross_banded(p: np.ndarray, clips: Clips, error_rate: float) -> np.ndarray:
@@ -186,26 +220,14 @@ def evidence(
         name: {name: sum(_pass_ms(run, clips, config, n_frames, view) for view in views)}
         for name, (run, views) in looks.items()
     }
-    return as_evidence(tuple(members), member_logits(members, clips, config.ensemble), clips, costs)
+    return as_evidence(member_tracks(members, clips, config.ensemble), clips, costs)
 
 
-def as_evidence(
-    members: tuple[str, ...], logits: np.ndarray, clips: Clips, costs_ms: Mapping[str, Mapping[str, float]]
-) -> Evidence:
-    """Evidence of video logits (n, members) in the order of the clips; clips without a face are out.
-
-    The halves of the people are the folds.
-    """
-    seen = np.flatnonzero(np.isfinite(logits).all(axis=1))
-    people = np.array(clips.people, object)[seen].tolist()
-    return Evidence(
-        members=members,
-        logits_NM=logits[seen],
-        labels=clips.labels[seen],
-        folds=clips.halves[seen],
-        groups=people,
-        costs_ms=costs_ms,
-    )
+def as_evidence(tracks: Tracks, clips: Clips, costs_ms: Mapping[str, Mapping[str, float]]) -> Evidence:
+    """Evidence of the clips' tracks; clips without a face are out, and the halves of the people are the folds."""
+    own = places(tracks, clips)
+    people = np.array(clips.people, object)[own].tolist()
+    return Evidence(tracks, clips.labels[own], clips.halves[own], people, costs_ms)
 
 
 def mean_over_each(
@@ -217,9 +239,9 @@ def mean_over_each(
     """
     members = {way: frame_scores(run, clips, config, n_frames, [view]) for way, view in views.items()}
     mean = {"mean": frame_scores(run, clips, config, n_frames, list(views.values()))}
-    logits = member_logits(mean | members, clips, config.ensemble)
-    seen = np.isfinite(logits).all(axis=1)
-    p = [cross_fitted(column[:, None], clips, ["frames"], config.ensemble)[seen] for column in logits.T]
+    tracks = member_tracks(mean | members, clips, config.ensemble)
+    seen = np.sort(places(tracks, clips))
+    p = [cross_fitted(tracks.of_members([name]), clips, config.ensemble)[seen] for name in tracks.members]
     people = np.array(clips.people)[seen]
     fixed = (people, config.validation, config.ensemble.clip_p)
     return {
@@ -277,12 +299,11 @@ HEADER = (
 )
 
 
-def measure(logits: np.ndarray, clips: Clips, names: Sequence[str], settings: Ensemble) -> Trial:
+def measure(tracks: Tracks, clips: Clips, settings: Ensemble) -> Trial:
     """AUC of the equally weighted logits, and log loss, ECE and band share of the cross-fitted p."""
     group_columns = [name for name in ("family",) if name in clips.labelled[0].columns]
-    mean = np.nan_to_num(logits.mean(axis=1))
-    p = cross_fitted(logits, clips, names, settings)
-    ranked_p = np.asarray(expit(np.clip(mean, -30, 30)))
+    p = cross_fitted(tracks, clips, settings)
+    ranked_p = np.asarray(expit(np.clip(ranking(tracks, clips, settings), -30, 30)))
     ranked, probable = (
         evaluation.evaluate(Matched(clips.labelled, q, [], []), group_columns, Validation(), settings.clip_p)
         for q in (ranked_p, p)
@@ -290,11 +311,12 @@ def measure(logits: np.ndarray, clips: Clips, names: Sequence[str], settings: En
     return Trial(ranked, probable, float(cross_banded(p, clips, settings.error_rate).mean()), p)
 
 
-def final_stack(logits: np.ndarray, clips: Clips, names: Sequence[str], trial: Trial, settings: Ensemble) -> Stack:
+def final_stack(tracks: Tracks, clips: Clips, trial: Trial, settings: Ensemble) -> Stack:
     """The stack to ship: weights and calibration of all clips, the band of the cross-fitted p.
 
     Members that do not pay drop out.
     """
-    has_face = np.isfinite(logits).all(axis=1)
-    stack = fit_stack(logits[has_face], clips.labels[has_face], names, settings, clips.halves[has_face])
-    return replace(stack, band=inconclusive_band(trial.p[has_face], clips.labels[has_face], settings.error_rate))
+    own = places(tracks, clips)
+    labels = clips.labels[own]
+    stack = fit_stack(tracks, labels, settings, clips.halves[own])
+    return replace(stack, band=inconclusive_band(trial.p[own], labels, settings.error_rate))

@@ -159,24 +159,27 @@ def _shot_starts(rows: Mapping[str, Any], verdicts: Sequence[TrackVerdict]) -> l
 
 def _tracks(verdicts: Sequence[TrackVerdict], rows: Mapping[str, Any], detector: Detector) -> list[dict[str, Any]]:
     from deepfake.aggregate import credible, trust
+    from deepfake.detector import deciding
 
     if not verdicts:
         return []
     settings = detector.ensemble
     lengths = np.array([v.n_frames or len(v.frame_logits) for v in verdicts])
     counts = credible(lengths, settings.min_track_frames)
-    logits = np.where(counts, [v.logit for v in verdicts], -np.inf)
+    decisive = deciding(verdicts, settings)
     found = []
     for number, verdict in enumerate(verdicts):
         faces = {face["frame_index"]: face for face in rows["faces"] if face["track"] == verdict.track}
         sharpness = np.array([faces[int(index)]["sharpness"] for index in verdict.frame_indices])
         sides = (verdict.boxes[:, 2:] - verdict.boxes[:, :2]).max(axis=1)
-        counted = {"counts": bool(counts[number]), "decides": number == int(logits.argmax())}
+        counted = {"counts": bool(counts[number]), "decides": number == decisive}
         found.append(_track(verdict, detector, counted | {"trust": _rounded(trust(sides, sharpness, settings))}))
     return found
 
 
 def _track(verdict: TrackVerdict, detector: Detector, standing: Mapping[str, Any]) -> dict[str, Any]:
+    from scipy.special import expit
+
     apply = detector.stack.calibration.apply
     p_frames = apply(verdict.frame_logits)
     seconds = np.floor(verdict.times_s).astype(int)
@@ -185,7 +188,7 @@ def _track(verdict: TrackVerdict, detector: Detector, standing: Mapping[str, Any
     }
     return {
         "track": verdict.track,
-        "p_fake": _rounded(float(apply(np.array([verdict.logit]))[0])),
+        "p_fake": _rounded(float(expit(verdict.logit))),
         **standing,
         "from_s": round(float(verdict.times_s[0]), 3),
         "to_s": round(float(verdict.times_s[-1]), 3),

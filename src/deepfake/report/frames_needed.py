@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from deepfake import metrics
-from deepfake.aggregate import credible, track_logit, trust
+from deepfake.aggregate import Tracks, pool, track_logit
 from deepfake.config import Config, Ensemble
 from deepfake.ensemble import held_out
 
@@ -31,15 +30,15 @@ def frames_against_accuracy(
     own = frame_scores[frame_scores["video_id"].isin(set(known.index))]
     rows = []
     for model, part in own.sort_values(["model", "video_id", "track", "frame_index"]).groupby("model"):
-        tracks = _Tracks(part, faces, config.ensemble)
+        tracks = _Frames(part, faces, config.ensemble)
         truth = known.loc[tracks.video_ids]
         if truth["fold"].nunique() < 2:
             continue
         most = int(tracks.n_frames.max())
         for wanted in [n for n in FRAME_COUNTS if n < most] + [most]:
-            logits = tracks.video_logits(wanted)[:, None]
+            pooled = tracks.pooled(wanted)
             labels, folds = truth["label"].to_numpy(), truth["fold"].to_numpy(int)
-            p = held_out(logits, labels, folds, [str(model)], config.ensemble)
+            p = held_out(pooled, labels, folds, config.ensemble)
             found = metrics.measure(labels, p, truth["group"].tolist(), config.validation, config.ensemble.clip_p)
             rows.append(
                 {
@@ -53,11 +52,11 @@ def frames_against_accuracy(
     return rows
 
 
-class _Tracks:
+class _Frames:
     """One model's frame scores, sorted by video, track and frame, cut where a track and where a video begins."""
 
     def __init__(self, scores: pd.DataFrame, faces: pd.DataFrame, settings: Ensemble) -> None:
-        self.settings = settings
+        self.settings, self.faces, self.model = settings, faces, str(scores["model"].iloc[0])
         self.logits = scores["logit"].to_numpy(np.float64)
         video = scores["video_id"].to_numpy()
         is_video_start = np.append(True, video[1:] != video[:-1])
@@ -66,34 +65,27 @@ class _Tracks:
         self.video_of_track = (np.cumsum(is_video_start) - 1)[self.track_starts]
         self.video_ids = video[is_video_start].tolist()
         self.places, self.n_frames = _places(np.cumsum(is_video_start) - 1, scores["frame_index"].to_numpy())
-        keys = zip(video[self.track_starts], scores["track"].to_numpy()[self.track_starts], strict=True)
-        known = dict(_trusts(faces, settings))
-        self.trust = np.array([known.get(key, 1.0) for key in keys])
+        self.tracks = pd.DataFrame(
+            {"video_id": video[self.track_starts], "track": scores["track"].to_numpy()[self.track_starts]}
+        )
 
-    def video_logits(self, wanted: int) -> np.ndarray:
-        """The logit of each video's worst credible track, from `wanted` frames of the video."""
+    def pooled(self, wanted: int) -> Tracks:
+        """The tracks as `wanted` frames of each video show them, those without such a frame left out."""
         n = np.minimum(self.n_frames, wanted)
         video_of_row = np.repeat(self.video_of_track, np.diff(np.append(self.track_starts, len(self.logits))))
         own_n, of_video = n[video_of_row], self.n_frames[video_of_row]
         # Frame k of K is the middle one of one of n equal stretches: k = floor((i + 0.5) * K / n) for some i.
         i = np.ceil(self.places * own_n / of_video - 0.5)
         is_kept = np.floor((i + 0.5) * of_video / own_n) == self.places
-        logits, counts = np.full(len(self.track_starts), -np.inf), np.zeros(len(self.track_starts), int)
+        logits, counts = np.full(len(self.track_starts), np.nan), np.zeros(len(self.track_starts), int)
         ends = np.append(self.track_starts[1:], len(self.logits))
         for number, (start, end) in enumerate(zip(self.track_starts, ends, strict=True)):
             kept = self.logits[start:end][is_kept[start:end]]
             counts[number] = len(kept)
             if len(kept):
-                logits[number] = track_logit(kept, self.settings) * self.trust[number]
-        return self._worst(logits, counts)
-
-    def _worst(self, logits: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        starts = np.flatnonzero(np.append(True, np.diff(self.video_of_track) != 0))
-        worst = np.empty(len(starts))
-        for video, (start, end) in enumerate(zip(starts, np.append(starts[1:], len(logits)), strict=True)):
-            chosen = credible(counts[start:end], self.settings.min_track_frames)
-            worst[video] = logits[start:end][chosen].max()
-        return worst
+                logits[number] = track_logit(kept, self.settings)
+        rows = self.tracks.assign(model=self.model, n_frames=counts, logit=logits)
+        return pool(rows[counts > 0], self.faces, self.settings)
 
 
 def _places(video_of_row: np.ndarray, frame_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,10 +99,3 @@ def _places(video_of_row: np.ndarray, frame_index: np.ndarray) -> tuple[np.ndarr
     places = np.empty(len(place), int)
     places[order] = place
     return places, np.bincount(video[is_new])
-
-
-def _trusts(faces: pd.DataFrame, settings: Ensemble) -> Iterator[tuple[tuple[str, int], float]]:
-    side = np.maximum(faces["x1_px"] - faces["x0_px"], faces["y1_px"] - faces["y0_px"])
-    sharpness = faces["sharpness"].to_numpy()
-    for key, rows in faces.assign(side=side).groupby(["video_id", "track"]).indices.items():
-        yield key, trust(side.to_numpy()[rows], sharpness[rows], settings)

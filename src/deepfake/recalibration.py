@@ -1,0 +1,98 @@
+"""Fit the weights, the calibration and the band of a detector file anew, on labelled clips; its networks stay.
+
+Networks' logits of a clip's crops are kept beside the crops, so a stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from deepfake import trials
+from deepfake.aggregate import Tracks
+from deepfake.arrays import map_array, write_array
+from deepfake.bundle import Detector
+from deepfake.config import Predict, UserError, digest
+from deepfake.detector import VideoScorer
+from deepfake.ensemble import Stack
+from deepfake.shards import read_crop
+from deepfake.trials import Clips, Trial
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A detector's stack before and after, on the tracks both were asked about."""
+
+    tracks: Tracks
+    trial: Trial
+    before: Stack
+    after: Stack
+
+    def changed(self, by: float) -> tuple[int, int]:
+        """How many videos of two or more tracks there are, and how many of them change p_fake by more than `by`."""
+        several = np.bincount(self.tracks.video_K) > 1
+        moved = np.abs(self.after.p_fake(self.tracks) - self.before.p_fake(self.tracks)) > by
+        return int(several.sum()), int((several & moved).sum())
+
+
+def networks_sha256(weights: Path) -> str:
+    """A hash of a safetensors file's tensors alone: it stays where only the header is written anew."""
+    with weights.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        file.seek(8 + length)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refit(detector: Detector, networks: str, clips: Clips, predict: Predict) -> Refit:
+    """Weights and calibration of all clips under the detector's own settings; the band of the cross-fitted p.
+
+    `networks` names its networks in what is kept of them.
+    """
+    if any(member.heads for member in detector.members):
+        raise UserError(
+            f"detector {detector.name!r} has networks over tracks; only one of frame networks can be calibrated anew. "
+            "Run 07_ensemble again"
+        )
+    tracks = member_tracks(detector, networks, clips, predict)
+    trial = trials.measure(tracks, clips, detector.ensemble)
+    after = trials.final_stack(tracks, clips, trial, detector.ensemble)
+    return Refit(tracks, trial, detector.stack, after)
+
+
+def member_tracks(detector: Detector, networks: str, clips: Clips, predict: Predict) -> Tracks:
+    """What the detector's members make of the clips' tracks."""
+    names = detector.stack.members
+    everyone = replace(detector.stack, weights=(1 / len(names),) * len(names))  # one that had no weight may get one
+    scorer = VideoScorer(replace(detector, stack=everyone), predict)
+    logits_NM = np.empty((len(clips.faces), len(names)))
+    key = digest([networks, scorer.device.type, predict.precision, detector.ensemble.model_dump(mode="json")])
+    groups = clips.faces.groupby("video_id", sort=True).indices
+    for places in tqdm(groups.values(), desc="networks", unit="video", disable=None):
+        faces = clips.faces.iloc[places]
+        path = clips.cache_dir / "members" / f"{digest([key, faces['shard'].iloc[0]])[:32]}.npy"
+        known = map_array(path, len(faces))
+        if known is None:
+            known = _logits(scorer, faces, clips.cache_dir)
+            write_array(path, known)
+        logits_NM[places] = known
+    rows = clips.faces[["video_id", "track", "frame_index"]]
+    scores = {name: rows.assign(logit=logits_NM[:, place]) for place, name in enumerate(names)}
+    return trials.member_tracks(scores, clips, detector.ensemble)
+
+
+def _logits(scorer: VideoScorer, faces: pd.DataFrame, cache_dir: Path) -> np.ndarray:
+    """Logits (n, members) of a video's crops: the mean over the networks of a member's name."""
+    crops = [read_crop(cache_dir, *place) for place in faces[["shard", "offset", "size"]].itertuples(index=False)]
+    outputs = scorer.frame_outputs(crops)
+    named = [name for name, _, _ in scorer.members]
+    found = [
+        np.mean([logits_N for one, (logits_N, _) in zip(named, outputs, strict=True) if one == name], axis=0)
+        for name in scorer.detector.stack.members
+    ]
+    return np.stack(found, axis=1).astype(np.float64)
