@@ -10,11 +10,11 @@ import pytest
 
 from browser import NARROW_PX, WIDE_PX, Opened, chromium, needs_browser, opened
 from conftest import scene
+from deepfake.check import FORGED, Check, FrameScore
 from deepfake.clips import write_clip
 from deepfake.evidence import Telling
-from deepfake.file_facts import describe
+from deepfake.file_facts import describe_path
 from deepfake.report.check import index_page, page
-from deepfake.verdict import FORGED
 
 pytestmark = [needs_browser, pytest.mark.slow]
 NASTY = "<script>alert(1)<\n'&\"<img src=x onerror=alert(2)>#?%41.mp4"
@@ -53,13 +53,13 @@ def invented_track(track: int, boxes: list[list[float]], scores: list[float]) ->
     }
 
 
-def invented_check(video: Path) -> dict[str, Any]:
-    """Plain values of a video with two faces, the second forged from 2 s on."""
+def invented_check(video: Path) -> Check:
+    """The check of a video with two faces, the second forged from 2 s on."""
     tracks = [
         invented_track(0, [box_at(t) for t in TIMES_S], [0.1] * len(TIMES_S)),
         invented_track(1, [[240.0, 60.0, 290.0, 130.0]] * len(TIMES_S), [0.2] * 4 + [0.9] * 4),
     ]
-    return {
+    values = {
         "schema_version": 1,
         "file": {"path": str(video), "name": video.name, "sha256": "0" * 64, "size_bytes": video.stat().st_size},
         "verdict": FORGED,
@@ -78,7 +78,7 @@ def invented_check(video: Path) -> dict[str, Any]:
             "min_track_frames": 4,
             "max_tracks": 8,
         },
-        "video": describe(video),
+        "video": describe_path(video),
         "looked_at": {
             "n_frames": len(TIMES_S),
             "n_damaged_frames": 0,
@@ -89,6 +89,7 @@ def invented_check(video: Path) -> dict[str, Any]:
         },
         "shots": [{"shot": 0, "from_s": 0.0, "to_s": DURATION_S, "tracks": tracks}],
     }
+    return Check.model_validate(values)
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     write_clip(video, [scene([box], WIDTH_PX, HEIGHT_PX) for box in boxes], FPS)  # type: ignore[list-item]
     found = invented_check(video)
     heat = np.linspace(0, 1, 192 * 192, dtype=np.float32).reshape(192, 192)
-    pictures = [
-        Telling(
-            track=1, frame=20, time_s=2.0, score=0.9, picture_HWC=np.full((192, 192, 3), 120, np.uint8), heat_HW=heat
-        )
-    ]
+    shown = FrameScore(frame=20, time_s=2.0, box_px=(240.0, 60.0, 290.0, 130.0), score=0.9)
+    pictures = [Telling(1, shown, np.full((192, 192, 3), 120, np.uint8), heat)]
     made = Files(folder / f"{NASTY}.html", folder / "index.html")
     made.page.write_bytes(page(found, pictures, made.page))
-    nothing = found | {"verdict": "no face found", "p_fake": None, "reason": "no <b>face</b>", "shots": []}
+    gone = {"verdict": "no face found", "p_fake": None, "reason": "no <b>face</b>", "shots": []}
+    nothing = Check.model_validate(found.model_dump() | gone)
     made.index.write_bytes(index_page([(found, made.page.name), (nothing, "b.html")]))
     return made
 

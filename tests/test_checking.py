@@ -13,14 +13,17 @@ import pytest
 
 from clip_factory import pictures
 from deepfake import read_ahead
+from deepfake.check import CheckedFile
 from deepfake.checking import Places, print_probes, print_schema
 from deepfake.clips import write_clip
 from deepfake.config import Extract, UserError
-from deepfake.files import probe_note, write_whole
-from deepfake.read_ahead import Ahead, read, reading_ahead
+from deepfake.extraction import read_videos
+from deepfake.files import probe_note, sha256_of, write_whole
+from deepfake.read_ahead import reading_ahead
+from deepfake.reading import ReadJob, read, read_note
 from deepfake.video_faces import shard_name
 
-FOUND = {"file": {"name": "a <b> ../c.mp4", "sha256": "0123456789" * 6 + "abcd"}}
+FOUND = CheckedFile(path="c.mp4", name="a <b> ../c.mp4", sha256="0123456789" * 6 + "abcd", size_bytes=3)
 
 
 def test_one_video_s_page_goes_where_it_is_asked_for() -> None:
@@ -32,7 +35,7 @@ def test_one_video_s_page_goes_where_it_is_asked_for() -> None:
 def test_a_page_is_named_after_its_video_and_stays_in_its_folder() -> None:
     places = Places(None, None, Path("checks"), 1)
     assert places.page(0, FOUND) == Path("checks/c-01234567.html")
-    odd = {"file": {"name": "ä/..", "sha256": "f" * 64}}
+    odd = FOUND.model_copy(update={"name": "ä/.."})
     assert places.page(0, odd).parent == Path("checks")
 
 
@@ -54,7 +57,7 @@ def test_a_place_that_cannot_be_is_refused_before_any_work(tmp_path: Path) -> No
 
 def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_schema() == 0
-    assert json.loads(capsys.readouterr().out)["properties"]["schema_version"] == {"const": 1}
+    assert json.loads(capsys.readouterr().out)["properties"]["schema_version"]["const"] == 1
 
 
 def test_a_file_that_is_no_video_cannot_be_described(tmp_path: Path) -> None:
@@ -66,10 +69,21 @@ def test_a_file_that_is_no_video_cannot_be_described(tmp_path: Path) -> None:
 def test_what_is_read_ahead_lies_where_the_detector_looks_for_it(tmp_path: Path) -> None:
     path, settings = tmp_path / "v.mp4", Extract(frames_per_video=2)
     write_clip(path, pictures(10), 10)
-    read(Ahead(path, tmp_path / "cache", settings))
-    row = json.loads(probe_note(path, tmp_path / "cache").read_text())
-    assert row["status"] == "ok" and row["n_frames"] == 10
-    assert (tmp_path / "cache" / shard_name(row["sha256"], settings)).is_file()
+    made = read(ReadJob("v", path, tmp_path / "cache", settings))
+    assert made.file == read_note(path, tmp_path / "cache") and made.file.probe and made.file.probe.n_frames == 10
+    assert made.file.sha256 == sha256_of(path) and made.extraction.status == "no_face"
+    assert made.extraction.shard == shard_name(sha256_of(path), settings)
+    assert (tmp_path / "cache" / made.extraction.shard).is_file()
+    (again,) = read_videos({"v": path}, tmp_path / "cache", settings)
+    assert again == made
+
+
+def test_what_cannot_be_read_ahead_is_noted_and_not_tried_again(tmp_path: Path) -> None:
+    path, settings = tmp_path / "v.mp4", Extract(frames_per_video=2)
+    path.write_text("text")
+    made = read(ReadJob("v", path, tmp_path / "cache", settings))
+    assert made.extraction.status == "failed" and "found text" in (made.extraction.reason or "")
+    assert list(read_videos({"v": path}, tmp_path / "cache", settings)) == [made]
 
 
 def test_reading_ahead_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

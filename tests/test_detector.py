@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def scored(p_fake: float, fallback: str | None = None) -> Scored:
-    return Scored("v.mp4", p_fake, 32, 1, fallback, {}, [])
+    return Scored("v.mp4", p_fake, 32, 1, fallback)
 
 
 def test_more_than_ten_equal_scores_mean_weights_that_do_not_fit() -> None:

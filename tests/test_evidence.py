@@ -6,27 +6,30 @@ import itertools
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from deepfake.check import CheckedTrack, FrameScore
 from deepfake.evidence import MAX_CROPS, PICTURE_PX, choose, heat_maps
 from deepfake.models.frames import MAPS, FrameClassifier
 
 
-def track(number: int, scores: list[float], counts: bool = True) -> dict[str, Any]:
-    frames = [{"frame": i, "time_s": float(i), "score": p} for i, p in enumerate(scores)]
-    ends = {"from_s": 0.0, "to_s": float(len(scores) - 1)}
-    return {"track": number, "p_fake": max(scores), "counts": counts, "frames": frames, **ends}
+def track(number: int, scores: list[float], counts: bool = True) -> CheckedTrack:
+    box = (0.0, 0.0, 9.0, 9.0)
+    frames = tuple(FrameScore(frame=i, time_s=float(i), box_px=box, score=p) for i, p in enumerate(scores))
+    return CheckedTrack(
+        track=number, p_fake=max(scores), counts=counts, decides=False, trust=1.0, from_s=0.0,
+        to_s=float(len(scores) - 1), n_frames=len(scores), seconds=(), suspicious=(), frames=frames,
+    )  # fmt: skip
 
 
 def test_the_highest_scores_are_shown_apart_in_time_and_in_order() -> None:
     scores = [0.1] * 41
     scores[10], scores[11], scores[30] = 0.9, 0.8, 0.7
     shown = choose([track(0, scores)])
-    times = [frame["frame"] for _, frame in shown]
+    times = [frame.frame for _, frame in shown]
     assert len(shown) == MAX_CROPS and times == sorted(times)
     assert {10, 30} <= set(times) and 11 not in times, "a tenth of the track lies between two crops"
     assert min(b - a for a, b in itertools.pairwise(times)) >= 4
@@ -34,13 +37,13 @@ def test_the_highest_scores_are_shown_apart_in_time_and_in_order() -> None:
 
 def test_the_worst_tracks_share_the_room() -> None:
     tracks = [track(n, [p] * 30) for n, p in enumerate((0.2, 0.9, 0.4, 0.3, 0.8, 0.95))]
-    tracks[5]["counts"] = False
+    tracks[5] = track(5, [0.95] * 30, counts=False)
     shown = [n for n, _ in choose(tracks)]
     assert sorted(set(shown)) == [1, 2, 3, 4] and len(shown) == MAX_CROPS, "what does not count comes last"
 
 
 def test_a_track_of_one_frame_is_shown_once() -> None:
-    assert [(n, frame["frame"]) for n, frame in choose([track(3, [0.5])])] == [(3, 0)]
+    assert [(n, frame.frame) for n, frame in choose([track(3, [0.5])])] == [(3, 0)]
     assert choose([]) == []
 
 

@@ -8,8 +8,16 @@ import pytest
 
 from clip_factory import pictures
 from deepfake.clips import write_clip
-from deepfake.demux import VideoError, VideoProbe, read_tags
-from deepfake.file_facts import describe, hints, plays_in_browsers, warnings
+from deepfake.demux import VideoError, VideoProbe
+from deepfake.file_facts import (
+    VideoFile,
+    describe,
+    describe_path,
+    hints,
+    plays_in_browsers,
+    probe_file,
+    warnings,
+)
 
 MP4, MKV = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"
 
@@ -87,15 +95,28 @@ def test_tags_that_name_an_encoder_mean_a_second_coding() -> None:
 def test_a_clip_of_x264_is_described_from_its_own_bytes(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     write_clip(path, pictures(20), 10, crf=30)
-    found = describe(path)
-    assert (found["codec"], found["n_frames"], found["duration_s"], found["fps"]) == ("h264", 20, 2.0, 10.0)
-    assert found["kbit_per_s"] == pytest.approx(8 * path.stat().st_size / 2000, abs=0.1)
-    assert found["bits_per_pixel"] == pytest.approx(8 * path.stat().st_size / (160 * 96 * 20), abs=1e-4)
-    assert found["plays_in_browsers"] == "widely" and "x264 at crf 30" in found["hints"][-1]
-    assert "crf=30" in read_tags(path)["encoder_settings"]
+    file = probe_file(path)
+    found = describe(file)
+    assert found == describe_path(path)
+    assert (found.codec, found.n_frames, found.duration_s, found.fps) == ("h264", 20, 2.0, 10.0)
+    assert found.kbit_per_s == pytest.approx(8 * path.stat().st_size / 2000, abs=0.1)
+    assert found.bits_per_pixel == pytest.approx(8 * path.stat().st_size / (160 * 96 * 20), abs=1e-4)
+    assert found.plays_in_browsers == "widely" and "x264 at crf 30" in found.hints[-1]
+    assert "crf=30" in file.tags["encoder_settings"]
 
 
 def test_what_is_no_video_has_no_facts(tmp_path: Path) -> None:
     (tmp_path / "v.mp4").write_text("text\n")
     with pytest.raises(VideoError, match="found text"):
-        describe(tmp_path / "v.mp4")
+        describe_path(tmp_path / "v.mp4")
+
+
+def test_a_file_is_kept_as_it_was_found_and_notes_of_other_versions_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "v\udcff.mp4"
+    write_clip(path, pictures(5), 10)
+    (tmp_path / "text.mp4").write_text("text\n")
+    for made in (probe_file(path), probe_file(tmp_path / "text.mp4"), probe_file(tmp_path / "none.mp4")):
+        assert VideoFile.from_json(made.to_json(), made.path) == made
+    assert probe_file(tmp_path / "none.mp4").sha256 is None
+    with pytest.raises(ValueError):
+        VideoFile.from_json(b'{"video_id": "v.mp4", "status": "ok", "sha256": "ab"}', path)

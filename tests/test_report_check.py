@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deepfake.check import Check, FrameScore
 from deepfake.evidence import Telling
 from deepfake.report.check import clock, heated, index_page, page
-from deepfake.verdict import SCHEMA_VERSION
 
 SHARP_NAME = "</title><script>alert('x')</script> \"q\" 50%#1?\n.mp4"
 
@@ -55,7 +55,7 @@ def found(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any) -
     }  # fmt: skip
     shots = [{"shot": 0, "from_s": 0.0, "to_s": 10.0, "tracks": tracks}]
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": 1,
         "file": {"path": f"clips/{name}", "name": name, "sha256": "ab" * 32, "size_bytes": 3},
         "verdict": "likely forged", "exit_code": 3, "reason": None, "p_fake": 0.9,
         "inconclusive_band": {"low": 0.3, "high": 0.7},
@@ -64,7 +64,7 @@ def found(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any) -
 
 
 def made(values: dict[str, Any], pictures: list[Telling] | None = None, at: str = "pages/p.html") -> str:
-    return page(values, pictures or [], Path(at)).decode()
+    return page(Check.model_validate(values), pictures or [], Path(at)).decode()
 
 
 def test_a_hostile_name_stays_text_everywhere() -> None:
@@ -178,9 +178,12 @@ def test_a_rarely_played_kind_of_file_is_named() -> None:
     assert 'id="unplayable"' in made(values) and 'id="unplayable"' not in made(found([]))
 
 
+SHOWN = FrameScore(frame=5, time_s=0.5, box_px=(10.0, 5.0, 40.0, 35.0), score=0.9)
+
+
 def crop(heat: bool) -> Telling:
     picture = np.full((192, 192, 3), 120, np.uint8)
-    return Telling(0, 5, 0.5, 0.9, picture, np.full((192, 192), 0.6, np.float32) if heat else None)
+    return Telling(0, SHOWN, picture, np.full((192, 192), 0.6, np.float32) if heat else None)
 
 
 def test_crops_come_with_heat_maps_or_say_why_not() -> None:
@@ -192,10 +195,10 @@ def test_crops_come_with_heat_maps_or_say_why_not() -> None:
 
 def test_a_long_video_with_many_faces_stays_below_five_megabytes() -> None:
     rng = np.random.default_rng(0)
-    noisy = [Telling(0, 5, 0.5, 0.9, rng.integers(0, 256, (192, 192, 3), np.uint8), np.ones((192, 192)))] * 8
+    noisy = [Telling(0, SHOWN, rng.integers(0, 256, (192, 192, 3), np.uint8), np.ones((192, 192)))] * 8
     values = found([track(n, 0, [0.5] * 600) for n in range(8)])
     values["video"]["duration_s"] = 600.0
-    assert len(page(values, noisy, Path("p.html"))) < 5e6
+    assert len(page(Check.model_validate(values), noisy, Path("p.html"))) < 5e6
 
 
 def test_heat_is_grey_below_a_tenth_and_red_at_one() -> None:
@@ -214,6 +217,6 @@ def test_the_index_links_each_page_and_counts_verdicts() -> None:
         (found([track(0, 0, [0.9])], "<a>.mp4"), "p 1#.html"),
         (found([], "b.mp4", verdict="inconclusive"), "q.html"),
     ]
-    text = index_page(checks).decode()
+    text = index_page([(Check.model_validate(values), name) for values, name in checks]).decode()
     assert 'href="p%201%23.html"' in text and "&lt;a&gt;.mp4" in text and "<a>.mp4" not in text
     assert "1 likely forged" in text and "1 inconclusive" in text and "script-src &#39;none&#39;" in text

@@ -48,15 +48,7 @@ class Stub:
             self.seen.append(name)
             with sample(path, n_frames=1) as video:
                 (frame,) = video
-            yield Scored(
-                video_id=name,
-                p_fake=float(frame.rgb().mean()) / 255,
-                n_faces=8,
-                n_tracks=1,
-                fallback=self.fallback,
-                summary={},
-                verdicts=[],
-            )
+            yield Scored(name, float(frame.rgb().mean()) / 255, 8, 1, self.fallback)
 
 
 def bench(out: Path, score: Stub, **changes: object) -> Bench:

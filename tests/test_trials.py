@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,12 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from deepfake import detector, tables, trials
+from deepfake import tables, trials
 from deepfake.aggregate import Line, Tracks, video_logits
 from deepfake.checkpoints import save_model
 from deepfake.config import Config, CropView, Ensemble, Extract, UserError
 from deepfake.evaluation import Labelled
+from deepfake.extracted import Extraction
+from deepfake.extraction import faces_of_rows
+from deepfake.file_facts import VideoFile
 from deepfake.models.frames import FrameClassifier
+from deepfake.reading import Reading
 from deepfake.trials import (
     HEADER,
     Clips,
@@ -338,21 +341,18 @@ def test_clips_of_one_name_in_two_folders_keep_their_own_faces(tmp_path: Path, m
         (tmp_path / "clips" / name).touch()
     (tmp_path / "labels.csv").write_text("file,label\nclips/fake/x.mp4,FAKE\nclips/real/x.mp4,REAL\n")
 
-    def probed(paths: dict[str, Path], _: Path) -> Iterator[dict[str, Any]]:
-        yield from ({"video_id": video_id, "status": "ok", "sha256": "0"} for video_id in paths)
+    def read(paths: dict[str, Path], *_: object) -> Iterator[Reading]:
+        for video_id, path in paths.items():
+            faces = faces_of_rows(face_row(video_id, 0, f, (0, 0, 9, 9)) for f in (1, 0))
+            yield Reading(VideoFile(path, 0), Extraction(video_id, faces=tuple(faces)))
 
-    def extracted(videos: list[Any], *_: object) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-        for video in videos:
-            yield {}, [face_row(video.video_id, 0, f, (0, 0, 9, 9)) for f in (1, 0)]
-
-    monkeypatch.setattr(detector, "probe_videos", probed)
-    monkeypatch.setattr(trials, "extract_videos", extracted)
+    monkeypatch.setattr(trials, "read_videos", read)
     found = read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path)
     assert dict(zip(found.video_ids, found.labels.tolist(), strict=True)) == {"fake/x.mp4": 1, "real/x.mp4": 0}
     assert found.faces["video_id"].tolist() == ["fake/x.mp4"] * 2 + ["real/x.mp4"] * 2, "sorted, and labelled alone"
     assert found.faces["frame_index"].tolist() == [0, 1, 0, 1]
     assert read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path, 1).video_ids == ["real/x.mp4"]
-    monkeypatch.setattr(trials, "extract_videos", lambda *_: iter([]))
+    monkeypatch.setattr(trials, "read_videos", lambda *_: iter([]))
     with pytest.raises(UserError, match="no face in any of 2 videos"):
         read_clips(tmp_path / "clips", tmp_path / "labels.csv", Extract(), tmp_path)
 

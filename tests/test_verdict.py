@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,30 +11,40 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from deepfake import verdict
 from deepfake.calibration import Calibration
-from deepfake.config import Ensemble, Extract
-from deepfake.detector import Scored, TrackVerdict
-from deepfake.ensemble import Stack
-from deepfake.verdict import (
-    EXIT_CODES,
+from deepfake.check import (
     FORGED,
-    GRAVEST_FIRST,
     INCONCLUSIVE,
     NO_FACE,
     REAL,
     UNREADABLE,
     VERDICTS,
+    Check,
+    FrameScore,
+    VideoFacts,
+    level_of,
+    schema,
+)
+from deepfake.config import Ensemble, Extract
+from deepfake.detector import Scored, TrackVerdict
+from deepfake.ensemble import Stack
+from deepfake.extracted import Extraction, StoredFace
+from deepfake.file_facts import VideoFile
+from deepfake.reading import Reading
+from deepfake.verdict import (
+    EXIT_CODES,
+    GRAVEST_FIRST,
+    check_of,
     exit_code,
     face_lines,
-    level_of,
-    plain_values,
     suspicious_spans,
     verdict_line,
 )
 
-SCHEMA = json.loads(verdict.SCHEMA_PATH.read_text())
+SCHEMA: Any = schema()
 BAND = (0.3, 0.7)
 FACTS = {
     "container": "mov,mp4,m4a,3gp,3g2,mj2", "codec": "h264", "pixel_format": "yuv420p", "width_px": 64, "height_px": 48,
@@ -42,12 +53,24 @@ FACTS = {
 }  # fmt: skip
 
 
-def found(**changes: Any) -> dict[str, Any]:
+def found(name: str = "b.mp4", **changes: Any) -> Check:
+    """A check of one face in one shot."""
     second = {"second": 0, "p_fake": 0.95, "n_frames": 8}
-    track = {"track": 0, "p_fake": 0.9, "from_s": 0.0, "to_s": 0.9, "n_frames": 8, "seconds": [second]}
-    plain = {"file": {"name": "b.mp4"}, "verdict": "likely forged", "p_fake": 0.9, "reason": None}
-    shots = [{"shot": 0, "tracks": [track]}]
-    return {**plain, "inconclusive_band": {"low": 0.3, "high": 0.7}, "shots": shots, **changes}
+    track = {
+        "track": 0, "p_fake": 0.9, "counts": True, "decides": True, "trust": 1.0, "from_s": 0.0, "to_s": 0.9,
+        "n_frames": 8, "seconds": [second], "suspicious": [], "frames": [],
+    }  # fmt: skip
+    about = {
+        "name": "d", "weights_sha256": "ab" * 32, "about": {}, "calibration": "platt", "n_calibration_videos": 40,
+        "error_rate": 0.1, "fake_share": 0.5, "min_track_frames": 3, "max_tracks": 8,
+    }  # fmt: skip
+    plain = {
+        "file": {"path": name, "name": name, "sha256": "ab" * 32, "size_bytes": 3},
+        "verdict": "likely forged", "exit_code": 3, "reason": None, "p_fake": 0.9,
+        "inconclusive_band": {"low": 0.3, "high": 0.7}, "detector": about, "video": FACTS, "looked_at": None,
+        "shots": [{"shot": 0, "from_s": 0.0, "to_s": 6.0, "tracks": [track]}],
+    }  # fmt: skip
+    return Check.model_validate(plain | changes)
 
 
 def test_the_text_names_verdict_band_and_each_face() -> None:
@@ -62,7 +85,7 @@ def test_the_text_says_why_there_is_no_score() -> None:
 
 
 def test_a_name_stays_on_its_line_and_cannot_steer_the_terminal() -> None:
-    assert verdict_line(found(file={"name": "a\nb\x1b[31m\udcff.mp4"})).startswith("a\\nb\\x1b[31m\\udcff.mp4: likely")
+    assert verdict_line(found("a\nb\x1b[31m\udcff.mp4")).startswith("a\\nb\\x1b[31m\\udcff.mp4: likely")
 
 
 @pytest.mark.parametrize(
@@ -86,13 +109,13 @@ def test_suspicious_seconds_join_where_nothing_lies_between() -> None:
     p_frames = np.array([0.1, 0.8, 0.9, 0.2, 0.75, 0.95])
     by_second = {int(t): float(p) for t, p in zip(times_s, p_frames, strict=True)}
     spans = suspicious_spans(times_s, p_frames, by_second, 0.7)
-    assert [(s["from_s"], s["to_s"], s["n_frames"], s["p_fake_max"]) for s in spans] == [
+    assert [(s.from_s, s.to_s, s.n_frames, s.p_fake_max) for s in spans] == [
         (1.5, 2.5, 2, 0.9), (4.5, 4.5, 1, 0.75), (9.5, 9.5, 1, 0.95),
     ], "a calm second and five unseen ones part them"  # fmt: skip
 
 
 def test_no_second_above_the_band_is_no_span() -> None:
-    assert suspicious_spans(np.array([0.1, 0.4]), np.array([0.9, 0.1]), {0: 0.5}, 0.7) == []
+    assert suspicious_spans(np.array([0.1, 0.4]), np.array([0.9, 0.1]), {0: 0.5}, 0.7) == ()
 
 
 # --- All values of a video ---------------------------------------------------------------------------
@@ -118,89 +141,126 @@ def detector(**changes: Any) -> Any:
     return SimpleNamespace(name="d", stack=stack, ensemble=pooling, extract=Extract(), about=about, **changes)
 
 
-def rows(**changes: Any) -> dict[str, Any]:
+def extraction(**changes: Any) -> Extraction:
     faces = [
-        {"track": t.track, "frame_index": int(i), "time_s": s, "sharpness": 99.0}
+        StoredFace(t.shot, t.track, int(i), s, 0, 0, 9, 9, 0.9, True, (0.0,) * 10, 0, 0, 9, 99.0, "v.tar", 0, 0)
         for t in TRACKS
         for i, s in zip(t.frame_indices, t.times_s.tolist(), strict=True)
     ]
-    times = [0.2, 0.6, 1.4, 3.4, 4.4, 5.4]
-    told = {"n_sampled": 6, "sampled_s": times, "n_damaged": 1, "cuts_s": [2.5]}
-    return {**told, "decoder": "pyav", "decoder_reason": "tested", "faces": faces, **changes}
+    plain = Extraction(
+        "0", "v.tar", None, "pyav", "tested", n_sampled=6, sampled_s=(0.2, 0.6, 1.4, 3.4, 4.4, 5.4), n_damaged=1,
+        cuts_s=(2.5,), faces=tuple(faces),
+    )  # fmt: skip
+    return replace(plain, **changes)
 
 
 @pytest.fixture
-def values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The values of a video whose file, shard and scores are invented."""
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The check of a video whose file, extraction and scores are invented."""
 
-    def made(fallback: str | None = None, **changes: Any) -> dict[str, Any]:
-        path = tmp_path / "v.mp4"
-        path.write_bytes(b"abc")
-        monkeypatch.setattr(verdict, "describe", lambda _: FACTS)
-        monkeypatch.setattr(verdict, "read_rows", lambda _: rows(**changes))
+    def made(fallback: str | None = None, **changes: Any) -> Check:
+        monkeypatch.setattr(verdict, "describe", lambda _: VideoFacts.model_validate(FACTS))
+        file = VideoFile(tmp_path / "v.mp4", 3, "ab" * 32)
         verdicts = TRACKS if fallback is None else []
-        scored = Scored("0", 0.8, 7, len(verdicts), fallback, {"reason": fallback}, verdicts)
-        return plain_values(path, scored, detector(), "ab" * 32, tmp_path)
+        scored = Scored("0", 0.8, 7, len(verdicts), fallback, Reading(file, extraction(**changes)), verdicts)
+        return check_of(file.path, scored, detector(), "ab" * 32)
 
     return made
 
 
 def in_order(values: Any, schema: Any) -> None:
     """Assert that the keys of values stand as the schema has them, at every depth."""
+    choices = [one for one in schema.get("anyOf", []) if "$ref" in one]
+    schema = choices[0] if choices else schema
     schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
-    if "anyOf" in schema:
-        schema = SCHEMA["$defs"][schema["anyOf"][1]["$ref"].rpartition("/")[2]]
-    if isinstance(values, list):
+    if isinstance(values, list) and "items" in schema:
         for value in values:
             in_order(value, schema["items"])
     elif isinstance(values, dict) and "properties" in schema:
-        assert list(values) == list(schema["properties"])
+        assert list(values) == list(schema["properties"]) == schema["required"]
         for key, value in values.items():
             in_order(value, schema["properties"][key])
 
 
-def test_values_are_as_their_schema_says_and_in_its_order(values: Any) -> None:
+def unreadable(check: Any) -> Check:
+    made: Check = check("unreadable: cut short", faces=(), failure="cut short")
+    return made
+
+
+def test_the_json_is_as_its_schema_says_and_in_its_order(check: Any) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    for made in (values(), values("no_face", faces=[]), values("unreadable: cut short")):
-        jsonschema.validate(made, SCHEMA)
-        in_order(made, SCHEMA)
-        assert list(made) == SCHEMA["required"]
-    assert json.loads(json.dumps(values())) == values(), "plain values only"
+    for made in (check(), check("no_face", faces=()), unreadable(check)):
+        values = json.loads(made.to_json())
+        jsonschema.validate(values, SCHEMA)
+        in_order(values, SCHEMA)
+        assert Check.from_json(made.to_json()) == made
 
 
-def test_the_worst_track_that_counts_decides(values: Any) -> None:
-    tracks = verdict.tracks_of(values())
-    assert [t["decides"] for t in tracks] == [True, False, False], "a single frame is too short to count"
-    assert [t["counts"] for t in tracks] == [True, False, True]
-    assert tracks[0]["trust"] == 0.5, "its box is half as large as wanted"
+def test_the_schema_names_the_keys_of_version_1() -> None:
+    assert list(SCHEMA["properties"]) == [
+        "schema_version", "file", "verdict", "exit_code", "reason", "p_fake", "inconclusive_band", "detector", "video",
+        "looked_at", "shots",
+    ]  # fmt: skip
+    keys = {name: list(part["properties"]) for name, part in SCHEMA["$defs"].items()}
+    assert keys["CheckedTrack"] == [
+        "track", "p_fake", "counts", "decides", "trust", "from_s", "to_s", "n_frames", "seconds", "suspicious",
+        "frames",
+    ]  # fmt: skip
+    assert keys["FrameScore"] == ["frame", "time_s", "box_px", "score"]
+    assert keys["VideoFacts"] == list(FACTS)
+    assert "description" in SCHEMA["$defs"]["CheckedTrack"]["properties"]["trust"]
 
 
-def test_a_track_tells_its_seconds_frames_and_suspicious_parts(values: Any) -> None:
-    first = verdict.tracks_of(values())[0]
-    assert [(s["second"], s["n_frames"]) for s in first["seconds"]] == [(0, 2), (1, 1)]
-    assert first["seconds"][0]["p_fake"] == pytest.approx(0.880797)
-    assert first["frames"][2] == {"frame": 14, "time_s": 1.4, "box_px": [10, 10, 50, 40], "score": 0.047426}
-    assert [(s["from_s"], s["to_s"]) for s in first["suspicious"]] == [(0.2, 0.6)]
+@pytest.mark.parametrize("wrong", [{"p_fake": 1.1}, {"verdict": "fake"}, {"exit_code": 1}, {"p_fake": float("nan")}])
+def test_a_check_that_breaks_its_schema_cannot_be_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        found(**wrong)
 
 
-def test_shots_begin_at_the_cuts(values: Any) -> None:
-    shots = values()["shots"]
-    assert [(s["shot"], s["from_s"], s["to_s"]) for s in shots] == [(0, 0.0, 2.5), (1, 2.5, 6.0)]
-    assert [[t["track"] for t in s["tracks"]] for s in shots] == [[0], [1, 2]]
+def test_a_name_that_is_no_text_survives_the_json() -> None:
+    odd = found("a\udcff.mp4")
+    assert Check.from_json(odd.to_json()) == odd and "\\udcff" in odd.to_json()
 
 
-def test_shots_of_an_older_shard_begin_with_their_first_face(values: Any) -> None:
-    made = values(cuts_s=None, sampled_s=None)
-    assert [s["from_s"] for s in made["shots"]] == [0.0, 3.4]
-    assert made["looked_at"]["times_s"] == [0.2, 0.6, 1.4, 3.4, 4.4, 5.4]
+def test_a_check_does_not_change() -> None:
+    with pytest.raises(ValidationError):
+        found().p_fake = 0.1  # type: ignore[misc]
 
 
-def test_what_no_frame_stands_for_is_unseen(values: Any) -> None:
-    assert values()["looked_at"]["unseen_s"] == [[1.9, 2.9], [5.9, 6.0]]
+def test_the_worst_track_that_counts_decides(check: Any) -> None:
+    tracks = [track for _, track in check().tracks]
+    assert [t.decides for t in tracks] == [True, False, False], "a single frame is too short to count"
+    assert [t.counts for t in tracks] == [True, False, True]
+    assert tracks[0].trust == 0.5, "its box is half as large as wanted"
 
 
-def test_without_a_score_there_is_a_reason_and_no_probability(values: Any) -> None:
-    no_face, unreadable = values("no_face", faces=[]), values("unreadable: cut short")
-    assert (no_face["verdict"], no_face["p_fake"], no_face["exit_code"]) == (NO_FACE, None, 5)
-    assert no_face["shots"][0]["tracks"] == [] and no_face["looked_at"]["n_frames"] == 6
-    assert (unreadable["verdict"], unreadable["video"], unreadable["shots"]) == (UNREADABLE, None, [])
+def test_a_track_tells_its_seconds_frames_and_suspicious_parts(check: Any) -> None:
+    _, first = check().tracks[0]
+    assert [(s.second, s.n_frames) for s in first.seconds] == [(0, 2), (1, 1)]
+    assert first.seconds[0].p_fake == pytest.approx(0.880797)
+    assert first.frames[2] == FrameScore(frame=14, time_s=1.4, box_px=(10, 10, 50, 40), score=0.047426)
+    assert [(s.from_s, s.to_s) for s in first.suspicious] == [(0.2, 0.6)]
+
+
+def test_shots_begin_at_the_cuts(check: Any) -> None:
+    shots = check().shots
+    assert [(s.shot, s.from_s, s.to_s) for s in shots] == [(0, 0.0, 2.5), (1, 2.5, 6.0)]
+    assert [[t.track for t in s.tracks] for s in shots] == [[0], [1, 2]]
+
+
+def test_shots_of_an_older_shard_begin_with_their_first_face(check: Any) -> None:
+    made = check(cuts_s=None, sampled_s=())
+    assert [s.from_s for s in made.shots] == [0.0, 3.4]
+    assert made.looked_at.times_s == (0.2, 0.6, 1.4, 3.4, 4.4, 5.4)
+
+
+def test_what_no_frame_stands_for_is_unseen(check: Any) -> None:
+    assert check().looked_at.unseen_s == ((1.9, 2.9), (5.9, 6.0))
+
+
+def test_without_a_score_there_is_a_reason_and_no_probability(check: Any) -> None:
+    no_face, bad = check("no_face", faces=()), unreadable(check)
+    assert (no_face.verdict, no_face.p_fake, no_face.exit_code) == (NO_FACE, None, 5)
+    assert no_face.reason == "no face in 6 frames"
+    assert no_face.shots[0].tracks == () and no_face.looked_at.n_frames == 6
+    assert (bad.verdict, bad.reason, bad.video, bad.shots) == (UNREADABLE, "cut short", None, ())

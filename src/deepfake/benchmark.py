@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -207,7 +207,7 @@ def _clips_a_second(paths: list[Path], workers: int) -> float:
 
 
 def _numbered(job: Job, number: int) -> Job:
-    return Job(f"{number}", job.path, job.shard_path.with_name(f"{number}.tar"), job.settings)
+    return replace(job, video_id=f"{number}", shard=f"{number}.tar")
 
 
 def measure_learning(setting: Setting) -> Iterator[Row]:

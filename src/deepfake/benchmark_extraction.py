@@ -22,8 +22,8 @@ from deepfake import video, video_faces
 from deepfake.clips import decode_plainly
 from deepfake.config import Extract
 from deepfake.decode import decord_batch
+from deepfake.extracted import Extraction
 from deepfake.faces import FaceDetector, plain_mtcnn
-from deepfake.shards import read_rows
 from deepfake.shots import CutFinder
 from deepfake.tracks import Linker, overlap
 from deepfake.video import Frame, VideoError, probe, sample
@@ -48,7 +48,7 @@ class Turns:
 
 def job_for(path: Path, folder: str, settings: Extract | None = None) -> Job:
     """Stage 02's job on a video, into a folder that is thrown away."""
-    return Job(path.name, path, Path(folder) / f"{path.stem}.tar", settings or Extract())
+    return Job(path.name, path, Path(folder), f"{path.stem}.tar", settings or Extract())
 
 
 def take_turns(turns: Turns) -> dict[str, list[float] | str]:
@@ -84,11 +84,12 @@ def _decord(path: Path, n_frames: int) -> None:
     decord_batch(path, np.linspace(0, n_frames - 1, N_FRAMES).round().astype(int).tolist(), n_frames)
 
 
-def _extract_once(job: Job) -> None:
+def _extract_once(job: Job) -> Extraction:
     job.shard_path.unlink(missing_ok=True)
-    reason = extract(job)
-    if reason is not None:
-        raise VideoError(reason)
+    found = extract(job)
+    if found.failure is not None:
+        raise VideoError(found.failure)
+    return found
 
 
 def winners_recipe(path: Path, count_faces: Callable[[np.ndarray], int]) -> int:
@@ -202,18 +203,13 @@ def recall_of(path: Path) -> Recall:
     settings = Extract()
     with tempfile.TemporaryDirectory() as folder:
         job = job_for(path, folder, settings)
-        _extract_once(job)
-        rows = read_rows(job.shard_path)["faces"]
+        faces = _extract_once(job).faces
     detector = FaceDetector(settings.min_face_ratio, settings.min_score)
     n_wanted = n_found = 0
     for frame in sample(path, settings.sampling, settings.frames_per_video):
         wanted = detector.detect([frame.rgb()])[0].boxes
-        ours = [[row[n] for n in ("x0_px", "y0_px", "x1_px", "y1_px")] for row in rows if _is_at(row, frame)]
+        ours = [face.box for face in faces if face.frame_index == frame.index]
         n_wanted += len(wanted)
         if len(wanted) and ours:
             n_found += int((overlap(wanted, np.array(ours, np.float32)).max(axis=1) >= SAME_FACE_IOU).sum())
-    return Recall(n_wanted, n_found, len(rows))
-
-
-def _is_at(row: dict[str, Any], frame: Frame) -> bool:
-    return bool(row["frame_index"] == frame.index)
+    return Recall(n_wanted, n_found, len(faces))

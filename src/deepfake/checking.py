@@ -7,16 +7,16 @@ import json
 import re
 import sys
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from deepfake.check import Check, CheckedFile, schema
 from deepfake.config import PROJECT_ROOT, UserError
 from deepfake.detector_file import find_weights
 from deepfake.files import sha256_of, write_whole
 from deepfake.read_ahead import reading_ahead
 from deepfake.report.check import index_page, page
-from deepfake.verdict import SCHEMA_PATH, check_videos, exit_code, face_lines, verdict_line
+from deepfake.verdict import check_videos, exit_code, face_lines, verdict_line
 from deepfake.video import VideoError, probe
 
 SCREEN = "-"
@@ -40,13 +40,13 @@ class Places:
         if self.json not in (None, SCREEN) and Path(str(self.json)).is_dir():
             raise UserError(f"--json {self.json}: is a folder; name a file, or - for the screen")
 
-    def page(self, number: int, found: Mapping[str, Any]) -> Path:
+    def page(self, number: int, file: CheckedFile) -> Path:
         """The page of the video of this number."""
         if self.html is not None and self.n_videos == 1 and not self.html.is_dir():
             return self.html
-        stem = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(found["file"]["name"]).stem)[:60].strip(".-_") or "video"
+        stem = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(file.name).stem)[:60].strip(".-_") or "video"
         again = f"-{number + 1}" if self.n_videos > 1 else ""
-        return self.folder / f"{stem}-{found['file']['sha256'][:8]}{again}.html"
+        return self.folder / f"{stem}-{file.sha256[:8]}{again}.html"
 
     @property
     def folder(self) -> Path:
@@ -64,42 +64,44 @@ def check(videos: Sequence[Path], places: Places, weights: Path | None, cache_di
     """Check videos, write what was found, say it, and return the exit code."""
     path = weights or find_weights(PROJECT_ROOT / "data/weights")
     workers = min(len(videos), 2)
-    with reading_ahead(videos[:workers], path, cache_dir):
+    with reading_ahead(videos[:workers], path, cache_dir) as known:
         from deepfake.bundle import load_detector
         from deepfake.evidence import telling_crops
 
         detector = load_detector(path)
-    done: dict[int, tuple[dict[str, Any], Path]] = {}
-    for number, found in check_videos(videos, detector, sha256_of(path), cache_dir, workers):
-        page_path = places.page(number, found)
-        write_whole(page_path, page(found, telling_crops(found, detector, cache_dir), page_path))
-        done[number] = found, page_path
+    done: dict[int, tuple[Check, Path]] = {}
+    for number, scored, made in check_videos(videos, detector, sha256_of(path), cache_dir, workers, known):
+        page_path = places.page(number, made.file)
+        crops = telling_crops(made, scored.reading.extraction, detector, cache_dir) if scored.reading else []
+        write_whole(page_path, page(made, crops, page_path))
+        done[number] = made, page_path
         if places.json != SCREEN:
-            print("\n".join([verdict_line(found), *face_lines(found), f"  page: {page_path}"]), flush=True)
+            print("\n".join([verdict_line(made), *face_lines(made), f"  page: {page_path}"]), flush=True)
     checks = [done[number] for number in sorted(done)]
     top = checks[0][1]
     if len(videos) > 1:
         top = places.folder / "index.html"
-        write_whole(top, index_page([(found, page_path.name) for found, page_path in checks]))
-    _write_json([found for found, _ in checks], places, top)
+        write_whole(top, index_page([(made, page_path.name) for made, page_path in checks]))
+    _write_json([made for made, _ in checks], places, top)
     if show:
         webbrowser.open(top.resolve().as_uri())
-    return exit_code([found["verdict"] for found, _ in checks])
+    return exit_code([made.verdict for made, _ in checks])
 
 
-def _write_json(checks: Sequence[Mapping[str, Any]], places: Places, top: Path) -> None:
-    text = json.dumps(checks if places.n_videos > 1 else checks[0], indent=1) + "\n"
+def _write_json(checks: Sequence[Check], places: Places, top: Path) -> None:
+    several = places.n_videos > 1
+    text = (json.dumps([check.plain() for check in checks], indent=1) if several else checks[0].to_json()) + "\n"
     if places.json == SCREEN:
         sys.stdout.write(text)
         return
     path = places.json_path(top)
     write_whole(path, text.encode())
-    print(f"{f'index: {top}, ' if places.n_videos > 1 else '  '}JSON: {path}")
+    print(f"{f'index: {top}, ' if several else '  '}JSON: {path}")
 
 
 def print_schema() -> int:
     """Print the JSON schema of a check."""
-    sys.stdout.write(SCHEMA_PATH.read_text(encoding="utf-8"))
+    sys.stdout.write(json.dumps(schema(), indent=1) + "\n")
     return 0
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from deepfake.bundle import Detector
+from deepfake.check import FORGED, NO_FACE, REAL, UNREADABLE
 from deepfake.config import Predict, UserError
 from deepfake.demo_data import KNOWN_TO_SHIPPED
 from deepfake.detector import Scored, predict_folder, score_videos
 from deepfake.evaluation import Labelled
-from deepfake.verdict import FORGED, NO_FACE, REAL, UNREADABLE, verdict_of
+from deepfake.verdict import verdict_of
 
 GOOD_AUC = 0.75  # below it the demo says why
 COLUMNS = ("file", "verdict", "p_fake", "truth")

@@ -6,7 +6,7 @@ Packets in display order are the ground truth about frame numbers; decoders are 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,10 +94,24 @@ class Packets:
         return (key - float(self.keys[0])) * self.tick_s
 
 
+@dataclass(frozen=True)
+class Demuxed:
+    """All that one pass over a file's packets tells.
+
+    `tags` are what the file says of its making: container and stream tags, and the settings x264 and x265 leave in
+    the stream. Anybody can write these; values are cut to 1000 characters.
+    """
+
+    probe: VideoProbe
+    packets: Packets
+    tags: Mapping[str, str]
+
+
 @dataclass
 class _Scan:
     """What the demux pass collects, in decode order."""
 
+    first: bytes = b""  # the first packet with data
     pts: list[int | None] = field(default_factory=list)
     entry: list[int] = field(default_factory=list)
     reference: list[bool] = field(default_factory=list)
@@ -187,31 +201,13 @@ def coded_packets(container: Any, stream: Any) -> Iterator[Any]:
             yield packet
 
 
-def read_tags(path: Path) -> dict[str, str]:
-    """What a file says of its making: container and stream tags, and the settings x264 and x265 leave in the stream.
-
-    Anybody can write these. Values are cut to 1000 characters.
-    """
-    with open_video(path) as container:
-        stream = video_stream(container, path)
-        found = {**stream.metadata, **container.metadata}
-        try:
-            first = bytes(next(coded_packets(container, stream), b""))
-        except av.error.FFmpegError:
-            first = b""
-        data = bytes(stream.codec_context.extradata or b"") + first
-        for name in (b"x264 - core", b"x265 (build"):
-            if name in data:
-                text = data[data.index(name) :].partition(b"\0")[0]
-                found["encoder_settings"] = text.decode("ascii", "replace")
-        return {str(key): str(value)[:1000] for key, value in sorted(found.items())}
-
-
-def scan(path: Path) -> tuple[VideoProbe, Packets]:
-    """Demux a whole file: what it holds, and its playable packets in display order."""
+def scan(path: Path) -> Demuxed:
+    """Demux a whole file: what it holds, its playable packets in display order, its tags."""
     with open_video(path) as container:
         stream = video_stream(container, path)
         codec = stream.codec_context
+        named = {**stream.metadata, **container.metadata}
+        header = bytes(codec.extradata or b"")
         set_up(stream, "DEFAULT", 1)
         found = _demux(container, stream)
         if not any(found.playable):
@@ -221,7 +217,18 @@ def scan(path: Path) -> tuple[VideoProbe, Packets]:
                 "the file may be cut short: fetch it again or leave it out"
             )
         packets = _in_display_order(found, codec.codec.canonical_name, stream)
-        return _describe(path, container, stream, found, packets), packets
+        described = _describe(path, container, stream, found, packets)
+        return Demuxed(described, packets, _tags(named, header + found.first))
+
+
+def _tags(named: Mapping[str, str], data: bytes) -> dict[str, str]:
+    """Tags with the encoder's settings from the beginning of the stream."""
+    found = dict(named)
+    for name in (b"x264 - core", b"x265 (build"):
+        if name in data:
+            text = data[data.index(name) :].partition(b"\0")[0]
+            found["encoder_settings"] = text.decode("ascii", "replace")
+    return {str(key): str(value)[:1000] for key, value in sorted(found.items())}
 
 
 def _demux(container: Any, stream: Any) -> _Scan:
@@ -233,6 +240,7 @@ def _demux(container: Any, stream: Any) -> _Scan:
     try:
         for packet in coded_packets(container, stream):
             data = memoryview(packet)
+            found.first = found.first or bytes(data)
             shown = not packet.is_discard and bitstream.is_shown(name, data)
             found.pts.append(packet.pts)
             found.is_reordered |= packet.pts != packet.dts

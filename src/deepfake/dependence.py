@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from deepfake.check import VideoFacts
 from deepfake.config import UserError
 from deepfake.evaluation import Labelled, Matched, bootstrap_groups, check_columns, pair
-from deepfake.file_facts import describe
+from deepfake.file_facts import describe_path
 from deepfake.index import find_videos, video_id_of
 from deepfake.video import VideoError
 
@@ -40,8 +41,8 @@ def with_facts(matched: Matched, folder: Path) -> Matched:
         raise UserError(f"--videos {folder}: {str(error).replace('scores have', 'the folder has')}") from None
     videos = []
     for video in matched.videos:
-        facts = _facts(found[video.name]) if video.name in found else {}
-        told = {name: str(facts.get(name, "")) for name in MEASURED}
+        facts = _facts(found[video.name]) if video.name in found else None
+        told = {name: str(getattr(facts, name)) if facts else "" for name in MEASURED}
         videos.append(replace(video, columns={**video.columns, **told}))
     n_empty = sum(not video.columns[MEASURED[0]] for video in videos)
     if n_empty == len(videos):
@@ -51,11 +52,11 @@ def with_facts(matched: Matched, folder: Path) -> Matched:
     return replace(matched, videos=videos)
 
 
-def _facts(path: Path) -> Mapping[str, Any]:
+def _facts(path: Path) -> VideoFacts | None:
     try:
-        return describe(path)
+        return describe_path(path)
     except VideoError:
-        return {}
+        return None
 
 
 def measure_dependence(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,18 +20,18 @@ from deepfake.bundle import Detector
 from deepfake.config import CropView, Ensemble, Predict, UserError, digest
 from deepfake.devices import choose_device
 from deepfake.early_exit import FIRST_ROUND, Look, SkipGate, look_until_settled, standard_error
-from deepfake.extraction import Video, extract_videos, failed_row
-from deepfake.files import probe_note, write_whole
-from deepfake.index import ProbeJob, find_videos, probe_files, video_id_of
+from deepfake.extracted import Extraction
+from deepfake.extraction import face_rows, read_videos
+from deepfake.files import write_whole
+from deepfake.index import find_videos, video_id_of
+from deepfake.reading import Reading
 from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, mean_of_views
 from deepfake.shards import read_crop
 from deepfake.submission import count_reasons, csv_bytes, rounded
 from deepfake.track_inputs import split_tracks
 from deepfake.track_scoring import head_logits
-from deepfake.workers import Limits
 
 FORMAT = 3  # raise it when the same weights and crops give other scores
-PROBE_LIMITS = Limits(workers=2, deadline_s=60)
 GATE_CROPS = 8
 EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_difference"}
 
@@ -247,37 +247,15 @@ def _room(n_frames: int, logits_N: np.ndarray, features_ND: np.ndarray) -> tuple
 
 @dataclass(frozen=True)
 class Scored:
-    """One video's result, whatever state the file is in."""
+    """One video's result, whatever state the file is in; `reading` is what it was made from."""
 
     video_id: str
     p_fake: float
     n_faces: int
     n_tracks: int
     fallback: str | None
-    summary: dict[str, Any]
-    verdicts: list[TrackVerdict]
-
-
-def probe_videos(paths: dict[str, Path], cache_dir: Path) -> Iterator[dict[str, Any]]:
-    """Probed rows of all files; what was probed before is read back by name, size and time."""
-    jobs, notes = [], {}
-    for video_id, path in paths.items():
-        notes[video_id] = probe_note(path, cache_dir)
-        row = _read_json(notes[video_id])
-        if row is None:
-            jobs.append(ProbeJob(path, video_id))
-        else:
-            yield {**row, "video_id": video_id}
-    for row in probe_files(jobs, PROBE_LIMITS):
-        if "sha256" in row:  # not where its process was stopped: the machine may have been busy
-            write_whole(notes[row["video_id"]], json.dumps(row).encode())
-        yield row
-
-
-def readable_videos(paths: dict[str, Path], cache_dir: Path) -> tuple[dict[str, dict[str, Any]], list[Video]]:
-    """Probed rows of all files by video_id, and the videos that can be read, in their order."""
-    rows = {row["video_id"]: row for row in probe_videos(paths, cache_dir)}
-    return rows, [Video(v, paths[v], row["sha256"]) for v, row in sorted(rows.items()) if row["status"] == "ok"]
+    reading: Reading | None = None
+    verdicts: Sequence[TrackVerdict] = ()
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -289,33 +267,39 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def score_videos(
-    paths: dict[str, Path], detector: Detector, weights_sha256: str, cache_dir: Path, predict: Predict, workers: int
+    paths: Mapping[str, Path],
+    detector: Detector,
+    weights_sha256: str,
+    cache_dir: Path,
+    predict: Predict,
+    workers: int,
+    known: Mapping[Path, Reading] | None = None,
 ) -> Iterator[Scored]:
-    """Yield the result of each video as it is done; crops are kept below `cache_dir`, so a stopped run goes on."""
+    """Yield the result of each video as it is done; crops are kept below `cache_dir`, so a stopped run goes on.
+
+    What is `known` of files is not read again.
+    """
     settings = detector.extract.model_copy(update={"workers": workers})
-    rows, videos = readable_videos(paths, cache_dir)
     scorer: VideoScorer | None = None
-    for video_id, row in sorted(rows.items()):
-        if row["status"] != "ok":
-            yield without_score(failed_row(video_id, row["reason"]), detector.stack.prior)
-    for summary, faces in extract_videos(videos, cache_dir, settings):
-        if not faces:
-            yield without_score(summary, detector.stack.prior)
+    for reading in read_videos(paths, cache_dir, settings, known=known):
+        if not reading.extraction.faces:
+            yield without_score(reading, detector.stack.prior)
             continue
         scorer = scorer or VideoScorer(detector, predict)
-        verdicts = kept_verdicts(scorer, faces, cache_dir, weights_sha256, scorer.score)
-        yield with_score(scorer, summary, faces, verdicts)
+        verdicts = kept_verdicts(scorer, reading.extraction, cache_dir, weights_sha256, scorer.score)
+        yield with_score(scorer, reading, verdicts)
 
 
-def without_score(summary: dict[str, Any], prior: float) -> Scored:
+def without_score(reading: Reading, prior: float) -> Scored:
     """The result of a video that could not be read or shows no face."""
-    reason = "no_face" if summary["status"] == "no_face" else f"unreadable: {summary['reason']}"
-    return Scored(summary["video_id"], prior, 0, 0, reason, summary, [])
+    found = reading.extraction
+    reason = "no_face" if found.status == "no_face" else f"unreadable: {found.reason}"
+    return Scored(found.video_id, prior, 0, 0, reason, reading)
 
 
 def kept_verdicts(
     scorer: VideoScorer,
-    faces: list[dict[str, Any]],
+    found: Extraction,
     cache_dir: Path,
     weights_sha256: str,
     look: Callable[[Path, list[dict[str, Any]]], list[TrackVerdict]],
@@ -323,22 +307,21 @@ def kept_verdicts(
     """What `look(cache_dir, faces)` makes of a video's tracks, kept by its crops, the weights and the settings."""
     changed = scorer.detector.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
     key = digest(
-        [weights_sha256, faces[0]["shard"], scorer.device.type, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
+        [weights_sha256, found.shard, scorer.device.type, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
     )[:32]
     path = cache_dir / "scores" / key[:2] / f"{key}.json"
     known = _read_json(path)
-    verdicts = _from_plain(known) if known else look(cache_dir, faces)
+    verdicts = _from_plain(known) if known else look(cache_dir, face_rows(found.video_id, found.faces))
     if known is None:
         write_whole(path, json.dumps(_to_plain(verdicts)).encode())
     return verdicts
 
 
-def with_score(
-    scorer: VideoScorer, summary: dict[str, Any], faces: list[dict[str, Any]], verdicts: list[TrackVerdict]
-) -> Scored:
+def with_score(scorer: VideoScorer, reading: Reading, verdicts: Sequence[TrackVerdict]) -> Scored:
     """The result of a video whose tracks were looked at."""
-    p_fake = float(scorer.p_fake(np.array([scorer.video_logit(verdicts)]))[0])
-    return Scored(summary["video_id"], p_fake, len(faces), len(verdicts), None, summary, verdicts)
+    p_fake = float(scorer.p_fake(np.array([scorer.video_logit(list(verdicts))]))[0])
+    n_faces = len(reading.extraction.faces)
+    return Scored(reading.video_id, p_fake, n_faces, len(verdicts), None, reading, verdicts)
 
 
 def _to_plain(verdicts: list[TrackVerdict]) -> dict[str, Any]:

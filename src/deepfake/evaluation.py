@@ -17,6 +17,7 @@ import numpy as np
 
 from deepfake import labels, metrics
 from deepfake.config import UserError, Validation, digest
+from deepfake.files import printable
 
 SCORE_COLUMNS = ("p_fake", "label")
 SHOWN = 5
@@ -266,7 +267,7 @@ def _dependence_lines(columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
     """Columns of one width each: l(eft), r(ight), x: last and free."""
-    clean = [[" ".join(_printable(cell).split()) for cell in row] for row in rows]
+    clean = [[" ".join(printable(cell, " ").split()) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in clean) for i in range(len(sides))]
     lines = []
     for row in clean:
@@ -276,10 +277,6 @@ def _aligned(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
         ]
         lines.append("  ".join(cells).rstrip())
     return [lines[0], "-" * max(len(line) for line in lines[:1]), *lines[1:]]
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def bootstrap_groups(videos: Sequence[Labelled]) -> tuple[str, list[str]]:

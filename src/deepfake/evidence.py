@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,10 +12,10 @@ import torch
 
 from deepfake.augment import see
 from deepfake.bundle import Detector
+from deepfake.check import Check, CheckedTrack, FrameScore
+from deepfake.extracted import Extraction
 from deepfake.models.frames import MAPS, FrameClassifier
-from deepfake.shards import read_crop, read_rows
-from deepfake.verdict import tracks_of
-from deepfake.video_faces import shard_name
+from deepfake.shards import read_crop
 
 MAX_TRACKS = 4
 MAX_CROPS = 8
@@ -33,51 +32,46 @@ class Telling:
     """
 
     track: int
-    frame: int
-    time_s: float
-    score: float
+    frame: FrameScore
     picture_HWC: np.ndarray
     heat_HW: np.ndarray | None
 
 
-def telling_crops(found: Mapping[str, Any], detector: Detector, cache_dir: Path) -> list[Telling]:
-    """Up to MAX_CROPS crops of the worst tracks of a video's plain values, by track and time."""
-    if not any(shot["tracks"] for shot in found["shots"]):
+def telling_crops(check: Check, found: Extraction, detector: Detector, cache_dir: Path) -> list[Telling]:
+    """Up to MAX_CROPS crops of the worst tracks of a checked video, by track and time; `found` says where they lie."""
+    chosen = choose([track for _, track in check.tracks])
+    if not chosen:
         return []
-    shard = shard_name(found["file"]["sha256"], detector.extract)
-    places = {
-        (face["track"], face["frame_index"]): (face["offset"], face["size"])
-        for face in read_rows(cache_dir / shard)["faces"]
-    }
-    chosen = choose(tracks_of(found))
-    crops = [read_crop(cache_dir, shard, *places[track, frame["frame"]]) for track, frame in chosen]
+    faces = {(face.track, face.frame_index): face for face in found.faces}
+    stored = [faces[track, frame.frame] for track, frame in chosen]
+    crops = [read_crop(cache_dir, face.shard, face.offset, face.size) for face in stored]
     first = detector.members[0].frames
     pictures = [see(crop, first.view_ratio, PICTURE_PX) for crop in crops]
     heats = heat_maps([member.frames for member in detector.members], crops)
     return [
-        Telling(track, frame["frame"], frame["time_s"], frame["score"], picture, heat)
+        Telling(track, frame, picture, heat)
         for (track, frame), picture, heat in zip(chosen, pictures, heats, strict=True)
     ]
 
 
-def choose(tracks: Sequence[Mapping[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+def choose(tracks: Sequence[CheckedTrack]) -> list[tuple[int, FrameScore]]:
     """(track, frame) of the frames to show: the highest scores of the worst tracks, spread in time."""
-    worst = sorted(tracks, key=lambda track: (not track["counts"], -track["p_fake"], track["track"]))[:MAX_TRACKS]
+    worst = sorted(tracks, key=lambda track: (not track.counts, -track.p_fake, track.track))[:MAX_TRACKS]
     share = max(MAX_CROPS // max(len(worst), 1), MIN_CROPS_OF_TRACK)
     return [
-        (int(track["track"]), frame)
-        for track in sorted(worst, key=lambda track: int(track["track"]))
+        (track.track, frame)
+        for track in sorted(worst, key=lambda track: track.track)
         for frame in _spread(track, share)
     ]
 
 
-def _spread(track: Mapping[str, Any], most: int) -> list[dict[str, Any]]:
-    apart_s = SPREAD_RATIO * (track["to_s"] - track["from_s"])
-    kept: list[dict[str, Any]] = []
-    for frame in sorted(track["frames"], key=lambda frame: (-frame["score"], frame["frame"])):
-        if len(kept) < most and all(abs(frame["time_s"] - other["time_s"]) >= apart_s for other in kept):
+def _spread(track: CheckedTrack, most: int) -> list[FrameScore]:
+    apart_s = SPREAD_RATIO * (track.to_s - track.from_s)
+    kept: list[FrameScore] = []
+    for frame in sorted(track.frames, key=lambda frame: (-frame.score, frame.frame)):
+        if len(kept) < most and all(abs(frame.time_s - other.time_s) >= apart_s for other in kept):
             kept.append(frame)
-    return sorted(kept, key=lambda frame: int(frame["frame"]))
+    return sorted(kept, key=lambda frame: frame.frame)
 
 
 @torch.inference_mode()

@@ -1,10 +1,9 @@
-"""Many videos -> extractions, faces and failures tables, in worker processes, resumable by the video."""
+"""Many videos -> what was found in each, in worker processes, resumable by the video; and stage 02's tables of it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +11,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from deepfake.config import Extract
-from deepfake.files import write_whole
+from deepfake.extracted import Extraction, StoredFace, failure_note, kept_extraction
+from deepfake.file_facts import lost_file
 from deepfake.index import path_of
-from deepfake.shards import read_rows
+from deepfake.reading import Reading, ReadJob, read, read_note
 from deepfake.tables import EXTRACTIONS, FACES, FAILURES, LANDMARKS, empty
 from deepfake.video_faces import Job, extract, shard_name
 from deepfake.workers import Failed, Limits, run_each
-
-
-def extraction_rows(video_id: str, shard: str, rows: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The extractions row and the faces rows of a video, from its shard's rows."""
-    faces = [
-        {"video_id": video_id, **face, **dict(zip(LANDMARKS, face["landmarks"], strict=True)), "shard": shard}
-        for face in rows["faces"]
-    ]
-    summary = {
-        "video_id": video_id,
-        "status": "ok" if faces else "no_face",
-        "reason": None if faces else f"no face in {rows['n_sampled']} frames",
-        "n_tracks": len({face["track"] for face in faces}),
-        "n_faces": len(faces),
-        **{key: rows[key] for key in ("decoder", "decoder_reason", "n_sampled", "n_shots", "frame_hashes")},
-    }
-    return summary, faces
-
-
-def failed_row(video_id: str, reason: str) -> dict[str, Any]:
-    """The extractions row of a video that could not be read."""
-    counts = {"n_sampled": 0, "n_shots": 0, "n_tracks": 0, "n_faces": 0}
-    return {"video_id": video_id, "status": "failed", "reason": reason, **counts, "frame_hashes": []}
 
 
 @dataclass(frozen=True)
@@ -54,8 +31,8 @@ class Video:
 
 def extract_videos(
     videos: list[Video], work_dir: Path, settings: Extract, force: bool = False, every: int = 1
-) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Yield the extractions row and the faces rows of each video as it is done; `every`: see `video_faces.Job`.
+) -> Iterator[Extraction]:
+    """Yield what was found in each video as it is done; `every`: see `video_faces.Job`.
 
     A video whose shard is there already is not read again; two files of equal bytes share one.
     A file that cannot be read is noted beside the shard and not tried again until `force`. One that was stopped or
@@ -67,36 +44,83 @@ def extract_videos(
         shard = shard_name(video.sha256, settings, every)
         same.setdefault(shard, []).append(video.video_id)
         if force:
-            _failure_note(work_dir / shard).unlink(missing_ok=True)
-        elif (work_dir / shard).is_file() or _failure_note(work_dir / shard).is_file():
+            failure_note(work_dir / shard).unlink(missing_ok=True)
+        elif (work_dir / shard).is_file() or failure_note(work_dir / shard).is_file():
             continue
-        jobs.setdefault(shard, Job(video.video_id, video.path, work_dir / shard, settings, every))
+        jobs.setdefault(shard, Job(video.video_id, video.path, work_dir, shard, settings, every))
     for shard in same.keys() - jobs.keys():
-        yield from _told(work_dir, shard, same[shard])
-    shard_of = {job.video_id: shard for shard, job in jobs.items()}
-    limits = Limits(settings.workers, settings.deadline_s, settings.memory_mb)
-    for job, outcome in run_each(extract, jobs.values(), limits):
-        shard = shard_of[job.video_id]
-        if isinstance(outcome, Failed):
-            yield from ((failed_row(video_id, outcome.reason), []) for video_id in same[shard])
-            continue
-        if outcome is not None:
-            write_whole(_failure_note(work_dir / shard), json.dumps({"reason": outcome}).encode())
-        yield from _told(work_dir, shard, same[shard])
+        found = kept_extraction(work_dir, shard, same[shard][0])
+        assert found is not None, "it was there just now"
+        yield from (replace(found, video_id=video_id) for video_id in same[shard])
+    for job, outcome in run_each(extract, jobs.values(), _limits(settings)):
+        found = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
+        yield from (replace(found, video_id=video_id) for video_id in same[job.shard])
 
 
-def _failure_note(shard_path: Path) -> Path:
-    return shard_path.with_suffix(".failed.json")
+def read_videos(
+    paths: Mapping[str, Path],
+    cache_dir: Path,
+    settings: Extract,
+    every: int = 1,
+    known: Mapping[Path, Reading] | None = None,
+) -> Iterator[Reading]:
+    """Yield all that is known of each video before it is scored, as it is done; `every`: see `video_faces.Job`.
+
+    What an earlier run read is read back, by the file's name, size and time; `known` was read by this one.
+    """
+    readings = {video_id: known[path].named(video_id) for video_id, path in paths.items() if known and path in known}
+    yield from readings.values()
+    files = {video_id: read_note(path, cache_dir) for video_id, path in paths.items() if video_id not in readings}
+    noted = {video_id: file for video_id, file in sorted(files.items()) if file is not None}
+    bad = {video_id: file for video_id, file in noted.items() if file.probe is None}
+    yield from (Reading(file, Extraction(video_id, failure=file.reason)) for video_id, file in bad.items())
+    videos = [Video(v, file.path, file.sha256) for v, file in noted.items() if v not in bad and file.sha256]
+    for extraction in extract_videos(videos, cache_dir, settings, every=every):
+        yield Reading(noted[extraction.video_id], extraction)
+    new = [ReadJob(v, paths[v], cache_dir, settings, every) for v, file in sorted(files.items()) if file is None]
+    for job, outcome in run_each(read, new, _limits(settings)):
+        yield _stopped(job, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
-def _told(work_dir: Path, shard: str, video_ids: list[str]) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    note = _failure_note(work_dir / shard)
-    if note.is_file():
-        reason = str(json.loads(note.read_text())["reason"])
-        yield from ((failed_row(video_id, reason), []) for video_id in video_ids)
-        return
-    rows = read_rows(work_dir / shard)
-    yield from (extraction_rows(video_id, shard, rows) for video_id in video_ids)
+def _stopped(job: ReadJob, reason: str) -> Reading:
+    """What is left of a video whose process was stopped or crashed; it may have told of the file before."""
+    file = read_note(job.path, job.cache_dir) or lost_file(job.path, reason)
+    return Reading(file, Extraction(job.video_id, failure=reason))
+
+
+def _limits(settings: Extract) -> Limits:
+    return Limits(settings.workers, settings.deadline_s, settings.memory_mb)
+
+
+def extraction_row(found: Extraction) -> Mapping[str, object]:
+    """A video's row of the extractions table."""
+    counts = {"n_tracks": len(found.tracks), "n_faces": len(found.faces)}
+    known = {name: getattr(found, name) for name in (*_TOLD, "status", "reason")}
+    return {**known, **counts, "frame_hashes": list(found.frame_hashes)}
+
+
+_TOLD = ("video_id", "decoder", "decoder_reason", "n_sampled", "n_shots")
+
+
+def face_rows(video_id: str, faces: Sequence[StoredFace]) -> list[Mapping[str, object]]:
+    """Rows of the faces table."""
+    return [{**vars(face), "video_id": video_id, **dict(zip(LANDMARKS, face.landmarks, strict=True))} for face in faces]
+
+
+def faces_table(video_id: str, faces: Sequence[StoredFace]) -> pd.DataFrame:
+    """Faces of one video as a faces table."""
+    return pd.DataFrame(face_rows(video_id, faces), columns=FACES.schema.names)
+
+
+def faces_of_rows(rows: Iterable[Mapping[str, Any]]) -> list[StoredFace]:
+    """Faces from rows of the faces table."""
+    return [
+        StoredFace(**{name: row[name] for name in _COLUMNS}, landmarks=tuple(row[name] for name in LANDMARKS))
+        for row in rows
+    ]
+
+
+_COLUMNS = tuple(field.name for field in fields(StoredFace) if field.name != "landmarks")
 
 
 @dataclass(frozen=True)
@@ -115,18 +139,21 @@ def extract_table(
     readable = videos[videos["status"] == "ok"]
     todo = [Video(v, path_of(root, v), s) for v, s in zip(readable["video_id"], readable["sha256"], strict=True)]
     bad = videos[videos["status"] != "ok"]
-    summaries = [failed_row(v, r) for v, r in zip(bad["video_id"], bad["reason"], strict=True)]
-    failures = [{"stage": "01_index_videos", "video_id": s["video_id"], "reason": s["reason"]} for s in summaries]
-    faces: list[dict[str, Any]] = []
+    found = [Extraction(v, failure=r) for v, r in zip(bad["video_id"], bad["reason"], strict=True)]
+    failures = [_failure_row("01_index_videos", one) for one in found]
     with tqdm(total=len(todo), desc="faces", unit="video", disable=None) as bar:
-        for summary, rows in extract_videos(todo, work_dir, settings, force):
-            summaries.append(summary)
-            faces += rows
-            if summary["status"] == "failed":
-                failures.append({"stage": "02_extract_faces", **{k: summary[k] for k in ("video_id", "reason")}})
+        for one in extract_videos(todo, work_dir, settings, force):
+            found.append(one)
+            if one.failure is not None:
+                failures.append(_failure_row("02_extract_faces", one))
             bar.update()
+    faces = [row for one in found for row in face_rows(one.video_id, one.faces)]
     return ExtractedTables(
-        pd.DataFrame(summaries).reindex(columns=list(empty(EXTRACTIONS).columns)),
+        pd.DataFrame([extraction_row(one) for one in found]).reindex(columns=list(empty(EXTRACTIONS).columns)),
         pd.DataFrame(faces)[list(empty(FACES).columns)] if faces else empty(FACES),
         pd.DataFrame(failures) if failures else empty(FAILURES),
     )
+
+
+def _failure_row(stage: str, found: Extraction) -> Mapping[str, object]:
+    return {"stage": stage, "video_id": found.video_id, "reason": found.reason}

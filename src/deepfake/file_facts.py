@@ -6,11 +6,16 @@ Nothing here judges a video. A hint says what was found and how far it may be tr
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from deepfake.demux import VideoProbe, read_tags
-from deepfake.video import probe
+from pydantic import TypeAdapter
+
+from deepfake.check import Playable, Rotation, VideoFacts
+from deepfake.demux import Demuxed, VideoError, VideoProbe, scan
+from deepfake.files import printable, sha256_of
 
 # Below these bits a pixel a codec blurs what forging leaves; half of H.264's do for the codecs after it.
 SCARCE_BITS_PER_PIXEL = {"h264": 0.03, "hevc": 0.015, "vp9": 0.015, "av1": 0.015}
@@ -21,33 +26,95 @@ _EIGHT_BITS = {"yuv420p", "yuvj420p"}
 _SHOWN_TAGS = ("encoder", "handler_name", "creation_time", "encoder_settings", *CAMERA_TAGS)
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Facts, warnings and hints of a readable video as plain values; VideoError for what is none."""
-    found, tags = probe(path), {name: _printable(value) for name, value in read_tags(path).items()}
-    size_bytes = path.stat().st_size
-    bits_per_pixel = 8 * size_bytes / (found.width_px * found.height_px * found.n_frames)
-    return {
-        "container": found.container,
-        "codec": found.codec,
-        "pixel_format": found.pixel_format,
-        "width_px": found.width_px,
-        "height_px": found.height_px,
-        "rotation": found.rotation,
-        "fps": round(found.fps, 4),
-        "is_vfr": found.is_vfr,
-        "n_frames": found.n_frames,
-        "duration_s": round(found.duration_s, 4),
-        "has_audio": found.has_audio,
-        "kbit_per_s": round(8 * size_bytes / found.duration_s / 1000, 1) if found.duration_s > 0 else None,
-        "bits_per_pixel": round(bits_per_pixel, 5),
-        "plays_in_browsers": plays_in_browsers(path.suffix, found.container, found.codec, found.pixel_format),
-        "warnings": warnings(found),
-        "hints": hints(found, bits_per_pixel, tags),
-        "tags": {name: tags[name][:200] for name in _SHOWN_TAGS if name in tags},
-    }
+@dataclass(frozen=True)
+class VideoFile:
+    """A file as it was found once: the digest of its bytes, and what a pass over its packets tells.
+
+    `probe` is None where it is no readable video; `reason` says why. `sha256` is None where it could not be read to
+    its end.
+    """
+
+    path: Path
+    size_bytes: int
+    sha256: str | None = None
+    probe: VideoProbe | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
+
+    def at(self, path: Path) -> VideoFile:
+        """The same under another path."""
+        return replace(self, path=path, probe=self.probe and replace(self.probe, path=path))
+
+    def to_json(self) -> bytes:
+        """The file without its path, which may hold bytes that are no text."""
+        return _STORED.dump_json(self.at(Path()))
+
+    @classmethod
+    def from_json(cls, data: bytes, path: Path) -> VideoFile:
+        """Undo `to_json`; ValueError for anything else, such as a note of an older version."""
+        return _STORED.validate_json(data).at(path)
 
 
-def plays_in_browsers(suffix: str, container: str, codec: str, pixel_format: str) -> str:
+_STORED = TypeAdapter(VideoFile)
+
+
+def read_file(path: Path) -> tuple[VideoFile, Demuxed | None]:
+    """Hash and demux a file, each once; a file that is no readable video says why."""
+    found = VideoFile(path, 0)
+    try:
+        found = replace(found, size_bytes=path.stat().st_size)
+        found = replace(found, sha256=sha256_of(path))
+        demuxed = scan(path)
+    except (VideoError, OSError) as error:
+        return replace(found, reason=str(error)), None
+    return replace(found, probe=demuxed.probe, tags=dict(demuxed.tags)), demuxed
+
+
+def probe_file(path: Path) -> VideoFile:
+    """`read_file` without the packets, which only decoding needs."""
+    return read_file(path)[0]
+
+
+def lost_file(path: Path, reason: str) -> VideoFile:
+    """A file whose process was stopped before it told anything."""
+    return VideoFile(path, path.stat().st_size if path.exists() else 0, reason=reason)
+
+
+def describe_path(path: Path) -> VideoFacts:
+    """`describe` of a file that nothing is known of yet; VideoError for what is no video."""
+    demuxed = scan(path)
+    return describe(VideoFile(path, path.stat().st_size, probe=demuxed.probe, tags=demuxed.tags))
+
+
+def describe(file: VideoFile) -> VideoFacts:
+    """Facts, warnings and hints of a readable video."""
+    found, path = file.probe, file.path
+    if found is None:
+        raise ValueError(f"video {path.name!r}: {file.reason}; there is nothing to describe")
+    tags = {name: printable(value, " ").strip() for name, value in file.tags.items()}
+    bits_per_pixel = 8 * file.size_bytes / (found.width_px * found.height_px * found.n_frames)
+    return VideoFacts(
+        container=found.container,
+        codec=found.codec,
+        pixel_format=found.pixel_format,
+        width_px=found.width_px,
+        height_px=found.height_px,
+        rotation=cast(Rotation, found.rotation),
+        fps=round(found.fps, 4),
+        is_vfr=found.is_vfr,
+        n_frames=found.n_frames,
+        duration_s=round(found.duration_s, 4),
+        has_audio=found.has_audio,
+        kbit_per_s=round(8 * file.size_bytes / found.duration_s / 1000, 1) if found.duration_s > 0 else None,
+        bits_per_pixel=round(bits_per_pixel, 5),
+        plays_in_browsers=plays_in_browsers(path.suffix, found.container, found.codec, found.pixel_format),
+        warnings=tuple(warnings(found)),
+        hints=tuple(hints(found, bits_per_pixel, tags)),
+        tags={name: tags[name][:200] for name in _SHOWN_TAGS if name in tags},
+    )
+
+
+def plays_in_browsers(suffix: str, container: str, codec: str, pixel_format: str) -> Playable:
     """How widely browsers play such a file: widely, some or rarely."""
     names = set(container.split(","))
     is_webm = "webm" in names and suffix.lower() == ".webm"
@@ -103,7 +170,3 @@ def _encoder_hint(tags: dict[str, str]) -> list[str]:
     strength = re.search(r"\bcrf=([\d.]+)", told)
     at = f" at crf {float(strength[1]):g}" if strength and re.fullmatch(r"\d+(\.\d+)?", strength[1]) else ""
     return [f"Coded by software ({name}{at}): if a camera recorded it, it has been coded at least twice."]
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text).strip()

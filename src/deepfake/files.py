@@ -49,6 +49,15 @@ def visible_files(root: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in names if not name.startswith("."))
 
 
+def printable(value: object, instead: str | None = None) -> str:
+    """A text on one line: what does not print is shown by its escape, or by `instead`."""
+    return "".join(c if c.isprintable() else _escaped(c) if instead is None else instead for c in str(value))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode()
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file aside, flush it to the disk and rename it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from deepfake import labels
 from deepfake.config import Index, UserError
-from deepfake.files import sha256_of, visible_files
+from deepfake.file_facts import VideoFile, lost_file, probe_file
+from deepfake.files import visible_files
 from deepfake.tables import VIDEOS, empty
-from deepfake.video import VideoError, probe
 from deepfake.workers import Failed, Limits, run_each
 
 log = logging.getLogger(__name__)
@@ -148,45 +148,22 @@ def _folder_of(path: Path, root: Path) -> str:
     return "" if folder == "." else folder
 
 
-@dataclass(frozen=True)
-class ProbeJob:
-    """A file to probe and hash."""
-
-    path: Path
-    video_id: str
-
-
-def probe_file(job: ProbeJob) -> dict[str, Any]:
-    """The measured columns of one video; a file that cannot be read is a row with status bad."""
-    row: dict[str, Any] = {"video_id": job.video_id, "size_bytes": 0, "n_frames": 0, "status": "bad"}
-    try:
-        row["size_bytes"] = job.path.stat().st_size
-        row["sha256"] = sha256_of(job.path)
-        found = probe(job.path)
-    except (VideoError, OSError) as error:
-        return {**row, "reason": str(error)}
-    return {
-        **row,
-        "n_frames": found.n_frames,
-        "fps": found.fps,
-        "duration_s": found.duration_s,
-        "width_px": found.width_px,
-        "height_px": found.height_px,
-        "rotation": found.rotation,
-        "codec": found.codec,
-        "is_vfr": found.is_vfr,
-        "status": "ok",
-    }
+def probe_files(paths: Mapping[str, Path], limits: Limits) -> Iterator[tuple[str, VideoFile]]:
+    """Files by video_id as they are done; one that hangs or crashes its process tells that as its reason."""
+    ids = {path: video_id for video_id, path in paths.items()}
+    for path, outcome in run_each(probe_file, paths.values(), limits):
+        yield ids[path], lost_file(path, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
-def probe_files(jobs: list[ProbeJob], limits: Limits) -> Iterator[dict[str, Any]]:
-    """Rows of all files as they are done; one that hangs or crashes its process becomes a bad row."""
-    for job, outcome in run_each(probe_file, jobs, limits):
-        if isinstance(outcome, Failed):
-            size = job.path.stat().st_size if job.path.exists() else 0
-            row = {"video_id": job.video_id, "size_bytes": size, "n_frames": 0, "status": "bad"}
-            outcome = {**row, "reason": outcome.reason}
-        yield outcome
+def _measured(file: VideoFile) -> Mapping[str, object]:
+    """The columns of the videos table that are measured; what cannot be read has status bad."""
+    known = {"size_bytes": file.size_bytes, "sha256": file.sha256, "n_frames": 0, "reason": file.reason}
+    if file.probe is None:
+        return {**known, "status": "bad"}
+    return {**known, **{name: getattr(file.probe, name) for name in _OF_PROBE}, "status": "ok"}
+
+
+_OF_PROBE = ("n_frames", "fps", "duration_s", "width_px", "height_px", "rotation", "codec", "is_vfr")
 
 
 def index_videos(root: Path, settings: Index, labels_csv: Path | None = None, limit: int | None = None) -> pd.DataFrame:
@@ -201,18 +178,18 @@ def index_videos(root: Path, settings: Index, labels_csv: Path | None = None, li
     wanted = [video_id for video_id in paths if video_id not in settings.skip]
     if limit is not None and limit < len(wanted):
         wanted = [wanted[i * len(wanted) // limit] for i in range(limit)]
-    jobs = [ProbeJob(paths[video_id], video_id) for video_id in wanted]
-    bar = tqdm(total=len(jobs), desc="probe", unit="video", disable=None)
+    bar = tqdm(total=len(wanted), desc="probe", unit="video", disable=None)
     rows = []
-    for row in probe_files(jobs, Limits(settings.workers, settings.deadline_s)):
-        rows.append({**row, **_told(row["video_id"], notes.get(row["video_id"], Note()), settings.test_folders)})
+    for video_id, file in probe_files({v: paths[v] for v in wanted}, Limits(settings.workers, settings.deadline_s)):
+        labelled = _labelled(video_id, notes.get(video_id, Note()), settings.test_folders)
+        rows.append({"video_id": video_id, **_measured(file), **labelled})
         bar.update()
     bar.close()
     frame = pd.DataFrame(rows)
     return frame.reindex(columns=list(empty(VIDEOS).columns))
 
 
-def _told(video_id: str, note: Note, test_folders: tuple[str, ...]) -> dict[str, Any]:
+def _labelled(video_id: str, note: Note, test_folders: tuple[str, ...]) -> Mapping[str, object]:
     part = str(PurePosixPath(video_id).parent)
     is_test = any(part == folder or part.startswith(f"{folder}/") for folder in test_folders)
     return {

@@ -22,13 +22,14 @@ import pandas as pd
 from deepfake.budget import Pace, ladder, next_step
 from deepfake.bundle import Detector, find_weights, load_detector
 from deepfake.config import Config, Extract, Kaggle, UserError, digest, result_values
-from deepfake.detector import Scored, deciding, readable_videos, refuse_equal_scores, score_videos
+from deepfake.detector import Scored, deciding, refuse_equal_scores, score_videos
+from deepfake.extracted import Extraction
 from deepfake.files import sha256_of, write_whole
 from deepfake.index import find_videos, video_id_of
 from deepfake.kaggle_setup import SAMPLE, TEST_VIDEOS, Places
 from deepfake.report import plots
 from deepfake.report.strips import Strip, facts_html, spread_places, strips_html
-from deepfake.shards import read_crop, read_rows
+from deepfake.shards import read_crop
 from deepfake.submission import (
     Submission,
     count_reasons,
@@ -39,7 +40,6 @@ from deepfake.submission import (
     short_names,
     write_submission,
 )
-from deepfake.video_faces import shard_name
 
 FORMAT = 2  # raise it when records of an older version no longer hold
 NOT_YET, ERROR = "not scored yet", "error: "
@@ -288,34 +288,13 @@ def _one_by_one(
             n_errors += 1
             if n_errors == MAX_ERRORS_IN_ROW:
                 raise
-            yield Scored(
-                video_id=video_id,
-                p_fake=prior,
-                n_faces=0,
-                n_tracks=0,
-                fallback=ERROR + " ".join(str(error).split()),
-                summary={},
-                verdicts=[],
-            )
+            yield Scored(video_id, prior, 0, 0, ERROR + " ".join(str(error).split()))
 
 
 def summary(job: Job, records: Mapping[str, Record], seconds: float) -> str:
     """HTML: counts, reasons for the prior, frames, seconds and a histogram. Raises where all scores are equal."""
     scored = {v: r for v, r in records.items() if r.fallback is None}
-    refuse_equal_scores(
-        [
-            Scored(
-                video_id=v,
-                p_fake=r.p_fake,
-                n_faces=r.n_faces,
-                n_tracks=r.n_tracks,
-                fallback=None,
-                summary={},
-                verdicts=[],
-            )
-            for v, r in scored.items()
-        ]
-    )
+    refuse_equal_scores([Scored(v, r.p_fake, r.n_faces, r.n_tracks, None) for v, r in scored.items()])
     reasons = count_reasons(_lay_out(job, records).fallbacks)
     frames = pd.Series([r.n_frames for r in scored.values()], dtype=int).value_counts().sort_index(ascending=False)
     facts = {
@@ -352,21 +331,19 @@ def examples(job: Job, scorer: Scorer, records: Mapping[str, Record]) -> str:
     for title, video_id in example_ids(records).items():
         record = records[video_id]
         (result,) = scorer({video_id: job.paths[video_id]}, record.n_frames, job.settings.video_deadline_s)
-        if result.verdicts:
-            strips.append(_strip(title, result, job, scorer, record.n_frames))
+        if result.reading is not None and result.verdicts:
+            strips.append(_strip(title, result, result.reading.extraction, scorer))
     return strips_html(strips)
 
 
-def _strip(title: str, result: Scored, job: Job, scorer: Scorer, n_frames: int) -> Strip:
-    _, (video,) = readable_videos({result.video_id: job.paths[result.video_id]}, scorer.work)
-    shard = shard_name(video.sha256, scorer.settings(n_frames))
+def _strip(title: str, result: Scored, found: Extraction, scorer: Scorer) -> Strip:
     verdict = result.verdicts[deciding(result.verdicts, scorer.detector.ensemble)]
-    faces = [face for face in read_rows(scorer.work / shard)["faces"] if face["track"] == verdict.track]
+    faces = [face for face in found.faces if face.track == verdict.track]
     p_fake = scorer.detector.stack.calibration.apply(verdict.frame_logits)
-    places = spread_places(len(faces))
+    shown = [(faces[i], p_fake[i]) for i in spread_places(len(faces))]
     return Strip(
         title=f"{title}: {result.video_id}, p_fake {result.p_fake:.2f}",
         note=f"face {verdict.track + 1} of {len(result.verdicts)}, {len(faces)} frames",
-        crops=[read_crop(scorer.work, shard, faces[i]["offset"], faces[i]["size"]) for i in places],
-        captions=[f"{faces[i]['time_s']:.1f} s: {p_fake[i]:.2f}" for i in places],
+        crops=[read_crop(scorer.work, face.shard, face.offset, face.size) for face, _ in shown],
+        captions=[f"{face.time_s:.1f} s: {p:.2f}" for face, p in shown],
     )

@@ -321,7 +321,7 @@ def extraction_cpu_s(paths: Sequence[Path], settings: Extract, note: Path) -> fl
     known: dict[str, float] = json.loads(note.read_text()) if note.is_file() else {}
     if key not in known:
         with TemporaryDirectory() as folder:
-            jobs = [Job(path.name, path, Path(folder) / f"{i}.tar", settings) for i, path in enumerate(chosen)]
+            jobs = [Job(path.name, path, Path(folder), f"{i}.tar", settings) for i, path in enumerate(chosen)]
             extract(jobs[0])  # loads MTCNN
             start = time.process_time()
             for job in jobs:

@@ -28,11 +28,10 @@ from deepfake.calibration import inconclusive_band
 from deepfake.checkpoints import read_card
 from deepfake.config import Config, CropView, Ensemble, Extract, UserError, Validation, digest
 from deepfake.datasets import content_digest
-from deepfake.detector import readable_videos
 from deepfake.ensemble import Stack, fit_stack
 from deepfake.ensemble_table import Evidence
 from deepfake.evaluation import Labelled, Matched
-from deepfake.extraction import extract_videos
+from deepfake.extraction import face_rows, read_videos
 from deepfake.index import find_videos, video_id_of
 from deepfake.metrics import Measure
 from deepfake.scoring import PLACES, open_scorer, score_faces
@@ -89,10 +88,9 @@ def read_clips(folder: Path, labels_csv: Path, extract: Extract, cache_dir: Path
     chosen = {video.name for video in evaluation.spread([video for video, _ in pairs], limit)}
     pairs = [(video, video_id) for video, video_id in pairs if video.name in chosen]
     paths = {video_id: paths[video_id] for video_id in sorted(video_id for _, video_id in pairs)}
-    _, videos = readable_videos(paths, cache_dir)
-    found: list[dict[str, Any]] = []
-    for _, faces in tqdm(extract_videos(videos, cache_dir, extract), total=len(videos), desc="faces", disable=None):
-        found += faces
+    found: list[Mapping[str, object]] = []
+    for one in tqdm(read_videos(paths, cache_dir, extract), total=len(paths), desc="faces", disable=None):
+        found += face_rows(one.video_id, one.extraction.faces)
     if not found:
         raise UserError(f"clips {str(folder)!r}: no face in any of {len(paths)} videos, so there is nothing to measure")
     table = pd.DataFrame(found, columns=tables.FACES.schema.names)

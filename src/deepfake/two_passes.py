@@ -7,7 +7,7 @@ used again: the detector of faces looks at other frames then, and the boxes carr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,12 @@ from deepfake.detector import (
     TrackVerdict,
     VideoScorer,
     kept_verdicts,
-    readable_videos,
     score_videos,
     with_score,
     without_score,
 )
 from deepfake.early_exit import is_settled, look_until_settled
-from deepfake.extraction import extract_videos
+from deepfake.extraction import read_videos
 
 EVERY = 2
 
@@ -45,25 +44,25 @@ def look_at_some(scorer: VideoScorer, work_dir: Path, faces: list[dict[str, Any]
 
 
 def score_in_two_passes(
-    paths: dict[str, Path], detector: Detector, weights_sha256: str, cache_dir: Path, predict: Predict, workers: int
+    paths: Mapping[str, Path], detector: Detector, weights_sha256: str, cache_dir: Path, predict: Predict, workers: int
 ) -> Iterator[Scored]:
     """Yield the result of each video as it is done, as `score_videos` does: settled ones first, then the others.
 
     What a video gets depends on nothing that lies in `cache_dir`; a stopped run goes on where it was.
     """
     settings = detector.extract.model_copy(update={"workers": workers})
-    _, videos = readable_videos(paths, cache_dir)
     scorer: VideoScorer | None = None
     is_open = dict(paths)
-    for summary, faces in extract_videos(videos, cache_dir, settings, every=EVERY):
-        if summary["status"] == "failed":
-            yield without_score(summary, detector.stack.prior)
-            del is_open[summary["video_id"]]
-        if not faces:
+    for reading in read_videos(paths, cache_dir, settings, every=EVERY):
+        found = reading.extraction
+        if found.failure is not None:
+            yield without_score(reading, detector.stack.prior)
+            del is_open[found.video_id]
+        if not found.faces:
             continue  # there may be one in the other frames
         scorer = scorer or VideoScorer(detector, predict)
-        verdicts = kept_verdicts(scorer, faces, cache_dir, weights_sha256, partial(look_at_some, scorer))
+        verdicts = kept_verdicts(scorer, found, cache_dir, weights_sha256, partial(look_at_some, scorer))
         if verdicts:
-            yield with_score(scorer, summary, faces, verdicts)
-            del is_open[summary["video_id"]]
+            yield with_score(scorer, reading, verdicts)
+            del is_open[found.video_id]
     yield from score_videos(is_open, detector, weights_sha256, cache_dir, predict, workers)

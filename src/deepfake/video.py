@@ -20,7 +20,7 @@ from deepfake import pixels
 from deepfake import sampling as choose
 from deepfake.config import UserError
 from deepfake.decode import Progress, decode, decord_batch
-from deepfake.demux import Packets, VideoError, VideoProbe, scan
+from deepfake.demux import Demuxed, Packets, VideoError, VideoProbe, scan
 from deepfake.shots import CutDetector, CutFinder, luma_change
 
 __all__ = ["Cut", "Frame", "Sampled", "VideoError", "VideoProbe", "probe", "sample"]
@@ -80,7 +80,7 @@ class Frame:
 
 def probe(path: Path) -> VideoProbe:
     """Demux a file and say what it holds; VideoError for what is no video."""
-    return scan(path)[0]
+    return scan(path).probe
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,7 @@ def sample(
     threads: int = 1,
     cut_detector: CutDetector | None = None,
     every: int = 1,
+    demuxed: Demuxed | None = None,
 ) -> Sampled:
     """Open a video for one pass over the frames to look at, in display order.
 
@@ -127,18 +128,15 @@ def sample(
     - the name of any other that was registered (`sampling.register_sampling`).
 
     `on_frame` sees every decoded frame, also those not sampled. `threads` is the decoder's. `every` 2 leaves out
-    every second frame of those, beginning with the second.
+    every second frame of those, beginning with the second. `demuxed` is what `scan` found of the file, where that is
+    known: then it is not demuxed again.
     """
     if n_frames < 1 or sample_fps <= 0:
         raise ValueError(f"found n_frames = {n_frames}, sample_fps = {sample_fps}; wanted at least 1 and more than 0")
-    return Sampled(
-        path,
-        _Request(
-            sampling=sampling, n_frames=n_frames, sample_fps=sample_fps, backend=backend, threads=threads, every=every
-        ),
-        on_frame,
-        cut_detector,
+    request = _Request(
+        sampling=sampling, n_frames=n_frames, sample_fps=sample_fps, backend=backend, threads=threads, every=every
     )
+    return Sampled(path, request, on_frame, cut_detector, demuxed or scan(path))
 
 
 class Sampled:
@@ -154,8 +152,9 @@ class Sampled:
         request: _Request,
         on_frame: Callable[[Frame], None] | None,
         cut_detector: CutDetector | None,
+        demuxed: Demuxed,
     ) -> None:
-        self.probe, self._packets = scan(path)
+        self.probe, self._packets = demuxed.probe, demuxed.packets
         self.n_frames = self.probe.n_frames
         self.cuts: list[Cut] = []
         self.n_yielded = self.n_decoded = self.n_corrupt = self.n_bad_packets = 0

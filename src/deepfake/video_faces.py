@@ -8,23 +8,24 @@ imports no pandas and no numba: they would cost each process 110 MB.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from deepfake.config import Extract, digest, result_values
 from deepfake.crops import cut_square, sharpness, square_around
+from deepfake.demux import Demuxed
+from deepfake.extracted import Extraction, Face, note_failure, shard_rows, stored
 from deepfake.faces import FaceDetector, Faces
 from deepfake.hashes import perceptual_hash
 from deepfake.shards import encode_crop, write_shard
 from deepfake.shots import cut_detector
 from deepfake.tracks import Linker, overlap
-from deepfake.video import Frame, VideoError, sample
+from deepfake.video import Frame, Sampled, VideoError, sample
 
 log = logging.getLogger(__name__)
 FORMAT = 5  # raise it when the same settings give other crops or rows
@@ -53,7 +54,7 @@ class Look:
 class Found:
     """Everything kept of a video."""
 
-    faces: list[dict[str, Any]] = field(default_factory=list)
+    faces: list[Face] = field(default_factory=list)
     pictures: list[bytes] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
     sampled_s: list[float] = field(default_factory=list)
@@ -181,31 +182,37 @@ class Extractor:
             box, landmarks = look.faces.boxes[number], look.faces.landmarks[number]
             square = square_around(box, self.settings.margin_ratio)
             crop = cut_square(look.frame, square, self.settings.crop_px)
-            row: dict[str, Any] = {
-                "shot": look.frame.shot,
-                "track": track,
-                "frame_index": look.frame.index,
-                "time_s": look.frame.time_s,
-                **dict(zip(("x0_px", "y0_px", "x1_px", "y1_px"), map(float, box), strict=True)),
-                "score": float(look.faces.scores[number]),
-                "is_detected": not isinstance(look.faces, CarriedFaces),
-                "landmarks": [float(value) for value in landmarks.ravel()],
-                "crop_x0_px": square.x0_px,
-                "crop_y0_px": square.y0_px,
-                "crop_side_px": square.side_px,
-                "sharpness": sharpness(crop),
-            }
-            self.found.faces.append(row)
+            x0_px, y0_px, x1_px, y1_px = map(float, box)
+            face = Face(
+                shot=look.frame.shot,
+                track=track,
+                frame_index=look.frame.index,
+                time_s=look.frame.time_s,
+                x0_px=x0_px,
+                y0_px=y0_px,
+                x1_px=x1_px,
+                y1_px=y1_px,
+                score=float(look.faces.scores[number]),
+                is_detected=not isinstance(look.faces, CarriedFaces),
+                landmarks=tuple(float(value) for value in landmarks.ravel()),
+                crop_x0_px=square.x0_px,
+                crop_y0_px=square.y0_px,
+                crop_side_px=square.side_px,
+                sharpness=sharpness(crop),
+            )
+            self.found.faces.append(face)
             self.found.pictures.append(encode_crop(crop, self.settings.image_format, self.settings.jpeg_quality))
 
     def _drop_false_alarms(self) -> None:
         """Keep the longest and largest credible tracks, numbered by their first appearance."""
         keep = credible_tracks(self.found.faces, self.found.n_looks, self.settings.max_tracks)
         numbers = {old: new for new, old in enumerate(keep)}
-        kept = [(f, p) for f, p in zip(self.found.faces, self.found.pictures, strict=True) if f["track"] in numbers]
-        for face, _ in kept:
-            face["track"] = numbers[face["track"]]
-        kept.sort(key=lambda item: (item[0]["track"], item[0]["frame_index"]))
+        kept = [
+            (replace(face, track=numbers[face.track]), picture)
+            for face, picture in zip(self.found.faces, self.found.pictures, strict=True)
+            if face.track in numbers
+        ]
+        kept.sort(key=lambda item: (item[0].track, item[0].frame_index))
         self.found.faces = [face for face, _ in kept]
         self.found.pictures = [picture for _, picture in kept]
 
@@ -234,37 +241,43 @@ def _between(first: Faces, last: Faces, pairs: list[tuple[int, int]], ratio: flo
     )
 
 
-def credible_tracks(faces: list[dict[str, Any]], n_looks: dict[int, int], max_tracks: int) -> list[int]:
-    """Numbers of the tracks to keep, by first appearance; `faces` are rows of the faces table, `n_looks` by shot."""
-    by_track: dict[int, list[dict[str, Any]]] = {}
+def credible_tracks(faces: Sequence[Face], n_looks: dict[int, int], max_tracks: int) -> list[int]:
+    """Numbers of the tracks to keep, by first appearance; `n_looks` by shot."""
+    by_track: dict[int, list[Face]] = {}
     for face in faces:
-        by_track.setdefault(face["track"], []).append(face)
+        by_track.setdefault(face.track, []).append(face)
     weights: dict[int, float] = {}
-    for track, rows in by_track.items():
-        seen = [row for row in rows if row["is_detected"]]
-        of_shot = n_looks.get(rows[0]["shot"], 0)
+    for track, own in by_track.items():
+        seen = [face for face in own if face.is_detected]
+        of_shot = n_looks.get(own[0].shot, 0)
         rarely_seen = of_shot >= MIN_LOOKS and len(seen) < max(RARE_SHARE * of_shot, 2)
-        if rarely_seen and np.mean([row["score"] for row in seen or rows]) < SURE_SCORE:
+        if rarely_seen and np.mean([face.score for face in seen or own]) < SURE_SCORE:
             continue
-        side = np.median([max(row["x1_px"] - row["x0_px"], row["y1_px"] - row["y0_px"]) for row in rows])
-        weights[track] = float(len(rows) * side)
+        side = np.median([max(face.x1_px - face.x0_px, face.y1_px - face.y0_px) for face in own])
+        weights[track] = float(len(own) * side)
     best = sorted(weights, key=lambda track: (-weights[track], track))[:max_tracks]
-    start = {t: (by_track[t][0]["frame_index"], by_track[t][0]["x0_px"], t) for t in best}
+    start = {t: (by_track[t][0].frame_index, by_track[t][0].x0_px, t) for t in best}
     return sorted(best, key=lambda track: start[track])
 
 
 @dataclass(frozen=True)
 class Job:
-    """One video to extract: where it lies, what it holds, where its shard goes.
+    """One video to extract: where it lies, and where its shard goes (a path below the work folder).
 
     `every` 2: of every second frame only of those the settings would sample.
     """
 
     video_id: str
     path: Path
-    shard_path: Path
+    work_dir: Path
+    shard: str
     settings: Extract
     every: int = 1
+
+    @property
+    def shard_path(self) -> Path:
+        """Where the shard goes."""
+        return self.work_dir / self.shard
 
 
 @lru_cache(maxsize=2)
@@ -280,41 +293,63 @@ def shard_name(sha256: str, settings: Extract, every: int = 1) -> str:
     return f"crops/{digest({'settings': values, 'format': FORMAT})[:12]}/{key[:2]}/{key[:32]}.tar"
 
 
-def extract(job: Job) -> str | None:
-    """Extract one video into its shard; return None, or the reason where the file cannot be read."""
-    settings = job.settings
-    detector = _detector(settings.min_face_ratio, settings.min_score, "cpu")
+def extract(job: Job, demuxed: Demuxed | None = None) -> Extraction:
+    """Extract one video into its shard; where the file cannot be read, a note beside it and the result say why.
+
+    `demuxed`: see `video.sample`.
+    """
+    detector = _detector(job.settings.min_face_ratio, job.settings.min_score, "cpu")
     try:
-        frames = sample(
-            job.path,
-            settings.sampling,
-            n_frames=settings.frames_per_video,
-            sample_fps=settings.sample_fps,
-            backend=settings.backend,
-            cut_detector=cut_detector(settings.shot_detector),
-            every=job.every,
-        )
-        found = Extractor(settings, detector).run(iter(frames))
+        frames, found = _look_through(job, detector, demuxed)
     except VideoError as error:
-        return str(error)
+        return _failed(job, str(error))
     except Exception as error:  # whatever a library makes of one odd file, the other videos go on
         log.warning("video %r: unexpected error", job.video_id, exc_info=True)
-        return f"unexpected {type(error).__name__}: {error}"
+        return _failed(job, f"unexpected {type(error).__name__}: {error}")
     if not found.n_sampled:
-        return f"video {job.path.name!r}: all {found.n_damaged} sampled frames are damaged; fetch it again"
+        return _failed(
+            job, f"video {job.path.name!r}: all {found.n_damaged} sampled frames are damaged; fetch it again"
+        )
+    return _keep(job, frames, found)
+
+
+def _look_through(job: Job, detector: FaceDetector, demuxed: Demuxed | None) -> tuple[Sampled, Found]:
+    settings = job.settings
+    frames = sample(
+        job.path,
+        settings.sampling,
+        n_frames=settings.frames_per_video,
+        sample_fps=settings.sample_fps,
+        backend=settings.backend,
+        cut_detector=cut_detector(settings.shot_detector),
+        every=job.every,
+        demuxed=demuxed,
+    )
+    return frames, Extractor(settings, detector).run(iter(frames))
+
+
+def _failed(job: Job, reason: str) -> Extraction:
+    note_failure(job.shard_path, reason)
+    return Extraction(job.video_id, failure=reason)
+
+
+def _keep(job: Job, frames: Sampled, found: Found) -> Extraction:
     left_out = f"; {found.n_damaged} damaged frames left out" if found.n_damaged else ""
-    rows = {
-        "decoder": frames.decoder,
-        "decoder_reason": f"{frames.decoder_reason}{left_out}",
-        "n_sampled": found.n_sampled,
-        "sampled_s": [round(time_s, 4) for time_s in found.sampled_s],
-        "n_damaged": found.n_damaged,
-        "n_shots": found.n_shots,
-        "cuts_s": [round(cut.time_s, 4) for cut in frames.cuts],
-        "frame_hashes": found.hashes,
-        "faces": found.faces,
-    }
-    extension = "jpg" if settings.image_format == "jpeg" else "png"
-    names = [f"{f['track']:03d}.{f['frame_index']:07d}.{extension}" for f in found.faces]
-    write_shard(job.shard_path, list(zip(names, found.pictures, strict=True)), rows)
-    return None
+    extraction = Extraction(
+        video_id=job.video_id,
+        shard=job.shard,
+        decoder=frames.decoder,
+        decoder_reason=f"{frames.decoder_reason}{left_out}",
+        n_sampled=found.n_sampled,
+        sampled_s=tuple(round(time_s, 4) for time_s in found.sampled_s),
+        n_damaged=found.n_damaged,
+        n_shots=found.n_shots,
+        cuts_s=tuple(round(cut.time_s, 4) for cut in frames.cuts),
+        frame_hashes=tuple(found.hashes),
+    )
+    extension = "jpg" if job.settings.image_format == "jpeg" else "png"
+    names = [f"{face.track:03d}.{face.frame_index:07d}.{extension}" for face in found.faces]
+    pictures = list(zip(names, found.pictures, strict=True))
+    places = write_shard(job.shard_path, pictures, shard_rows(extraction, found.faces))
+    faces = [stored(face, job.shard, *place) for face, place in zip(found.faces, places, strict=True)]
+    return replace(extraction, faces=tuple(faces))

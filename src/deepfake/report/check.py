@@ -1,35 +1,47 @@
 """The page of one checked video, and the index of several: one file each, nothing fetched.
 
-Takes the plain values of `verdict` and the pictures of `evidence`; draws the timelines as SVG in percent, so that
+Takes a `Check` and the pictures of `evidence`; draws the timelines as SVG in percent, so that
 they fit any width. Style and script are constant files beside this one; the page's policy names their hashes.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import cv2
 import numpy as np
 from markupsafe import Markup
 
-from deepfake import verdict as words
-from deepfake.files import current_commit
-from deepfake.report.templates import page_environment
-from deepfake.shards import encode_crop
-from deepfake.verdict import printable, tracks_of
+from deepfake.check import (
+    FORGED,
+    INCONCLUSIVE,
+    REAL,
+    SPAN_GAP_S,
+    STANDS_FOR_S,
+    Band,
+    Check,
+    CheckedTrack,
+    FrameScore,
+    SecondScore,
+    Shot,
+    Span,
+    level_of,
+)
+from deepfake.files import current_commit, printable
+from deepfake.report.templates import data_url, page_environment, source_hash
+from deepfake.verdict import GRAVEST_FIRST
 
 if TYPE_CHECKING:
     from deepfake.evidence import Telling
 
 HERE = Path(__file__).parent
-LEVELS = {words.FORGED: "forged", words.REAL: "real", words.INCONCLUSIVE: "unsure"}
+LEVELS: Mapping[str, str] = {FORGED: "forged", REAL: "real", INCONCLUSIVE: "unsure"}
 PICTURE_PX = 160
 PICTURE_QUALITY = 82
 TICK_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600)
@@ -37,54 +49,109 @@ MAX_TICKS = 8
 PLOT_PX = 76  # height of a timeline's plot
 
 
-def page(found: Mapping[str, Any], pictures: Sequence[Telling], page_path: Path) -> bytes:
+@dataclass(frozen=True)
+class Stretch:
+    """A part of the timeline, in percent of its length."""
+
+    x: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The column of one second; heights are pixels of the plot."""
+
+    place: Stretch
+    y: float
+    height: float
+    level: str
+    score: SecondScore
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What is drawn of one track."""
+
+    shot: int
+    track: CheckedTrack
+    word: str
+    level: str
+    bars: Sequence[Bar]
+    best: SecondScore
+    best_time_s: float
+    band_y: float
+    band_height: float
+    unseen: Sequence[Stretch]
+    spans: Sequence[tuple[Stretch, Span]]
+    cuts: Sequence[float]
+    others: Sequence[tuple[Stretch, int]]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A time below the plot."""
+
+    x: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A telling picture and its heat map, as they stand in the page."""
+
+    track: int
+    frame: FrameScore
+    url: str
+    heat_url: str | None
+    heat_max: float | None
+
+
+def page(check: Check, pictures: Sequence[Telling], page_path: Path) -> bytes:
     """The page of one video as UTF-8; it names the video relative to the folder of `page_path`."""
-    tracks = tracks_of(found)
-    duration_s = _duration(found)
-    low, high = found["inconclusive_band"]["low"], found["inconclusive_band"]["high"]
+    duration_s = _duration(check)
+    band = check.inconclusive_band
     return _render(
         "check.html.jinja",
-        found=found,
-        name=printable(found["file"]["name"]),
-        level=LEVELS.get(found["verdict"], "none"),
-        source=_source(Path(found["file"]["path"]), page_path),
-        tracks=tracks,
-        lanes=[_lane(track, tracks, found, duration_s) for track in tracks],
+        "check.js",
+        found=check,
+        name=printable(check.file.name),
+        level=LEVELS.get(check.verdict, "none"),
+        source=_source(Path(check.file.path), page_path),
+        lanes=[_lane(shot, track, check, duration_s) for shot, track in check.tracks],
         ticks=_ticks(duration_s),
         crops=[_crop(picture) for picture in pictures],
         has_heat=any(picture.heat_HW is not None for picture in pictures),
-        data=_script_json(_page_data(found, tracks, duration_s)),
-        script=_asset("check.js"),
-        low=low,
-        high=high,
+        data=_script_json(_page_data(check, duration_s)),
+        low=band.low,
+        high=band.high,
         duration_s=duration_s,
         plot_px=PLOT_PX,
     )
 
 
-def index_page(checks: Sequence[tuple[Mapping[str, Any], str]]) -> bytes:
-    """The index of several videos: plain values and the file name of each one's page beside it."""
-    counts = {verdict: sum(found["verdict"] == verdict for found, _ in checks) for verdict in words.GRAVEST_FIRST}
+def index_page(checks: Sequence[tuple[Check, str]]) -> bytes:
+    """The index of several videos: each one's check and the file name of its page beside it."""
+    counts = {verdict: sum(check.verdict == verdict for check, _ in checks) for verdict in GRAVEST_FIRST}
     rows = [
         {
-            "found": found,
-            "name": printable(found["file"]["name"]),
-            "level": LEVELS.get(found["verdict"], "none"),
+            "found": check,
+            "name": printable(check.file.name),
+            "level": LEVELS.get(check.verdict, "none"),
             "href": quote(os.fsencode(page_name)),
-            "n_tracks": len(tracks_of(found)),
+            "n_tracks": len(check.tracks),
         }
-        for found, page_name in checks
+        for check, page_name in checks
     ]
-    return _render("check_index.html.jinja", rows=rows, counts={k: n for k, n in counts.items() if n}, script="")
+    return _render("check_index.html.jinja", None, rows=rows, counts={k: n for k, n in counts.items() if n})
 
 
-def _render(template: str, **values: Any) -> bytes:
+def _render(template: str, script_name: str | None, **values: object) -> bytes:
     environment = page_environment()
-    environment.filters |= {"clock": clock, "visible": lambda value: printable(str(value))}
-    environment.globals |= {"LEVELS": LEVELS, "level_of": words.level_of}
-    style, script = _asset("check.css"), values.pop("script")
-    values |= {"style": Markup(style), "script": Markup(script), "policy": _policy(style, script)}  # noqa: S704 - ours
-    text = environment.get_template(template).render(**values, commit=current_commit())
+    environment.filters |= {"clock": clock, "visible": printable}
+    environment.globals |= {"LEVELS": LEVELS, "level_of": level_of}
+    style, script = _asset("check.css"), _asset(script_name) if script_name else ""
+    ours = {"style": Markup(style), "script": Markup(script), "policy": _policy(style, script)}  # noqa: S704 - ours
+    text = environment.get_template(template).render(**values, **ours, commit=current_commit())
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -94,10 +161,9 @@ def _asset(name: str) -> str:
 
 def _policy(style: str, script: str) -> str:
     """A Content-Security-Policy: this very style and script run, and nothing is fetched but the video."""
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
-    script_source = f"'sha256-{hashes[1]}'" if script else "'none'"
+    script_source = f"'sha256-{source_hash(script)}'" if script else "'none'"
     return (
-        f"default-src 'none'; img-src data:; media-src 'self' file:; style-src 'sha256-{hashes[0]}'; "
+        f"default-src 'none'; img-src data:; media-src 'self' file:; style-src 'sha256-{source_hash(style)}'; "
         f"script-src {script_source}; base-uri 'none'; form-action 'none'"
     )
 
@@ -119,86 +185,86 @@ def _script_json(value: object) -> Markup:
     return Markup(text)  # noqa: S704 - escaped right above
 
 
-def _page_data(found: Mapping[str, Any], tracks: Sequence[Mapping[str, Any]], duration_s: float) -> dict[str, Any]:
+def _page_data(check: Check, duration_s: float) -> Mapping[str, object]:
     """What the script needs to draw boxes and to tell scores."""
-    facts = found["video"] or {}
+    facts, band = check.video, check.inconclusive_band
     return {
         "duration": duration_s,
-        "width": facts.get("width_px", 1),
-        "height": facts.get("height_px", 1),
-        **found["inconclusive_band"],
-        "reach": words.STANDS_FOR_S,
-        "bridge": words.SPAN_GAP_S,
+        "width": facts.width_px if facts else 1,
+        "height": facts.height_px if facts else 1,
+        "low": band.low,
+        "high": band.high,
+        "reach": STANDS_FOR_S,
+        "bridge": SPAN_GAP_S,
         "step": min(1.0, duration_s / 20),
         "tracks": [
             {
-                "track": track["track"],
-                "frames": [[frame["time_s"], *frame["box_px"], round(frame["score"], 4)] for frame in track["frames"]],
-                "marks": [span["from_s"] for span in track["suspicious"]],
+                "track": track.track,
+                "frames": [[frame.time_s, *frame.box_px, round(frame.score, 4)] for frame in track.frames],
+                "marks": [span.from_s for span in track.suspicious],
             }
-            for track in tracks
+            for _, track in check.tracks
         ],
     }
 
 
-def _duration(found: Mapping[str, Any]) -> float:
+def _duration(check: Check) -> float:
     """Seconds that the timelines cover; never 0."""
-    last = max((track["to_s"] for track in tracks_of(found)), default=0.0)
-    return max(float((found["video"] or {}).get("duration_s", 0.0)), last, 0.04)
+    last = max((track.to_s for _, track in check.tracks), default=0.0)
+    return max(check.video.duration_s if check.video else 0.0, last, 0.04)
 
 
-def _lane(
-    track: Mapping[str, Any], tracks: Sequence[Mapping[str, Any]], found: Mapping[str, Any], duration_s: float
-) -> dict[str, Any]:
-    """What is drawn of a track: places in percent of the length, heights in pixels of the plot."""
-    band = found["inconclusive_band"]
+def _stretch(start_s: float, end_s: float, duration_s: float) -> Stretch:
+    start, end = (min(max(100 * t / duration_s, 0), 100) for t in (start_s, end_s))
+    return Stretch(round(start, 3), round(max(end - start, 0.15), 3))
 
-    def stretch(start_s: float, end_s: float) -> dict[str, float]:
-        start, end = (min(max(100 * t / duration_s, 0), 100) for t in (start_s, end_s))
-        return {"x": round(start, 3), "width": round(max(end - start, 0.15), 3)}
 
-    bars = [
-        stretch(max(s["second"], track["from_s"] - words.STANDS_FOR_S), min(s["second"] + 1, duration_s))
-        | {
-            "y": round(PLOT_PX * (1 - s["p_fake"]), 2),
-            "height": round(max(PLOT_PX * s["p_fake"], 1), 2),
-            "level": LEVELS[words.level_of(s["p_fake"], band["low"], band["high"])],
-            **s,
-        }
-        for s in track["seconds"]
-    ]
-    best = max(track["seconds"], key=lambda s: (s["p_fake"], -s["second"]))
-    return {
-        "track": track,
-        "level": LEVELS[words.level_of(track["p_fake"], band["low"], band["high"])],
-        "word": words.level_of(track["p_fake"], band["low"], band["high"]),
-        "bars": bars,
-        "best": best | {"time_s": _first_frame_of(track, best["second"])},
-        "band": {
-            "y": round(PLOT_PX * (1 - band["high"]), 2),
-            "height": round(PLOT_PX * (band["high"] - band["low"]), 2),
-        },
-        "unseen": [stretch(*part) for part in found["looked_at"]["unseen_s"]],
-        "spans": [stretch(span["from_s"] - 0.1, span["to_s"] + 0.1) | span for span in track["suspicious"]],
-        "cuts": [stretch(shot["from_s"], shot["from_s"])["x"] for shot in found["shots"][1:]],
-        "others": [
-            stretch(other["from_s"], other["to_s"]) | {"track": other["track"]}
-            for other in tracks
-            if other["track"] != track["track"]
+def _lane(shot: Shot, track: CheckedTrack, check: Check, duration_s: float) -> Lane:
+    band, unseen = check.inconclusive_band, check.looked_at.unseen_s if check.looked_at else ()
+    best = max(track.seconds, key=lambda second: (second.p_fake, -second.second))
+    word = band.level_of(track.p_fake)
+    return Lane(
+        shot=shot.shot,
+        track=track,
+        word=word,
+        level=LEVELS[word],
+        bars=[_bar(second, track, band, duration_s) for second in track.seconds],
+        best=best,
+        best_time_s=_first_frame_of(track, best.second),
+        band_y=round(PLOT_PX * (1 - band.high), 2),
+        band_height=round(PLOT_PX * (band.high - band.low), 2),
+        unseen=[_stretch(*part, duration_s) for part in unseen],
+        spans=[(_stretch(span.from_s - 0.1, span.to_s + 0.1, duration_s), span) for span in track.suspicious],
+        cuts=[_stretch(other.from_s, other.from_s, duration_s).x for other in check.shots[1:]],
+        others=[
+            (_stretch(other.from_s, other.to_s, duration_s), other.track)
+            for _, other in check.tracks
+            if other.track != track.track
         ],
-    }
+    )
 
 
-def _first_frame_of(track: Mapping[str, Any], second: int) -> float:
+def _bar(second: SecondScore, track: CheckedTrack, band: Band, duration_s: float) -> Bar:
+    start_s, end_s = max(second.second, track.from_s - STANDS_FOR_S), min(second.second + 1, duration_s)
+    return Bar(
+        place=_stretch(start_s, end_s, duration_s),
+        y=round(PLOT_PX * (1 - second.p_fake), 2),
+        height=round(max(PLOT_PX * second.p_fake, 1), 2),
+        level=LEVELS[band.level_of(second.p_fake)],
+        score=second,
+    )
+
+
+def _first_frame_of(track: CheckedTrack, second: int) -> float:
     """Time of a second's first frame."""
-    return float(next(frame["time_s"] for frame in track["frames"] if int(frame["time_s"]) >= second))
+    return next(frame.time_s for frame in track.frames if int(frame.time_s) >= second)
 
 
-def _ticks(duration_s: float) -> list[dict[str, Any]]:
+def _ticks(duration_s: float) -> list[Tick]:
     step = next((step for step in TICK_STEPS_S if duration_s / step <= MAX_TICKS), duration_s / MAX_TICKS)
     times = [i * step for i in range(int(duration_s / step + 1e-9) + 1)]
     return [
-        {"x": round(100 * t / duration_s, 3), "text": clock(t) if step >= 1 else f"{t:.1f}"}
+        Tick(round(100 * t / duration_s, 3), clock(t) if step >= 1 else f"{t:.1f}")
         for t in times
         if t <= 0.97 * duration_s
     ]
@@ -211,17 +277,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def _crop(picture: Telling) -> dict[str, Any]:
+def _crop(picture: Telling) -> Crop:
     heat = None if picture.heat_HW is None else heated(picture.picture_HWC, picture.heat_HW)
-    return {
-        "track": picture.track,
-        "frame": picture.frame,
-        "time_s": picture.time_s,
-        "score": picture.score,
-        "url": _data_url(picture.picture_HWC),
-        "heat_url": None if heat is None else _data_url(heat),
-        "heat_max": None if picture.heat_HW is None else float(picture.heat_HW.max()),
-    }
+    return Crop(
+        track=picture.track,
+        frame=picture.frame,
+        url=data_url(picture.picture_HWC, PICTURE_PX, PICTURE_QUALITY),
+        heat_url=None if heat is None else data_url(heat, PICTURE_PX, PICTURE_QUALITY),
+        heat_max=None if picture.heat_HW is None else float(picture.heat_HW.max()),
+    )
 
 
 def heated(picture_HWC: np.ndarray, heat_HW: np.ndarray) -> np.ndarray:
@@ -231,8 +295,3 @@ def heated(picture_HWC: np.ndarray, heat_HW: np.ndarray) -> np.ndarray:
     colour = np.concatenate([np.full_like(heat, 240), 210 * (1 - heat), np.full_like(heat, 30)], axis=-1)
     alpha = 0.8 * np.clip((heat - 0.1) / 0.4, 0, 1)
     return np.asarray((grey * (1 - alpha) + colour * alpha).round(), np.uint8)
-
-
-def _data_url(picture_HWC: np.ndarray) -> str:
-    small = cv2.resize(picture_HWC, (PICTURE_PX, PICTURE_PX), interpolation=cv2.INTER_AREA)
-    return "data:image/jpeg;base64," + base64.b64encode(encode_crop(small, "jpeg", PICTURE_QUALITY)).decode()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,10 @@ import numpy as np
 from markupsafe import Markup
 
 from deepfake import metrics
+from deepfake.files import printable
 from deepfake.metrics import ReliabilityBin
 from deepfake.report import plots
-from deepfake.report.templates import page_environment
+from deepfake.report.templates import page_environment, source_hash
 
 MAX_ROWS = 40  # of a table on the page; the CSV beside it holds them all
 
@@ -26,7 +25,7 @@ def render(
     folder = Path(__file__).parent
     script = (folder / "validation.js").read_text()
     environment = page_environment()
-    environment.filters.update(visible=visible, number=number, hardest=hardest)
+    environment.filters.update(visible=printable, number=number, hardest=hardest)
     environment.globals.update(titles=metrics.BY_NAME, threshold=metrics.THRESHOLD, max_rows=MAX_ROWS)
     return environment.get_template("validation.html.jinja").render(
         r=result,
@@ -41,13 +40,8 @@ def render(
         settings=_flat(result["settings"]),
         style=Markup((folder / "validation.css").read_text()),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=source_hash(script),
     )
-
-
-def visible(text: Any) -> str:
-    """A name on one line: what does not print is shown by its escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def hardest(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -122,7 +116,7 @@ def _frames_plot(result: Mapping[str, Any]) -> dict[str, str] | None:
     if not lines:
         return None
     ends = "; ".join(
-        f"{visible(name)} {points[0][1]:.3f} with {points[0][0]}, {points[-1][1]:.3f} with {points[-1][0]}"
+        f"{printable(name)} {points[0][1]:.3f} with {points[0][0]}, {points[-1][1]:.3f} with {points[-1][0]}"
         for name, points in lines.items()
     )
     return _figure("Frames and AUC", f"{ends}.", plots.frames_plot(lines))
@@ -150,7 +144,7 @@ def _weakest(groups: Sequence[Mapping[str, Any]], auc: float | None) -> list[str
         return []
     found, title, value = min(below, key=lambda row: float(row[0]["value"]))
     between = f"[{number(found['low'])}, {number(found['high'])}]"
-    return [f"Weakest by {title.lower()}: {visible(value)}, ROC AUC {number(found['value'])} {between}."]
+    return [f"Weakest by {title.lower()}: {printable(value)}, ROC AUC {number(found['value'])} {between}."]
 
 
 def _against_baseline(row: Mapping[str, Any]) -> str:

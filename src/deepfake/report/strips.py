@@ -5,17 +5,15 @@ They bring their own paper, so that they are readable on a notebook's dark pages
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from deepfake.shards import encode_crop
+from deepfake.report.templates import data_url
 
 CROP_PX, JPEG_QUALITY = 104, 80
 MOST_CROPS = 8
@@ -43,7 +41,14 @@ def facts_html(facts: Mapping[str, object], drawing: str = "") -> str:
 
 def strips_html(strips: Iterable[Strip]) -> str:
     """Strips of crops below each other."""
-    shown = [(s.title, s.note, list(zip(map(_data_url, s.crops), s.captions, strict=True))) for s in strips]
+    shown = [
+        (
+            s.title,
+            s.note,
+            [(data_url(crop, CROP_PX, JPEG_QUALITY), told) for crop, told in zip(s.crops, s.captions, strict=True)],
+        )
+        for s in strips
+    ]
     return _template().render(facts={}, drawing="", strips=shown)
 
 
@@ -51,8 +56,3 @@ def _template() -> jinja2.Template:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.get_template("strips.html.jinja")
-
-
-def _data_url(crop_HWC: np.ndarray) -> str:
-    small = cv2.resize(crop_HWC, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
-    return "data:image/jpeg;base64," + base64.b64encode(encode_crop(small, "jpeg", JPEG_QUALITY)).decode()

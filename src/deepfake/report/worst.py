@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import re
 import shlex
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -19,7 +17,7 @@ from deepfake.config import PROJECT_ROOT, Config, UserError
 from deepfake.metrics import THRESHOLD
 from deepfake.report.inputs import ReportInputs
 from deepfake.report.plain import plain_rows
-from deepfake.shards import encode_crop
+from deepfake.report.templates import data_url
 
 STRIP_FRAMES = 8
 STRIP_PX = 112
@@ -98,7 +96,7 @@ def strip(inputs: ReportInputs, video_id: str) -> dict[str, Any]:
             crop = inputs.read_crop(row["shard"], int(row["offset"]), int(row["size"]))
             logit = float(row["logit"])
             p = None if math.isnan(logit) else 1 / (1 + math.exp(-max(-500.0, logit)))
-            frames.append({"url": _data_url(crop), "time_s": float(row["time_s"]), "p_fake": p})
+            frames.append({"url": data_url(crop, STRIP_PX, STRIP_QUALITY), "time_s": float(row["time_s"]), "p_fake": p})
     except (UserError, OSError) as error:
         return {"frames": [], "note": f"the crops cannot be read: {error}"}
     return {"frames": frames, "note": f"track {track} of {faces['track'].nunique()}, {len(chosen)} crops"}
@@ -116,8 +114,3 @@ def _shown_track(faces: pd.DataFrame) -> int:
     facts = faces.groupby("track").agg(logit=("logit", "mean"), n=("logit", "size")).sort_index()
     column = facts["logit"].fillna(-math.inf) if facts["logit"].notna().any() else facts["n"]
     return int(column.idxmax())
-
-
-def _data_url(crop_HWC: np.ndarray) -> str:
-    small = cv2.resize(crop_HWC, (STRIP_PX, STRIP_PX), interpolation=cv2.INTER_AREA)
-    return "data:image/jpeg;base64," + base64.b64encode(encode_crop(small, "jpeg", STRIP_QUALITY)).decode()

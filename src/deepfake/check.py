@@ -1,0 +1,223 @@
+"""All that is known of one checked video, as one frozen value; its JSON and that JSON's schema are made from the types.
+
+`Check.to_json()` is what `check_video --json` writes, `schema()` what `check_video --schema` prints. A new fact is a
+field with a description here; `Check.schema_version` is raised whenever a key goes or changes its meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import GenerateJsonSchema
+
+Verdict = Literal["likely forged", "likely real", "inconclusive", "no face found", "could not be read"]
+FORGED: Verdict = "likely forged"
+REAL: Verdict = "likely real"
+INCONCLUSIVE: Verdict = "inconclusive"
+NO_FACE: Verdict = "no face found"
+UNREADABLE: Verdict = "could not be read"
+VERDICTS = (FORGED, REAL, INCONCLUSIVE, NO_FACE, UNREADABLE)
+STANDS_FOR_S = 0.5  # a frame tells of so much before and after it
+SPAN_GAP_S = 1.5  # seconds of one suspicious span lie no further apart
+
+Rotation = Literal[0, 90, 180, 270]
+Playable = Literal["widely", "some", "rarely"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def level_of(p_fake: float, low: float, high: float) -> Verdict:
+    """On which side of the inconclusive band a probability lies; a score on a bound is inconclusive."""
+    return FORGED if p_fake > high else REAL if p_fake < low else INCONCLUSIVE
+
+
+class Value(BaseModel):
+    """Base of a check's parts: frozen, and nothing unknown or not a number in them."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
+
+
+class CheckedFile(Value):
+    """The file as it lies there."""
+
+    path: str = Field(description="As it was given.")
+    name: str
+    sha256: Sha256
+    size_bytes: int = Field(ge=0)
+
+
+class Band(Value):
+    """Above high is likely forged, below low likely real."""
+
+    low: Probability
+    high: Probability
+
+    def level_of(self, p_fake: float) -> Verdict:
+        """On which side of the band a probability lies."""
+        return level_of(p_fake, self.low, self.high)
+
+
+class DetectorFacts(Value):
+    """The detector that judged."""
+
+    name: str
+    weights_sha256: Sha256
+    about: dict[str, Any] = Field(description="What the detector's file says of its making, such as commit and run.")
+    calibration: Literal["none", "temperature", "platt"]
+    n_calibration_videos: int = Field(ge=0)
+    error_rate: float = Field(description="Share of wrong verdicts the band allows, for reals and for fakes.")
+    fake_share: float | None = Field(description="Share of fakes the calibration expects; null: that of its videos.")
+    min_track_frames: int = Field(description="Shorter tracks count only where there is no longer one.")
+    max_tracks: int = Field(description="So many tracks are kept, the longest and largest.")
+
+
+class VideoFacts(Value):
+    """How the file is coded, what is odd about it and what made it."""
+
+    container: str
+    codec: str
+    pixel_format: str
+    width_px: int = Field(description="Of the upright picture.")
+    height_px: int
+    rotation: Rotation = Field(description="Clockwise degrees that turn the stored picture upright.")
+    fps: float
+    is_vfr: bool = Field(description="Whether frames stand for unequal times.")
+    n_frames: int
+    duration_s: Seconds
+    has_audio: bool
+    kbit_per_s: float | None = Field(description="Of the whole file, sound included.")
+    bits_per_pixel: float = Field(description="Of the whole file.")
+    plays_in_browsers: Playable
+    warnings: tuple[str, ...]
+    hints: tuple[str, ...] = Field(description="What compression and tags suggest of the file's history.")
+    tags: dict[str, str] = Field(description="Written by whoever made the file: untrusted.")
+
+
+class LookedAt(Value):
+    """The frames in which faces were looked for."""
+
+    n_frames: int = Field(description="Frames in which faces were looked for.")
+    n_damaged_frames: int = Field(description="Left out beside them.")
+    times_s: tuple[Seconds, ...]
+    unseen_s: tuple[tuple[Seconds, Seconds], ...] = Field(
+        description="Parts [from, to] further than half a second from every frame looked at."
+    )
+    decoder: str
+    decoder_reason: str
+
+
+class SecondScore(Value):
+    """What a track's frames of one second say together."""
+
+    second: int = Field(ge=0)
+    p_fake: Probability
+    n_frames: int = Field(ge=1)
+
+
+class Span(Value):
+    """Successive seconds above the band, from their first to their last frame."""
+
+    from_s: Seconds
+    to_s: Seconds
+    n_frames: int
+    p_fake_max: Probability
+
+
+class FrameScore(Value):
+    """One frame of a track."""
+
+    frame: int = Field(ge=0, description="In display order.")
+    time_s: Seconds
+    box_px: tuple[float, float, float, float]
+    score: Probability
+
+
+class CheckedTrack(Value):
+    """One face in one shot, judged."""
+
+    track: int = Field(ge=0, description="One face in one shot; the number is the video's own.")
+    p_fake: Probability
+    counts: bool = Field(description="Whether it is long enough to be judged by.")
+    decides: bool = Field(description="Whether the video's p_fake is this track's.")
+    trust: Probability = Field(
+        description="1, or less where the face is small or blurred: the share of the way from the prior to what the "
+        "networks say."
+    )
+    from_s: Seconds
+    to_s: Seconds
+    n_frames: int = Field(ge=1)
+    seconds: tuple[SecondScore, ...] = Field(description="Seconds with a frame; p_fake of their mean logit.")
+    suspicious: tuple[Span, ...] = Field(
+        description="Parts of seconds above the band, from their first to their last frame."
+    )
+    frames: tuple[FrameScore, ...]
+
+
+class Shot(Value):
+    """A stretch without a cut."""
+
+    shot: int = Field(ge=0)
+    from_s: Seconds
+    to_s: Seconds
+    tracks: tuple[CheckedTrack, ...]
+
+
+class Check(Value):
+    """What check_video says of one video.
+
+    Keys stand in this order. Seconds count from the first frame; boxes are x0 y0 x1 y1 in full-frame pixels of the
+    upright picture; probabilities and scores are calibrated and lie in 0..1.
+    """
+
+    schema_version: Literal[1] = 1
+    file: CheckedFile
+    verdict: Verdict
+    exit_code: Literal[0, 3, 4, 5] = Field(description="Of this video alone.")
+    reason: str | None = Field(description="Why there is no score; null where there is one.")
+    p_fake: Probability | None = Field(description="Of the whole video; null without a score.")
+    inconclusive_band: Band
+    detector: DetectorFacts
+    video: VideoFacts | None = Field(description="The file; null where it could not be read.")
+    looked_at: LookedAt | None = Field(description="null where the file could not be read.")
+    shots: tuple[Shot, ...]
+
+    @property
+    def tracks(self) -> list[tuple[Shot, CheckedTrack]]:
+        """All tracks with their shots, in the order of the tracks' numbers."""
+        found = [(shot, track) for shot in self.shots for track in shot.tracks]
+        return sorted(found, key=lambda pair: pair[1].track)
+
+    def to_json(self, indent: int | None = 1) -> str:
+        """The documented JSON of one video."""
+        return json.dumps(self.plain(), indent=indent)
+
+    def plain(self) -> Mapping[str, object]:
+        """The same as lists and dicts, for a JSON of several videos."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, text: str) -> Check:
+        """The check a JSON was written from; pydantic's ValidationError where it is none of this version."""
+        return cls.model_validate(json.loads(text))
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """Pydantic's schema without a title that repeats the name of each key."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def schema() -> Mapping[str, object]:
+    """The JSON schema of a check."""
+    made = Check.model_json_schema(mode="serialization", schema_generator=_WithoutTitles)
+    title = (
+        f"deepfake check, version {Check.model_fields['schema_version'].default}: what check_video says of one video"
+    )
+    return {"$schema": GenerateJsonSchema.schema_dialect, **made, "title": title}

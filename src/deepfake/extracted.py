@@ -1,0 +1,166 @@
+"""What extraction found in one video, as values: its faces, and all that was learnt on the way to them.
+
+A shard keeps these as plain rows beside the crops (`shard_rows`, `read_extraction`). Worker processes import this
+module, so it imports no pandas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+from deepfake.config import UserError
+from deepfake.files import write_whole
+from deepfake.shards import read_rows
+
+Status = Literal["ok", "no_face", "failed"]
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in one frame: columns of the faces table, in full-frame pixels; `landmarks` are five points, x y."""
+
+    shot: int
+    track: int
+    frame_index: int
+    time_s: float
+    x0_px: float
+    y0_px: float
+    x1_px: float
+    y1_px: float
+    score: float
+    is_detected: bool
+    landmarks: tuple[float, ...]
+    crop_x0_px: float
+    crop_y0_px: float
+    crop_side_px: float
+    sharpness: float
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x0, y0, x1, y1."""
+        return self.x0_px, self.y0_px, self.x1_px, self.y1_px
+
+
+@dataclass(frozen=True)
+class StoredFace(Face):
+    """A face whose crop lies in a shard (a path below the work folder), at a byte offset."""
+
+    shard: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What was sampled of a video, its shots and faces, and the shard where the crops lie (below the work folder).
+
+    `failure`: why the video could not be read; then nothing else is known. `sampled_s` and `cuts_s` are empty and None
+    in shards of older versions, which do not tell them.
+    """
+
+    video_id: str
+    shard: str | None = None
+    failure: str | None = None
+    decoder: str | None = None
+    decoder_reason: str | None = None
+    n_sampled: int = 0
+    sampled_s: tuple[float, ...] = ()
+    n_damaged: int = 0
+    n_shots: int = 0
+    cuts_s: tuple[float, ...] | None = None
+    frame_hashes: tuple[str, ...] = ()
+    faces: tuple[StoredFace, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """ok, no_face or failed."""
+        return "failed" if self.failure is not None else "ok" if self.faces else "no_face"
+
+    @property
+    def reason(self) -> str | None:
+        """Why not ok."""
+        return f"no face in {self.n_sampled} frames" if self.status == "no_face" else self.failure
+
+    @property
+    def tracks(self) -> list[tuple[StoredFace, ...]]:
+        """The faces track by track, in the order of the tracks' numbers and of time."""
+        ordered = sorted(self.faces, key=lambda face: (face.track, face.frame_index))
+        return [tuple(faces) for _, faces in groupby(ordered, key=lambda face: face.track)]
+
+    @property
+    def times_s(self) -> list[float]:
+        """When it was looked for faces; where a shard does not tell, when they were found."""
+        return sorted(self.sampled_s or {face.time_s for face in self.faces})
+
+
+def shard_rows(found: Extraction, faces: list[Face]) -> Mapping[str, object]:
+    """What a shard keeps beside its pictures, one face a picture; `write_shard` adds their places."""
+    return {
+        "decoder": found.decoder,
+        "decoder_reason": found.decoder_reason,
+        "n_sampled": found.n_sampled,
+        "sampled_s": found.sampled_s,
+        "n_damaged": found.n_damaged,
+        "n_shots": found.n_shots,
+        "cuts_s": found.cuts_s,
+        "frame_hashes": found.frame_hashes,
+        "faces": [asdict(face) for face in faces],
+    }
+
+
+def stored(face: Face, shard: str, offset: int, size: int) -> StoredFace:
+    """A face and the place of its crop."""
+    return StoredFace(**vars(face), shard=shard, offset=offset, size=size)
+
+
+def read_extraction(work_dir: Path, shard: str, video_id: str) -> Extraction:
+    """Undo `shard_rows`."""
+    rows = read_rows(work_dir / shard)
+    try:
+        return Extraction(
+            video_id=video_id,
+            shard=shard,
+            decoder=rows["decoder"],
+            decoder_reason=rows["decoder_reason"],
+            n_sampled=rows["n_sampled"],
+            sampled_s=tuple(rows.get("sampled_s") or ()),
+            n_damaged=rows.get("n_damaged", 0),
+            n_shots=rows["n_shots"],
+            cuts_s=None if rows.get("cuts_s") is None else tuple(rows["cuts_s"]),
+            frame_hashes=tuple(rows["frame_hashes"]),
+            faces=tuple(_face(face, shard) for face in rows["faces"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"shard {work_dir / shard}: rows of another version ({error}); run 02_extract_faces with --force"
+        ) from None
+
+
+_COLUMNS = tuple(field.name for field in fields(StoredFace) if field.name not in ("landmarks", "shard"))
+
+
+def _face(row: Mapping[str, Any], shard: str) -> StoredFace:
+    return StoredFace(**{name: row[name] for name in _COLUMNS}, landmarks=tuple(row["landmarks"]), shard=shard)
+
+
+def failure_note(shard_path: Path) -> Path:
+    """Where it is noted that a video cannot be extracted."""
+    return shard_path.with_suffix(".failed.json")
+
+
+def note_failure(shard_path: Path, reason: str) -> None:
+    """Keep beside the shard why there is none, so that it is not tried again."""
+    write_whole(failure_note(shard_path), json.dumps({"reason": reason}).encode())
+
+
+def kept_extraction(work_dir: Path, shard: str, video_id: str) -> Extraction | None:
+    """What an earlier run made of a video; None where there was none."""
+    note = failure_note(work_dir / shard)
+    if note.is_file():
+        return Extraction(video_id, failure=str(json.loads(note.read_text())["reason"]))
+    return read_extraction(work_dir, shard, video_id) if (work_dir / shard).is_file() else None

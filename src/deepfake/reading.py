@@ -1,0 +1,66 @@
+"""One video -> all that is known before it is scored: hashed once, demuxed once, extracted once, in one process.
+
+What was read is kept in a cache: of the file a note, found by name, size and time; of its faces a shard, found by
+content and settings. Worker processes import this module, so it imports no pandas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deepfake.config import Extract
+from deepfake.extracted import Extraction, kept_extraction
+from deepfake.file_facts import VideoFile, read_file
+from deepfake.files import probe_note, write_whole
+from deepfake.video_faces import Job, extract, shard_name
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file, and what extraction found in it."""
+
+    file: VideoFile
+    extraction: Extraction
+
+    @property
+    def video_id(self) -> str:
+        """What the video is called."""
+        return self.extraction.video_id
+
+    def named(self, video_id: str) -> Reading:
+        """The same under another name."""
+        return replace(self, extraction=replace(self.extraction, video_id=video_id))
+
+
+@dataclass(frozen=True)
+class ReadJob:
+    """A video, the cache, and how to extract; `every`: see `video_faces.Job`."""
+
+    video_id: str
+    path: Path
+    cache_dir: Path
+    settings: Extract
+    every: int = 1
+
+
+def read(job: ReadJob) -> Reading:
+    """Read one video into the cache; crops that lie there already are not made again."""
+    file, demuxed = read_file(job.path)
+    if file.sha256 is None:
+        return Reading(file, Extraction(job.video_id, failure=file.reason))
+    write_whole(probe_note(job.path, job.cache_dir), file.to_json())
+    if demuxed is None:
+        return Reading(file, Extraction(job.video_id, failure=file.reason))
+    shard = shard_name(file.sha256, job.settings, job.every)
+    known = kept_extraction(job.cache_dir, shard, job.video_id)
+    whole = Job(job.video_id, job.path, job.cache_dir, shard, job.settings, job.every)
+    return Reading(file, known or extract(whole, demuxed))
+
+
+def read_note(path: Path, cache_dir: Path) -> VideoFile | None:
+    """What an earlier run found of a file of this name, size and time; None where none did."""
+    try:
+        return VideoFile.from_json(probe_note(path, cache_dir).read_bytes(), path)
+    except (FileNotFoundError, ValueError):
+        return None
