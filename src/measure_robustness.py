@@ -35,17 +35,18 @@ def main() -> None:
     config = default_config([*args.set, *seconds])
     from deepfake.distortions import choose
     from deepfake.evaluation import read_labels
-    from deepfake.robustness import gather
+    from deepfake.robustness import gather, measure
 
     chosen = choose(args.kinds, args.levels)
     material = gather(args.videos, read_labels(args.labels), args.limit)
     from deepfake.bundle import find_weights
-    from deepfake.report.robustness import run
+    from deepfake.report.robustness import write_table
     from deepfake.stages import alone
 
     with alone(args.out):
         weights = args.weights or find_weights(PROJECT_ROOT / "data/weights")
-        print(run(weights, material, chosen, config, args.out))
+        found = measure(weights, material, chosen, config, args.out)
+        print(write_table(found.cells, found.about, args.out))
 
 
 if __name__ == "__main__":

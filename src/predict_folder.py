@@ -29,7 +29,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     from deepfake.bundle import find_weights, load_detector
-    from deepfake.detector import predict_folder, score_videos
+    from deepfake.detector import predict_folder, score_videos, summary_lines
     from deepfake.files import sha256_of
     from deepfake.index import find_videos
     from deepfake.two_passes import score_in_two_passes
@@ -41,7 +41,8 @@ def main() -> None:
         changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})
         detector = replace(detector, ensemble=changed)
     score = score_in_two_passes if detector.ensemble.early_exit == "on" else score_videos
-    predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers, score)
+    scored = predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers, score)
+    print("\n".join(summary_lines(scored, args.out)))
 
 
 if __name__ == "__main__":

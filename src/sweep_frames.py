@@ -37,13 +37,16 @@ def main() -> None:
     args = parse()
     config = default_config(args.set)
     from deepfake.bundle import find_weights
-    from deepfake.report.frames_curve import Wanted, run
+    from deepfake.report.frames_curve import as_markdown, write
     from deepfake.stages import alone
+    from deepfake.sweep import Wanted, sweep_modes
 
     places = (args.clips, args.labels, args.sampling.split(","), args.frames, args.cache, args.workers, args.out)
     wanted = Wanted(*places, args.skip, args.limit)
     with alone(args.out):
-        print(run(args.weights or find_weights(PROJECT_ROOT / "data/weights"), wanted, config))
+        for points in sweep_modes(args.weights or find_weights(PROJECT_ROOT / "data/weights"), wanted, config):
+            write(points, args.out)
+        print(f"{as_markdown(points)}\n\n  -> {args.out / 'frames.csv'}, .png, .svg")
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ LAYERS = (
     {"track_scoring"},
     {"forged_tracks"},
     {"metrics", "folds", "budget"},
+    {"metadata_classifier"},
     {"aggregate", "calibration"},
     {"early_exit"},
     {"ensemble"},
@@ -91,6 +92,9 @@ DOORS = {
     "trackers": {"library_trackers"},
     "motrics": {"benchmark_tracks"},
 }
+
+COMMANDS = {"cli", "checking"}
+EXPERIMENTS = {"bundle", "detector", "scoring", "track_scoring", "training", "two_passes"}
 
 
 def modules() -> list[str]:
@@ -147,3 +151,19 @@ def test_extraction_workers_load_no_scipy() -> None:
         assert not any(name.split(".")[0] == "scipy" for name in names), f"{module} imports scipy"
         wanted += sorted({n.removeprefix("deepfake.") for n in names} & set(modules()) - seen)
     assert "tracks" in seen
+
+
+@pytest.mark.parametrize("module", modules())
+def test_only_commands_print(module: str) -> None:
+    path = PACKAGE / (module.replace(".", "/") + ".py")
+    path = path if path.exists() else PACKAGE / module.replace(".", "/") / "__init__.py"
+    names = [node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)]
+    assert "print" not in names or module in COMMANDS, f"{module} prints; return what is to be said to its command"
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if module.startswith("report")])
+def test_reports_show_what_others_measured(module: str) -> None:
+    """No scoring, no network and no training behind a page."""
+    for name in imports(module):
+        assert name.split(".")[0] not in ("torch", "sklearn", "timm"), f"{module} imports {name}"
+        assert name not in {f"deepfake.{one}" for one in EXPERIMENTS}, f"{module} imports {name}"

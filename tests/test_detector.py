@@ -17,11 +17,13 @@ from deepfake.calibration import Calibration
 from deepfake.config import CropView, Ensemble, Extract, Predict, Sequences, UserError
 from deepfake.detector import Scored, VideoScorer, refuse_equal_scores
 from deepfake.ensemble import Stack
+from deepfake.extracted import StoredFace, stored_crop
+from deepfake.extraction import faces_of_rows
 from deepfake.models import new_head
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.sequences import SequenceClassifier
 from deepfake.scoring import FrameScorer
-from deepfake.shards import encode_crop, read_crop, write_shard
+from deepfake.shards import encode_crop, write_shard
 from deepfake.submission import count_reasons
 from learning_data import face_row, one_thread, picture  # noqa: F401 - a fixture
 
@@ -79,15 +81,15 @@ def scorer_with(pooling: Ensemble, members: list[Member], **weights: float) -> V
     return VideoScorer(Detector("d", members, stack, Extract(), pooling, {}), Predict(device="cpu", precision="fp32"))
 
 
-def faces_of(folder: Path, *lengths: int, side_px: float = 40) -> list[dict[str, Any]]:
-    """Rows of one video with a track of each length."""
+def faces_of(folder: Path, *lengths: int, side_px: float = 40) -> list[StoredFace]:
+    """Faces of one video with a track of each length."""
     names = [(track, frame) for track, length in enumerate(lengths) for frame in range(length)]
     crops = [(f"{t}_{f}.png", encode_crop(picture(10 * t + f, False), "png", 95)) for t, f in names]
     places = write_shard(folder / "v.tar", crops, {"faces": [{}] * len(crops)})
-    return [
+    return faces_of_rows(
         face_row("v.mp4", t, f, (0, 0, side_px, 30), shard="v.tar", offset=offset, size=size, sharpness=1000.0)
         for (t, f), (offset, size) in zip(names, places, strict=True)
-    ]
+    )
 
 
 def test_networks_of_one_name_are_averaged_and_names_weighed(tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_the_logits_of_frames_are_those_of_the_frame_networks_as_a_verdict_draws
     made = scorer_with(pooling, [Member("a", always(1.0)), Member("b", varied), Member("a", always(3.0))], a=0.5, b=2.0)
     rows = faces_of(tmp_path, 4)
     (verdict,) = made.score(tmp_path, rows)
-    crops = [read_crop(tmp_path, row["shard"], row["offset"], row["size"]) for row in rows]
+    crops = [stored_crop(tmp_path, face) for face in rows]
     found = made.frame_logits(made.frame_outputs(crops))
     assert np.ptp(found) > 0
     assert found == pytest.approx(verdict.frame_logits)
@@ -163,7 +165,7 @@ def test_views_of_a_crop_are_averaged(tmp_path: Path) -> None:
     )
     (all_four,) = scorer([Member("a", model)], views, a=1.0).score(tmp_path, faces)
     plain = FrameScorer(model, Predict(device="cpu", precision="fp32"))
-    crops = [read_crop(tmp_path, face["shard"], face["offset"], face["size"]) for face in faces]
+    crops = [stored_crop(tmp_path, face) for face in faces]
     seen = [plain.crops([crop[:, ::step] for crop in crops])[0] for step in (1, -1)]
     larger = np.stack([see(crop, 0.5, 64) for crop in crops]).transpose(0, 3, 1, 2)
     seen_blurred = plain.crops([blur_surroundings(crop, 0.1) for crop in crops])[0]
@@ -186,7 +188,7 @@ def test_a_member_may_look_at_crops_in_a_way_of_its_own(tmp_path: Path) -> None:
     (other,) = scorer_with(pooling, [Member("b", model)], b=1.0).score(tmp_path, faces)
     (both,) = scorer_with(pooling, [Member("a", model), Member("b", model)], a=0.5, b=0.5).score(tmp_path, faces)
     plain = FrameScorer(model, Predict(device="cpu", precision="fp32"))
-    crops = [read_crop(tmp_path, face["shard"], face["offset"], face["size"]) for face in faces]
+    crops = [stored_crop(tmp_path, face) for face in faces]
     assert crops[0].shape[0] == 32
     soft = plain.crops([resize(crop, 16)[:, ::-1] for crop in crops])[0]
     assert not np.allclose(alone.frame_logits, soft, atol=1e-3)
@@ -247,13 +249,14 @@ def some_network() -> FrameClassifier:
     return model
 
 
-def still(folder: Path, n_frames: int, fps: float = 25.0) -> list[dict[str, Any]]:
-    """Rows of a video that shows one picture all the time."""
+def still(folder: Path, n_frames: int, fps: float = 25.0) -> list[StoredFace]:
+    """Faces of a video that shows one picture all the time."""
     ((offset, size),) = write_shard(
         folder / "v.tar", [("a.png", encode_crop(picture(0, False), "png", 95))], {"faces": [{}]}
     )
     place = {"shard": "v.tar", "offset": offset, "size": size, "sharpness": 1000.0}
-    return [face_row("v.mp4", 0, i, (0, 0, 64, 64), **place) | {"time_s": i / fps} for i in range(n_frames)]
+    rows = (face_row("v.mp4", 0, i, (0, 0, 64, 64), **place) | {"time_s": i / fps} for i in range(n_frames))
+    return faces_of_rows(rows)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +312,7 @@ def test_a_picture_as_a_video_of_any_length_and_rate_has_a_score(
 
 
 def test_frames_may_be_missing(tmp_path: Path) -> None:
-    faces = [face for face in faces_of(tmp_path, 20) if face["frame_index"] % 7 != 3]
+    faces = [face for face in faces_of(tmp_path, 20) if face.frame_index % 7 != 3]
     made = scorer_with(Ensemble(early_exit="on"), [Member("a", some_network(), {})], a=1.0)
     assert np.isfinite(made.video_logit(made.score(tmp_path, faces)))
 

@@ -20,6 +20,7 @@ from deepfake.detector import VideoScorer
 from deepfake.detector_file import read_header
 from deepfake.ensemble import Stack, fit_stack
 from deepfake.evaluation import Labelled
+from deepfake.extraction import faces_of_rows
 from deepfake.files import sha256_of
 from deepfake.models.frames import FrameClassifier
 from deepfake.recalibration import member_tracks, networks_sha256, refit
@@ -60,7 +61,8 @@ def clips_of_two_tracks(folder: Path) -> Clips:
 def served(made: Detector, clips: Clips) -> np.ndarray:
     scorer = VideoScorer(made, CPU)
     groups = clips.faces.groupby("video_id", sort=True)
-    logits = [scorer.video_logit(scorer.score(clips.cache_dir, part.to_dict("records"))) for _, part in groups]
+    videos = [faces_of_rows(part.to_dict("records")) for _, part in groups]
+    logits = [scorer.video_logit(scorer.score(clips.cache_dir, faces)) for faces in videos]
     return scorer.p_fake(np.array(logits))
 
 

@@ -10,13 +10,13 @@ import pytest
 from deepfake import aggregate, cli, stages
 from deepfake.config import Ensemble, UserError, parse_config
 from deepfake.ensemble_table import Evidence
+from deepfake.metadata_classifier import metadata_classifier
 from deepfake.metrics import Measure
 from deepfake.report.abstaining import bands, risk_coverage
 from deepfake.report.against import compare_runs, verdict
 from deepfake.report.frames_needed import _Frames, frames_against_accuracy
 from deepfake.report.groups import MAX_GROUPS, NO_VALUE, binned, group_tables
 from deepfake.report.inputs import brightness
-from deepfake.report.leakage import metadata_classifier
 from deepfake.report.page import MAX_ROWS, hardest, number, story
 from deepfake.report.plain import as_csv
 from deepfake.report.validation import build_report

@@ -20,8 +20,8 @@ from deepfake.detector import Scored
 from deepfake.distortions import Distortion
 from deepfake.evaluation import Labelled, spread
 from deepfake.files import sha256_of
-from deepfake.report.robustness import as_csv, as_markdown, as_svg, measured, write_table
-from deepfake.robustness import Bench, Clip, Material, gather, write_distorted
+from deepfake.report.robustness import as_csv, as_markdown, as_svg, write_table
+from deepfake.robustness import Bench, Clip, Material, gather, measured, write_distorted
 from deepfake.video import probe, sample
 from drawn_faces import write_person
 

@@ -20,12 +20,12 @@ from deepfake.config import Config, Ensemble, Extract, Predict, UserError, Valid
 from deepfake.detector import VideoScorer
 from deepfake.ensemble import Stack
 from deepfake.evaluation import Labelled
+from deepfake.extraction import faces_of_rows
 from deepfake.models.frames import FrameClassifier
-from deepfake.report import frames_curve
 from deepfake.report.frames_curve import as_markdown, plot, write
 from deepfake.sweep import Costs, Looked, Sweep, chosen, cross_chosen, curve, extraction_cpu_s, network_cpu_s, table
 from deepfake.trials import Clips
-from learning_data import invented, one_thread  # noqa: F401 - a fixture
+from learning_data import face_row, invented, one_thread  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 N_FRAMES = 16
@@ -65,7 +65,7 @@ def swept(clips: Clips, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 def test_all_frames_give_what_the_detector_gives(swept: Sweep, clips: Clips) -> None:
     looked, made = swept.at(N_FRAMES), scorer()
     for i, video_id in enumerate(clips.video_ids[:-1]):
-        rows = clips.faces[clips.faces["video_id"] == video_id].to_dict("records")
+        rows = faces_of_rows(clips.faces[clips.faces["video_id"] == video_id].to_dict("records"))
         assert looked.logit_V[i] == pytest.approx(made.video_logit(made.score(clips.cache_dir, rows)), abs=1e-4)
     assert np.isnan(looked.logit_V[-1]), "no face, no score"
     assert looked.seen_V.tolist() == [N_FRAMES] * 8 + [0]
@@ -80,13 +80,13 @@ def test_so_many_frames_are_seen_as_were_asked_for_or_there_are(swept: Sweep, n:
 
 
 def test_frames_lie_in_the_middles_of_equal_parts_and_a_rare_face_is_seen_as_rarely() -> None:
-    rows = [{"frame_index": 10 * i, "track": 0} for i in range(16)]
+    rows = faces_of_rows(face_row("v.mp4", 0, 10 * i, (0, 0, 9, 9)) for i in range(16))
     assert np.flatnonzero(chosen(rows, 4, 16)).tolist() == [2, 6, 10, 14]
     assert np.flatnonzero(chosen(rows, 1, 16)).tolist() == [8]
     assert chosen(rows[:4], 8, 16).sum() == 2, "the face is in a quarter of the frames"
     assert chosen(rows[:4], 1, 16).sum() == 1
     assert chosen(rows[:4], 4, 4).sum() == 4, "a clip of four keyframes has no more"
-    both = [*rows, *({**row, "track": 1} for row in rows)]
+    both = [*rows, *(replace(face, track=1) for face in rows)]
     assert np.array_equal(chosen(both, 4, 16)[:16], chosen(both, 4, 16)[16:]), "of both faces of a frame"
 
 
@@ -139,9 +139,10 @@ def gated(clips: Clips) -> Sweep:
     """A sweep of one clip of two tracks whose crops have these grey levels and these logits."""
     made = object.__new__(Sweep)
     made.scorer, made.clips, made.extract = scorer(), replace(clips, video_ids=clips.video_ids[:1]), EXTRACT
-    rows = clips.faces.iloc[:6].assign(track=[0, 0, 0, 0, 1, 1], sharpness=100.0).to_dict("records")
+    rows = clips.faces.iloc[:6].assign(track=[0, 0, 0, 0, 1, 1], sharpness=100.0)
+    rows[["x0_px", "y0_px", "x1_px", "y1_px"]] = 0.0, 0.0, 99.0, 99.0
     first = clips.video_ids[0]
-    made.rows = {first: [row | {"x0_px": 0.0, "x1_px": 99.0, "y0_px": 0.0, "y1_px": 99.0} for row in rows]}
+    made.faces = {first: faces_of_rows(rows.to_dict("records"))}
     made.outputs = {first: [(np.array([1.0, 9.0, 2.0, 9.0, -5.0, 9.0]), np.zeros((6, 0)))]}
     made.thumbs = {first: np.array([10, 11, 13, 14, 13, 13], np.int16)[:, None, None] * np.ones((1, 2, 2), np.int16)}
     return made
@@ -168,7 +169,7 @@ def test_a_skip_gate_gives_what_the_detector_gives_with_that_setting(swept: Swee
     looked, made = swept.skipped(difference), scorer().with_settings(skip_difference=difference)
     assert 8 < looked.seen_V.sum() < 8 * N_FRAMES, "some are skipped, some are not"
     for i, video_id in enumerate(clips.video_ids[:-1]):
-        rows = clips.faces[clips.faces["video_id"] == video_id].to_dict("records")
+        rows = faces_of_rows(clips.faces[clips.faces["video_id"] == video_id].to_dict("records"))
         assert looked.logit_V[i] == pytest.approx(made.video_logit(made.score(clips.cache_dir, rows)), abs=1e-4)
     assert np.isnan(looked.logit_V[-1]) and looked.seen_V[-1] == 0
 
@@ -255,8 +256,8 @@ def test_networks_are_timed_by_the_crop(clips: Clips) -> None:
 
 def test_modes_are_those_of_the_settings_and_a_rate_stands_for_frames() -> None:
     with pytest.raises(UserError, match="choose from uniform, reference, keyframe, fps"):
-        frames_curve._most(EXTRACT, "sideways", 64, 1)
-    settings = frames_curve._most(EXTRACT, "fps", 64, 1)
+        sweeping._most(EXTRACT, "sideways", 64, 1)
+    settings = sweeping._most(EXTRACT, "fps", 64, 1)
     assert (settings.frames_per_video, settings.sample_fps) == (64, EXTRACT.sample_fps * 4), "four times as dense"
-    assert frames_curve._thinner(settings, 16) == {"sample_fps": EXTRACT.sample_fps}
-    assert frames_curve._thinner(EXTRACT, 16) == {"frames_per_video": 16}
+    assert sweeping._thinner(settings, 16) == {"sample_fps": EXTRACT.sample_fps}
+    assert sweeping._thinner(EXTRACT, 16) == {"frames_per_video": 16}

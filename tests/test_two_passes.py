@@ -138,7 +138,7 @@ def test_an_open_video_gets_what_one_pass_over_all_frames_gives(
     assert [every for name, every in read if name == "face.mp4"] == [2, 1]
     once = scored(score_videos, clips, tmp_path / "one", OPEN)["face.mp4"]
     assert (found.p_fake, found.n_faces, found.reading) == (once.p_fake, 32, once.reading)
-    assert np.array_equal(found.verdicts[0].frame_indices, once.verdicts[0].frame_indices)
+    assert np.array_equal(found.tracks[0].frame_indices, once.tracks[0].frame_indices)
 
 
 @pytest.mark.parametrize("logit", [FORGED, OPEN])

@@ -29,7 +29,7 @@ from deepfake.check import (
     schema,
 )
 from deepfake.config import Ensemble, Extract
-from deepfake.detector import Scored, TrackVerdict
+from deepfake.detector import Scored, TrackScore
 from deepfake.ensemble import Stack
 from deepfake.extracted import Extraction, StoredFace
 from deepfake.file_facts import VideoFile
@@ -121,10 +121,10 @@ def test_no_second_above_the_band_is_no_span() -> None:
 # --- All values of a video ---------------------------------------------------------------------------
 
 
-def track(number: int, shot: int, times_s: list[float], logits: list[float], logit: float) -> TrackVerdict:
+def track(number: int, shot: int, times_s: list[float], logits: list[float], logit: float) -> TrackScore:
     boxes = np.array([[10, 10, 50, 40 + number]] * len(times_s), float)
     frames = np.array([round(10 * t) for t in times_s])
-    return TrackVerdict(number, shot, logit, np.array(logits), np.array(times_s), frames, boxes)
+    return TrackScore(number, shot, logit, np.array(logits), np.array(times_s), frames, boxes)
 
 
 TRACKS = [

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy.special import expit
 from tqdm import tqdm
@@ -20,24 +19,24 @@ from deepfake.bundle import Detector
 from deepfake.config import CropView, Ensemble, Predict, UserError, digest
 from deepfake.devices import choose_device
 from deepfake.early_exit import FIRST_ROUND, Look, SkipGate, look_until_settled, standard_error
-from deepfake.extracted import Extraction
-from deepfake.extraction import face_rows, read_videos
+from deepfake.extracted import Extraction, StoredFace, by_track, stored_crop
+from deepfake.extraction import faces_table, read_videos
 from deepfake.files import write_whole
 from deepfake.index import find_videos, video_id_of
 from deepfake.reading import Reading
 from deepfake.scoring import MIN_VIDEOS_TO_DIFFER, FrameScorer, mean_of_views
-from deepfake.shards import read_crop
 from deepfake.submission import count_reasons, csv_bytes, rounded
 from deepfake.track_inputs import split_tracks
 from deepfake.track_scoring import head_logits
 
 FORMAT = 3  # raise it when the same weights and crops give other scores
 GATE_CROPS = 8
+MOST_NAMED = 20  # unreadable videos in a summary
 EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_difference"}
 
 
 @dataclass(frozen=True)
-class TrackVerdict:
+class TrackScore:
     """One person in one shot: a logit for the whole, calibrated and drawn to the prior as far as it is not trusted,
     and one a frame, stacked but neither calibrated nor drawn anywhere.
 
@@ -54,8 +53,8 @@ class TrackVerdict:
     n_frames: int | None = None
 
 
-def _boxes(rows: list[dict[str, Any]]) -> np.ndarray:
-    return np.array([[row[n] for n in ("x0_px", "y0_px", "x1_px", "y1_px")] for row in rows])
+def _boxes(faces: Sequence[StoredFace]) -> np.ndarray:
+    return np.array([face.box for face in faces])
 
 
 def _gate_crops() -> list[np.ndarray]:
@@ -88,25 +87,25 @@ class VideoScorer:
         other.detector = replace(self.detector, ensemble=ensemble)
         return other
 
-    def score(self, work_dir: Path, faces: list[dict[str, Any]]) -> list[TrackVerdict]:
-        """Verdicts of a video's tracks; `faces` are rows of the faces table of one video, sorted by its key.
+    def score(self, work_dir: Path, faces: Sequence[StoredFace]) -> list[TrackScore]:
+        """Scores of a video's tracks; with early exit not all frames are looked at."""
+        return self.settle([Track(self, work_dir, own) for own in by_track(faces)])
 
-        With early exit not all frames are looked at.
-        """
-        numbers = sorted({face["track"] for face in faces})
-        return self.settle(
-            [Track(self, work_dir, [face for face in faces if face["track"] == number]) for number in numbers]
-        )
-
-    def settle(self, tracks: list[Track]) -> list[TrackVerdict]:
+    def settle(self, tracks: Sequence[Track]) -> list[TrackScore]:
         """Look at a video's tracks until its verdict is settled; what is made of each by then."""
-        look_until_settled(
-            [len(track.rows) for track in tracks],
-            lambda number, positions: tracks[number].look(positions),
-            self.detector.stack.band_logits,
-            self.detector.ensemble,
-        )
-        return [track.verdict for track in tracks]
+        return [score for score, _ in self.look_at(tracks)]
+
+    def look_at(self, tracks: Sequence[Track]) -> list[tuple[TrackScore, Look]]:
+        """`settle`, with how much was seen of each track."""
+        scores: dict[int, TrackScore] = {}
+
+        def look(number: int, positions: np.ndarray) -> Look:
+            scores[number], seen = tracks[number].look(positions)
+            return seen
+
+        lengths, band = [len(track.faces) for track in tracks], self.detector.stack.band_logits
+        looks = look_until_settled(lengths, look, band, self.detector.ensemble)
+        return [(scores[number], seen) for number, seen in enumerate(looks)]
 
     def frame_outputs(self, crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each frame network the logits_N and features_ND of crops."""
@@ -134,15 +133,15 @@ class VideoScorer:
         return np.asarray(np.sum(shares, axis=0), np.float64)
 
     @torch.inference_mode()
-    def verdict(
+    def track_score(
         self,
-        rows: list[dict[str, Any]],
+        faces: Sequence[StoredFace],
         outputs: list[tuple[np.ndarray, np.ndarray]],
         work_dir: Path,
         counts: float,
         n_frames: int,
-    ) -> TrackVerdict:
-        """What is made of a track by the outputs of its frame networks at these rows, of `n_frames` that it has.
+    ) -> TrackScore:
+        """What is made of a track by the outputs of its frame networks at these faces, of `n_frames` that it has.
 
         `counts` is how far the track is trusted.
         """
@@ -150,7 +149,8 @@ class VideoScorer:
         of_tracks: dict[str, list[float]] = {}
         for (name, _, heads), (logits_T, features_TD) in zip(self.members, outputs, strict=True):
             per_frame.setdefault(name, []).append(logits_T.astype(np.float64))
-            tracks = split_tracks(pd.DataFrame(rows), features_TD, logits_T, {}, work_dir) if heads else []
+            rows = faces_table(faces[0].shard, faces) if heads else None
+            tracks = [] if rows is None else split_tracks(rows, features_TD, logits_T, {}, work_dir)
             for kind, head in heads.items():
                 (found,) = head_logits(head, tracks, self.predict)
                 per_frame.setdefault(kind, []).append(found.frame_logits_T.astype(np.float64))
@@ -161,30 +161,30 @@ class VideoScorer:
         whole |= {kind: float(np.mean(logits)) for kind, logits in of_tracks.items()}
         whole = {name: float(heard(np.array(logit), name, settings)) for name, logit in whole.items()}
         members = self.detector.stack.members
-        return TrackVerdict(
-            track=rows[0]["track"],
-            shot=rows[0]["shot"],
+        return TrackScore(
+            track=faces[0].track,
+            shot=faces[0].shot,
             logit=float(self.line.logits(np.array([[whole.get(m, 0.0) for m in members]]), np.array([counts]))[0]),
             frame_logits=self._stacked(means),
-            times_s=np.array([row["time_s"] for row in rows]),
-            frame_indices=np.array([row["frame_index"] for row in rows]),
-            boxes=_boxes(rows),
+            times_s=np.array([face.time_s for face in faces]),
+            frame_indices=np.array([face.frame_index for face in faces]),
+            boxes=_boxes(faces),
             n_frames=n_frames,
         )
 
-    def video_logit(self, verdicts: list[TrackVerdict]) -> float:
+    def video_logit(self, tracks: Sequence[TrackScore]) -> float:
         """Calibrated logit of the worst credible track."""
-        return verdicts[deciding(verdicts, self.detector.ensemble)].logit
+        return tracks[deciding(tracks, self.detector.ensemble)].logit
 
     def p_fake(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities of calibrated logits."""
         return np.asarray(expit(logits), np.float64)
 
 
-def deciding(verdicts: Sequence[TrackVerdict], settings: Ensemble) -> int:
+def deciding(tracks: Sequence[TrackScore], settings: Ensemble) -> int:
     """Which of a video's tracks decides: its worst credible one."""
-    n_frames = [v.n_frames or len(v.frame_logits) for v in verdicts]
-    return worst_of([v.logit for v in verdicts], n_frames, settings.min_track_frames)
+    n_frames = [track.n_frames or len(track.frame_logits) for track in tracks]
+    return worst_of([track.logit for track in tracks], n_frames, settings.min_track_frames)
 
 
 class Track:
@@ -198,40 +198,39 @@ class Track:
         self,
         scorer: VideoScorer,
         work_dir: Path,
-        rows: list[dict[str, Any]],
+        faces: Sequence[StoredFace],
         outputs: list[tuple[np.ndarray, np.ndarray]] | None = None,
         n_frames: int | None = None,
     ) -> None:
-        self.scorer, self.work_dir, self.rows = scorer, work_dir, rows
-        self.n_frames = n_frames or len(rows)
+        self.scorer, self.work_dir, self.faces = scorer, work_dir, faces
+        self.n_frames = n_frames or len(faces)
         settings = scorer.detector.ensemble
-        boxes, sharpness = _boxes(rows), np.array([row["sharpness"] for row in rows])
+        boxes, sharpness = _boxes(faces), np.array([face.sharpness for face in faces])
         seen_well = trust((boxes[:, 2:] - boxes[:, :2]).max(axis=1), sharpness, settings)
         self.counts = seen_well * float(length_trust(np.array(self.n_frames), settings))
         self.gate = SkipGate(settings.skip_difference)
-        self.is_seen = np.full(len(rows), outputs is not None)
+        self.is_seen = np.full(len(faces), outputs is not None)
         self.outputs = outputs or []
 
-    def look(self, positions: np.ndarray) -> Look:
+    def look(self, positions: np.ndarray) -> tuple[TrackScore, Look]:
         """What is made of the track once these frames are seen."""
         new = positions[~self.is_seen[positions]]
         size = self.scorer.predict.batch_size
         for start in range(0, len(new), size):  # so that memory does not grow with the track
             self._see(new[start : start + size])
-        rows = [self.rows[i] for i in positions]
+        faces = [self.faces[i] for i in positions]
         outputs = [(logits[positions], features[positions]) for logits, features in self.outputs]
-        self.verdict = self.scorer.verdict(rows, outputs, self.work_dir, self.counts, self.n_frames)
-        error = self.counts * self.scorer.line.slope * standard_error(self.verdict.frame_logits, self.n_frames)
-        return Look(self.verdict.logit, error, len(positions), self.n_frames)
+        score = self.scorer.track_score(faces, outputs, self.work_dir, self.counts, self.n_frames)
+        error = self.counts * self.scorer.line.slope * standard_error(score.frame_logits, self.n_frames)
+        return score, Look(score.logit, error, len(positions), self.n_frames)
 
     def _see(self, positions: np.ndarray) -> None:
-        places = [self.rows[i] for i in positions]
-        crops = [read_crop(self.work_dir, row["shard"], row["offset"], row["size"]) for row in places]
+        crops = [stored_crop(self.work_dir, self.faces[i]) for i in positions]
         sources = np.array([self.gate.source(int(i), crop) for i, crop in zip(positions, crops, strict=True)])
         own = np.flatnonzero(sources == positions)
         found = self.scorer.frame_outputs([crops[i] for i in own]) if len(own) else []
         if not self.outputs:
-            self.outputs = [_room(len(self.rows), logits, features) for logits, features in found]
+            self.outputs = [_room(len(self.faces), logits, features) for logits, features in found]
         for kept, made in zip(self.outputs, found, strict=False):
             for into, values in zip(kept, made, strict=True):
                 into[positions[own]] = values
@@ -255,15 +254,7 @@ class Scored:
     n_tracks: int
     fallback: str | None
     reading: Reading | None = None
-    verdicts: Sequence[TrackVerdict] = ()
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
+    tracks: Sequence[TrackScore] = ()
 
 
 def score_videos(
@@ -286,8 +277,8 @@ def score_videos(
             yield without_score(reading, detector.stack.prior)
             continue
         scorer = scorer or VideoScorer(detector, predict)
-        verdicts = kept_verdicts(scorer, reading.extraction, cache_dir, weights_sha256, scorer.score)
-        yield with_score(scorer, reading, verdicts)
+        tracks = kept_scores(scorer, reading.extraction, cache_dir, weights_sha256, scorer.score)
+        yield with_score(scorer, reading, tracks)
 
 
 def without_score(reading: Reading, prior: float) -> Scored:
@@ -297,46 +288,49 @@ def without_score(reading: Reading, prior: float) -> Scored:
     return Scored(found.video_id, prior, 0, 0, reason, reading)
 
 
-def kept_verdicts(
+def kept_scores(
     scorer: VideoScorer,
     found: Extraction,
     cache_dir: Path,
     weights_sha256: str,
-    look: Callable[[Path, list[dict[str, Any]]], list[TrackVerdict]],
-) -> list[TrackVerdict]:
+    look: Callable[[Path, Sequence[StoredFace]], list[TrackScore]],
+) -> list[TrackScore]:
     """What `look(cache_dir, faces)` makes of a video's tracks, kept by its crops, the weights and the settings."""
     changed = scorer.detector.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
     key = digest(
         [weights_sha256, found.shard, scorer.device.type, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
     )[:32]
     path = cache_dir / "scores" / key[:2] / f"{key}.json"
-    known = _read_json(path)
-    verdicts = _from_plain(known) if known else look(cache_dir, face_rows(found.video_id, found.faces))
-    if known is None:
-        write_whole(path, json.dumps(_to_plain(verdicts)).encode())
-    return verdicts
+    known = _read_scores(path)
+    if known is not None:
+        return known
+    scores = look(cache_dir, found.faces)
+    write_whole(path, _stored(scores))
+    return scores
 
 
-def with_score(scorer: VideoScorer, reading: Reading, verdicts: Sequence[TrackVerdict]) -> Scored:
+def with_score(scorer: VideoScorer, reading: Reading, tracks: Sequence[TrackScore]) -> Scored:
     """The result of a video whose tracks were looked at."""
-    p_fake = float(scorer.p_fake(np.array([scorer.video_logit(list(verdicts))]))[0])
+    p_fake = float(scorer.p_fake(np.array([scorer.video_logit(tracks)]))[0])
     n_faces = len(reading.extraction.faces)
-    return Scored(reading.video_id, p_fake, n_faces, len(verdicts), None, reading, verdicts)
+    return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks)
 
 
-def _to_plain(verdicts: list[TrackVerdict]) -> dict[str, Any]:
-    return {
-        "tracks": [{k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(t).items()} for t in verdicts]
-    }
+_ARRAYS = ("frame_logits", "times_s", "frame_indices", "boxes")
 
 
-def _from_plain(values: dict[str, Any]) -> list[TrackVerdict]:
-    arrays = ("frame_logits", "times_s", "frame_indices", "boxes")
-    plain: list[dict[str, Any]] = [
-        {name: np.array(value) if name in arrays else value for name, value in track.items()}
-        for track in values["tracks"]
-    ]
-    return [TrackVerdict(**track) for track in plain]
+def _stored(scores: Sequence[TrackScore]) -> bytes:
+    tracks = [{**vars(score), **{name: getattr(score, name).tolist() for name in _ARRAYS}} for score in scores]
+    return json.dumps({"tracks": tracks}).encode()
+
+
+def _read_scores(path: Path) -> list[TrackScore] | None:
+    """What `_stored` was made from; None where there is nothing, or something of another version."""
+    try:
+        tracks = json.loads(path.read_text())["tracks"]
+        return [TrackScore(**{**track, **{name: np.array(track[name]) for name in _ARRAYS}}) for track in tracks]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def refuse_equal_scores(scored: list[Scored]) -> None:
@@ -358,10 +352,10 @@ def predict_folder(
     cache_dir: Path,
     workers: int,
     score: Callable[[dict[str, Path], Detector, str, Path, Predict, int], Iterator[Scored]] = score_videos,
-) -> int:
+) -> list[Scored]:
     """Score every video below a folder into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
 
-    Returns how many videos got the prior instead of a score. `score` does what `score_videos` does.
+    Returns the videos by name. `score` does what `score_videos` does.
     """
     paths = {video_id_of(path, folder): path for path in find_videos(folder)}
     scored: list[Scored] = []
@@ -374,10 +368,17 @@ def predict_folder(
     header = ("filename", "label", "n_faces", "n_tracks", "fallback")
     rows = [(s.video_id, rounded(s.p_fake), s.n_faces, s.n_tracks, s.fallback or "") for s in scored]
     write_whole(out, csv_bytes([header, *rows]))
+    return scored
+
+
+def summary_lines(scored: Sequence[Scored], out: Path) -> list[str]:
+    """How many videos got a score, and why the others got the prior."""
     reasons = count_reasons({s.video_id: s.fallback for s in scored if s.fallback})
     n_without = sum(reasons.values())
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
-    print(f"{len(scored)} videos -> {out}\nscored: {len(scored) - n_without}; without a score: {told}")
-    for result in [s for s in scored if s.fallback and s.fallback.startswith("unreadable")][:20]:
-        print(f"  {result.video_id!r}: {(result.fallback or '').partition(': ')[2]}")
-    return n_without
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
+    unreadable = [s for s in scored if s.fallback and s.fallback.startswith("unreadable")]
+    return [
+        f"{len(scored)} videos -> {out}",
+        f"scored: {len(scored) - n_without}; without a score: {counts}",
+        *(f"  {s.video_id!r}: {(s.fallback or '').partition(': ')[2]}" for s in unreadable[:MOST_NAMED]),
+    ]

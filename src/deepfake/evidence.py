@@ -13,9 +13,8 @@ import torch
 from deepfake.augment import see
 from deepfake.bundle import Detector
 from deepfake.check import Check, CheckedTrack, FrameScore
-from deepfake.extracted import Extraction
+from deepfake.extracted import Extraction, stored_crop
 from deepfake.models.frames import MAPS, FrameClassifier
-from deepfake.shards import read_crop
 
 MAX_TRACKS = 4
 MAX_CROPS = 8
@@ -44,7 +43,7 @@ def telling_crops(check: Check, found: Extraction, detector: Detector, cache_dir
         return []
     faces = {(face.track, face.frame_index): face for face in found.faces}
     stored = [faces[track, frame.frame] for track, frame in chosen]
-    crops = [read_crop(cache_dir, face.shard, face.offset, face.size) for face in stored]
+    crops = [stored_crop(cache_dir, face) for face in stored]
     first = detector.members[0].frames
     pictures = [see(crop, first.view_ratio, PICTURE_PX) for crop in crops]
     heats = heat_maps([member.frames for member in detector.members], crops)

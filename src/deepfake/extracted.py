@@ -7,15 +7,17 @@ module, so it imports no pandas.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from deepfake.config import UserError
 from deepfake.files import write_whole
-from deepfake.shards import read_rows
+from deepfake.shards import read_crop, read_rows
 
 Status = Literal["ok", "no_face", "failed"]
 
@@ -89,13 +91,23 @@ class Extraction:
     @property
     def tracks(self) -> list[tuple[StoredFace, ...]]:
         """The faces track by track, in the order of the tracks' numbers and of time."""
-        ordered = sorted(self.faces, key=lambda face: (face.track, face.frame_index))
-        return [tuple(faces) for _, faces in groupby(ordered, key=lambda face: face.track)]
+        return by_track(self.faces)
 
     @property
     def times_s(self) -> list[float]:
         """When it was looked for faces; where a shard does not tell, when they were found."""
         return sorted(self.sampled_s or {face.time_s for face in self.faces})
+
+
+def by_track(faces: Sequence[StoredFace]) -> list[tuple[StoredFace, ...]]:
+    """Faces of one video track by track, in the order of the tracks' numbers and of time."""
+    ordered = sorted(faces, key=lambda face: (face.track, face.frame_index))
+    return [tuple(own) for _, own in groupby(ordered, key=lambda face: face.track)]
+
+
+def stored_crop(work_dir: Path, face: StoredFace) -> np.ndarray:
+    """The crop of a face as HWC uint8 RGB."""
+    return read_crop(work_dir, face.shard, face.offset, face.size)
 
 
 def shard_rows(found: Extraction, faces: list[Face]) -> Mapping[str, object]:

@@ -23,13 +23,12 @@ from deepfake.budget import Pace, ladder, next_step
 from deepfake.bundle import Detector, find_weights, load_detector
 from deepfake.config import Config, Extract, Kaggle, UserError, digest, result_values
 from deepfake.detector import Scored, deciding, refuse_equal_scores, score_videos
-from deepfake.extracted import Extraction
+from deepfake.extracted import Extraction, stored_crop
 from deepfake.files import sha256_of, write_whole
 from deepfake.index import find_videos, video_id_of
 from deepfake.kaggle_setup import SAMPLE, TEST_VIDEOS, Places
 from deepfake.report import plots
 from deepfake.report.strips import Strip, facts_html, spread_places, strips_html
-from deepfake.shards import read_crop
 from deepfake.submission import (
     Submission,
     count_reasons,
@@ -200,7 +199,7 @@ def run(
     score: ScoreBatch,
     started_s: float,
     clock: Callable[[], float] = time.monotonic,
-    tell: Callable[[str], None] = print,
+    tell: Callable[[str], None] = log.info,
 ) -> dict[str, Record]:
     """Score all videos within the budget, which began at `started_s` of the clock; the submission follows.
 
@@ -331,19 +330,19 @@ def examples(job: Job, scorer: Scorer, records: Mapping[str, Record]) -> str:
     for title, video_id in example_ids(records).items():
         record = records[video_id]
         (result,) = scorer({video_id: job.paths[video_id]}, record.n_frames, job.settings.video_deadline_s)
-        if result.reading is not None and result.verdicts:
+        if result.reading is not None and result.tracks:
             strips.append(_strip(title, result, result.reading.extraction, scorer))
     return strips_html(strips)
 
 
 def _strip(title: str, result: Scored, found: Extraction, scorer: Scorer) -> Strip:
-    verdict = result.verdicts[deciding(result.verdicts, scorer.detector.ensemble)]
-    faces = [face for face in found.faces if face.track == verdict.track]
-    p_fake = scorer.detector.stack.calibration.apply(verdict.frame_logits)
+    decisive = result.tracks[deciding(result.tracks, scorer.detector.ensemble)]
+    faces = [face for face in found.faces if face.track == decisive.track]
+    p_fake = scorer.detector.stack.calibration.apply(decisive.frame_logits)
     shown = [(faces[i], p_fake[i]) for i in spread_places(len(faces))]
     return Strip(
         title=f"{title}: {result.video_id}, p_fake {result.p_fake:.2f}",
-        note=f"face {verdict.track + 1} of {len(result.verdicts)}, {len(faces)} frames",
-        crops=[read_crop(scorer.work, face.shard, face.offset, face.size) for face, _ in shown],
+        note=f"face {decisive.track + 1} of {len(result.tracks)}, {len(faces)} frames",
+        crops=[stored_crop(scorer.work, face) for face, _ in shown],
         captions=[f"{face.time_s:.1f} s: {p:.2f}" for face, p in shown],
     )

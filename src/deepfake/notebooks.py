@@ -66,7 +66,7 @@ KAGGLE = (
 
     scorer = open_scorer(places, config)
     job = prepare(places, scorer)
-    records = run(job, scorer, STARTED_S)
+    records = run(job, scorer, STARTED_S, tell=print)
     """,
     """
     ## What came out

@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from tqdm import tqdm
+
 from deepfake.clips import write_clip
-from deepfake.config import Robustness, UserError, digest, result_values
+from deepfake.config import Config, Robustness, UserError, Validation, digest, result_values, section_values
 from deepfake.distortions import Distortion
-from deepfake.evaluation import Labelled, pair, spread
-from deepfake.files import sha256_of, write_whole
+from deepfake.evaluation import Labelled, Matched, evaluate, pair, spread
+from deepfake.files import current_commit, sha256_of, write_whole
 from deepfake.index import find_videos, video_id_of
 from deepfake.video import sample
 from deepfake.workers import Failed, Limits, run_each
@@ -33,6 +36,7 @@ EVERY_FRAME = 1 << 40
 # Without a name for the matrix, readers guess BT.709 from 720 lines on, and all colours shift by up to ten levels.
 COLOURS = {"colorspace": "smpte170m"}
 STOPPED = ("and was stopped", "its process died")  # words of workers.Failed, whichever step was at work
+SHOWN = ("roc_auc", "log_loss_clipped", "false_alarm_rate", "recall", "mean_p_real", "mean_p_fake")
 Row = dict[str, Any]
 # Videos by id, and the folder for what is kept while scoring -> results in any order.
 Score = Callable[[dict[str, Path], Path], Iterator["Scored"]]
@@ -164,3 +168,64 @@ def _read_rows(path: Path) -> dict[str, Row]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); delete it, and the cell is measured again") from None
     return rows if isinstance(rows, dict) else {}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of every cell, in order, and what they were measured with: plain values for JSON."""
+
+    cells: Sequence[Row]
+    about: Row
+
+
+def measure(weights: Path, material: Material, chosen: Sequence[Distortion], config: Config, out: Path) -> Measured:
+    """Score every cell with a detector, with a progress bar; what was scored before is read back from `out`."""
+    from deepfake import detector as scoring
+    from deepfake.bundle import load_detector
+
+    detector, weights_sha256 = load_detector(weights), sha256_of(weights)
+
+    def score(paths: dict[str, Path], cache_dir: Path) -> Iterator[Scored]:
+        workers = config.robustness.workers
+        return scoring.score_videos(paths, detector, weights_sha256, cache_dir, config.predict, workers)
+
+    key = digest([weights_sha256, scoring.FORMAT, section_values(config, "predict")])
+    bench = Bench(score, key, detector.stack.prior, config.robustness, out)
+    cells = []
+    with tqdm(total=len(chosen) * len(material.paths), unit="video", disable=None) as bar:
+        for distortion in chosen:
+            bar.set_description(distortion.name)
+            rows = bench.cell(distortion, material, bar.update)
+            cells.append(measured(distortion, material.labelled, rows, config.validation, config.ensemble.clip_p))
+    about = {
+        "detector": {"name": detector.name, "weights_sha256": weights_sha256, **detector.about},
+        "settings": {name: section_values(config, name) for name in ("robustness", "predict", "validation")},
+        "commit": current_commit(),
+    }
+    return Measured(cells, about)
+
+
+def measured(
+    distortion: Distortion,
+    labelled: Sequence[Labelled],
+    rows: Mapping[str, Mapping[str, Any]],
+    settings: Validation,
+    clip_p: float,
+) -> Row:
+    """A cell's numbers with intervals, whole and by family; a video without a score counts with its prior."""
+    p = np.array([rows[video.name]["p_fake"] for video in labelled])
+    groups = ["family"] if "family" in labelled[0].columns else []
+    found = evaluate(Matched(list(labelled), p, [], []), groups, settings, clip_p)
+    without = [video for video in labelled if rows[video.name]["fallback"]]
+    families = [row for row in found["groups"].get("family", []) if row["n_fake"]]
+    return {
+        "kind": distortion.kind,
+        "level": distortion.level,
+        **{key: found[key] for key in ("n_videos", "n_real", "n_fake", "resampled_by")},
+        "n_without_score": len(without),
+        "n_real_without_score": sum(video.label == 0 for video in without),
+        "share_without_score": len(without) / len(labelled),
+        "metrics": {name: found["metrics"][name] for name in SHOWN},
+        "families": {row["value"]: {"n_fake": row["n_fake"], "roc_auc": row["metrics"]["roc_auc"]} for row in families},
+        "videos": {video.name: dict(rows[video.name]) for video in labelled},
+    }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -22,15 +22,20 @@ from tqdm import tqdm
 
 from deepfake import metrics
 from deepfake.aggregate import Tracks
-from deepfake.config import Config, Extract, digest, result_values
-from deepfake.detector import Track, VideoScorer
+from deepfake.bundle import load_detector
+from deepfake.config import Config, Extract, UserError, digest, result_values, section_values
+from deepfake.detector import FORMAT, Track, VideoScorer
 from deepfake.early_exit import SkipGate, thumb
 from deepfake.evaluation import bootstrap_groups
-from deepfake.files import write_whole
+from deepfake.extracted import StoredFace, stored_crop
+from deepfake.extraction import faces_of_rows
+from deepfake.files import sha256_of, write_whole
+from deepfake.index import find_videos, video_id_of
 from deepfake.metrics import Measure
+from deepfake.sampling import MODES
 from deepfake.scoring import read_outputs, write_outputs
-from deepfake.shards import read_crop, read_rows
-from deepfake.trials import HALVES, Clips, cross_fitted
+from deepfake.shards import read_rows
+from deepfake.trials import HALVES, Clips, cross_fitted, read_clips
 from deepfake.video_faces import Job, extract
 
 Outputs = list[tuple[np.ndarray, np.ndarray]]
@@ -83,34 +88,35 @@ class Sweep:
 
     def __init__(self, scorer: VideoScorer, clips: Clips, extract: Extract, folder: Path, key: str) -> None:
         self.scorer, self.clips, self.extract = scorer, clips, extract
-        self.rows = {str(v): part.to_dict("records") for v, part in clips.faces.groupby("video_id", sort=True)}
-        self.n_sampled = {video_id: self._n_sampled(rows) for video_id, rows in self.rows.items()}
+        by_video = clips.faces.groupby("video_id", sort=True)
+        self.faces = {str(v): faces_of_rows(part.to_dict("records")) for v, part in by_video}
+        self.n_sampled = {video_id: self._n_sampled(faces[0]) for video_id, faces in self.faces.items()}
         self.outputs: dict[str, Outputs] = {}
-        for video_id in tqdm(self.rows, desc=f"networks, {extract.sampling}", unit="video", disable=None):
-            self.outputs[video_id] = self._outputs(self.rows[video_id], folder, key)
+        for video_id in tqdm(self.faces, desc=f"networks, {extract.sampling}", unit="video", disable=None):
+            self.outputs[video_id] = self._outputs(self.faces[video_id], folder, key)
 
     @property
     def band(self) -> tuple[float, float]:
         """The inconclusive band, in calibrated logits."""
         return self.scorer.detector.stack.band_logits
 
-    def _n_sampled(self, rows: list[dict[str, Any]]) -> int:
+    def _n_sampled(self, face: StoredFace) -> int:
         """Frames sampled of a clip at the most; of sampling = fps, which counts seconds, as many as of any."""
         most = self.extract.frames_per_video
         if self.extract.sampling == "fps":
             return most
-        return int(read_rows(self.clips.cache_dir / rows[0]["shard"]).get("n_sampled", most))
+        return int(read_rows(self.clips.cache_dir / face.shard).get("n_sampled", most))
 
-    def _outputs(self, rows: list[dict[str, Any]], folder: Path, key: str) -> Outputs:
-        stem = folder / digest([key, rows[0]["shard"]])[:32]
+    def _outputs(self, faces: Sequence[StoredFace], folder: Path, key: str) -> Outputs:
+        stem = folder / digest([key, faces[0].shard])[:32]
         members = [stem.with_name(f"{stem.name}-{number}") for number in range(len(self.scorer.members))]
-        known = [found for member in members if (found := read_outputs(member, len(rows))) is not None]
+        known = [found for member in members if (found := read_outputs(member, len(faces))) is not None]
         if len(known) == len(members):
             return known
         size = self.scorer.predict.batch_size
         parts = [
-            self.scorer.frame_outputs(_crops(self.clips, rows[start : start + size]))
-            for start in range(0, len(rows), size)
+            self.scorer.frame_outputs(_crops(self.clips, faces[start : start + size]))
+            for start in range(0, len(faces), size)
         ]
         outputs = []
         for number, (member, (_, _, heads)) in enumerate(zip(members, self.scorer.members, strict=True)):
@@ -122,12 +128,12 @@ class Sweep:
     def at(self, n_frames: int) -> Looked:
         """Scores as if only `n_frames` frames of each clip had been looked at, spread over it."""
         scorer = self.scorer.with_settings(early_exit="off", skip_difference=0.0)
-        return self._looked(scorer, lambda rows: chosen(rows, n_frames, self.n_sampled[rows[0]["video_id"]]))
+        return self._looked(scorer, lambda video_id: chosen(self.faces[video_id], n_frames, self.n_sampled[video_id]))
 
     def stopped(self, mode: Literal["off", "on", "forced"], margin: float) -> Looked:
         """Scores with early exit."""
         scorer = self.scorer.with_settings(early_exit=mode, exit_margin=margin, skip_difference=0.0)
-        return self._looked(scorer, lambda rows: np.ones(len(rows), bool))
+        return self._looked(scorer, lambda video_id: np.ones(len(self.faces[video_id]), bool))
 
     def skipped(self, difference: float) -> Looked:
         """Scores with a skip gate of so many grey levels: a crop that is like another one gets what was said of that.
@@ -137,18 +143,18 @@ class Sweep:
         scorer = self.scorer.with_settings(early_exit="off", skip_difference=0.0)
         logit_V, seen_V = np.full(len(self.clips.video_ids), np.nan), np.zeros(len(self.clips.video_ids))
         for i, video_id in enumerate(self.clips.video_ids):
-            if video_id not in self.rows:
+            if video_id not in self.faces:
                 continue
             sources = self._sources(video_id, difference)
             outputs = [(logits[sources], features[sources]) for logits, features in self.outputs[video_id]]
-            rows = self.rows[video_id]
-            verdicts = scorer.settle(list(self._tracks(scorer, rows, outputs, np.ones(len(rows), bool))))
-            logit_V[i], seen_V[i] = scorer.video_logit(verdicts), len(np.unique(sources))
+            faces = self.faces[video_id]
+            scores = scorer.settle(list(self._tracks(scorer, faces, outputs, np.ones(len(faces), bool))))
+            logit_V[i], seen_V[i] = scorer.video_logit(scores), len(np.unique(sources))
         return Looked(logit_V, seen_V)
 
     def _sources(self, video_id: str, difference: float) -> np.ndarray:
-        """Of each row of a clip the row whose outputs it gets."""
-        numbers = np.array([row["track"] for row in self.rows[video_id]])
+        """Of each face of a clip the face whose outputs it gets."""
+        numbers = np.array([face.track for face in self.faces[video_id]])
         sources = np.arange(len(numbers))
         for number in np.unique(numbers):
             gate, places = SkipGate(difference), np.flatnonzero(numbers == number)
@@ -158,34 +164,34 @@ class Sweep:
 
     @cached_property
     def thumbs(self) -> dict[str, np.ndarray]:
-        """Of each clip the thumbs of its crops, in the order of its rows."""
-        bar = tqdm(self.rows.items(), desc=f"thumbs, {self.extract.sampling}", unit="video", disable=None)
-        return {video_id: np.stack([thumb(crop) for crop in _crops(self.clips, rows)]) for video_id, rows in bar}
+        """Of each clip the thumbs of its crops, in the order of its faces."""
+        bar = tqdm(self.faces.items(), desc=f"thumbs, {self.extract.sampling}", unit="video", disable=None)
+        return {video_id: np.stack([thumb(crop) for crop in _crops(self.clips, faces)]) for video_id, faces in bar}
 
-    def _looked(self, scorer: VideoScorer, choose: Callable[[list[dict[str, Any]]], np.ndarray]) -> Looked:
+    def _looked(self, scorer: VideoScorer, choose: Callable[[str], np.ndarray]) -> Looked:
         logit_V, seen_V = np.full(len(self.clips.video_ids), np.nan), np.zeros(len(self.clips.video_ids))
         for i, video_id in enumerate(self.clips.video_ids):
-            if video_id not in self.rows:
+            if video_id not in self.faces:
                 continue
-            rows = self.rows[video_id]
-            verdicts = scorer.settle(list(self._tracks(scorer, rows, self.outputs[video_id], choose(rows))))
-            logit_V[i] = scorer.video_logit(verdicts)
-            seen_V[i] = sum(len(verdict.frame_logits) for verdict in verdicts)
+            tracks = self._tracks(scorer, self.faces[video_id], self.outputs[video_id], choose(video_id))
+            scores = scorer.settle(list(tracks))
+            logit_V[i] = scorer.video_logit(scores)
+            seen_V[i] = sum(len(score.frame_logits) for score in scores)
         return Looked(logit_V, seen_V)
 
     def _tracks(
-        self, scorer: VideoScorer, rows: list[dict[str, Any]], outputs: Outputs, keep: np.ndarray
+        self, scorer: VideoScorer, faces: Sequence[StoredFace], outputs: Outputs, keep: np.ndarray
     ) -> Iterator[Track]:
-        numbers = np.array([row["track"] for row in rows])
+        numbers = np.array([face.track for face in faces])
         for number in np.unique(numbers[keep]):
-            places = np.flatnonzero(keep & (numbers == number))
+            places = np.flatnonzero(keep & (numbers == number)).tolist()
             own = [(logits[places], features[places]) for logits, features in outputs]
-            yield Track(scorer, self.clips.cache_dir, [rows[i] for i in places], own)
+            yield Track(scorer, self.clips.cache_dir, [faces[i] for i in places], own)
 
 
-def chosen(rows: Sequence[dict[str, Any]], n_frames: int, n_sampled: int) -> np.ndarray:
-    """Which rows would be there had `n_frames` been sampled: as large a share of those with a face as of all."""
-    frames = np.array([row["frame_index"] for row in rows])
+def chosen(faces: Sequence[StoredFace], n_frames: int, n_sampled: int) -> np.ndarray:
+    """Which faces would be there had `n_frames` been sampled: as large a share of those with a face as of all."""
+    frames = np.array([face.frame_index for face in faces])
     with_face = np.unique(frames)
     share = n_frames / max(n_sampled, len(with_face))
     n = min(max(round(share * len(with_face)), 1), len(with_face))
@@ -193,8 +199,8 @@ def chosen(rows: Sequence[dict[str, Any]], n_frames: int, n_sampled: int) -> np.
     return np.isin(frames, with_face[middles])
 
 
-def _crops(clips: Clips, rows: Sequence[dict[str, Any]]) -> list[np.ndarray]:
-    return [read_crop(clips.cache_dir, row["shard"], row["offset"], row["size"]) for row in rows]
+def _crops(clips: Clips, faces: Sequence[StoredFace]) -> list[np.ndarray]:
+    return [stored_crop(clips.cache_dir, face) for face in faces]
 
 
 def _verdicts(looked: Looked, sweep: Sweep) -> np.ndarray:
@@ -304,8 +310,7 @@ class Costs:
 
 def network_cpu_s(scorer: VideoScorer, clips: Clips) -> float:
     """Processor seconds the frame networks take for a crop: the better of two turns over some."""
-    rows = clips.faces.iloc[:TIMED_CROPS].to_dict("records")
-    crops = _crops(clips, rows)
+    crops = _crops(clips, faces_of_rows(clips.faces.iloc[:TIMED_CROPS].to_dict("records")))
     turns = []
     for _ in range(2):
         start = time.process_time()
@@ -335,7 +340,7 @@ def table(points: Sequence[Point]) -> pd.DataFrame:
     """The points as rows of plain numbers."""
     rows = []
     for point in points:
-        row: dict[str, Any] = {}
+        row: dict[str, object] = {}
         for name, value in vars(point).items():
             if isinstance(value, Measure):
                 row |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
@@ -343,3 +348,58 @@ def table(points: Sequence[Point]) -> pd.DataFrame:
                 row[name] = value
         rows.append(row | {"cpu_s": point.cpu_s})
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to sweep over which clips; `cache_dir` keeps crops, `out` all else."""
+
+    clips: Path
+    labels: Path
+    samplings: Sequence[str]
+    frames: Sequence[int]
+    cache_dir: Path
+    workers: int
+    out: Path
+    skips: Sequence[float] = ()
+    limit: int | None = None
+
+
+def sweep_modes(weights: Path, wanted: Wanted, config: Config) -> Iterator[list[Point]]:
+    """Yield the points so far after each sampling mode, with progress bars: hours of sweeping show what they have.
+
+    What was extracted, shown to the networks or timed before is read back.
+    """
+    detector, weights_sha256 = load_detector(weights), sha256_of(weights)
+    scorer = VideoScorer(detector, config.predict)
+    key = digest([weights_sha256, section_values(config, "predict"), scorer.device.type, FORMAT])
+    paths = find_videos(wanted.clips)
+    points: list[Point] = []
+    for sampling in wanted.samplings:
+        settings = _most(detector.extract, sampling, max(wanted.frames), wanted.workers)
+        clips = read_clips(wanted.clips, wanted.labels, settings, wanted.cache_dir, wanted.limit)
+        labelled = set(clips.video_ids)
+        timed = [path for path in paths if video_id_of(path, wanted.clips) in labelled]
+
+        def extraction(n: int, timed: Sequence[Path] = timed, settings: Extract = settings) -> float:
+            fewer = settings.model_copy(update=_thinner(settings, n))
+            return extraction_cpu_s(timed, fewer, wanted.out / "extraction_cpu_s.json")
+
+        sweep = Sweep(scorer, clips, settings, wanted.out / "networks", key)
+        points += curve(sweep, wanted.frames, Costs(network_cpu_s(scorer, clips), extraction), config, wanted.skips)
+        yield points
+
+
+def _most(extract: Extract, sampling: str, most: int, workers: int) -> Extract:
+    if sampling not in MODES:
+        raise UserError(f"--sampling {sampling!r}: no such mode; choose from {', '.join(MODES)}")
+    fps = min(extract.sample_fps * most / extract.frames_per_video, 240)
+    changes = {"sampling": sampling, "workers": workers, "frames_per_video": most, "sample_fps": fps}
+    return Extract.model_validate(extract.model_dump() | changes)
+
+
+def _thinner(settings: Extract, n: int) -> dict[str, float]:
+    """What gives `n` frames instead of the most; of sampling = fps a rate as much lower, for it does not count."""
+    if settings.sampling == "fps":
+        return {"sample_fps": max(settings.sample_fps * n / settings.frames_per_video, 1e-3)}
+    return {"frames_per_video": n}

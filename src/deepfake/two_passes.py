@@ -7,40 +7,35 @@ used again: the detector of faces looks at other frames then, and the boxes carr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from deepfake.bundle import Detector
 from deepfake.config import Predict
 from deepfake.detector import (
     Scored,
     Track,
-    TrackVerdict,
+    TrackScore,
     VideoScorer,
-    kept_verdicts,
+    kept_scores,
     score_videos,
     with_score,
     without_score,
 )
-from deepfake.early_exit import is_settled, look_until_settled
+from deepfake.early_exit import is_settled
+from deepfake.extracted import StoredFace, by_track
 from deepfake.extraction import read_videos
 
 EVERY = 2
 
 
-def look_at_some(scorer: VideoScorer, work_dir: Path, faces: list[dict[str, Any]]) -> list[TrackVerdict]:
-    """Verdicts of a video's tracks by every second frame of each; none where they leave its verdict open.
-
-    `faces` are rows of the faces table of one video, sorted by its key.
-    """
-    numbers = sorted({face["track"] for face in faces})
-    parts = [[face for face in faces if face["track"] == number] for number in numbers]
-    tracks = [Track(scorer, work_dir, rows, n_frames=EVERY * len(rows)) for rows in parts]
-    band, settings = scorer.detector.stack.band_logits, scorer.detector.ensemble
-    looks = look_until_settled([len(rows) for rows in parts], lambda i, places: tracks[i].look(places), band, settings)
-    return [track.verdict for track in tracks] if is_settled(looks, band, settings) else []
+def look_at_some(scorer: VideoScorer, work_dir: Path, faces: Sequence[StoredFace]) -> list[TrackScore]:
+    """Scores of a video's tracks by every second frame of each; none where they leave its verdict open."""
+    tracks = [Track(scorer, work_dir, own, n_frames=EVERY * len(own)) for own in by_track(faces)]
+    found = scorer.look_at(tracks)
+    looks, band = [look for _, look in found], scorer.detector.stack.band_logits
+    return [score for score, _ in found] if is_settled(looks, band, scorer.detector.ensemble) else []
 
 
 def score_in_two_passes(
@@ -61,8 +56,8 @@ def score_in_two_passes(
         if not found.faces:
             continue  # there may be one in the other frames
         scorer = scorer or VideoScorer(detector, predict)
-        verdicts = kept_verdicts(scorer, found, cache_dir, weights_sha256, partial(look_at_some, scorer))
-        if verdicts:
-            yield with_score(scorer, reading, verdicts)
+        tracks = kept_scores(scorer, found, cache_dir, weights_sha256, partial(look_at_some, scorer))
+        if tracks:
+            yield with_score(scorer, reading, tracks)
             del is_open[found.video_id]
     yield from score_videos(is_open, detector, weights_sha256, cache_dir, predict, workers)

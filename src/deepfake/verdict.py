@@ -36,7 +36,7 @@ from deepfake.files import printable, sha256_of
 
 if TYPE_CHECKING:  # torch, timm and pandas cost seconds: pages, --help and --schema do without
     from deepfake.bundle import Detector
-    from deepfake.detector import Scored, TrackVerdict
+    from deepfake.detector import Scored, TrackScore
     from deepfake.extracted import Extraction
     from deepfake.reading import Reading
 
@@ -91,7 +91,7 @@ def check_of(path: Path, scored: Scored, detector: Detector, weights_sha256: str
         detector=_about(detector, weights_sha256),
         video=facts,
         looked_at=_looked_at(found, facts.duration_s) if facts else None,
-        shots=_shots(scored.verdicts, found, facts.duration_s, detector) if facts else (),
+        shots=_shots(scored.tracks, found, facts.duration_s, detector) if facts else (),
     )
 
 
@@ -128,48 +128,49 @@ def _unseen(times_s: Sequence[float], duration_s: float) -> list[tuple[float, fl
     return [(round(a, 3), round(b, 3)) for a, b in zip(starts, ends, strict=True) if b - a > 1e-3]
 
 
-def _shots(
-    verdicts: Sequence[TrackVerdict], found: Extraction, duration_s: float, detector: Detector
-) -> tuple[Shot, ...]:
-    starts = _shot_starts(found, verdicts)
-    tracks = _tracks(verdicts, found, detector)
+def _shots(scores: Sequence[TrackScore], found: Extraction, duration_s: float, detector: Detector) -> tuple[Shot, ...]:
+    starts = _shot_starts(found, scores)
+    tracks = _tracks(scores, found, detector)
     return tuple(
         Shot(
             shot=number,
             from_s=round(start, 3),
             to_s=round(end, 3),
-            tracks=tuple(track for track, verdict in zip(tracks, verdicts, strict=True) if verdict.shot == number),
+            tracks=tuple(track for track, score in zip(tracks, scores, strict=True) if score.shot == number),
         )
         for number, (start, end) in enumerate(zip(starts, [*starts[1:], duration_s], strict=True))
     )
 
 
-def _shot_starts(found: Extraction, verdicts: Sequence[TrackVerdict]) -> list[float]:
+def _shot_starts(found: Extraction, scores: Sequence[TrackScore]) -> list[float]:
     """When each shot begins; from the faces where a shard of an older version does not tell the cuts."""
-    last = max((v.shot for v in verdicts), default=0)
+    last = max((score.shot for score in scores), default=0)
     if found.cuts_s is not None and len(found.cuts_s) >= last:
         return [0.0, *found.cuts_s]
-    first = [min((float(v.times_s[0]) for v in verdicts if v.shot == n), default=0.0) for n in range(1, last + 1)]
+    first = [
+        min((float(score.times_s[0]) for score in scores if score.shot == shot), default=0.0)
+        for shot in range(1, last + 1)
+    ]
     return [0.0, *np.maximum.accumulate(first).tolist()] if first else [0.0]
 
 
-def _tracks(verdicts: Sequence[TrackVerdict], found: Extraction, detector: Detector) -> list[CheckedTrack]:
+def _tracks(scores: Sequence[TrackScore], found: Extraction, detector: Detector) -> list[CheckedTrack]:
     from deepfake.aggregate import credible, trust
     from deepfake.detector import deciding
 
-    if not verdicts:
+    if not scores:
         return []
     settings = detector.ensemble
-    lengths = np.array([v.n_frames or len(v.frame_logits) for v in verdicts])
+    lengths = np.array([score.n_frames or len(score.frame_logits) for score in scores])
     counts = credible(lengths, settings.min_track_frames)
-    decisive = deciding(verdicts, settings)
+    decisive = deciding(scores, settings)
     sharpness = {(face.track, face.frame_index): face.sharpness for face in found.faces}
     made = []
-    for number, verdict in enumerate(verdicts):
-        sharp = np.array([sharpness[verdict.track, int(index)] for index in verdict.frame_indices])
-        sides = (verdict.boxes[:, 2:] - verdict.boxes[:, :2]).max(axis=1)
+    for number, score in enumerate(scores):
+        sharp = np.array([sharpness[score.track, int(index)] for index in score.frame_indices])
+        sides = (score.boxes[:, 2:] - score.boxes[:, :2]).max(axis=1)
         standing = Standing(bool(counts[number]), number == decisive, trust(sides, sharp, settings))
-        made.append(_track(verdict, standing, detector))
+        made.append(_track(score, standing, detector))
     return made
 
 
@@ -182,34 +183,34 @@ class Standing:
     trust: float
 
 
-def _track(verdict: TrackVerdict, standing: Standing, detector: Detector) -> CheckedTrack:
+def _track(score: TrackScore, standing: Standing, detector: Detector) -> CheckedTrack:
     from scipy.special import expit
 
     apply = detector.stack.calibration.apply
-    p_frames = apply(verdict.frame_logits)
-    seconds = np.floor(verdict.times_s).astype(int)
+    p_frames = apply(score.frame_logits)
+    seconds = np.floor(score.times_s).astype(int)
     p_seconds = {
-        int(s): float(apply(verdict.frame_logits[seconds == s].mean(keepdims=True))[0]) for s in np.unique(seconds)
+        int(s): float(apply(score.frame_logits[seconds == s].mean(keepdims=True))[0]) for s in np.unique(seconds)
     }
     return CheckedTrack(
-        track=verdict.track,
-        p_fake=_rounded(float(expit(verdict.logit))),
+        track=score.track,
+        p_fake=_rounded(float(expit(score.logit))),
         counts=standing.counts,
         decides=standing.decides,
         trust=_rounded(standing.trust),
-        from_s=round(float(verdict.times_s[0]), 3),
-        to_s=round(float(verdict.times_s[-1]), 3),
+        from_s=round(float(score.times_s[0]), 3),
+        to_s=round(float(score.times_s[-1]), 3),
         n_frames=len(p_frames),
         seconds=tuple(
             SecondScore(second=s, p_fake=_rounded(p), n_frames=int((seconds == s).sum())) for s, p in p_seconds.items()
         ),
-        suspicious=suspicious_spans(verdict.times_s, p_frames, p_seconds, detector.stack.band[1]),
-        frames=_frames(verdict, p_frames),
+        suspicious=suspicious_spans(score.times_s, p_frames, p_seconds, detector.stack.band[1]),
+        frames=_frames(score, p_frames),
     )
 
 
-def _frames(verdict: TrackVerdict, p_frames: np.ndarray) -> tuple[FrameScore, ...]:
-    rows = zip(verdict.frame_indices, verdict.times_s, verdict.boxes, p_frames, strict=True)
+def _frames(score: TrackScore, p_frames: np.ndarray) -> tuple[FrameScore, ...]:
+    rows = zip(score.frame_indices, score.times_s, score.boxes, p_frames, strict=True)
     return tuple(
         FrameScore(frame=int(index), time_s=round(float(time_s), 3), box_px=_rounded_box(box), score=_rounded(p))
         for index, time_s, box, p in rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,76 +11,14 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from deepfake.bundle import load_detector
-from deepfake.config import Config, Extract, UserError, digest, section_values
-from deepfake.detector import FORMAT, VideoScorer
 from deepfake.evaluation import show
-from deepfake.files import sha256_of, write_whole
-from deepfake.index import find_videos, video_id_of
+from deepfake.files import write_whole
 from deepfake.report.plain import as_csv, plain_rows
 from deepfake.report.plots import INK, STYLE
-from deepfake.sampling import MODES
-from deepfake.sweep import Costs, Point, Sweep, curve, extraction_cpu_s, network_cpu_s, table
-from deepfake.trials import read_clips
+from deepfake.sweep import Point, table
 
 ON_TIME = "-"  # points of the curve itself, without early exit
 COLOURS = matplotlib.colormaps["tab10"]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What to sweep over which clips; `cache_dir` keeps crops, `out` all else."""
-
-    clips: Path
-    labels: Path
-    samplings: Sequence[str]
-    frames: Sequence[int]
-    cache_dir: Path
-    workers: int
-    out: Path
-    skips: Sequence[float] = ()
-    limit: int | None = None
-
-
-def run(weights: Path, wanted: Wanted, config: Config) -> str:
-    """Sweep with progress bars, write frames.csv, .png and .svg; return the table as Markdown.
-
-    What was extracted, shown to the networks or timed before is read back.
-    """
-    detector, weights_sha256 = load_detector(weights), sha256_of(weights)
-    scorer = VideoScorer(detector, config.predict)
-    key = digest([weights_sha256, section_values(config, "predict"), scorer.device.type, FORMAT])
-    paths = find_videos(wanted.clips)
-    points: list[Point] = []
-    for sampling in wanted.samplings:
-        settings = _most(detector.extract, sampling, max(wanted.frames), wanted.workers)
-        clips = read_clips(wanted.clips, wanted.labels, settings, wanted.cache_dir, wanted.limit)
-        labelled = set(clips.video_ids)
-        timed = [path for path in paths if video_id_of(path, wanted.clips) in labelled]
-
-        def extraction(n: int, timed: Sequence[Path] = timed, settings: Extract = settings) -> float:
-            fewer = settings.model_copy(update=_thinner(settings, n))
-            return extraction_cpu_s(timed, fewer, wanted.out / "extraction_cpu_s.json")
-
-        sweep = Sweep(scorer, clips, settings, wanted.out / "networks", key)
-        points += curve(sweep, wanted.frames, Costs(network_cpu_s(scorer, clips), extraction), config, wanted.skips)
-        write(points, wanted.out)  # by mode, so that hours of sweeping show what they have
-    return f"{as_markdown(points)}\n\n  -> {wanted.out / 'frames.csv'}, .png, .svg"
-
-
-def _most(extract: Extract, sampling: str, most: int, workers: int) -> Extract:
-    if sampling not in MODES:
-        raise UserError(f"--sampling {sampling!r}: no such mode; choose from {', '.join(MODES)}")
-    fps = min(extract.sample_fps * most / extract.frames_per_video, 240)
-    changes = {"sampling": sampling, "workers": workers, "frames_per_video": most, "sample_fps": fps}
-    return Extract.model_validate(extract.model_dump() | changes)
-
-
-def _thinner(settings: Extract, n: int) -> dict[str, Any]:
-    """What gives `n` frames instead of the most; of sampling = fps a rate as much lower, for it does not count."""
-    if settings.sampling == "fps":
-        return {"sample_fps": max(settings.sample_fps * n / settings.frames_per_video, 1e-3)}
-    return {"frames_per_video": n}
 
 
 def write(points: Sequence[Point], out: Path) -> None:

@@ -4,54 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
-from deepfake import detector as scoring
 from deepfake import evaluation
-from deepfake.bundle import load_detector
-from deepfake.config import Config, Validation, digest, section_values
-from deepfake.detector import Scored, score_videos
-from deepfake.distortions import ALWAYS, KINDS, Distortion
-from deepfake.evaluation import Labelled, Matched
-from deepfake.files import current_commit, sha256_of, write_whole
+from deepfake.distortions import ALWAYS, KINDS
+from deepfake.files import write_whole
 from deepfake.report.plots import robustness_plot
-from deepfake.robustness import Bench, Material
+from deepfake.robustness import SHOWN
 from deepfake.submission import csv_bytes
-
-SHOWN = ("roc_auc", "log_loss_clipped", "false_alarm_rate", "recall", "mean_p_real", "mean_p_fake")
-
-
-def run(weights: Path, material: Material, chosen: Sequence[Distortion], config: Config, out: Path) -> str:
-    """Measure every cell with a progress bar, write robustness.csv, .json and .svg; return the table as Markdown."""
-    detector, weights_sha256 = load_detector(weights), sha256_of(weights)
-
-    def score(paths: dict[str, Path], cache_dir: Path) -> Iterator[Scored]:
-        return score_videos(paths, detector, weights_sha256, cache_dir, config.predict, config.robustness.workers)
-
-    key = digest([weights_sha256, scoring.FORMAT, section_values(config, "predict")])
-    bench = Bench(score, key, detector.stack.prior, config.robustness, out)
-    about = {
-        "detector": {"name": detector.name, "weights_sha256": weights_sha256, **detector.about},
-        "settings": {name: section_values(config, name) for name in ("robustness", "predict", "validation")},
-        "commit": current_commit(),
-    }
-    return write_table(measure(bench, material, chosen, config), about, out)
-
-
-def measure(bench: Bench, material: Material, chosen: Sequence[Distortion], config: Config) -> list[dict[str, Any]]:
-    """The numbers of every cell, in order."""
-    cells = []
-    with tqdm(total=len(chosen) * len(material.paths), unit="video", disable=None) as bar:
-        for distortion in chosen:
-            bar.set_description(distortion.name)
-            rows = bench.cell(distortion, material, bar.update)
-            cells.append(measured(distortion, material.labelled, rows, config.validation, config.ensemble.clip_p))
-    return cells
 
 
 def write_table(cells: Sequence[Mapping[str, Any]], about: Mapping[str, Any], out: Path) -> str:
@@ -73,32 +35,6 @@ def write_table(cells: Sequence[Mapping[str, Any]], about: Mapping[str, Any], ou
 
 def _not_distorted(cell: Mapping[str, Any]) -> list[str]:
     return [row["fallback"] for row in cell["videos"].values() if (row["fallback"] or "").startswith("not distorted")]
-
-
-def measured(
-    distortion: Distortion,
-    labelled: Sequence[Labelled],
-    rows: Mapping[str, Mapping[str, Any]],
-    settings: Validation,
-    clip_p: float,
-) -> dict[str, Any]:
-    """A cell's numbers with intervals, whole and by family; a video without a score counts with its prior."""
-    p = np.array([rows[video.name]["p_fake"] for video in labelled])
-    groups = ["family"] if "family" in labelled[0].columns else []
-    found = evaluation.evaluate(Matched(list(labelled), p, [], []), groups, settings, clip_p)
-    without = [video for video in labelled if rows[video.name]["fallback"]]
-    families = [row for row in found["groups"].get("family", []) if row["n_fake"]]
-    return {
-        "kind": distortion.kind,
-        "level": distortion.level,
-        **{key: found[key] for key in ("n_videos", "n_real", "n_fake", "resampled_by")},
-        "n_without_score": len(without),
-        "n_real_without_score": sum(video.label == 0 for video in without),
-        "share_without_score": len(without) / len(labelled),
-        "metrics": {name: found["metrics"][name] for name in SHOWN},
-        "families": {row["value"]: {"n_fake": row["n_fake"], "roc_auc": row["metrics"]["roc_auc"]} for row in families},
-        "videos": {video.name: dict(rows[video.name]) for video in labelled},
-    }
 
 
 def as_csv(cells: Sequence[Mapping[str, Any]]) -> bytes:

@@ -1,0 +1,112 @@
+"""One check reads its file once: hashed, demuxed, decoded, its shard and its address, counted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import pytest
+
+from deepfake import bundle, demux, extraction, files, read_ahead, shards, video_faces
+from deepfake.bundle import Member
+from deepfake.checking import Places, check
+from deepfake.config import Ensemble, Extract, Predict
+from learning_data import one_thread  # noqa: F401 - a fixture
+from test_detector import always, scorer_with
+from test_extraction import SquareDetector, moving
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+EXTRACT = Extract(frames_per_video=8, sampling="uniform", crop_px=32)
+
+
+def run_here(
+    function: Callable[[object], object], jobs: Iterable[object], *_: object, **__: object
+) -> Iterator[tuple[object, object]]:
+    """What `run_each` does, without its processes, so that counting sees all of it."""
+    for job in jobs:
+        yield job, function(job)
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the functions that cost something were called, whoever imported them, by name and file."""
+    counted: Counter[str] = Counter()
+    for function in (files.sha256_of, demux._demux, shards.read_rows, video_faces.shard_name):
+
+        def counting(*args: object, function: Callable[..., object] = function) -> object:
+            of = f" {args[0].name}" if isinstance(args[0], Path) and function.__name__ == "sha256_of" else ""
+            counted[function.__name__ + of] += 1
+            return function(*args)
+
+        for module in [module for name, module in sys.modules.items() if name.startswith("deepfake")]:
+            if getattr(module, function.__name__, None) is function:
+                monkeypatch.setattr(module, function.__name__, counting)
+    opened = av.open
+
+    def opening(path: str, *args: object, **options: object) -> object:
+        counted["av.open"] += 1
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(av, "open", opening)
+    return counted
+
+
+@pytest.fixture
+def checked(
+    square_clip: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], dict[str, object]]:
+    """Check a clip of one face with an invented detector, all in this process; its JSON."""
+    made = scorer_with(Ensemble(min_track_frames=3), [Member("a", always(2.0), {})], a=1.0).detector
+    for module in (read_ahead, extraction):
+        monkeypatch.setattr(module, "run_each", run_here)
+    monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": EXTRACT.model_dump()})
+    monkeypatch.setattr(bundle, "load_detector", lambda _: replace(made, extract=EXTRACT))
+    monkeypatch.setattr("deepfake.verdict.Predict", lambda: Predict(device="cpu", precision="fp32"))
+    monkeypatch.setattr(video_faces, "_detector", lambda *_: SquareDetector())
+    path = square_clip(moving, name="v.mp4")
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(b"weights")
+
+    def run() -> dict[str, object]:
+        places = Places(str(tmp_path / "v.json"), tmp_path / "v.html", tmp_path, 1)
+        assert check([path], places, weights, tmp_path / "cache", show=False) in (0, 3, 4)
+        values: dict[str, object] = json.loads((tmp_path / "v.json").read_text())
+        return values
+
+    return run
+
+
+def test_a_file_is_hashed_demuxed_and_addressed_once_and_its_shard_is_not_read_back(
+    checked: Callable[[], dict[str, object]], counts: Counter[str]
+) -> None:
+    values = checked()
+    assert values["shots"], "a face was judged"
+    assert counts == {
+        "sha256_of v.mp4": 1,
+        "sha256_of weights.bin": 1,
+        "_demux": 1,
+        "av.open": 2,  # to demux, and to decode
+        "shard_name": 1,
+    }
+
+
+def test_a_file_that_was_checked_before_is_not_opened_and_its_shard_is_read_once(
+    checked: Callable[[], dict[str, object]], counts: Counter[str]
+) -> None:
+    first = checked()
+    counts.clear()
+    assert checked() == first
+    assert counts == {"sha256_of weights.bin": 1, "shard_name": 1, "read_rows": 1}
+
+
+def test_what_is_not_read_ahead_is_read_once_too(
+    checked: Callable[[], dict[str, object]], counts: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_ahead, "run_each", lambda *_, **__: iter(()))
+    checked()
+    assert (counts["sha256_of v.mp4"], counts["_demux"], counts["shard_name"], counts["read_rows"]) == (1, 1, 1, 0)
