@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -254,13 +255,19 @@ def table(kinds: Sequence[Kind], folder: Path) -> tuple[str, int]:
             for outcome in found:
                 total.update(runs=1, frames=outcome.n_right, wrong=outcome.n_wrong, refused=bool(outcome.refusal))
             reasons = {outcome.refusal for outcome in found if outcome.refusal}
-            notes += [f"- {kind.name}, {backend}: {reason}" for reason in sorted(reasons)]
+            notes += [_wrapped(f"- {kind.name}, {backend}: {reason}", "  ") for reason in sorted(reasons)]
             lines.append(f"| {kind.name} | {backend} | {' | '.join(outcome.words for outcome in found)} |")
     summary = (
         f"{len(kinds)} clips x {len(BACKENDS)} backends x {len(MODES)} modes = {total['runs']} runs: "
-        f"{total['frames']} frames right, {total['wrong']} wrong, {total['refused']} runs refused.\n\n"
+        f"{total['frames']} frames right, {total['wrong']} wrong, {total['refused']} runs refused.\n"
+    )
+    key = (
         "A cell says how many of the wanted frames came and were the ones they claimed to be. unreadable: damage hit "
-        "the bar code. suspect: the frame says itself that something before it could not be decoded.\n"
+        "the bar code. suspect: the frame says itself that something before it could not be decoded."
     )
     refused = "\n".join(["", "Reasons of the refusals:", "", *notes, ""]) if notes else ""
-    return "\n".join([summary, *lines, refused]), total["wrong"]
+    return "\n".join([summary, f"{_wrapped(key)}\n", *lines, refused]), total["wrong"]
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -1,4 +1,4 @@
-"""The README's pictures: there, small, told in words, and made again by their command."""
+"""The pages' pictures: there, small, described in words, and made again by their command."""
 
 import io
 import re
@@ -9,15 +9,24 @@ from PIL import Image
 
 from browser import needs_browser
 from deepfake.config import PROJECT_ROOT
+from pages_of_text import PAGES_OF_TEXT
 from pictures import CUT, ENTERS, HEIGHT_PX, N_FRAMES, PAGES, WIDTH_PX, WINDOW_PX, drawn_frames, photograph
 
 FOLDER = PROJECT_ROOT / "notebooks/pictures"
-SHOWN = re.findall(r"!\[([^\]]*)\]\(notebooks/pictures/([^)]+)\)", (PROJECT_ROOT / "README.md").read_text())
+SHOWN = [
+    (words, (page.parent / target).resolve())
+    for page in PAGES_OF_TEXT
+    for words, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text())
+]
 
 
-def test_the_readme_shows_every_picture_that_is_kept_and_tells_it_in_words() -> None:
-    assert sorted(name for _, name in SHOWN) == sorted(path.name for path in FOLDER.iterdir())
+def test_every_picture_that_is_kept_is_shown_on_one_page_and_described_in_words() -> None:
+    assert sorted(path for _, path in SHOWN) == sorted(FOLDER.resolve().iterdir())
     assert all(len(words.split()) > 7 for words, _ in SHOWN)
+
+
+def test_the_readme_shows_a_check() -> None:
+    assert "](notebooks/pictures/check.webp)" in (PROJECT_ROOT / "README.md").read_text()
 
 
 def test_pictures_are_small_enough_for_git() -> None:

@@ -1,4 +1,4 @@
-"""The picture of the stages says what the registry says, and the README shows the present one."""
+"""The picture of the stages says what the registry says, and the page about the code shows the present one."""
 
 from xml.etree import ElementTree
 
@@ -48,7 +48,7 @@ def test_the_words_for_those_who_do_not_see_it_name_what_each_stage_reads_and_ma
     assert "01_index_videos reads the videos and makes videos.parquet. 02_extract_faces reads" in described(CONFIG)
 
 
-def test_the_readme_shows_the_present_stages() -> None:
+def test_the_page_about_the_code_shows_the_present_stages() -> None:
     shown = PROJECT_ROOT / "notebooks/pictures/stages.svg"
     assert shown.read_text() == stage_diagram(CONFIG), "the stages changed: make pictures"
-    assert "notebooks/pictures/stages.svg" in (PROJECT_ROOT / "README.md").read_text()
+    assert "](../notebooks/pictures/stages.svg)" in (PROJECT_ROOT / "src/README.md").read_text()
