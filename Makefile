@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 OUT ?= predictions.csv
+CROPS ?= ../shared/data/more/more.csv
 export NO_ALBUMENTATIONS_UPDATE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all predict check kaggle detector bench bench-tracks pictures lint chromium
+.PHONY: help setup demo test test-all predict check kaggle detector pack bench bench-tracks pictures lint chromium
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +51,11 @@ detector: $(VENV)/.made ## Train the shipped kind of detector on the data of con
 	$(PY) src/01_index_videos.py --config configs/selfblend.yaml
 	$(PY) src/02_extract_faces.py --config configs/selfblend.yaml
 	$(PY) src/train_detector.py --config configs/selfblend.yaml
+
+pack: $(VENV)/.made ## What training by forging needs, in a few files -> data/work/packs (configs/plans)
+	$(PY) src/01_index_videos.py --config configs/selfblend.yaml
+	$(PY) src/02_extract_faces.py --config configs/selfblend.yaml
+	$(PY) src/build_pack.py --config configs/selfblend.yaml --crops $(CROPS)
 
 bench: $(VENV)/.made ## Seconds, ratios and memory of every step
 	$(PY) src/bench.py

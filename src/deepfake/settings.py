@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import PROJECT_ROOT as PROJECT_ROOT
 from deepfake.registry import check_name
 
 MOST_VIEWS = 16

@@ -18,7 +18,8 @@ from pydantic import (
 )
 
 from deepfake.errors import UserError as UserError
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import PROJECT_ROOT as PROJECT_ROOT
+from deepfake.files import digest as digest
 from deepfake.registry import use_plugins
 from deepfake.settings import MODULE, Config, Settings
 

@@ -113,6 +113,9 @@ def h264_round_trip(
 
     Odd sides are padded by a repeated line and cut again. Frames before `first` are not given back.
     """
+    # Here, not above: machines that only learn from a pack need not have PyAV.
+    import av
+
     height, width = frames[0].shape[:2]
     padded = (height + height % 2, width + width % 2)
     encoder = av.CodecContext.create("libx264", "w")
