@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 OUT ?= predictions.csv
+CROPS ?= ../shared/data/more/more.csv
 export NO_ALBUMENTATIONS_UPDATE := 1
 # Names of files reach commands through the environment as they are typed, quotes and dollar signs too.
 unexport VIDEO VIDEOS OUT
@@ -11,7 +12,7 @@ export DEEPFAKE_VIDEOS = $(value VIDEOS)
 export DEEPFAKE_OUT = $(value OUT)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all predict check kaggle detector bench bench-tracks pictures lint chromium
+.PHONY: help setup demo test test-all predict check kaggle detector pack bench bench-tracks pictures lint chromium
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +57,11 @@ detector: $(VENV)/.made ## Train the shipped kind of detector on the data of con
 	$(PY) src/01_index_videos.py --config configs/selfblend.yaml
 	$(PY) src/02_extract_faces.py --config configs/selfblend.yaml
 	$(PY) -m deepfake train --config configs/selfblend.yaml
+
+pack: $(VENV)/.made ## What training by forging needs, in a few files -> data/work/packs (configs/plans)
+	$(PY) src/01_index_videos.py --config configs/selfblend.yaml
+	$(PY) src/02_extract_faces.py --config configs/selfblend.yaml
+	$(PY) -m deepfake pack --config configs/selfblend.yaml --crops $(CROPS)
 
 bench: $(VENV)/.made ## Seconds, ratios and memory of every step
 	$(PY) -m lab bench

@@ -2,5 +2,16 @@
 
 from deepfake.files import PROJECT_ROOT
 
-FOLDERS = (".", "src", "src/lab", "configs", "data", "data/weights", "notebooks", "submissions", "tests")
+FOLDERS = (
+    ".",
+    "src",
+    "src/lab",
+    "configs",
+    "configs/plans",
+    "data",
+    "data/weights",
+    "notebooks",
+    "submissions",
+    "tests",
+)
 PAGES_OF_TEXT = [page for folder in FOLDERS for page in sorted((PROJECT_ROOT / folder).glob("*.md"))]

@@ -32,6 +32,7 @@ LADDER = (
         "evaluation",
         "scoring",
         "training",
+        "packs",
     ),
     *("detector", "evidence", "report", "kaggle", "demo", "api", "commands", "__main__", "lab"),
 )

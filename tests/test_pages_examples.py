@@ -112,3 +112,12 @@ def test_the_examples_of_the_api_run(page: str, tmp_path: Path) -> None:
     for example in examples:
         done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_the_map_of_the_code_names_every_module() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)/` \|.*\| `([^`]*)` \|$", CODE, re.MULTILINE))
+    for package in sorted(path.parent for path in (PROJECT_ROOT / "src/deepfake").glob("*/__init__.py")):
+        if package.name != "commands":
+            files = {path.stem for path in package.glob("*.py")} - {"__init__"}
+            folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+            assert set(rows[package.name].split()) == files | folders, f"src/README.md: modules of {package.name}"

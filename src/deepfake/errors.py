@@ -1,4 +1,4 @@
-"""The error that commands print without a traceback."""
+"""The one error that is a user's to mend."""
 
 from __future__ import annotations
 

@@ -21,6 +21,12 @@ PROJECT_ROOT = PACKAGE.parent.parent if IN_SOURCE_TREE else Path.cwd()
 BLOCK_BYTES = 1 << 20
 
 
+def digest(value: object) -> str:
+    """SHA-256 (64 hex digits) of a plain value; equal values give equal digests."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 (64 hex digits) of a file's bytes, read in blocks."""
     hasher = hashlib.sha256()
@@ -124,9 +130,3 @@ def current_commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-
-
-def digest(value: object) -> str:
-    """SHA-256 (64 hex digits) of a plain value; equal values give equal digests."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

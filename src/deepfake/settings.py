@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import PROJECT_ROOT as PROJECT_ROOT
 from deepfake.registry import check_name
 
 MOST_VIEWS = 16

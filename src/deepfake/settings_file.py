@@ -16,7 +16,8 @@ import yaml
 from pydantic import AliasChoices, ValidationError
 
 from deepfake.errors import UserError as UserError
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import PROJECT_ROOT as PROJECT_ROOT
+from deepfake.files import digest as digest
 from deepfake.registry import use_plugins
 from deepfake.settings import MODULE, Config, Settings
 

@@ -3,6 +3,8 @@
 from deepfake.commands.main import dispatch
 
 COMMANDS = {
+    "cross-validate": "networks by left-out sources: folds of publishers, people and generators",
+    "confirm": "ask the clips kept for confirmation once, and log it",
     "measure": "networks on labelled clips they never learnt from: lines of the ablation log",
     "measure-heads": "networks over tracks beside their frame network, with intervals",
     "measure-spans": "how often a short forgery is found at the right second",

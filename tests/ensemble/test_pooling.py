@@ -228,3 +228,15 @@ def test_faces_and_tracks_are_counted_and_no_rows_are_no_videos() -> None:
     assert pooled.counts().to_dict("list") == {"n_faces": [10, 20], "n_tracks": [1, 2]}
     none = pool(rows[:0], faces_of(rows[:0]), SETTINGS, ["a"])
     assert len(none) == 0 and len(none.counts()) == 0 and len(video_logits(none, Line((1.0,)))[0]) == 0
+
+
+def test_sets_of_tracks_are_joined_one_after_the_other() -> None:
+    first = Tracks.one_each(np.array([[1.0], [2.0]]), ["m"], ["b", "a"])
+    second = Tracks.one_each(np.array([[3.0]]), ["m"], ["c"])
+    both = Tracks.joined([first, second])
+    assert both.video_ids == ("b", "a", "c") and both.video_K.tolist() == [0, 1, 2]
+    assert video_logits(both, Line((1.0,)))[0].tolist() == [1.0, 2.0, 3.0]
+    with pytest.raises(ValueError, match="no video twice"):
+        Tracks.joined([first, first])
+    with pytest.raises(ValueError, match="the same members"):
+        Tracks.joined([first, Tracks.one_each(np.array([[3.0]]), ["n"], ["c"])])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepfake.faces.crops import Square, cut_square, sharpness, square_around
+from deepfake.faces.crops import Square, cut_face, cut_square, sharpness, square_around
 
 
 class Picture:
@@ -90,3 +90,20 @@ def test_blur_lowers_the_sharpness_and_flat_pictures_have_none() -> None:
     soft = np.repeat(np.repeat(noise[::8, ::8], 8, 0), 8, 1)
     assert sharpness(np.full((32, 32, 3), 90, np.uint8)) == 0
     assert sharpness(noise) > 2 * sharpness(soft) > 0
+
+
+def test_a_face_is_cut_out_of_a_picture_into_the_middle_with_its_points() -> None:
+    # The box is 20 px: the crop is 40 px from (10, 0), its upper 5 rows beyond the picture.
+    picture = ramp().rgb_HWC
+    crop, to_crop = cut_face(picture, box(20, 5, 40, 25), 0.5, 320)
+    assert crop.shape == (40, 40, 3)
+    assert crop[7, 12].tolist() == [22, 2, 0] and crop[2, 0].tolist() == [10, 0, 0]
+    np.testing.assert_allclose(to_crop @ [22, 2, 1], [12, 7])
+
+
+def test_a_face_is_reduced_and_never_enlarged() -> None:
+    picture = ramp().rgb_HWC
+    crop, to_crop = cut_face(picture, box(20, 10, 60, 50), 0.5, 40)
+    assert crop.shape == (40, 40, 3)
+    np.testing.assert_allclose(to_crop @ [40, 30, 1], [20, 20])
+    assert cut_face(picture, box(20, 10, 22, 12), 0.5, 40)[0].shape == (4, 4, 3)

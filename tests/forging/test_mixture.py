@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from deepfake import tables
+from deepfake.datasets.view import View
 from deepfake.datasets.views import GRID
 from deepfake.errors import UserError
-from deepfake.forging.mixture import Mixture, View, collate, read_mixture
-from deepfake.forging.pictures import Photos, fill_padding
+from deepfake.forging.mixture import Mixture, collate, read_mixture
+from deepfake.forging.padding import fill_padding
+from deepfake.forging.pictures import Photos
 from deepfake.forging.sources import Sources, balanced_groups, gather
 from deepfake.settings import Config, Frames, Selfblend
 from face_pictures import face, sources, write_frames, write_photos

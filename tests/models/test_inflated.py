@@ -15,7 +15,7 @@ from deepfake.models.checkpoints import fold_folder, load_model, save_model
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads.inflated import InflatedClassifier, neighbours
 from deepfake.settings import Sequences
-from deepfake.training.loop import make_optimizer
+from deepfake.training.optimisation import make_optimizer
 from deepfake.training.train import sequences_recipe, train_head_fold
 from learning_data import config, one_thread, track_of  # noqa: F401 - a fixture
 

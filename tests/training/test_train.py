@@ -28,8 +28,9 @@ from deepfake.scoring.run_scores import fold_features
 from deepfake.scoring.track_scorer import head_logits
 from deepfake.settings import Config
 from deepfake.training import loop, train
-from deepfake.training.loop import Recipe, at_the_worst_near, fit, make_optimizer, rate_factor
+from deepfake.training.loop import Recipe, fit
 from deepfake.training.losses import frame_loss, losses, map_loss, pair_loss, pair_margins
+from deepfake.training.optimisation import at_the_worst_near, make_optimizer, rate_factor
 from deepfake.training.train import (
     forget_folds,
     frames_recipe,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -131,6 +131,21 @@ class Tracks:
             names, tuple(members), np.arange(n), np.zeros(n, int), ones.astype(int),
             np.asarray(logits_NM, np.float64), ones, ones.astype(bool),
         )  # fmt: skip
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The tracks of several sets of videos by the same members, one set after the other; no video twice."""
+        names = tuple(name for part in parts for name in part.video_ids)
+        if len(set(names)) < len(names) or len({part.members for part in parts}) != 1:
+            raise ValueError(f"{len(parts)} sets of tracks: wanted the same members in all, and no video twice")
+        starts = np.cumsum([0, *(len(part) for part in parts)])[:-1]
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in vars(parts[0])
+            if name.endswith(("_K", "_KM"))
+        }
+        places = [part.video_K + start for part, start in zip(parts, starts.tolist(), strict=True)]
+        return replace(parts[0], video_ids=names, **(arrays | {"video_K": np.concatenate(places)}))
 
     def __len__(self) -> int:
         return len(self.video_ids)

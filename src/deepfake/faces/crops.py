@@ -66,6 +66,42 @@ def cut_square(frame: Region, square: Square, crop_px: int) -> np.ndarray:
     return np.asarray(part)
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A still picture (HWC uint8 RGB) to cut from."""
+
+    pixels: np.ndarray
+
+    @property
+    def width_px(self) -> int:
+        """Columns."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height_px(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[0])
+
+    def rgb_region(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+        """HWC uint8 RGB of a region inside the picture."""
+        return self.pixels[y0:y1, x0:x1]
+
+
+def cut_face(
+    picture_HWC: np.ndarray, box: np.ndarray, margin_ratio: float, most_px: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A face out of a still picture as crops of clips are, at most `most_px` a side and never enlarged.
+
+    Also the matrix (2, 3) from pixels of the picture to those of the crop.
+    """
+    square = square_around(box, margin_ratio)
+    side = max(round(square.side_px), 2)  # as `cut_square` rounds it
+    crop_px = min(side, most_px)
+    scale, corner = crop_px / side, np.floor([square.x0_px, square.y0_px])
+    matrix = np.column_stack([np.eye(2) * scale, -corner * scale])
+    return cut_square(Picture(picture_HWC), square, crop_px), matrix
+
+
 def sharpness(crop_HWC: np.ndarray) -> float:
     """Variance of the Laplacian of the grey crop; a few units is blurred, hundreds are sharp."""
     return float(cv2.Laplacian(cv2.cvtColor(crop_HWC, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())

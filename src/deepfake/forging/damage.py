@@ -13,8 +13,6 @@ from typing import Self
 import cv2
 import numpy as np
 
-from deepfake.media.clips import h264_round_trip
-
 INTERPOLATIONS = (cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
@@ -122,6 +120,9 @@ class Degradation:
         small = (max(round(width * self.scale), 24), max(round(height * self.scale), 24))
         changed = [self._changed(frame, small, noises) for frame in frames]
         if self.crf is not None:
+            # Here, not above: machines that only learn from a pack need not have PyAV.
+            from deepfake.media.clips import h264_round_trip
+
             if len(changed) == 1 and self.steps:
                 # A lone picture as part of a video: what is predicted from its neighbours looks unlike a keyframe.
                 drift = [np.roll(changed[0], step, 1) for step in range(self.steps, 0, -1)]

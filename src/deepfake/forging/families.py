@@ -34,10 +34,19 @@ INTERPOLATIONS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER
 
 @dataclass(frozen=True)
 class Face:
-    """A picture (HWC uint8 RGB) of one face and its five points (5, 2) in pixels of it."""
+    """A picture (HWC uint8 RGB) of one face and its five points (5, 2) in pixels of it.
+
+    `outlines` are the face's own, closed polygons (n, 2) in canonical units by the names of HALF_OUTLINES; None: those
+    of the canonical face.
+    """
 
     picture: np.ndarray
     landmarks: np.ndarray
+    outlines: Mapping[str, np.ndarray] | None = None
+
+    def outline(self, name: str) -> np.ndarray:
+        """An outline of the face, in canonical units."""
+        return outline_points(name) if self.outlines is None else self.outlines[name]
 
 
 @dataclass(frozen=True)
@@ -87,26 +96,31 @@ def _blob(rng: np.random.Generator) -> np.ndarray:
     return _fill(centre + np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None])
 
 
-def _half(rng: np.random.Generator) -> np.ndarray:
+def _half(rng: np.random.Generator, face_outline: np.ndarray) -> np.ndarray:
     """The face on one side of a line through its middle: left, right, lower or slanted."""
-    mask = _fill(outline_points("face"))
+    mask = _fill(face_outline)
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:MASK_PX, :MASK_PX] / UNIT_PX
     side = (x + CANONICAL_CORNER[0]) * np.cos(angle) + (y + CANONICAL_CORNER[1] - 0.6) * np.sin(angle)
     return np.where(side > rng.uniform(-0.3, 0.3), mask, 0).astype(np.uint8)
 
 
-def hull_mask(hull: str, rng: np.random.Generator, wobble: float = 0.08) -> np.ndarray:
+def hull_mask(
+    hull: str,
+    rng: np.random.Generator,
+    wobble: float = 0.08,
+    outline: Callable[[str], np.ndarray] = outline_points,
+) -> np.ndarray:
     """A soft mask (MASK_PX square, 0..1) over the canonical face, bent, eroded and softened by chance.
 
-    `wobble` is the spread of the elastic bend in eye distances.
+    `wobble` is the spread of the elastic bend in eye distances, `outline` gives the polygon of a name.
     """
     if hull == "blob":
         mask = _blob(rng)
     elif hull == "half":
-        mask = _half(rng)
+        mask = _half(rng, outline("face"))
     elif hull in HULLS:
-        mask = _fill(outline_points(hull))
+        mask = _fill(outline(hull))
     else:
         raise ValueError(f"hull {hull!r}: wanted one of {', '.join(HULLS)}")
     grid = int(rng.choice([4, 6, 9]))
@@ -266,7 +280,7 @@ def self_blend(face: Face, material: Material, rng: np.random.Generator) -> Forg
     changed = change_sharpness(change_colour(inside, rng), rng) if rng.random() < 0.85 else change_colour(inside, rng)
     source, target = (changed, inside) if rng.random() < 0.5 else (inside, changed)
     patch = cv2.warpAffine(source, nudge, region.size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    mask = place_mask(hull_mask(hull, rng), apply_affine(matrix, face.landmarks), region)
+    mask = place_mask(hull_mask(hull, rng, outline=face.outline), apply_affine(matrix, face.landmarks), region)
     way = rng.choice(["alpha", "seamless"], p=[0.8, 0.2])
     if way == "seamless":
         patch = seamless(patch, target, mask)
@@ -303,7 +317,7 @@ def cross_identity(face: Face, material: Material, rng: np.random.Generator) -> 
     region = _whole(face)
     warp = Warp.between(face.landmarks, donor.landmarks, strength=rng.uniform(0.3, 0.8))
     patch = sample_through(donor.picture, warp, region)
-    mask = place_mask(hull_mask(hull, rng), face.landmarks, region)
+    mask = place_mask(hull_mask(hull, rng, outline=face.outline), face.landmarks, region)
     target = region.of(face.picture)
     patch = match_colour(patch, target, mask, strength=rng.uniform(0.7, 1.0))
     if rng.random() < 0.5:
@@ -320,7 +334,7 @@ def twin(face: Face, material: Material, rng: np.random.Generator) -> Forged:
     texture, name = resynthesised_texture(face, rng)
     hull = str(rng.choice(HULLS, p=[0.4, 0.2, 0.1, 0.05, 0.1, 0.15]))
     region = _whole(face)
-    mask = place_mask(hull_mask(hull, rng), face.landmarks, region) * rng.uniform(0.6, 1.0)
+    mask = place_mask(hull_mask(hull, rng, outline=face.outline), face.landmarks, region) * rng.uniform(0.6, 1.0)
     return _mix(face, region.of(texture), mask, region, f"twin/{name}/{hull}")
 
 
@@ -343,7 +357,7 @@ def resynthesised_surroundings(face: Face, material: Material, rng: np.random.Ge
     del material
     texture, name = resynthesised_texture(face, rng)
     region = _whole(face)
-    mask = place_mask(hull_mask(str(rng.choice(["face", "inner"])), rng), face.landmarks, region)
+    mask = place_mask(hull_mask(str(rng.choice(["face", "inner"])), rng, outline=face.outline), face.landmarks, region)
     whole = np.zeros(face.picture.shape[:2], np.float32)
     region.of(whole)[:] = np.minimum(mask, 1)
     picture = face.picture.astype(np.float32)
@@ -367,7 +381,7 @@ def lip_sync(face: Face, material: Material, rng: np.random.Generator) -> Forged
     if rng.random() < 0.3:
         patch = smooth_skin(patch, rng)
     shape = str(rng.choice(["box", "mouth"], p=[0.65, 0.35]))
-    canonical = box_mask(rng) if shape == "box" else hull_mask("mouth", rng, 0.04)
+    canonical = box_mask(rng) if shape == "box" else hull_mask("mouth", rng, 0.04, face.outline)
     return _mix(face, patch, place_mask(canonical, face.landmarks, region), region, f"lip_sync/{shape}")
 
 
@@ -396,7 +410,7 @@ def local_warp(face: Face, material: Material, rng: np.random.Generator) -> Forg
         return Forged(bent, np.ones(face.picture.shape[:2], np.float32), "local_warp/whole")
     hull = str(rng.choice(["face", "inner", "mouth", "eyes"]))
     region = _whole(face)
-    mask = place_mask(hull_mask(hull, rng), face.landmarks, region)
+    mask = place_mask(hull_mask(hull, rng, outline=face.outline), face.landmarks, region)
     return _mix(face, region.of(bent), mask, region, f"local_warp/{hull}")
 
 

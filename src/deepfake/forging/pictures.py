@@ -13,14 +13,12 @@ from deepfake import labels
 from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop
 from deepfake.forging.families import Face
+from deepfake.forging.padding import fill_padding
 
 PHOTO_COLUMNS = ("file", "identity", *(f"lm{i}_{axis}" for i in range(5) for axis in "xy"))
 
 
 LANDMARKS = [f"lm{i}_{axis}_px" for i in range(5) for axis in "xy"]
-
-
-BLACK_LEVELS = 14
 
 
 class Pictures(Protocol):
@@ -65,6 +63,7 @@ class Photos:
         files = [labels.name_of(row.cells["file"], table.where(row)) for row in table.rows]
         self.files = np.array(files, object)
         self.people = [row.cells["identity"] for row in table.rows]
+        self.cells = [row.cells for row in table.rows]
         bad = [name for name in self.files if Path(name).is_absolute() or ".." in Path(name).parts]
         if bad:
             raise UserError(f"photos {str(csv)!r}: the path {bad[0]!r} leaves the CSV's folder")
@@ -141,27 +140,3 @@ def _read(path: Path) -> np.ndarray:
     if picture is None:
         raise UserError(f"photo {str(path)!r}: {'not a picture' if data else 'does not exist'}; mend the photos' CSV")
     return np.ascontiguousarray(picture[..., ::-1])
-
-
-def fill_padding(picture_HWC: np.ndarray) -> np.ndarray:
-    """The picture with black areas along its border filled with the nearest pixels, as crops of clips are.
-
-    83 % of the photos learnt from have such padding, clips have none: it would give the source away.
-    """
-    dark = cv2.inRange(picture_HWC, (0, 0, 0), (BLACK_LEVELS, BLACK_LEVELS, BLACK_LEVELS))
-    n, areas = cv2.connectedComponents(dark)
-    at_border = np.unique(np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]]))
-    keep = np.zeros(n, np.uint8)
-    keep[at_border] = 1
-    keep[0] = 0
-    padding = keep[areas]
-    if not 0.002 < padding.mean() < 0.9:
-        return picture_HWC
-    padding = cv2.dilate(padding, np.ones((5, 5), np.uint8))  # JPEG bleeds over the edge
-    _, nearest = cv2.distanceTransformWithLabels(padding, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    known = padding == 0
-    if not known.any():
-        return picture_HWC
-    colour = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
-    colour[nearest[known]] = picture_HWC[known]
-    return np.asarray(np.where(known[..., None], picture_HWC, colour[nearest]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -19,10 +19,12 @@ from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads.base import HEADS as HEADS
 from deepfake.models.heads.base import Start, TrackHead
 from deepfake.models.heads.base import register_head as register_head
-from deepfake.settings import Sequences
 
 for _module in pkgutil.iter_modules(heads.__path__):
     importlib.import_module(f"{heads.__name__}.{_module.name}")  # each registers what it holds
+
+if TYPE_CHECKING:
+    from deepfake.settings import Sequences
 
 
 def build(kind: str, settings: Mapping[str, Any]) -> nn.Module:

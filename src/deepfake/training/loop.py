@@ -10,8 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +34,7 @@ from deepfake.models.depthwise import keep_memory, use_fast_depthwise
 from deepfake.models.devices import is_fast_at_bf16, machine_of, mixed_precision
 from deepfake.registry import plugins, start_worker
 from deepfake.training.losses import frame_loss, losses, map_loss, pair_loss, pair_margins
+from deepfake.training.optimisation import at_the_worst_near, make_optimizer, rate_factor
 
 log = logging.getLogger(__name__)
 
@@ -66,33 +66,6 @@ class Recipe:
     frame_weight: float = 0.0
     sam_radius: float = 0.0
     pair_weight: float = 0.0
-
-
-def rate_factor(step: int, n_steps: int, warmup_ratio: float) -> float:
-    """Share of the peak learning rate at a step (from 0): a straight rise, then a cosine to nothing."""
-    warmup = round(warmup_ratio * n_steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW with a lower rate for a backbone and no decay of norms and biases."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "peak_rate": recipe.learning_rate * (recipe.backbone_rate_ratio if in_backbone else 1.0),
-                "weight_decay": recipe.weight_decay if decays else 0.0,
-            }
-            for (in_backbone, decays), parameters in groups.items()
-        ],
-        lr=recipe.learning_rate,
-    )
 
 
 class Log:
@@ -208,30 +181,6 @@ class Loop:
             loss = frame_loss(logits_BT, batch.forged_BT.to(device, non_blocking=True))
             return logits_B, self.recipe.frame_weight * loss, {"frame_loss": loss.item()}
         return self.model(*inputs), torch.zeros((), device=device), {}
-
-
-@contextmanager
-def at_the_worst_near(parameters: Iterable[nn.Parameter], radius: float) -> Iterator[None]:
-    """Weights moved by `radius` along their gradients, which are forgotten; afterwards they are back.
-
-    The gradient taken inside leads to where the loss is low all around ("SAM", Foret et al., ICLR 2021).
-    """
-    learning = [parameter for parameter in parameters if parameter.grad is not None]
-    gradients = [cast(Tensor, parameter.grad) for parameter in learning]
-    norm = torch.linalg.vector_norm(torch.stack([gradient.float().norm() for gradient in gradients]))
-    # Half precision overflows now and then; its scaler leaves such a step out.
-    factor = torch.where(norm.isfinite() & (norm > 0), radius / norm, torch.zeros_like(norm))
-    before = [parameter.detach().clone() for parameter in learning]
-    with torch.no_grad():
-        for parameter, gradient in zip(learning, gradients, strict=True):
-            parameter.add_(torch.nan_to_num(gradient * factor))
-            parameter.grad = None
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for parameter, weights in zip(learning, before, strict=True):
-                parameter.copy_(weights)
 
 
 def _raise_bad_loss(step: int, logits_B: Tensor, batch: Batch) -> NoReturn:

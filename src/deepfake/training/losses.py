@@ -1,15 +1,12 @@
-"""Losses: logits, maps, pairs and frames in; scalars out."""
+"""Losses: logits, maps, pairs and frames in; scalars out. Letters: B rows, K maps, P pairs, T frames."""
 
 from __future__ import annotations
 
-import logging
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, softplus
-
-log = logging.getLogger(__name__)
 
 
 class Losses(NamedTuple):

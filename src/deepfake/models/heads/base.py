@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from deepfake.models.frames import FrameClassifier
 from deepfake.registry import Registry
-from deepfake.settings import Sequences
+
+if TYPE_CHECKING:
+    from deepfake.settings import Sequences
 
 
 @dataclass(frozen=True)

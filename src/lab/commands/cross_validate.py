@@ -1,0 +1,59 @@
+"""Measure networks by left-out sources: all labelled clips and crops, folded by publisher, person and generator.
+
+--run NAME or NAME/STEP, several times: each is a candidate, and with --together all of them as one. --learnt-reals and
+--learnt-fakes name the splits whose real and forged clips a network learnt from; they are left out. A network that
+learnt from real pictures alone has every forged clip to be measured on. Clips of split `fresh` are never read here.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from deepfake.commands.arguments import trial_parser, whole_number
+
+if TYPE_CHECKING:
+    from deepfake.settings import Config
+    from lab.labelled_crops import Asked
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = parser_of(__doc__)
+    parser.add_argument("--together", action="store_true", help="all runs as one candidate, too")
+    return parser
+
+
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    from pathlib import Path
+
+    parser = trial_parser(description)
+    parser.add_argument("--crops", type=Path, metavar="CSV", help="further clips, of which crops are there")
+    parser.add_argument("--learnt-reals", nargs="*", default=["train"], metavar="SPLIT", help="(train)")
+    parser.add_argument("--learnt-fakes", nargs="*", default=[], metavar="SPLIT", help="(none)")
+    parser.add_argument("--folds", type=whole_number, default=5, metavar="N", help="(5)")
+    parser.add_argument("--frames", type=whole_number, default=8, metavar="N", help="of a track (8)")
+    return parser
+
+
+def asked_of(args: argparse.Namespace, config: Config) -> Asked:
+    from deepfake.training.train import run_network
+    from lab.labelled_crops import Asked
+
+    runs = {name: run_network(config.run_dir.parent, name) for name in args.run}
+    return Asked(runs, args.frames, args.cache, args.learnt_reals, args.learnt_fakes)
+
+
+def run(args: argparse.Namespace) -> None:
+    from deepfake.settings_file import load_config
+    from lab.cross_validation import HEADER, as_markdown, cross_validate, deal_folds, describe_groups
+    from lab.labelled_crops import known_clips
+
+    config = load_config(args.config, args.set)
+    clips, tracks = known_clips(args.clips, args.labels, args.crops, asked_of(args, config), config)
+    folds = deal_folds(clips, args.folds)
+    print(f"{describe_groups(clips, folds)}\n\n{HEADER}")
+    candidates = {name: tracks.of_members([name]) for name in args.run}
+    if args.together and len(args.run) > 1:
+        candidates[" + ".join(args.run)] = tracks
+    for name, members in candidates.items():
+        print(as_markdown(name, cross_validate(clips, members, folds, config.ensemble)))

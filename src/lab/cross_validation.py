@@ -1,0 +1,268 @@
+"""Measuring by left-out sources: labelled clips of several collections, folded by publisher, person and generator.
+
+A table of CLIPS columns in, values out; no network, no files. To choose by, since a choice made on one set of clips
+teaches that set. Letters: N clips, M members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from deepfake.detector.fitting import EQUAL_SHARES
+from deepfake.ensemble.calibration import inconclusive_band
+from deepfake.ensemble.pooling import Line, Tracks, video_logits
+from deepfake.ensemble.stack import Stack, fit_stack
+from deepfake.errors import UserError
+from deepfake.evaluation.ranking import rank_auc
+from deepfake.settings import Ensemble
+from deepfake.training.folds import deal, groups_of
+
+# label: 1 forged; split: the collection and part a clip is of.
+CLIPS = ("clip", "label", "family", "generator", "identity", "source", "split")
+NOBODY = ("", "-", "unknown", "none")
+LEAST = 3  # reals and fakes of a family that a fold needs to say something of it
+
+
+def plain_generator(name: str) -> str:
+    """A generator without the model it ran or what came after it: "DFM (of A)" and "DFM + face SR" are "DFM"."""
+    return name.partition(" (")[0].partition(" + ")[0].strip()
+
+
+def source_groups(clips: pd.DataFrame) -> np.ndarray:
+    """The group (N,) of each clip: clips of one publisher, person or generator, however indirectly, share one."""
+    names = [f"{i:06d}" for i in range(len(clips))]
+    links: list[tuple[str, str]] = []
+    for column in ("source", "identity", "generator"):
+        values = clips[column].astype(str)
+        values = values.map(plain_generator) if column == "generator" else values
+        first: dict[str, str] = {}
+        for name, value in zip(names, values, strict=True):
+            if value.strip().lower() not in NOBODY:
+                links.append((first.setdefault(value, name), name))
+    found = groups_of(names, links)
+    return np.array([int(found[name]) for name in names])
+
+
+def deal_folds(clips: pd.DataFrame, n_folds: int, seed: int = 0) -> np.ndarray:
+    """The fold (N,) of each clip; groups are never divided, folds hold reals and fakes about evenly."""
+    group = source_groups(clips)
+    table = pd.DataFrame({"group": group.astype(str), "n_fake": clips["label"].to_numpy()})
+    counts = table.groupby("group")["n_fake"].agg(n_fake="sum", n_all="count").reset_index()
+    counts["n_real"] = counts["n_all"] - counts["n_fake"]
+    of_group = deal(counts, n_folds, seed)
+    return np.array([of_group[str(g)] for g in group])
+
+
+def describe_groups(clips: pd.DataFrame, folds: np.ndarray) -> str:
+    """Counts of clips, groups and folds in a sentence; the largest group is named, for it can be most of a fold."""
+    group = source_groups(clips)
+    sizes = pd.Series(group).value_counts()
+    largest = clips[group == sizes.index[0]]
+    per_fold = ", ".join(f"{int((part == 0).sum())}+{int(part.sum())}" for _, part in clips["label"].groupby(folds))
+    return (
+        f"{len(clips)} clips ({int(clips['label'].sum())} forged) of {clips['source'].nunique()} publishers in "
+        f"{len(sizes)} groups, the largest of {len(largest)} clips and {largest['source'].nunique()} publishers; folds "
+        f"of real+forged clips: {per_fold}"
+    )
+
+
+def unseen(clips: pd.DataFrame, learnt_reals: Sequence[str], learnt_fakes: Sequence[str]) -> np.ndarray:
+    """Which clips (N,) a network has not learnt from, by the splits whose reals and whose fakes it was shown."""
+    learnt = np.where(
+        clips["label"] == 1, clips["split"].isin(set(learnt_fakes)), clips["split"].isin(set(learnt_reals))
+    )
+    return np.asarray(~learnt.astype(bool))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A value over some parts: mean, standard deviation (NaN of one), how many."""
+
+    mean: float
+    deviation: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Of values, those that are no number left out."""
+        known = np.array([value for value in values if np.isfinite(value)])
+        deviation = float(known.std(ddof=1)) if len(known) > 1 else float("nan")
+        return cls(float(known.mean()) if len(known) else float("nan"), deviation, len(known))
+
+    def __str__(self) -> str:
+        """As a table shows it."""
+        if not self.n:
+            return "-"
+        return f"{self.mean:.2f}" + (f" ± {self.deviation:.2f}" if self.n > 1 else "") + f" ({self.n})"
+
+
+@dataclass(frozen=True)
+class FamilyScores:
+    """How a family's fakes rank above reals: in all, within folds, across sources, within a source."""
+
+    n_fakes: int
+    pooled: float
+    folds: Spread
+    cross: Spread
+    within: Spread
+
+
+@dataclass(frozen=True)
+class Report:
+    """What cross-validation says of a candidate; `wrong` and `log_loss` are of probabilities fitted on other folds."""
+
+    n_reals: int
+    families: Mapping[str, FamilyScores]
+    log_loss: float
+    decided: float
+    wrong: float
+    worst: Sequence[tuple[str, int, float]]
+
+
+def cross_auc(clips: pd.DataFrame, logits: np.ndarray) -> Spread:
+    """AUC of the reals of each source against the fakes of each other source: the mean over such pairs."""
+    return _over_sources(clips, logits, lambda real, fake: real != fake)
+
+
+def within_auc(clips: pd.DataFrame, logits: np.ndarray) -> Spread:
+    """AUC of fakes against the reals of their own source: the mean over sources that have both."""
+    return _over_sources(clips, logits, lambda real, fake: real == fake)
+
+
+def _over_sources(clips: pd.DataFrame, logits: np.ndarray, counts: Callable[[str, str], bool]) -> Spread:
+    reals, fakes = (_by_source(clips, logits, label) for label in (0, 1))
+    return Spread.of([rank_auc(reals[r], fakes[f]) for r in sorted(reals) for f in sorted(fakes) if counts(r, f)])
+
+
+def _by_source(clips: pd.DataFrame, logits: np.ndarray, label: int) -> dict[str, np.ndarray]:
+    sources = clips["source"].astype(str).to_numpy()
+    of_label = (clips["label"] == label).to_numpy()
+    return {source: logits[of_label & (sources == source)] for source in sorted(set(sources[of_label]))}
+
+
+def fold_aucs(clips: pd.DataFrame, logits: np.ndarray, folds: np.ndarray) -> list[float]:
+    """AUC within each fold that has LEAST reals and fakes."""
+    labels = clips["label"].to_numpy()
+    found = []
+    for fold in sorted(set(folds.tolist())):
+        reals, fakes = (logits[(folds == fold) & (labels == label)] for label in (0, 1))
+        if min(len(reals), len(fakes)) >= LEAST:
+            found.append(rank_auc(reals, fakes))
+    return found
+
+
+def family_scores(clips: pd.DataFrame, logits: np.ndarray, folds: np.ndarray) -> dict[str, FamilyScores]:
+    """Scores of each family against all reals, and of `all`; of one member's or an ensemble's logits (N,)."""
+    is_fake = (clips["label"] == 1).to_numpy()
+    families = clips["family"].to_numpy()
+    chosen = {name: ~is_fake | (families == name) for name in sorted(set(families[is_fake]))}
+    found = {}
+    for name, rows in {**chosen, "all": np.ones(len(clips), bool)}.items():
+        part, z = clips[rows].reset_index(drop=True), logits[rows]
+        fakes = (part["label"] == 1).to_numpy()
+        found[name] = FamilyScores(
+            int(fakes.sum()), rank_auc(z[~fakes], z[fakes]), Spread.of(fold_aucs(part, z, folds[rows])),
+            cross_auc(part, z), within_auc(part, z),
+        )  # fmt: skip
+    return found
+
+
+def left_out_p(tracks: Tracks, labels: np.ndarray, folds: np.ndarray, settings: Ensemble) -> np.ndarray:
+    """p_fake (N,) of each clip by weights and calibration fitted on the other folds."""
+    p = np.empty(len(labels))
+    for held, stack in _left_out_stacks(tracks, labels, folds, settings):
+        p[held] = stack.p_fake(tracks.of_videos(held))
+    return np.asarray(np.clip(p, settings.clip_p, 1 - settings.clip_p))
+
+
+def ranking(tracks: Tracks, labels: np.ndarray, folds: np.ndarray, settings: Ensemble) -> np.ndarray:
+    """Logit (N,) of each clip by equal shares of the members, before calibration: what to rank by.
+
+    What is not trusted is drawn to the logit that the other folds calibrate to the prior.
+    """
+    logits, n = np.empty(len(labels)), len(tracks.members)
+    for held, stack in _left_out_stacks(tracks, labels, folds, settings.model_copy(update={"stack_l2": EQUAL_SHARES})):
+        neutral = (stack.line.neutral - stack.line.intercept) / stack.line.slope
+        logits[held] = video_logits(tracks.of_videos(held), Line((1 / n,) * n, neutral=neutral))[0]
+    return logits
+
+
+def _left_out_stacks(
+    tracks: Tracks, labels: np.ndarray, folds: np.ndarray, settings: Ensemble
+) -> Iterator[tuple[np.ndarray, Stack]]:
+    """Each fold's clips as a mask (N,), and the stack fitted on the others."""
+    for fold in sorted(set(folds.tolist())):
+        others = folds != fold
+        if len(set(labels[others].tolist())) < 2:
+            raise UserError(f"fold {fold}: the other folds have clips of one label only; take fewer folds")
+        yield ~others, fit_stack(tracks.of_videos(others), labels[others], settings)
+
+
+def left_out_decisions(p: np.ndarray, labels: np.ndarray, folds: np.ndarray, error_rate: float) -> np.ndarray:
+    """1 likely forged, 0 likely real, -1 inconclusive (N,), by a band found on the other folds' left-out p."""
+    decided = np.full(len(p), -1)
+    for fold in sorted(set(folds.tolist())):
+        told, others = folds == fold, folds != fold
+        low, high = inconclusive_band(p[others], labels[others], error_rate)
+        unclear = (p >= low) & (p <= high) & (low < high)
+        decided[told & ~unclear] = (p[told & ~unclear] > high).astype(int)
+    return decided
+
+
+def cross_validate(clips: pd.DataFrame, tracks: Tracks, folds: np.ndarray, settings: Ensemble) -> Report:
+    """Everything of one candidate, whose tracks are those of the clips, in their order."""
+    missing = [name for name in CLIPS if name not in clips]
+    if missing or not len(clips) == len(tracks) == len(folds):
+        raise ValueError(f"{len(clips)} clips without {missing}, {len(tracks)} videos with tracks, {len(folds)} folds")
+    labels = clips["label"].to_numpy()
+    p = left_out_p(tracks, labels, folds, settings)
+    logits = ranking(tracks, labels, folds, settings)
+    decided = left_out_decisions(p, labels, folds, settings.error_rate)
+    sure = decided >= 0
+    wrong = decided[sure] != labels[sure]
+    loss = float(np.mean(-np.log(np.where(labels == 1, p, 1 - p))))
+    return Report(
+        int((labels == 0).sum()), family_scores(clips, logits, folds), loss, float(sure.mean()),
+        float(wrong.mean()) if len(wrong) else float("nan"), _worst(clips, decided),
+    )  # fmt: skip
+
+
+def _worst(clips: pd.DataFrame, decided: np.ndarray, n: int = 5) -> list[tuple[str, int, float]]:
+    """Families and sources in which most is decided wrongly: name, decided clips, share of them that is wrong."""
+    sure = decided >= 0
+    part = clips[sure].assign(wrong=decided[sure] != clips["label"].to_numpy()[sure])
+    rows = [
+        (f"{column} {name}", len(group), float(group["wrong"].mean()))
+        for column in ("family", "source")
+        for name, group in part.groupby(column)
+        if len(group) >= LEAST
+    ]
+    return sorted(rows, key=lambda row: (-row[2], -row[1], row[0]))[:n]
+
+
+HEADER = "| candidate | family | fakes | pooled | folds | other sources | own source |\n|---|---|---|---|---|---|---|"
+
+
+def as_markdown(name: str, report: Report) -> str:
+    """Rows under HEADER and a sentence on decisions."""
+    lines = [
+        f"| {name} | {family} | {found.n_fakes} | {_auc(found.pooled)} | {found.folds} | {found.cross} "
+        f"| {found.within} |"
+        for family, found in report.families.items()
+    ]
+    worst = "; ".join(f"{what}: {wrong:.0%} of {n}" for what, n, wrong in report.worst)
+    wrong = "-" if np.isnan(report.wrong) else f"{report.wrong:.0%}"
+    return "\n".join([
+        *lines,
+        "",
+        f"{name}, {report.n_reals} reals: log loss {report.log_loss:.3f}, {report.decided:.0%} decided, {wrong} of "
+        f"these wrong. Most wrong: {worst or 'nothing decided'}",
+    ])  # fmt: skip
+
+
+def _auc(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.2f}"
