@@ -248,20 +248,22 @@ HEADER = "| candidate | family | fakes | pooled | folds | other sources | own so
 
 
 def as_markdown(name: str, report: Report) -> str:
-    """Rows under HEADER and a sentence on decisions."""
-    lines = [
+    """A candidate's rows under HEADER."""
+    return "\n".join(
         f"| {name} | {family} | {found.n_fakes} | {_auc(found.pooled)} | {found.folds} | {found.cross} "
         f"| {found.within} |"
         for family, found in report.families.items()
-    ]
+    )
+
+
+def decisions_line(name: str, report: Report) -> str:
+    """A sentence on a candidate's probabilities and decisions."""
     worst = "; ".join(f"{what}: {wrong:.0%} of {n}" for what, n, wrong in report.worst)
     wrong = "-" if np.isnan(report.wrong) else f"{report.wrong:.0%}"
-    return "\n".join([
-        *lines,
-        "",
+    return (
         f"{name}, {report.n_reals} reals: log loss {report.log_loss:.3f}, {report.decided:.0%} decided, {wrong} of "
-        f"these wrong. Most wrong: {worst or 'nothing decided'}",
-    ])  # fmt: skip
+        f"these wrong. Most wrong: {worst or 'nothing decided'}"
+    )
 
 
 def _auc(value: float) -> str:
