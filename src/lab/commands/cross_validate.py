@@ -45,7 +45,7 @@ def asked_of(args: argparse.Namespace, config: Config) -> Asked:
 
 def run(args: argparse.Namespace) -> None:
     from deepfake.settings_file import load_config
-    from lab.cross_validation import HEADER, as_markdown, cross_validate, deal_folds, describe_groups
+    from lab.cross_validation import HEADER, as_markdown, cross_validate, deal_folds, decisions_line, describe_groups
     from lab.labelled_crops import known_clips
 
     config = load_config(args.config, args.set)
@@ -55,5 +55,6 @@ def run(args: argparse.Namespace) -> None:
     candidates = {name: tracks.of_members([name]) for name in args.run}
     if args.together and len(args.run) > 1:
         candidates[" + ".join(args.run)] = tracks
-    for name, members in candidates.items():
-        print(as_markdown(name, cross_validate(clips, members, folds, config.ensemble)))
+    reports = {name: cross_validate(clips, members, folds, config.ensemble) for name, members in candidates.items()}
+    print("\n".join(as_markdown(name, report) for name, report in reports.items()) + "\n")
+    print("\n".join(decisions_line(name, report) for name, report in reports.items()))
