@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from deepfake.detector.file import Detector
+from deepfake.detector.file import TrainedDetector
 from deepfake.detector.video_scorer import VideoScorer
 from deepfake.ensemble.calibration import Calibration
 from deepfake.ensemble.stack import Stack
@@ -29,7 +29,9 @@ def always(logit: float) -> FrameClassifier:
 
 def scorer_with(pooling: Ensemble, members: list[Member], **weights: float) -> VideoScorer:
     stack = Stack(tuple(weights), tuple(weights.values()), Calibration("none"), 0.5, (0.3, 0.7))
-    return VideoScorer(Detector("d", members, stack, Extract(), pooling, {}), Predict(device="cpu", precision="fp32"))
+    return VideoScorer(
+        TrainedDetector("d", members, stack, Extract(), pooling, {}), Predict(device="cpu", precision="fp32")
+    )
 
 
 def faces_of(folder: Path, *lengths: int, side_px: float = 40) -> list[StoredFace]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from deepfake import tables
 from deepfake.detector import recalibration
-from deepfake.detector.file import Detector, Part, load_detector, save_detector, write_stack
+from deepfake.detector.file import TrainedDetector, Part, load_detector, save_detector, write_stack
 from deepfake.detector.labelled_clips import Clips
 from deepfake.detector.recalibration import member_tracks, networks_sha256, refit
 from deepfake.detector.video_scorer import VideoScorer
@@ -44,9 +44,9 @@ def network(seed: int) -> FrameClassifier:
     return model
 
 
-def detector() -> Detector:
+def detector() -> TrainedDetector:
     stack = Stack(("a", "b"), (0.5, 0.5), Calibration("none"), 0.5, (0.4, 0.6))
-    return Detector("d", [Member("a", network(1)), Member("b", network(2))], stack, Extract(), POOLING, {})
+    return TrainedDetector("d", [Member("a", network(1)), Member("b", network(2))], stack, Extract(), POOLING, {})
 
 
 def clips_of_two_tracks(folder: Path) -> Clips:
@@ -61,7 +61,7 @@ def clips_of_two_tracks(folder: Path) -> Clips:
     return Clips(faces, labelled, ids, folder)
 
 
-def served(made: Detector, clips: Clips) -> np.ndarray:
+def served(made: TrainedDetector, clips: Clips) -> np.ndarray:
     scorer = VideoScorer(made, CPU)
     groups = clips.faces.groupby("video_id", sort=True)
     videos = [faces_of_rows(part.to_dict("records")) for _, part in groups]
@@ -98,7 +98,7 @@ def test_stage_07_scores_test_videos_as_its_detector_does(tmp_path: Path) -> Non
     head = awake_head("sequences", frames.n_features, 4, 0)
     member = Member("frames", frames, {"sequences": head})
     pair = Stack(("frames", "sequences"), (0.5, 0.5), Calibration("none"), 0.5)
-    scorer = VideoScorer(Detector("d", [member], pair, Extract(), settings.ensemble, {}), CPU)
+    scorer = VideoScorer(TrainedDetector("d", [member], pair, Extract(), settings.ensemble, {}), CPU)
     from deepfake.scoring.run_scores import score_faces
 
     outputs = score_faces(scorer.members[0][1], clips.faces, clips.cache_dir)
@@ -114,7 +114,7 @@ def test_stage_07_scores_test_videos_as_its_detector_does(tmp_path: Path) -> Non
     total = video_logits(tracks, pair.line)[0]
     stack = fit_stack(tracks, (total > np.median(total)).astype(int), settings.ensemble)
     assert min(stack.weights) > 0.05 and np.ptp(stack.p_fake(tracks)) > 0.2
-    again = Detector("d", [member], stack, Extract(), settings.ensemble, {})
+    again = TrainedDetector("d", [member], stack, Extract(), settings.ensemble, {})
     assert served(again, clips) == pytest.approx(stack.p_fake(tracks), abs=1e-6)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepfake.detector.file import Detector
+from deepfake.detector.file import TrainedDetector
 from deepfake.detector.labelled_clips import Clips
 from deepfake.detector.video_scorer import VideoScorer
 from deepfake.ensemble.calibration import Calibration
@@ -40,7 +40,7 @@ def scorer() -> VideoScorer:
     model = FrameClassifier("test_efficientnet", 32).eval()
     nn.init.normal_(model.head.weight, std=1.0)
     stack = Stack(("a",), (1.0,), Calibration("none"), 0.5, (0.4, 0.6))
-    detector = Detector(
+    detector = TrainedDetector(
         name="d", members=[Member("a", model, {})], stack=stack, extract=EXTRACT, ensemble=Ensemble(), about={}
     )
     return VideoScorer(detector, Predict(device="cpu", precision="fp32"))

@@ -42,7 +42,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Detector:
+class TrainedDetector:
     """Everything needed to score a video."""
 
     name: str
@@ -102,7 +102,7 @@ def write_stack(path: Path, out: Path, stack: Stack) -> None:
     write_whole(out, safetensors.torch.save(dict(sorted(tensors.items())), metadata={HEADER: text}))
 
 
-def load_detector(path: Path) -> Detector:
+def load_detector(path: Path) -> TrainedDetector:
     """Rebuild a detector from its file alone, in full precision."""
     header = read_header(path)
     members = load_members(path)
@@ -111,7 +111,7 @@ def load_detector(path: Path) -> Detector:
         have = {m.name for m in members} | {kind for m in members for kind in m.heads}
         if not members or set(stack.members) != have:
             raise ValueError(f"the stack weighs {', '.join(stack.members)}, the networks are {', '.join(sorted(have))}")
-        return Detector(
+        return TrainedDetector(
             name=str(header["name"]),
             members=members,
             stack=stack,

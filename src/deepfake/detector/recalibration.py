@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from deepfake.arrays import map_array, write_array
 from deepfake.detector import fitting
-from deepfake.detector.file import Detector
+from deepfake.detector.file import TrainedDetector
 from deepfake.detector.fitting import Trial
 from deepfake.detector.labelled_clips import Clips
 from deepfake.detector.video_scorer import VideoScorer
@@ -52,7 +52,7 @@ def networks_sha256(weights: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def refit(detector: Detector, networks: str, clips: Clips, predict: Predict) -> Refit:
+def refit(detector: TrainedDetector, networks: str, clips: Clips, predict: Predict) -> Refit:
     """Weights and calibration of all clips under the detector's own settings; the band of the cross-fitted p.
 
     `networks` names its networks in what is kept of them.
@@ -68,7 +68,7 @@ def refit(detector: Detector, networks: str, clips: Clips, predict: Predict) -> 
     return Refit(tracks, trial, detector.stack, after)
 
 
-def member_tracks(detector: Detector, networks: str, clips: Clips, predict: Predict) -> Tracks:
+def member_tracks(detector: TrainedDetector, networks: str, clips: Clips, predict: Predict) -> Tracks:
     """What the detector's members make of the clips' tracks."""
     names = detector.stack.members
     everyone = replace(detector.stack, weights=(1 / len(names),) * len(names))  # one that had no weight may get one

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from deepfake.detector.file import Detector
+from deepfake.detector.file import TrainedDetector
 from deepfake.detector.video_scorer import FORMAT, TrackScore, VideoScorer
 from deepfake.ensemble.early_exit import FIRST_ROUND
 from deepfake.ensemble.submission import count_reasons, csv_bytes, rounded
@@ -44,7 +44,7 @@ class Scored:
 
 def score_videos(
     paths: Mapping[str, Path],
-    detector: Detector,
+    detector: TrainedDetector,
     weights_sha256: str,
     cache_dir: Path,
     predict: Predict,
@@ -137,11 +137,11 @@ def refuse_equal_scores(scored: list[Scored]) -> None:
 def predict_folder(
     folder: Path,
     out: Path,
-    detector: Detector,
+    detector: TrainedDetector,
     weights_sha256: str,
     cache_dir: Path,
     workers: int,
-    score: Callable[[dict[str, Path], Detector, str, Path, Predict, int], Iterator[Scored]] = score_videos,
+    score: Callable[[dict[str, Path], TrainedDetector, str, Path, Predict, int], Iterator[Scored]] = score_videos,
 ) -> list[Scored]:
     """Score every video below a folder into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
 

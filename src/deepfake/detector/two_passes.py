@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from deepfake.detector.file import Detector
+from deepfake.detector.file import TrainedDetector
 from deepfake.detector.score_videos import Scored, kept_scores, score_videos, with_score, without_score
 from deepfake.detector.video_scorer import Track, TrackScore, VideoScorer
 from deepfake.ensemble.early_exit import is_settled
@@ -31,7 +31,12 @@ def score_every_second(scorer: VideoScorer, work_dir: Path, faces: Sequence[Stor
 
 
 def score_in_two_passes(
-    paths: Mapping[str, Path], detector: Detector, weights_sha256: str, cache_dir: Path, predict: Predict, workers: int
+    paths: Mapping[str, Path],
+    detector: TrainedDetector,
+    weights_sha256: str,
+    cache_dir: Path,
+    predict: Predict,
+    workers: int,
 ) -> Iterator[Scored]:
     """Yield the result of each video as it is done, as `score_videos` does: settled ones first, then the others.
 

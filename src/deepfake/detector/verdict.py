@@ -35,7 +35,7 @@ from deepfake.media.file_facts import describe
 from deepfake.settings import Predict
 
 if TYPE_CHECKING:  # torch, timm and pandas cost seconds: pages, --help and --schema do without
-    from deepfake.detector.file import Detector
+    from deepfake.detector.file import TrainedDetector
     from deepfake.detector.score_videos import Scored
     from deepfake.detector.video_scorer import TrackScore
     from deepfake.faces.extracted import Extraction
@@ -47,7 +47,7 @@ GRAVEST_FIRST = (FORGED, INCONCLUSIVE, UNREADABLE, NO_FACE, REAL)
 
 def check_videos(
     paths: Sequence[Path],
-    detector: Detector,
+    detector: TrainedDetector,
     weights_sha256: str,
     cache_dir: Path,
     workers: int = 1,
@@ -74,7 +74,7 @@ def verdict_of(scored: Scored, band: tuple[float, float]) -> Verdict:
     return level_of(scored.p_fake, *band)
 
 
-def check_of(path: Path, scored: Scored, detector: Detector, weights_sha256: str) -> Check:
+def check_of(path: Path, scored: Scored, detector: TrainedDetector, weights_sha256: str) -> Check:
     """All that is known of a scored video; nothing is read that was read for its scores."""
     assert scored.reading is not None, f"{scored.video_id}: a score without what it was made from"
     verdict = verdict_of(scored, detector.stack.band)
@@ -96,7 +96,7 @@ def check_of(path: Path, scored: Scored, detector: Detector, weights_sha256: str
     )
 
 
-def _about(detector: Detector, weights_sha256: str) -> DetectorFacts:
+def _about(detector: TrainedDetector, weights_sha256: str) -> DetectorFacts:
     calibration = detector.stack.calibration
     return DetectorFacts(
         name=detector.name,
@@ -130,7 +130,7 @@ def _unseen(times_s: Sequence[float], duration_s: float) -> list[tuple[float, fl
 
 
 def _shots(
-    scores: Sequence[TrackScore], extraction: Extraction, duration_s: float, detector: Detector
+    scores: Sequence[TrackScore], extraction: Extraction, duration_s: float, detector: TrainedDetector
 ) -> tuple[Shot, ...]:
     starts = _shot_starts(extraction, scores)
     tracks = _tracks(scores, extraction, detector)
@@ -157,7 +157,7 @@ def _shot_starts(extraction: Extraction, scores: Sequence[TrackScore]) -> list[f
     return [0.0, *np.maximum.accumulate(first).tolist()] if first else [0.0]
 
 
-def _tracks(scores: Sequence[TrackScore], extraction: Extraction, detector: Detector) -> list[CheckedTrack]:
+def _tracks(scores: Sequence[TrackScore], extraction: Extraction, detector: TrainedDetector) -> list[CheckedTrack]:
     from deepfake.detector.video_scorer import deciding
     from deepfake.ensemble.pooling import credible, trust
 
@@ -186,7 +186,7 @@ class Standing:
     trust: float
 
 
-def _track(score: TrackScore, standing: Standing, detector: Detector) -> CheckedTrack:
+def _track(score: TrackScore, standing: Standing, detector: TrainedDetector) -> CheckedTrack:
     from scipy.special import expit
 
     apply = detector.stack.calibration.apply

@@ -13,7 +13,7 @@ import torch
 from scipy.special import expit
 
 from deepfake.datasets.track_clips import split_tracks
-from deepfake.detector.file import Detector
+from deepfake.detector.file import TrainedDetector
 from deepfake.ensemble.early_exit import PartialScore, SkipGate, score_until_settled, standard_error
 from deepfake.ensemble.pooling import counted, length_trust, track_logit, trust, worst_of
 from deepfake.faces.extracted import StoredFace, by_track, stored_crop
@@ -59,7 +59,7 @@ def _gate_crops() -> list[np.ndarray]:
 class VideoScorer:
     """A detector on a device."""
 
-    def __init__(self, detector: Detector, predict: Predict) -> None:
+    def __init__(self, detector: TrainedDetector, predict: Predict) -> None:
         self.detector, self.predict = detector, predict
         self.device = choose_device(predict.device)
         weights = zip(detector.stack.members, detector.stack.weights, strict=True)

@@ -12,7 +12,7 @@ import torch
 
 from deepfake.datasets.views import see
 from deepfake.detector.check import Check, CheckedTrack, FrameScore
-from deepfake.detector.file import Detector
+from deepfake.detector.file import TrainedDetector
 from deepfake.faces.extracted import Extraction, stored_crop
 from deepfake.models.frames import MAPS, FrameClassifier
 
@@ -36,7 +36,9 @@ class SalientCrop:
     heat_HW: np.ndarray | None
 
 
-def salient_crops(check: Check, extraction: Extraction, detector: Detector, cache_dir: Path) -> list[SalientCrop]:
+def salient_crops(
+    check: Check, extraction: Extraction, detector: TrainedDetector, cache_dir: Path
+) -> list[SalientCrop]:
     """Up to MAX_CROPS crops of the worst tracks of a checked video, by track and time; `extraction` has them."""
     chosen = choose([track for _, track in check.tracks])
     if not chosen:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake.detector.file import Detector, load_detector
+from deepfake.detector.file import TrainedDetector, load_detector
 from deepfake.detector.score_videos import Scored, refuse_equal_scores, score_videos
 from deepfake.detector.video_scorer import deciding
 from deepfake.ensemble.submission import (
@@ -56,7 +56,7 @@ ScoreBatch = Callable[[dict[str, Path], int, float], Generator[Scored, None, Non
 class Scorer:
     """A detector that scores batches of videos, each with a number of frames and a deadline for a video in seconds."""
 
-    detector: Detector
+    detector: TrainedDetector
     weights_sha256: str
     work: Path
     config: Config
