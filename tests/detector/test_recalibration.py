@@ -12,7 +12,7 @@ from torch import nn
 
 from deepfake import tables
 from deepfake.detector import recalibration
-from deepfake.detector.file import TrainedDetector, Part, load_detector, save_detector, write_stack
+from deepfake.detector.file import Part, TrainedDetector, load_detector, save_detector, write_stack
 from deepfake.detector.labelled_clips import Clips
 from deepfake.detector.recalibration import member_tracks, networks_sha256, refit
 from deepfake.detector.video_scorer import VideoScorer
