@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from deepfake.errors import UserError
-from deepfake.models import heads, no_compiler  # noqa: F401 - first: it decides how timm is imported
+from deepfake.models import heads
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads.base import HEADS as HEADS
 from deepfake.models.heads.base import Start, TrackHead

@@ -11,6 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from deepfake.models import no_compiler  # noqa: F401 - first: it decides how timm is imported
+
+# isort: split
 import timm
 import torch
 from timm.layers import BatchNormAct2d
