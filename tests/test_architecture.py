@@ -37,9 +37,15 @@ LADDER = (
     *("detector", "evidence", "report", "kaggle", "demo", "api", "commands", "__main__", "lab"),
 )
 DOORS = {
-    "av": "media", "decord": "media.decode", "scenedetect": "media.shots", "facenet_pytorch": "faces.mtcnn",
-    "albumentations": "datasets.views", "accelerate": "training", "trackers": "lab", "motrics": "lab",
-}  # fmt: skip
+    "av": "media",
+    "decord": "media.decode",
+    "scenedetect": "media.shots",
+    "facenet_pytorch": "faces.mtcnn",
+    "albumentations": "datasets.views",
+    "accelerate": "training",
+    "trackers": "lab",
+    "motrics": "lab",
+}
 
 
 def modules() -> dict[str, set[str]]:

@@ -46,9 +46,13 @@ class Confirmed:
 
 
 def confirm(
-    known: pd.DataFrame, known_tracks: Tracks, folds: np.ndarray, fresh: pd.DataFrame, fresh_tracks: Tracks,
+    known: pd.DataFrame,
+    known_tracks: Tracks,
+    folds: np.ndarray,
+    fresh: pd.DataFrame,
+    fresh_tracks: Tracks,
     settings: Ensemble,
-) -> Confirmed:  # fmt: skip
+) -> Confirmed:
     """Weights, calibration and band of the known clips, their p left out by folds, applied to the fresh ones."""
     labels = known["label"].to_numpy()
     low, high = inconclusive_band(left_out_p(known_tracks, labels, folds, settings), labels, settings.error_rate)

@@ -165,9 +165,12 @@ def family_scores(clips: pd.DataFrame, logits: np.ndarray, folds: np.ndarray) ->
         part, z = clips[rows].reset_index(drop=True), logits[rows]
         fakes = (part["label"] == 1).to_numpy()
         found[name] = FamilyScores(
-            int(fakes.sum()), rank_auc(z[~fakes], z[fakes]), Spread.of(fold_aucs(part, z, folds[rows])),
-            cross_auc(part, z), within_auc(part, z),
-        )  # fmt: skip
+            int(fakes.sum()),
+            rank_auc(z[~fakes], z[fakes]),
+            Spread.of(fold_aucs(part, z, folds[rows])),
+            cross_auc(part, z),
+            within_auc(part, z),
+        )
     return found
 
 
@@ -226,9 +229,13 @@ def cross_validate(clips: pd.DataFrame, tracks: Tracks, folds: np.ndarray, setti
     wrong = decided[sure] != labels[sure]
     loss = float(np.mean(-np.log(np.where(labels == 1, p, 1 - p))))
     return Report(
-        int((labels == 0).sum()), family_scores(clips, logits, folds), loss, float(sure.mean()),
-        float(wrong.mean()) if len(wrong) else float("nan"), _worst(clips, decided),
-    )  # fmt: skip
+        int((labels == 0).sum()),
+        family_scores(clips, logits, folds),
+        loss,
+        float(sure.mean()),
+        float(wrong.mean()) if len(wrong) else float("nan"),
+        _worst(clips, decided),
+    )
 
 
 def _worst(clips: pd.DataFrame, decided: np.ndarray, n: int = 5) -> list[tuple[str, int, float]]:

@@ -81,12 +81,22 @@ def _stored(clip_id: str, rows: pd.DataFrame, crops_csv: Path, config: Config, c
             (f"{number}.{extract.image_format}", encode_crop(crop, extract.image_format, extract.jpeg_quality))
         )
         moved = apply_affine(to_crop, np.vstack([box.reshape(2, 2), points])).ravel().tolist()
-        faces.append({
-            "video_id": clip_id, "shot": 0, "track": 0, "frame_index": number, "time_s": float(row.get("time_s") or 0),
-            **dict(zip(["x0_px", "y0_px", "x1_px", "y1_px", *tables.LANDMARKS], moved, strict=True)),
-            "score": 1.0, "is_detected": True, "crop_x0_px": 0.0, "crop_y0_px": 0.0, "crop_side_px": float(len(crop)),
-            "sharpness": sharpness(crop),
-        })  # fmt: skip
+        faces.append(
+            {
+                "video_id": clip_id,
+                "shot": 0,
+                "track": 0,
+                "frame_index": number,
+                "time_s": float(row.get("time_s") or 0),
+                **dict(zip(["x0_px", "y0_px", "x1_px", "y1_px", *tables.LANDMARKS], moved, strict=True)),
+                "score": 1.0,
+                "is_detected": True,
+                "crop_x0_px": 0.0,
+                "crop_y0_px": 0.0,
+                "crop_side_px": float(len(crop)),
+                "sharpness": sharpness(crop),
+            }
+        )
     shard = f"labelled_crops/{digest([clip_id, sha256_of(crops_csv), extract.margin_ratio, extract.crop_px])[:32]}.tar"
     places = write_shard(cache_dir / shard, pictures, {"faces": [{}] * len(pictures)})
     return [
@@ -99,12 +109,13 @@ def clips_table(clips: Clips, split_prefix: str = "") -> pd.DataFrame:
     """The clips with columns CLIPS, in their order; `split_prefix` tells collections apart whose splits share names."""
     rows = [
         [
-            video_id, video.label,
+            video_id,
+            video.label,
             *(video.columns.get(name, "") for name in ("family", "generator", "identity", "source")),
             split_prefix + video.columns.get("split", ""),
         ]
         for video_id, video in zip(clips.video_ids, clips.labelled, strict=True)
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows, columns=list(CLIPS))
 
 

@@ -25,14 +25,23 @@ def labelled(name: str, family: str | None, identity: str = "man_in_car") -> Lab
 def judged() -> list[Judged]:
     """Two decided rightly, one wrongly, two open, one without a face and one unreadable."""
     results = [
-        scored("f.mp4", 0.91), scored("e.mp4", 0.70), scored("d.mp4", 0.2), scored("c.mp4", 0.3),
-        scored("b.mp4", 0.1), scored("a.mp4", 0.5, "no_face"), scored("g.mp4", 0.5, "unreadable: cut short"),
-    ]  # fmt: skip
+        scored("f.mp4", 0.91),
+        scored("e.mp4", 0.70),
+        scored("d.mp4", 0.2),
+        scored("c.mp4", 0.3),
+        scored("b.mp4", 0.1),
+        scored("a.mp4", 0.5, "no_face"),
+        scored("g.mp4", 0.5, "unreadable: cut short"),
+    ]
     truth = [
-        labelled("g.mp4", None), labelled("f.mp4", "self_blend", "man_blue_wall+man_in_car"),
-        labelled("e.mp4", "self_blend"), labelled("d.mp4", "cross_identity_swap"), labelled("c.mp4", None),
-        labelled("b.mp4", None), labelled("a.mp4", None),
-    ]  # fmt: skip
+        labelled("g.mp4", None),
+        labelled("f.mp4", "self_blend", "man_blue_wall+man_in_car"),
+        labelled("e.mp4", "self_blend"),
+        labelled("d.mp4", "cross_identity_swap"),
+        labelled("c.mp4", None),
+        labelled("b.mp4", None),
+        labelled("a.mp4", None),
+    ]
     return judge(results, truth, BAND)
 
 

@@ -120,8 +120,12 @@ def test_a_settled_video_is_read_once_and_only_whoever_shows_no_face_twice(
 ) -> None:
     results = scored(score_in_two_passes, clips, tmp_path / "cache", FORGED)
     assert sorted(read) == [
-        ("face.mp4", 2), ("hang.mp4", 2), ("none.mp4", 1), ("none.mp4", 2), ("text.mp4", 2),
-    ]  # fmt: skip
+        ("face.mp4", 2),
+        ("hang.mp4", 2),
+        ("none.mp4", 1),
+        ("none.mp4", 2),
+        ("text.mp4", 2),
+    ]
     assert {name: one.fallback and one.fallback.partition(":")[0] for name, one in results.items()} == {
         "face.mp4": None,
         "none.mp4": "no_face",

@@ -47,29 +47,65 @@ from deepfake.settings import Ensemble, Extract
 SCHEMA: Any = schema()
 BAND = (0.3, 0.7)
 FACTS = {
-    "container": "mov,mp4,m4a,3gp,3g2,mj2", "codec": "h264", "pixel_format": "yuv420p", "width_px": 64, "height_px": 48,
-    "rotation": 0, "fps": 10.0, "is_vfr": False, "n_frames": 60, "duration_s": 6.0, "has_audio": False,
-    "kbit_per_s": 9.0, "bits_per_pixel": 0.1, "plays_in_browsers": "widely", "warnings": [], "hints": [], "tags": {},
-}  # fmt: skip
+    "container": "mov,mp4,m4a,3gp,3g2,mj2",
+    "codec": "h264",
+    "pixel_format": "yuv420p",
+    "width_px": 64,
+    "height_px": 48,
+    "rotation": 0,
+    "fps": 10.0,
+    "is_vfr": False,
+    "n_frames": 60,
+    "duration_s": 6.0,
+    "has_audio": False,
+    "kbit_per_s": 9.0,
+    "bits_per_pixel": 0.1,
+    "plays_in_browsers": "widely",
+    "warnings": [],
+    "hints": [],
+    "tags": {},
+}
 
 
 def a_check(name: str = "b.mp4", **changes: Any) -> Check:
     """A check of one face in one shot."""
     second = {"second": 0, "p_fake": 0.95, "n_frames": 8}
     track = {
-        "track": 0, "p_fake": 0.9, "counts": True, "decides": True, "trust": 1.0, "from_s": 0.0, "to_s": 0.9,
-        "n_frames": 8, "seconds": [second], "suspicious": [], "frames": [],
-    }  # fmt: skip
+        "track": 0,
+        "p_fake": 0.9,
+        "counts": True,
+        "decides": True,
+        "trust": 1.0,
+        "from_s": 0.0,
+        "to_s": 0.9,
+        "n_frames": 8,
+        "seconds": [second],
+        "suspicious": [],
+        "frames": [],
+    }
     about = {
-        "name": "d", "weights_sha256": "ab" * 32, "about": {}, "calibration": "platt", "n_calibration_videos": 40,
-        "error_rate": 0.1, "fake_share": 0.5, "min_track_frames": 3, "max_tracks": 8,
-    }  # fmt: skip
+        "name": "d",
+        "weights_sha256": "ab" * 32,
+        "about": {},
+        "calibration": "platt",
+        "n_calibration_videos": 40,
+        "error_rate": 0.1,
+        "fake_share": 0.5,
+        "min_track_frames": 3,
+        "max_tracks": 8,
+    }
     plain = {
         "file": {"path": name, "name": name, "sha256": "ab" * 32, "size_bytes": 3},
-        "verdict": "likely forged", "exit_code": 3, "reason": None, "p_fake": 0.9,
-        "inconclusive_band": {"low": 0.3, "high": 0.7}, "detector": about, "video": FACTS, "looked_at": None,
+        "verdict": "likely forged",
+        "exit_code": 3,
+        "reason": None,
+        "p_fake": 0.9,
+        "inconclusive_band": {"low": 0.3, "high": 0.7},
+        "detector": about,
+        "video": FACTS,
+        "looked_at": None,
         "shots": [{"shot": 0, "from_s": 0.0, "to_s": 6.0, "tracks": [track]}],
-    }  # fmt: skip
+    }
     return Check.model_validate(plain | changes)
 
 
@@ -110,8 +146,10 @@ def test_suspicious_seconds_join_where_nothing_lies_between() -> None:
     by_second = {int(t): float(p) for t, p in zip(times_s, p_frames, strict=True)}
     spans = suspicious_spans(times_s, p_frames, by_second, 0.7)
     assert [(s.from_s, s.to_s, s.n_frames, s.p_fake_max) for s in spans] == [
-        (1.5, 2.5, 2, 0.9), (4.5, 4.5, 1, 0.75), (9.5, 9.5, 1, 0.95),
-    ], "a calm second and five unseen ones part them"  # fmt: skip
+        (1.5, 2.5, 2, 0.9),
+        (4.5, 4.5, 1, 0.75),
+        (9.5, 9.5, 1, 0.95),
+    ], "a calm second and five unseen ones part them"
 
 
 def test_no_second_above_the_band_is_no_span() -> None:
@@ -148,9 +186,17 @@ def extraction(**changes: Any) -> Extraction:
         for i, s in zip(t.frame_indices, t.times_s.tolist(), strict=True)
     ]
     plain = Extraction(
-        "0", "v.tar", None, "pyav", "tested", n_sampled=6, sampled_s=(0.2, 0.6, 1.4, 3.4, 4.4, 5.4), n_damaged=1,
-        cuts_s=(2.5,), faces=tuple(faces),
-    )  # fmt: skip
+        "0",
+        "v.tar",
+        None,
+        "pyav",
+        "tested",
+        n_sampled=6,
+        sampled_s=(0.2, 0.6, 1.4, 3.4, 4.4, 5.4),
+        n_damaged=1,
+        cuts_s=(2.5,),
+        faces=tuple(faces),
+    )
     return replace(plain, **changes)
 
 
@@ -198,14 +244,32 @@ def test_the_json_is_as_its_schema_says_and_in_its_order(check: Any) -> None:
 
 def test_the_schema_names_the_keys_of_version_1() -> None:
     assert list(SCHEMA["properties"]) == [
-        "schema_version", "file", "verdict", "exit_code", "reason", "p_fake", "inconclusive_band", "detector", "video",
-        "looked_at", "shots",
-    ]  # fmt: skip
+        "schema_version",
+        "file",
+        "verdict",
+        "exit_code",
+        "reason",
+        "p_fake",
+        "inconclusive_band",
+        "detector",
+        "video",
+        "looked_at",
+        "shots",
+    ]
     keys = {name: list(part["properties"]) for name, part in SCHEMA["$defs"].items()}
     assert keys["CheckedTrack"] == [
-        "track", "p_fake", "counts", "decides", "trust", "from_s", "to_s", "n_frames", "seconds", "suspicious",
+        "track",
+        "p_fake",
+        "counts",
+        "decides",
+        "trust",
+        "from_s",
+        "to_s",
+        "n_frames",
+        "seconds",
+        "suspicious",
         "frames",
-    ]  # fmt: skip
+    ]
     assert keys["FrameScore"] == ["frame", "time_s", "box_px", "score"]
     assert keys["VideoFacts"] == list(FACTS)
     assert "description" in SCHEMA["$defs"]["CheckedTrack"]["properties"]["trust"]

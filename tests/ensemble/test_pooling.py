@@ -91,8 +91,9 @@ def test_two_one_sided_members_say_together_that_a_video_is_real_only_if_neither
 
 
 def test_a_one_sided_member_that_finds_nothing_hardly_moves_what_others_say_and_one_that_does_moves_it() -> None:
-    rows = track_rows(("borders", "v", 0, -6.0), ("borders", "w", 0, 6.0), ("frames", "v", 0, -6.0),
-                      ("frames", "w", 0, -6.0))  # fmt: skip
+    rows = track_rows(
+        ("borders", "v", 0, -6.0), ("borders", "w", 0, 6.0), ("frames", "v", 0, -6.0), ("frames", "w", 0, -6.0)
+    )
     pooled = pool(rows, faces_of(rows), Ensemble(one_sided_members=("borders",)))
     assert pooled.members == ("borders", "frames")
     assert 0 < pooled.logits_KM[0, 0] < 0.003
@@ -145,9 +146,15 @@ def test_members_are_added_up_within_a_track_and_not_each_at_a_track_of_its_own(
 def test_a_track_trusted_less_may_lose_to_a_calmer_one() -> None:
     # 0.25 * 4 = 1.0 drawn towards 0; the other says 1.5 in full.
     pooled = Tracks(
-        ("v",), ("a",), np.zeros(2, int), np.arange(2), np.full(2, 9), np.array([[4.0], [1.5]]),
-        np.array([0.25, 1.0]), np.ones(2, bool),
-    )  # fmt: skip
+        ("v",),
+        ("a",),
+        np.zeros(2, int),
+        np.arange(2),
+        np.full(2, 9),
+        np.array([[4.0], [1.5]]),
+        np.array([0.25, 1.0]),
+        np.ones(2, bool),
+    )
     assert video_logits(pooled, Line((1.0,)))[0].tolist() == [1.5]
     assert video_logits(pooled, Line((1.0,), neutral=2.0))[0].tolist() == [2.5], "2 + (4 - 2) / 4"
 

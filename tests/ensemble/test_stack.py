@@ -133,9 +133,15 @@ def two_tracks(n: int = 60, seed: int = 3) -> tuple[Tracks, np.ndarray]:
     logits = rng.normal(0, 1.5, (len(video), 2)) + (labels[video] - 0.5)[:, None]
     numbers = np.concatenate([np.arange(size) for size in sizes])
     tracks = Tracks(
-        tuple(f"v{i:03d}" for i in range(n)), ("a", "b"), video, numbers, np.full(len(video), 9), logits,
-        rng.uniform(0.3, 1.0, len(video)), np.ones(len(video), bool),
-    )  # fmt: skip
+        tuple(f"v{i:03d}" for i in range(n)),
+        ("a", "b"),
+        video,
+        numbers,
+        np.full(len(video), 9),
+        logits,
+        rng.uniform(0.3, 1.0, len(video)),
+        np.ones(len(video), bool),
+    )
     return tracks, labels
 
 
@@ -158,9 +164,15 @@ def test_a_fit_is_that_of_the_tracks_that_are_worst_by_it() -> None:
 def test_a_fit_of_two_members_by_hand_takes_the_worst_sum() -> None:
     # Track 0 sums to 4 - 3 = 1, track 1 to -2 + 6 = 4, by halves .5 and 2: the video counts as 2, not as (4 + 6) / 2.
     tracks = Tracks(
-        ("v",), ("a", "b"), np.zeros(2, int), np.arange(2), np.full(2, 9), np.array([[4.0, -3.0], [-2.0, 6.0]]),
-        np.ones(2), np.ones(2, bool),
-    )  # fmt: skip
+        ("v",),
+        ("a", "b"),
+        np.zeros(2, int),
+        np.arange(2),
+        np.full(2, 9),
+        np.array([[4.0, -3.0], [-2.0, 6.0]]),
+        np.ones(2),
+        np.ones(2, bool),
+    )
     stack = Stack(("a", "b"), (0.5, 0.5), Calibration("platt", 2.0, -1.0), 0.5)
     assert stack.p_fake(tracks) == pytest.approx([1 / (1 + np.exp(-3.0))])
 

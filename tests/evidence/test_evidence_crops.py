@@ -20,9 +20,18 @@ def track(number: int, scores: list[float], counts: bool = True) -> CheckedTrack
     box = (0.0, 0.0, 9.0, 9.0)
     frames = tuple(FrameScore(frame=i, time_s=float(i), box_px=box, score=p) for i, p in enumerate(scores))
     return CheckedTrack(
-        track=number, p_fake=max(scores), counts=counts, decides=False, trust=1.0, from_s=0.0,
-        to_s=float(len(scores) - 1), n_frames=len(scores), seconds=(), suspicious=(), frames=frames,
-    )  # fmt: skip
+        track=number,
+        p_fake=max(scores),
+        counts=counts,
+        decides=False,
+        trust=1.0,
+        from_s=0.0,
+        to_s=float(len(scores) - 1),
+        n_frames=len(scores),
+        seconds=(),
+        suspicious=(),
+        frames=frames,
+    )
 
 
 def test_the_highest_scores_are_shown_apart_in_time_and_in_order() -> None:

@@ -194,8 +194,12 @@ def test_the_tables_hold_faces_and_whoever_has_none(
     extracted = extract_table(frame.assign(reason="is no video"), tmp_path, tmp_path / "work", SETTINGS)
     summaries = tables.check(tables.EXTRACTIONS, extracted.extractions).to_pandas().set_index("video_id")
     assert summaries["status"].to_dict() == {
-        "face.mp4": "ok", "empty.mp4": "no_face", "hang.mp4": "failed", "broken.mp4": "failed", "bad.mp4": "failed"
-    }  # fmt: skip
+        "face.mp4": "ok",
+        "empty.mp4": "no_face",
+        "hang.mp4": "failed",
+        "broken.mp4": "failed",
+        "bad.mp4": "failed",
+    }
     assert summaries.loc["empty.mp4", "reason"] == "no face in 32 frames"
     faces = tables.check(tables.FACES, extracted.faces).to_pandas()
     assert set(faces["video_id"]) == {"face.mp4"} and len(faces) == 32 == summaries.loc["face.mp4", "n_faces"]
@@ -204,8 +208,10 @@ def test_the_tables_hold_faces_and_whoever_has_none(
     assert row["lm0_x_px"] == pytest.approx(row["x0_px"] + 0.3 * (row["x1_px"] - row["x0_px"]), abs=0.01)
     failures = tables.check(tables.FAILURES, extracted.failures).to_pandas().set_index("video_id")
     assert failures["stage"].to_dict() == {
-        "bad.mp4": "01_index_videos", "broken.mp4": "02_extract_faces", "hang.mp4": "02_extract_faces"
-    }  # fmt: skip
+        "bad.mp4": "01_index_videos",
+        "broken.mp4": "02_extract_faces",
+        "hang.mp4": "02_extract_faces",
+    }
     assert (
         failures.loc["hang.mp4", "reason"].startswith("took longer")
         and "broken" in failures.loc["broken.mp4", "reason"]

@@ -103,9 +103,12 @@ def test_what_a_network_has_learnt_from_is_left_out_by_label() -> None:
 
 def test_cross_auc_leaves_out_pairs_of_one_source() -> None:
     table = clips(
-        (0, "real", "-", "", "a"), (0, "real", "-", "", "a"), (0, "real", "-", "", "b"),
-        (1, "swap", "g", "", "a"), (1, "swap", "g", "", "c"),
-    )  # fmt: skip
+        (0, "real", "-", "", "a"),
+        (0, "real", "-", "", "a"),
+        (0, "real", "-", "", "b"),
+        (1, "swap", "g", "", "a"),
+        (1, "swap", "g", "", "c"),
+    )
     logits = np.array([0.0, 2.0, 1.0, 0.5, 2.0])
     # Reals of a against fakes of c: 1 and a tie of 2, .75. Of b against a: 0; against c: 1.
     assert cross_auc(table, logits).mean == pytest.approx((0.75 + 0 + 1) / 3)
@@ -130,9 +133,11 @@ def test_a_spread_leaves_out_what_is_no_number() -> None:
 
 def test_families_are_ranked_against_all_reals() -> None:
     table = clips(
-        (0, "real", "-", "", "a"), (0, "real", "-", "", "b"),
-        (1, "swap", "g", "", "a"), (1, "lipsync", "h", "", "b"),
-    )  # fmt: skip
+        (0, "real", "-", "", "a"),
+        (0, "real", "-", "", "b"),
+        (1, "swap", "g", "", "a"),
+        (1, "lipsync", "h", "", "b"),
+    )
     found = family_scores(table, np.array([0.0, 2.0, 1.0, 3.0]), np.zeros(4, int))
     assert (found["swap"].pooled, found["lipsync"].pooled, found["all"].pooled) == (0.5, 1.0, 0.75)
     assert found["all"].n_fakes == 2 and found["swap"].folds.n == 0

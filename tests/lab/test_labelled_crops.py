@@ -66,9 +66,14 @@ def test_a_table_of_clips_says_what_folds_need(crops_csv: Path, config: Config, 
 def test_a_network_is_measured_on_crops(crops_csv: Path, config: Config, tmp_path: Path) -> None:
     network = FrameClassifier("test_efficientnet", 32, view_ratio=0.7)
     card = save_model(
-        tmp_path / "net", "frames", network, fold=None, settings_digest="x", metrics={},
+        tmp_path / "net",
+        "frames",
+        network,
+        fold=None,
+        settings_digest="x",
+        metrics={},
         about={"margin_ratio": 0.5, "crop_px": 64},
-    )  # fmt: skip
+    )
     asked = Asked({"net": card.parent}, 8, tmp_path / "cache", [], [])
     table, tracks = fresh_clips(crops_csv, asked, config)
     assert table["clip"].tolist() == ["n1"] == list(tracks.video_ids)

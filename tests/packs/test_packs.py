@@ -37,17 +37,33 @@ from run_command import ENVIRONMENT, arguments_of
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 96
 TINY = PackTraining(
-    backbone="test_efficientnet", start="random", input_px=32, pairs_per_batch=2, validations=2, snapshots=2, pairs=8,
+    backbone="test_efficientnet",
+    start="random",
+    input_px=32,
+    pairs_per_batch=2,
+    validations=2,
+    snapshots=2,
+    pairs=8,
     precision="fp32",
-)  # fmt: skip
+)
 
 
 def row(number: int, role: str = LEARN, kind: str = "photo", label: int = 0, **more: object) -> dict[str, object]:
     return {
-        "name": f"{kind}{number}", "role": role, "kind": kind, "label": label, "owner": f"person{number}",
-        "clip": f"{kind}{number}", "source": "studio", "family": "swap" if label else "real", "generator": "-",
-        "face_px": 48.0, "height_px": SIDE, "width_px": SIDE, **more,
-    }  # fmt: skip
+        "name": f"{kind}{number}",
+        "role": role,
+        "kind": kind,
+        "label": label,
+        "owner": f"person{number}",
+        "clip": f"{kind}{number}",
+        "source": "studio",
+        "family": "swap" if label else "real",
+        "generator": "-",
+        "face_px": 48.0,
+        "height_px": SIDE,
+        "width_px": SIDE,
+        **more,
+    }
 
 
 def png(picture: np.ndarray) -> bytes:
@@ -221,9 +237,13 @@ def test_hulls_by_mesh_make_other_fakes_than_five_points(pack: Pack, pictures: P
 
 def test_scores_by_family_are_shares_of_pairs_won() -> None:
     rows = [
-        ("r1", 0, "real", "a", 0.0), ("r1", 0, "real", "a", 2.0), ("r2", 0, "real", "b", 3.0),
-        ("f1", 1, "swap", "a", 2.0), ("f2", 1, "swap", "c", 4.0), ("f3", 1, "lipsync", "b", 1.0),
-    ]  # fmt: skip
+        ("r1", 0, "real", "a", 0.0),
+        ("r1", 0, "real", "a", 2.0),
+        ("r2", 0, "real", "b", 3.0),
+        ("f1", 1, "swap", "a", 2.0),
+        ("f2", 1, "swap", "c", 4.0),
+        ("f3", 1, "lipsync", "b", 1.0),
+    ]
     found = clip_aucs(pd.DataFrame(rows, columns=["clip", "label", "family", "source", "logit"]))
     # Reals are 1 (a mean) and 3. Swap: 2 and 4 win 1 + 2 of 4; lip-sync: 1 ties once, half of 2.
     assert found["auc_swap"] == 0.75 and found["auc_lipsync"] == 0.25
@@ -250,8 +270,11 @@ def test_a_training_by_pairs_keeps_its_last_snapshots_and_notes_validations(
     result = training.train(pack, pictures, TINY, 600, Place(tmp_path, "a", "cpu"))
     assert result["pairs"] == 8 and result["progress"] == 1.0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "a-0000004.safetensors", "a-0000008.safetensors", "log.jsonl", "results.jsonl",
-    ]  # fmt: skip
+        "a-0000004.safetensors",
+        "a-0000008.safetensors",
+        "log.jsonl",
+        "results.jsonl",
+    ]
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["validation"], line["pairs"]) for line in lines if "validation" in line] == [(0, 0), (1, 4), (2, 8)]
     model, about = read_snapshot(tmp_path / "a-0000008.safetensors")
@@ -367,8 +390,9 @@ def test_a_plan_shares_its_common_settings(tmp_path: Path) -> None:
     path.write_text("common: {pairs: 100, seed: 1}\ntrials:\n  plain:\n  large: {input_px: 288, seed: 2}\n")
     plan = read_plan(path, ["pairs=50"])
     assert plan.trials == {
-        "plain": PackTraining(pairs=50, seed=1), "large": PackTraining(pairs=50, seed=2, input_px=288),
-    }  # fmt: skip
+        "plain": PackTraining(pairs=50, seed=1),
+        "large": PackTraining(pairs=50, seed=2, input_px=288),
+    }
     path.write_text("trials: {a/b: {}}")
     with pytest.raises(UserError, match="a/b"):
         read_plan(path)
@@ -404,14 +428,24 @@ def test_a_pack_is_built_from_photos_clips_and_further_crops(tmp_path: Path) -> 
     further(tmp_path)
     built = build_pack(
         Contents(
-            photos, tmp_path, tmp_path / "clips.csv", tmp_path / "more.csv", held_out=("held",), frames_per_clip=2,
-            validation_frames=1, backbones=(), with_mesh=False,
+            photos,
+            tmp_path,
+            tmp_path / "clips.csv",
+            tmp_path / "more.csv",
+            held_out=("held",),
+            frames_per_clip=2,
+            validation_frames=1,
+            backbones=(),
+            with_mesh=False,
         )
-    )  # fmt: skip
+    )
     counts = built.faces.groupby(["role", "kind", "label"]).size().to_dict()
     assert counts == {
-        (LEARN, "photo", 0): 3, (LEARN, "clip", 0): 4, (VALIDATE, "clip", 0): 2, (VALIDATE, "clip", 1): 2,
-    }  # fmt: skip
+        (LEARN, "photo", 0): 3,
+        (LEARN, "clip", 0): 4,
+        (VALIDATE, "clip", 0): 2,
+        (VALIDATE, "clip", 1): 2,
+    }
     held = built.faces[built.faces["role"] == VALIDATE]
     assert set(held["clip"]) == {"held.mp4", "forged.mp4", "t1", "t2"}
     photo = built.rows(LEARN, "photo")[1]
@@ -443,7 +477,7 @@ def test_training_from_a_pack_needs_no_library_that_a_lent_machine_lacks() -> No
     code = (
         "import sys\nimport deepfake.packs.command, deepfake.commands.train, deepfake.commands.guard\n"
         f"print([name for name in {banned!r} if name in sys.modules])"
-    )  # fmt: skip
+    )
     source = Path(__file__).parents[2] / "src"
     command = [sys.executable, "-c", code]
     run = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(source)})
@@ -455,10 +489,18 @@ def command(pack: Pack, folder: Path, minutes: float, *settings: str) -> list[st
     write_pack(folder, "faces", pack)
     tiny = ["backbone=test_efficientnet", "start=random", "input_px=32", "pairs_per_batch=2", *settings]
     return [
-        sys.executable, *arguments_of("deepfake.train"), "--pack", str(part_path(folder, "faces", 0)),
-        "--minutes", str(minutes),
-        "--out", str(folder / "out"), "--device", "cpu", *(part for text in tiny for part in ("--set", text)),
-    ]  # fmt: skip
+        sys.executable,
+        *arguments_of("deepfake.train"),
+        "--pack",
+        str(part_path(folder, "faces", 0)),
+        "--minutes",
+        str(minutes),
+        "--out",
+        str(folder / "out"),
+        "--device",
+        "cpu",
+        *(part for text in tiny for part in ("--set", text)),
+    ]
 
 
 @pytest.mark.slow

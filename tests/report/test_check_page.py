@@ -31,36 +31,75 @@ def track(number: int, shot: int, scores: list[float], **changes: Any) -> dict[s
         if f["score"] > 0.7
     ]
     return {
-        "track": number, "p_fake": max(scores), "counts": True, "decides": number == 0, "trust": 1.0, "from_s": 0.5,
-        "to_s": len(scores) - 0.5, "n_frames": len(scores), "suspicious": spans, "frames": frames,
-        "seconds": [{"second": i, "p_fake": p, "n_frames": 1} for i, p in enumerate(scores)], **changes,
-    }  # fmt: skip
+        "track": number,
+        "p_fake": max(scores),
+        "counts": True,
+        "decides": number == 0,
+        "trust": 1.0,
+        "from_s": 0.5,
+        "to_s": len(scores) - 0.5,
+        "n_frames": len(scores),
+        "suspicious": spans,
+        "frames": frames,
+        "seconds": [{"second": i, "p_fake": p, "n_frames": 1} for i, p in enumerate(scores)],
+        **changes,
+    }
 
 
 def check_of(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any) -> dict[str, Any]:
     video = {
-        "container": "mov,mp4,m4a,3gp,3g2,mj2", "codec": "h264", "pixel_format": "yuv420p", "width_px": 64,
-        "height_px": 48, "rotation": 0, "fps": 10.0, "is_vfr": False, "n_frames": 100, "duration_s": 10.0,
-        "has_audio": False, "kbit_per_s": 9.0, "bits_per_pixel": 0.1, "plays_in_browsers": "widely",
-        "warnings": [], "hints": [], "tags": {},
-    }  # fmt: skip
+        "container": "mov,mp4,m4a,3gp,3g2,mj2",
+        "codec": "h264",
+        "pixel_format": "yuv420p",
+        "width_px": 64,
+        "height_px": 48,
+        "rotation": 0,
+        "fps": 10.0,
+        "is_vfr": False,
+        "n_frames": 100,
+        "duration_s": 10.0,
+        "has_audio": False,
+        "kbit_per_s": 9.0,
+        "bits_per_pixel": 0.1,
+        "plays_in_browsers": "widely",
+        "warnings": [],
+        "hints": [],
+        "tags": {},
+    }
     looked_at = {
-        "n_frames": 4, "n_damaged_frames": 0, "times_s": [0.5, 1.5, 2.5, 3.5], "unseen_s": [[4.0, 10.0]],
-        "decoder": "pyav", "decoder_reason": "tested",
-    }  # fmt: skip
+        "n_frames": 4,
+        "n_damaged_frames": 0,
+        "times_s": [0.5, 1.5, 2.5, 3.5],
+        "unseen_s": [[4.0, 10.0]],
+        "decoder": "pyav",
+        "decoder_reason": "tested",
+    }
     about = {
-        "name": "d", "weights_sha256": "cd" * 32, "about": {"commit": "0123"}, "calibration": "platt",
-        "n_calibration_videos": 321, "error_rate": 0.07, "fake_share": 0.5, "min_track_frames": 3,
+        "name": "d",
+        "weights_sha256": "cd" * 32,
+        "about": {"commit": "0123"},
+        "calibration": "platt",
+        "n_calibration_videos": 321,
+        "error_rate": 0.07,
+        "fake_share": 0.5,
+        "min_track_frames": 3,
         "max_tracks": 8,
-    }  # fmt: skip
+    }
     shots = [{"shot": 0, "from_s": 0.0, "to_s": 10.0, "tracks": tracks}]
     return {
         "schema_version": 1,
         "file": {"path": f"clips/{name}", "name": name, "sha256": "ab" * 32, "size_bytes": 3},
-        "verdict": "likely forged", "exit_code": 3, "reason": None, "p_fake": 0.9,
+        "verdict": "likely forged",
+        "exit_code": 3,
+        "reason": None,
+        "p_fake": 0.9,
         "inconclusive_band": {"low": 0.3, "high": 0.7},
-        "detector": about, "video": video, "looked_at": looked_at, "shots": shots, **changes,
-    }  # fmt: skip
+        "detector": about,
+        "video": video,
+        "looked_at": looked_at,
+        "shots": shots,
+        **changes,
+    }
 
 
 def made(values: dict[str, Any], pictures: list[SalientCrop] | None = None, at: str = "pages/p.html") -> str:

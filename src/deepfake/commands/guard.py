@@ -20,9 +20,14 @@ USERS_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDI
 
 # What `pip install deepfake` leaves out, and the extra that brings it.
 EXTRAS = {
-    "accelerate": "train", "albumentations": "train", "tensorboard": "train", "sklearn": "report",
-    "matplotlib": "report", "nbformat": "kaggle", "packaging": "kaggle",
-}  # fmt: skip
+    "accelerate": "train",
+    "albumentations": "train",
+    "tensorboard": "train",
+    "sklearn": "report",
+    "matplotlib": "report",
+    "nbformat": "kaggle",
+    "packaging": "kaggle",
+}
 
 
 def guarded(main: Callable[[], int | None]) -> NoReturn:

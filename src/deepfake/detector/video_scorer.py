@@ -119,9 +119,10 @@ class VideoScorer:
 
     def _stacked(self, logits: dict[str, np.ndarray]) -> np.ndarray:
         shares = [
-            self.weights[name] * counted(logits_N, name, self.detector.ensemble) for name, logits_N in logits.items()
+            self.weights[name] * counted(logits_N, name, self.detector.ensemble)
+            for name, logits_N in logits.items()
             if name in self.weights
-        ]  # fmt: skip
+        ]
         return np.asarray(np.sum(shares, axis=0), np.float64)
 
     @torch.inference_mode()

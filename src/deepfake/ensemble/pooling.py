@@ -128,9 +128,15 @@ class Tracks:
         names = tuple(video_ids) if video_ids is not None else tuple(str(i) for i in range(n))
         ones = np.ones(n)
         return cls(
-            names, tuple(members), np.arange(n), np.zeros(n, int), ones.astype(int),
-            np.asarray(logits_NM, np.float64), ones, ones.astype(bool),
-        )  # fmt: skip
+            names,
+            tuple(members),
+            np.arange(n),
+            np.zeros(n, int),
+            ones.astype(int),
+            np.asarray(logits_NM, np.float64),
+            ones,
+            ones.astype(bool),
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
@@ -206,9 +212,15 @@ def pool(
     video_K, video_ids = pd.factorize(wide.index.get_level_values("video_id"))
     trust_K = _trust_of(faces, wide.index, settings) * length_trust(n_frames, settings)
     return Tracks(
-        tuple(video_ids.tolist()), names, video_K, wide.index.get_level_values("track").to_numpy(int), n_frames,
-        logits_KM, trust_K, credible(n_frames, settings.min_track_frames, video_K),
-    )  # fmt: skip
+        tuple(video_ids.tolist()),
+        names,
+        video_K,
+        wide.index.get_level_values("track").to_numpy(int),
+        n_frames,
+        logits_KM,
+        trust_K,
+        credible(n_frames, settings.min_track_frames, video_K),
+    )
 
 
 def _trust_of(faces: pd.DataFrame, tracks: pd.MultiIndex, settings: Ensemble) -> np.ndarray:

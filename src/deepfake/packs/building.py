@@ -100,10 +100,18 @@ def _photo_faces(contents: Contents) -> list[_Face]:
         given = photos.cells[i]
         box = np.array([float(given[name]) for name in BOX]) if set(BOX) <= set(given) else _around(photos.points[i])
         row = _row(
-            _decode(data, photos.name(i)), max(box[2] - box[0], box[3] - box[1]), name=str(photos.files[i]), role=LEARN,
-            kind="photo", label=0, owner=photos.owner(i), clip=str(photos.files[i]),
-            source=str(given.get("source", "-")), family="real", generator="-",
-        )  # fmt: skip
+            _decode(data, photos.name(i)),
+            max(box[2] - box[0], box[3] - box[1]),
+            name=str(photos.files[i]),
+            role=LEARN,
+            kind="photo",
+            label=0,
+            owner=photos.owner(i),
+            clip=str(photos.files[i]),
+            source=str(given.get("source", "-")),
+            family="real",
+            generator="-",
+        )
         found.append(_Face(row, data, box, photos.points[i]))
     return found
 
@@ -125,10 +133,15 @@ def _clip_faces(contents: Contents) -> list[_Face]:
             rows = faces[faces["video_id"] == video_id].sort_values(["track", "frame_index"])
             n_frames = contents.frames_per_clip if role == LEARN else contents.validation_frames
             values = {
-                "role": role, "kind": "clip", "label": label, "owner": known.get("identity") or video_id,
-                "clip": video_id, "source": source, "family": known.get("family", "-") if label else "real",
+                "role": role,
+                "kind": "clip",
+                "label": label,
+                "owner": known.get("identity") or video_id,
+                "clip": video_id,
+                "source": source,
+                "family": known.get("family", "-") if label else "real",
                 "generator": known.get("generator", "-"),
-            }  # fmt: skip
+            }
             found += _frames(rows.iloc[_spread(len(rows), n_frames)], contents, values)
     return found
 
@@ -164,10 +177,18 @@ def _further_faces(contents: Contents) -> list[_Face]:
         points = np.array([float(row[name]) for name in POINTS]).reshape(5, 2)
         picture, to_crop = cut_face(given, box, MARGIN_RATIO, MOST_PX)
         about = _row(
-            picture, max(box[2] - box[0], box[3] - box[1]) * to_crop[0, 0], name=row["file"], role=VALIDATE,
-            kind="clip", label=label, owner=row["identity"] or row["clip_id"], clip=row["clip_id"],
-            source=row["source"], family=row["family"] if label else "real", generator=row["generator"],
-        )  # fmt: skip
+            picture,
+            max(box[2] - box[0], box[3] - box[1]) * to_crop[0, 0],
+            name=row["file"],
+            role=VALIDATE,
+            kind="clip",
+            label=label,
+            owner=row["identity"] or row["clip_id"],
+            clip=row["clip_id"],
+            source=row["source"],
+            family=row["family"] if label else "real",
+            generator=row["generator"],
+        )
         moved = apply_affine(to_crop, np.vstack([box.reshape(2, 2), points]))
         found.append(_Face(about, _encode(picture, contents.jpeg_quality), moved[:2].ravel(), moved[2:]))
     return found

@@ -30,9 +30,19 @@ LEARN, VALIDATE = "learn", "validate"
 # role: learn or validate; kind: photo or clip; label: 1 forged; owner: the person or clip that a picture is of;
 # clip: what validation scores are pooled over; face_px: longer side of the face in the stored picture.
 COLUMNS = (
-    "name", "role", "kind", "label", "owner", "clip", "source", "family", "generator", "face_px", "height_px",
+    "name",
+    "role",
+    "kind",
+    "label",
+    "owner",
+    "clip",
+    "source",
+    "family",
+    "generator",
+    "face_px",
+    "height_px",
     "width_px",
-)  # fmt: skip
+)
 MESH_STEP = 64  # a mesh point is kept in so many parts of a pixel
 UNKNOWN = np.iinfo(np.int16).min
 log = logging.getLogger(__name__)

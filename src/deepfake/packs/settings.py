@@ -17,13 +17,31 @@ HULLS = ("five_points", "mesh")
 PRECISIONS = ("auto", "fp32", "bf16")
 # name: (least, most) of a number.
 RANGES: dict[str, tuple[float, float]] = {
-    "input_px": (32, 1024), "view_ratio": (0.2, 1), "zoom": (0, 0.7), "hull_jitter": (0, 0.5), "min_face_px": (0, 1000),
-    "photo_share": (0, 1), "damage": (0, 1.5), "damage_start": (-1, 1.5), "pairs": (0, 10**9),
-    "pairs_per_batch": (1, 4096), "learning_rate": (1e-9, 1), "backbone_rate_ratio": (1e-3, 1), "weight_decay": (0, 1),
-    "warmup_ratio": (0, 1), "label_smoothing": (0, 0.49), "sam_radius": (0, 1), "pair_weight": (0, 10),
-    "boundary_weight": (0, 10), "dropout": (0, 0.99), "ema_decay": (0, 0.99999), "seed": (0, 2**31),
-    "snapshots": (0, 8), "validations": (1, 1000), "validation_clips": (0, 10**6),
-}  # fmt: skip
+    "input_px": (32, 1024),
+    "view_ratio": (0.2, 1),
+    "zoom": (0, 0.7),
+    "hull_jitter": (0, 0.5),
+    "min_face_px": (0, 1000),
+    "photo_share": (0, 1),
+    "damage": (0, 1.5),
+    "damage_start": (-1, 1.5),
+    "pairs": (0, 10**9),
+    "pairs_per_batch": (1, 4096),
+    "learning_rate": (1e-9, 1),
+    "backbone_rate_ratio": (1e-3, 1),
+    "weight_decay": (0, 1),
+    "warmup_ratio": (0, 1),
+    "label_smoothing": (0, 0.49),
+    "sam_radius": (0, 1),
+    "pair_weight": (0, 10),
+    "boundary_weight": (0, 10),
+    "dropout": (0, 0.99),
+    "ema_decay": (0, 0.99999),
+    "seed": (0, 2**31),
+    "snapshots": (0, 8),
+    "validations": (1, 1000),
+    "validation_clips": (0, 10**6),
+}
 
 
 @dataclass(frozen=True)
@@ -153,7 +171,9 @@ def read_plan(path: Path, overrides: Iterable[str] = ()) -> Plan:
             f"plan {str(path)!r}: trial {bad[0]!r}: wanted letters, digits, - and _, for files are named so"
         )
     common = with_overrides(values.get("common") or {}, overrides)
-    return Plan({
-        str(name): parse_settings({**common, **(own or {})}, f"plan {str(path)!r}, trial {name!r}")
-        for name, own in trials.items()
-    })  # fmt: skip
+    return Plan(
+        {
+            str(name): parse_settings({**common, **(own or {})}, f"plan {str(path)!r}, trial {name!r}")
+            for name, own in trials.items()
+        }
+    )

@@ -292,10 +292,15 @@ class _Run:
             self._mark()
         speed, waiting = pairs / max(seconds, 1e-3), waited / max(seconds, 1e-3)
         result = {
-            "name": self.place.name, "key": self.key, "machine": machine_of(self.learner.device), **self._where(),
-            "pairs_per_s": round(speed, 2), "waits_for_pairs": round(waiting, 3), **self.scores,
+            "name": self.place.name,
+            "key": self.key,
+            "machine": machine_of(self.learner.device),
+            **self._where(),
+            "pairs_per_s": round(speed, 2),
+            "waits_for_pairs": round(waiting, 3),
+            **self.scores,
             "settings": asdict(self.learner.settings),
-        }  # fmt: skip
+        }
         _append(self.place.out / RESULTS, result)
         self.state_path.unlink(missing_ok=True)
         return result
@@ -321,9 +326,13 @@ class _Recent:
 def _loader(items: PackPairs, numbers: PairNumbers, workers: int, learner: Learner) -> DataLoader[Any]:
     more: dict[str, Any] = {"prefetch_factor": 4, "multiprocessing_context": "fork"} if workers else {}
     return DataLoader(
-        items, batch_sampler=numbers, collate_fn=collate, num_workers=workers,
-        pin_memory=learner.device.type == "cuda", **more,
-    )  # fmt: skip
+        items,
+        batch_sampler=numbers,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=learner.device.type == "cuda",
+        **more,
+    )
 
 
 def _append(path: Path, values: dict[str, Any]) -> None:
