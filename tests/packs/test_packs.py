@@ -567,3 +567,12 @@ def test_a_network_learns_what_tells_fakes_from_their_reals(
     )
     training.train(pack, pictures, settings, 600, Place(tmp_path, "a", "cpu"))
     assert np.mean(losses[:5]) > 0.6 and np.mean(losses[-5:]) < 0.35
+
+
+def test_a_training_whose_time_is_over_before_it_began_keeps_its_network_and_says_so(
+    pack: Pack, pictures: Pictures, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = replace(TINY, pairs=0)
+    result = training.train(pack, pictures, settings, 0.01, Place(tmp_path, "short", "cpu"))
+    assert read_snapshot(tmp_path / f"short-{result['pairs']:07d}.safetensors")[1]["progress"] == 1.0
+    assert f"learnt from {result['pairs']} pairs only" in caplog.text and "Give more --minutes" in caplog.text

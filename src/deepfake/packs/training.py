@@ -41,6 +41,7 @@ LOG, RESULTS, STATE = "log.jsonl", "results.jsonl", "state.pt"
 LOG_SECONDS, STATE_SECONDS = 5.0, 30.0
 MAX_GRADIENT_NORM = 5.0
 FINE = 100_000  # steps that progress is told in to the schedule
+FEW_STEPS = 20  # of a training that has not really begun
 LEFT_FOR_THE_END = 1.5  # times a validation
 log = logging.getLogger(__name__)
 
@@ -215,6 +216,7 @@ class _Run:
         self.learner, self.progress, self.validation, self.place = learner, progress, validation, place
         self.state_path, self.key = state_path, key
         self.scores: dict[str, float] = {}
+        self.kept_pairs = -1  # those of the last snapshot
         _forget_later(place, progress.pairs)
 
     def to_the_end(self, items: PackPairs) -> dict[str, Any]:
@@ -253,17 +255,18 @@ class _Run:
     def _is_due(self) -> bool:
         return self.progress.share >= self.progress.marks / self.learner.settings.validations
 
-    def _mark(self) -> None:
-        """Measure the averaged weights and, where it is time, keep them."""
+    def _mark(self, is_last: bool = False) -> None:
+        """Measure the averaged weights and, where it is time or the last, keep them."""
         settings, progress = self.learner.settings, self.progress
         begin = time.monotonic()
         self.learner.ema.module.eval()
         self.scores = {name: round(value, 4) for name, value in self.validation.scores(self.learner.score).items()}
         self._note({"validation": progress.marks, **self.scores})
-        if progress.marks > settings.validations - settings.snapshots:
+        if progress.marks > settings.validations - settings.snapshots or (is_last and settings.snapshots):
             path = self.place.out / f"{self.place.name}-{progress.pairs:07d}.safetensors"
             about = {"name": self.place.name, "key": self.key, **self._where(), **self.scores}
             save_snapshot(path, self.learner.ema.module, about)
+            self.kept_pairs = progress.pairs
         # Several may be due at once on a slow machine.
         progress.marks = min(int(progress.share * settings.validations) + 1, settings.validations + 1)
         progress.for_the_end = LEFT_FOR_THE_END * (time.monotonic() - begin)
@@ -288,8 +291,15 @@ class _Run:
         save_state(self.state_path, state)
 
     def _end(self, pairs: int, seconds: float, waited: float) -> dict[str, Any]:
-        if self.progress.marks <= self.learner.settings.validations:
-            self._mark()
+        if self.kept_pairs != self.progress.pairs:
+            self._mark(is_last=True)
+        if self.progress.steps < FEW_STEPS:
+            log.warning(
+                "%s: learnt from %d pairs only: reading the pack and measuring took most of %.0f s. Give more --minutes",
+                self.place.name,
+                self.progress.pairs,
+                self.progress.elapsed,
+            )
         speed, waiting = pairs / max(seconds, 1e-3), waited / max(seconds, 1e-3)
         result = {
             "name": self.place.name,
