@@ -262,7 +262,7 @@ class _Run:
         self.learner.ema.module.eval()
         self.scores = {name: round(value, 4) for name, value in self.validation.scores(self.learner.score).items()}
         self._note({"validation": progress.marks, **self.scores})
-        if progress.marks > settings.validations - settings.snapshots or (is_last and settings.snapshots):
+        if settings.snapshots and (is_last or progress.marks > settings.validations - settings.snapshots):
             path = self.place.out / f"{self.place.name}-{progress.pairs:07d}.safetensors"
             about = {"name": self.place.name, "key": self.key, **self._where(), **self.scores}
             save_snapshot(path, self.learner.ema.module, about)
@@ -291,11 +291,13 @@ class _Run:
         save_state(self.state_path, state)
 
     def _end(self, pairs: int, seconds: float, waited: float) -> dict[str, Any]:
-        if self.kept_pairs != self.progress.pairs:
+        settings = self.learner.settings
+        is_kept = not settings.snapshots or self.kept_pairs == self.progress.pairs
+        if self.progress.marks <= settings.validations or not is_kept:
             self._mark(is_last=True)
-        if self.progress.steps < FEW_STEPS:
+        if self.progress.steps < FEW_STEPS and not settings.pairs:
             log.warning(
-                "%s: learnt from %d pairs only: reading the pack and measuring took most of %.0f s. Give more --minutes",
+                "%s: learnt from %d pairs only: reading and measuring took most of %.0f s. Give more --minutes",
                 self.place.name,
                 self.progress.pairs,
                 self.progress.elapsed,
