@@ -33,12 +33,11 @@ class Member:
 
 def load_members(path: Path) -> list[Member]:
     """All members of a detector file, rebuilt in full precision from it alone."""
-    networks = read_header(path).get("networks", {})
+    header = read_header(path)
     try:
         tensors = safetensors.torch.load_file(path)
-        return [
-            _member(str(name), number, networks, tensors) for number, name in enumerate(read_header(path)["members"])
-        ]
+        named = enumerate(header["members"])
+        return [_member(str(name), number, header["networks"], tensors) for number, name in named]
     except (KeyError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
         raise does_not_fit(path, error) from None
 
