@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import playwright.sync_api
 from PIL import Image
 
 from browser import Opened, chromium, opened
@@ -130,18 +131,30 @@ PAGES: dict[str, tuple[Callable[[Path], Path], Callable[[Opened], None] | None, 
     "report": (report_page, None, 1620),
 }
 WINDOW_PX, QUALITY = 1120, 82
+TRIES = 3  # Chromium on a machine short of memory now and then has no picture to give
 
 
 def photograph(name: str) -> bytes:
     """The top of a page, made anew, as a WebP file."""
-    make, prepare, height_px = PAGES[name]
     with tempfile.TemporaryDirectory() as folder:
-        page = make(Path(folder))
-        with chromium() as browser, opened(browser, page, WINDOW_PX) as tab:
-            tab.page.set_viewport_size({"width": WINDOW_PX, "height": height_px})
-            if prepare:
-                prepare(tab)
-            shot = Image.open(io.BytesIO(tab.page.screenshot())).convert("RGB")
+        page = PAGES[name][0](Path(folder))
+        shot = Image.open(io.BytesIO(_screenshot(page, name))).convert("RGB")
     stream = io.BytesIO()
     shot.save(stream, "WEBP", quality=QUALITY, method=6)
     return stream.getvalue()
+
+
+def _screenshot(page: Path, name: str) -> bytes:
+    """The top of a page as a PNG file, by a browser started anew where one gave none."""
+    _, prepare, height_px = PAGES[name]
+    for left in reversed(range(TRIES)):
+        try:
+            with chromium() as browser, opened(browser, page, WINDOW_PX) as tab:
+                tab.page.set_viewport_size({"width": WINDOW_PX, "height": height_px})
+                if prepare:
+                    prepare(tab)
+                return tab.page.screenshot()
+        except playwright.sync_api.Error as error:
+            if not left or "capture screenshot" not in str(error):
+                raise
+    raise AssertionError("unreachable")
