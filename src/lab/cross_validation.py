@@ -7,14 +7,14 @@ teaches that set. Letters: N clips, M members.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from deepfake.detector.fitting import EQUAL_SHARES
+from deepfake.detector.fitting import EQUAL_SHARES, uncalibrated
 from deepfake.ensemble.calibration import inconclusive_band
-from deepfake.ensemble.pooling import Line, Tracks, video_logits
+from deepfake.ensemble.pooling import Tracks
 from deepfake.ensemble.stack import Stack, fit_stack
 from deepfake.errors import UserError
 from deepfake.evaluation.ranking import rank_auc
@@ -189,8 +189,7 @@ def ranking(tracks: Tracks, labels: np.ndarray, folds: np.ndarray, settings: Ens
     """
     logits, n = np.empty(len(labels)), len(tracks.members)
     for held, stack in _left_out_stacks(tracks, labels, folds, settings.model_copy(update={"stack_l2": EQUAL_SHARES})):
-        neutral = (stack.line.neutral - stack.line.intercept) / stack.line.slope
-        logits[held] = video_logits(tracks.of_videos(held), Line((1 / n,) * n, neutral=neutral))[0]
+        logits[held] = uncalibrated(tracks.of_videos(held), replace(stack.line, weights=(1 / n,) * n))
     return logits
 
 

@@ -1,5 +1,7 @@
 """The video score: a forged face is found among honest ones, a short fake in a long video."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,9 @@ from deepfake.ensemble.pooling import (
     Tracks,
     counted,
     credible,
+    judged_with,
     length_trust,
+    of_crowd,
     pool,
     track_logit,
     track_logits,
@@ -35,9 +39,9 @@ def p_of(tracks: list[list[float]]) -> float:
 
 
 def faces_of(tracks: pd.DataFrame, side_px: float = 200.0) -> pd.DataFrame:
-    """A large and sharp face of each track."""
+    """A large and sharp face of each track, all of one shot."""
     keys = tracks[["video_id", "track"]].drop_duplicates()
-    return keys.assign(x0_px=0.0, y0_px=0.0, x1_px=side_px, y1_px=side_px / 2, sharpness=100.0)
+    return keys.assign(shot=0, x0_px=0.0, y0_px=0.0, x1_px=side_px, y1_px=side_px / 2, sharpness=100.0)
 
 
 def track_rows(*rows: tuple[str, str, int, float], n_frames: int = 10) -> pd.DataFrame:
@@ -129,6 +133,92 @@ def test_only_the_track_of_the_small_face_is_drawn_to_the_prior() -> None:
     assert line.logits(pooled.logits_KM, pooled.trust_K).tolist() == [0.25 + 0.5 * (5 - 0.25), 5.0]
 
 
+# --- Crowds --------------------------------------------------------------------------------------------
+
+
+def crowd(logits: list[float], neutral: float = 0.0) -> float:
+    n = len(logits)
+    return float(of_crowd(np.array(logits), np.ones(n, bool), np.zeros(n, int), neutral)[0])
+
+
+def test_one_face_is_as_fake_as_it_is_and_alike_faces_are_as_fake_as_one() -> None:
+    assert crowd([1.25]) == 1.25
+    assert crowd([1.25] * 6) == pytest.approx(1.25) and crowd([-2.0] * 9, neutral=0.7) == pytest.approx(-2.0)
+
+
+def test_the_odds_of_a_crowd_are_the_mean_of_the_odds_of_its_faces_by_hand() -> None:
+    # p .9, .5, .2, .2: odds 9, 1, 1/4, 1/4; their mean 2.625 is p .724.
+    logits = np.log([9, 1, 0.25, 0.25]).tolist()
+    assert expit(crowd(logits)) == pytest.approx(2.625 / 3.625)
+    # With a prior of 1 in 5 (odds 1/4) the ratios are 36, 4, 1, 1: mean 10.5, odds 2.625 again.
+    assert expit(crowd(logits, neutral=np.log(0.25))) == pytest.approx(2.625 / 3.625)
+
+
+@pytest.mark.parametrize("n", range(2, 10))
+def test_the_most_suspicious_of_many_honest_faces_is_no_news_and_a_clear_fake_among_them_still_is(n: int) -> None:
+    doubtful, honest, clear = 1.5, -1.0, 4.5  # p .82, .27, .99
+    assert expit(crowd([doubtful])) > 0.8
+    assert crowd([doubtful] + [honest] * (n - 1)) < doubtful - 0.4
+    assert expit(crowd([clear] + [honest] * (n - 1))) > 0.9
+    assert crowd([doubtful] + [honest] * n) < crowd([doubtful] + [honest] * (n - 1)), "more faces, less surprise"
+
+
+def test_faces_that_cannot_be_judged_leave_a_crowd_between_its_signs_and_the_prior() -> None:
+    assert crowd([0.0] * 5) == pytest.approx(0)
+    assert 0 < crowd([2.0] + [0.0] * 3) < 2.0 and -2.0 < crowd([-2.0] + [0.0] * 3) < 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_face_that_looks_more_forged_never_makes_its_crowd_more_real(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 3, rng.integers(1, 9)).tolist()
+    before, place = crowd(logits, 0.3), int(rng.integers(len(logits)))
+    logits[place] += float(rng.uniform(0, 4))
+    assert before <= crowd(logits, 0.3) + 1e-12
+    assert min(logits) - 1e-9 <= crowd(logits, 0.3) <= max(logits) + 1e-9
+
+
+def test_faces_seen_too_briefly_to_count_do_not_make_a_crowd() -> None:
+    assert p_of([[FAKE] * 32, [REAL] * 2, [REAL] * 1]) == pytest.approx(p_of([[FAKE] * 32]))
+
+
+# --- Short tracks of a video that is cut fast ----------------------------------------------------------
+
+
+def cut_rows(logits: list[float], n_frames: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A track of so many frames in each shot, and its faces."""
+    rows = track_rows(*[("m", "v", shot, logit) for shot, logit in enumerate(logits)], n_frames=n_frames)
+    return rows, faces_of(rows).assign(shot=range(len(rows)))
+
+
+def test_a_face_that_is_cut_to_a_frame_a_shot_is_judged_by_all_its_shots_together() -> None:
+    rows, faces = cut_rows([3.0] * 32)
+    pooled = pool(rows, faces, SETTINGS)
+    assert (pooled.n_frames_K.tolist(), pooled.n_joined_K.tolist()) == ([32], [32])
+    assert pooled.trust_K == pytest.approx([32 / 33]), "as a track of 32 frames in one shot"
+    assert pooled.counts().to_dict("list") == {"n_faces": [32], "n_tracks": [32]}
+    one = pool(*cut_rows([3.0], n_frames=32), SETTINGS)
+    assert video_logits(pooled, Line((1.0,)))[0] == pytest.approx(video_logits(one, Line((1.0,)))[0])
+
+
+def test_short_tracks_are_pooled_as_the_frames_of_a_track_are() -> None:
+    logits = [4.0, 0.0, 0.0, 0.0, -1.0, 2.0, 1.0, 0.5]
+    pooled = pool(*cut_rows(logits, n_frames=2), SETTINGS)
+    assert pooled.logits_KM[:, 0] == pytest.approx([track_logit(np.array(logits), SETTINGS)])
+    assert pooled.n_frames_K.tolist() == [16]
+
+
+def test_two_people_in_every_shot_stay_two_and_a_long_track_stays_alone() -> None:
+    video, shot = np.zeros(7, int), np.array([0, 0, 1, 1, 2, 2, 2])
+    n_frames = np.array([1, 2, 1, 1, 1, 2, 9])
+    assert judged_with(video, shot, n_frames, 3).tolist() == [0, 1, 0, 1, 0, 1, 6]
+
+
+def test_flickers_within_one_shot_stay_apart_and_other_videos_stay_others() -> None:
+    assert judged_with(np.zeros(3, int), np.zeros(3, int), np.ones(3, int), 3).tolist() == [0, 1, 2]
+    assert judged_with(np.array([0, 1]), np.array([0, 1]), np.ones(2, int), 3).tolist() == [0, 1]
+
+
 # --- One score of several members and tracks ---------------------------------------------------------
 
 
@@ -136,11 +226,12 @@ def test_members_are_added_up_within_a_track_and_not_each_at_a_track_of_its_own(
     # a finds track 0 worst, b finds track 1 worst: each at its own would give (4 + 6) / 2 = 5.
     rows = track_rows(("a", "v", 0, 4.0), ("a", "v", 1, -2.0), ("b", "v", 0, -3.0), ("b", "v", 1, 6.0))
     pooled = pool(rows, faces_of(rows), Ensemble(prior_frames=0))
-    for weights, logit, track in (((0.5, 0.5), 2.0, 1), ((0.9, 0.1), 3.3, 0), ((0.7, 0.3), 1.9, 0)):
+    for weights, sums, track in (((0.5, 0.5), (0.5, 2), 1), ((0.9, 0.1), (3.3, -1.2), 0), ((0.7, 0.3), (1.9, 0.4), 0)):
         logits, chosen = video_logits(pooled, Line(weights))
-        assert logits == pytest.approx([logit]), "the worst of the sums"
-        assert pooled.track_K[chosen].tolist() == [track]
-    assert video_logits(pooled, Line((0.5, 0.5), slope=3.0, intercept=-1.0))[0] == pytest.approx([5.0])
+        assert logits == pytest.approx([np.log((np.exp(sums[0]) + np.exp(sums[1])) / 2)])
+        assert pooled.track_K[chosen].tolist() == [track], "the worst of the sums"
+    calibrated = video_logits(pooled, Line((0.5, 0.5), slope=3.0, intercept=-1.0))[0]
+    assert calibrated == pytest.approx([np.log((np.exp(3 * 0.5 - 1) + np.exp(3 * 2.0 - 1)) / 2)])
 
 
 def test_a_track_trusted_less_may_lose_to_a_calmer_one() -> None:
@@ -154,9 +245,11 @@ def test_a_track_trusted_less_may_lose_to_a_calmer_one() -> None:
         np.array([[4.0], [1.5]]),
         np.array([0.25, 1.0]),
         np.ones(2, bool),
+        np.ones(2, int),
     )
-    assert video_logits(pooled, Line((1.0,)))[0].tolist() == [1.5]
-    assert video_logits(pooled, Line((1.0,), neutral=2.0))[0].tolist() == [2.5], "2 + (4 - 2) / 4"
+    assert video_logits(pooled, Line((1.0,)))[1].tolist() == [1]
+    assert video_logits(pooled, Line((1.0,), neutral=2.0))[1].tolist() == [0], "2 + (4 - 2) / 4 is above 1.5"
+    assert Line((1.0,), neutral=2.0).logits(pooled.logits_KM, pooled.trust_K).tolist() == [2.5, 1.5]
 
 
 @pytest.mark.parametrize("logit", [-4.0, 0.0, 5.0])
@@ -184,15 +277,15 @@ def slow_oracle(tracks: Tracks, line: Line, least: int) -> list[tuple[float, int
     for video in range(len(tracks)):
         rows = [k for k in range(len(tracks.video_K)) if tracks.video_K[k] == video]
         long = [k for k in rows if tracks.n_frames_K[k] >= least] or rows
-        best = None
+        values = {}
         for k in long:
             stacked = sum(w * float(z) for w, z in zip(line.weights, tracks.logits_KM[k], strict=True))
             calibrated = line.slope * stacked + line.intercept
-            value = line.neutral + float(tracks.trust_K[k]) * (calibrated - line.neutral)
-            if best is None or value > best[0] + 1e-12:
-                best = (value, k)
-        assert best is not None
-        worst.append(best)
+            values[k] = line.neutral + float(tracks.trust_K[k]) * (calibrated - line.neutral)
+        ratios = [math.exp(value - line.neutral) for value in values.values()]
+        together = line.neutral + math.log(sum(ratios) / len(ratios))
+        decisive = next(k for k, value in values.items() if value >= max(values.values()) - 1e-12)
+        worst.append((together, decisive))
     return worst
 
 
@@ -209,7 +302,9 @@ def test_pooling_all_videos_at_once_gives_what_pooling_one_after_the_other_does(
     keys = table[["video_id", "track"]].drop_duplicates()
     lengths = dict(zip(map(tuple, keys.to_numpy()), rng.integers(1, 9, len(keys)), strict=True))
     table["n_frames"] = [lengths[key] for key in zip(table["video_id"], table["track"], strict=True)]
-    faces = keys.assign(x0_px=0.0, y0_px=0.0, x1_px=rng.choice([16.0, 32, 200], len(keys)), y1_px=9.0, sharpness=99.0)
+    faces = keys.assign(
+        shot=0, x0_px=0.0, y0_px=0.0, x1_px=rng.choice([16.0, 32, 200], len(keys)), y1_px=9.0, sharpness=99.0
+    )
     pooled = pool(table.sample(frac=1, random_state=seed), faces, SETTINGS)
     line = Line((0.5, 0.25, 0.25), slope=2.0, intercept=-1.0, neutral=0.5)
     logits, chosen = video_logits(pooled, line)

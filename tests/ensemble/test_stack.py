@@ -5,17 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
 
 from deepfake.ensemble import stack as ensemble_stack
 from deepfake.ensemble.calibration import Calibration, fit
-from deepfake.ensemble.pooling import Tracks, video_logits
+from deepfake.ensemble.pooling import Line, Tracks, mixtures, video_logits
 from deepfake.ensemble.stack import (
     ENSEMBLE,
     Stack,
     class_weights,
     fallback_reasons,
-    neutral_logit,
     out_of_fold,
     score_rows,
 )
@@ -141,28 +139,48 @@ def two_tracks(n: int = 60, seed: int = 3) -> tuple[Tracks, np.ndarray]:
         logits,
         rng.uniform(0.3, 1.0, len(video)),
         np.ones(len(video), bool),
+        np.ones(len(video), int),
     )
     return tracks, labels
 
 
-def test_a_fit_is_that_of_the_tracks_that_are_worst_by_it() -> None:
-    tracks, labels = two_tracks(seed=0)
-    stack = ensemble_stack.fit_stack(tracks, labels, Ensemble(drop_margin=None))
-    assert min(stack.weights) > 0.1, "both count"
-    rows = video_logits(tracks, stack.line)[1]
-    each = [[tracks.logits_KM[tracks.video_K == v, i].max() for v in range(len(tracks))] for i in (0, 1)]
-    assert not np.allclose(tracks.logits_KM[rows] @ stack.weights, np.array(each).T @ stack.weights)
-    stacked, trust = tracks.logits_KM[rows] @ np.array(stack.weights), tracks.trust_K[rows]
-    again = fit(stacked, labels, "platt", trust=trust, neutral=neutral_logit(stack.prior))
-    assert (again.slope, again.intercept) == (stack.calibration.slope, stack.calibration.intercept)
-    assert stack.p_fake(tracks) == pytest.approx(expit(trust * again.slope * stacked + trust * again.intercept)), (
-        "prior .5"
-    )
+@pytest.mark.parametrize("seed", range(3))
+def test_no_line_beside_the_fitted_one_gives_videos_of_several_tracks_a_lower_loss(seed: int) -> None:
+    tracks, labels = two_tracks(seed=seed)
+    stack = ensemble_stack.fit_stack(tracks, labels, Ensemble(drop_margin=None, stack_l2=1e6))
+    assert stack.weights == pytest.approx((0.5, 0.5), abs=1e-3)
+    fitted = stack.line
+
+    def cost(slope: float, intercept: float) -> float:
+        served = video_logits(tracks, replace(fitted, slope=slope, intercept=intercept))[0]
+        # The pull of one video towards the identity: see `calibration.fit`.
+        return float(np.logaddexp(0, np.where(labels == 1, -served, served)).sum() + pull(slope, intercept))
+
+    def pull(slope: float, intercept: float) -> float:
+        scale = np.sqrt(np.mean((mixtures(tracks, fitted).logits_NM @ fitted.weights) ** 2))
+        return float(((slope - 1) * scale / max(1, scale)) ** 2 + intercept**2) / 8
+
+    least = cost(fitted.slope, fitted.intercept)
+    for step in (0.02, -0.02):
+        assert cost(fitted.slope + step, fitted.intercept) > least
+        assert cost(fitted.slope, fitted.intercept + step) > least
     assert np.ptp(stack.p_fake(tracks)) > 0.3
 
 
-def test_a_fit_of_two_members_by_hand_takes_the_worst_sum() -> None:
-    # Track 0 sums to 4 - 3 = 1, track 1 to -2 + 6 = 4, by halves .5 and 2: the video counts as 2, not as (4 + 6) / 2.
+def test_a_mixture_is_what_the_line_makes_of_the_tracks() -> None:
+    tracks, _ = two_tracks()
+    line = Line((0.4, 0.6), slope=1.7, intercept=-0.4, neutral=0.2)
+    mixed = mixtures(tracks, line)
+    assert mixed.is_mixed and len(mixed.shift_N) == len(tracks)
+    assert line.logits(mixed.logits_NM, mixed.trust_N) + mixed.shift_N == pytest.approx(video_logits(tracks, line)[0])
+    single = Tracks.one_each(np.array([[2.0, 1.0], [0.5, -3.0]]), ["a", "b"])
+    alone = mixtures(single, line)
+    assert not alone.is_mixed and alone.shift_N.tolist() == [0, 0]
+    assert np.array_equal(alone.logits_NM, single.logits_KM) and alone.trust_N.tolist() == [1, 1]
+
+
+def test_a_video_of_two_tracks_counts_as_the_mean_of_the_odds_of_their_sums() -> None:
+    # Track 0 sums to .5 * (4 - 3) = .5, track 1 to .5 * (-2 + 6) = 2: calibrated 0 and 3, odds 1 and 20.09.
     tracks = Tracks(
         ("v",),
         ("a", "b"),
@@ -172,9 +190,11 @@ def test_a_fit_of_two_members_by_hand_takes_the_worst_sum() -> None:
         np.array([[4.0, -3.0], [-2.0, 6.0]]),
         np.ones(2),
         np.ones(2, bool),
+        np.ones(2, int),
     )
     stack = Stack(("a", "b"), (0.5, 0.5), Calibration("platt", 2.0, -1.0), 0.5)
-    assert stack.p_fake(tracks) == pytest.approx([1 / (1 + np.exp(-3.0))])
+    odds = (1 + np.exp(3.0)) / 2
+    assert stack.p_fake(tracks) == pytest.approx([odds / (1 + odds)])
 
 
 def test_a_fit_is_the_same_each_time_and_ends() -> None:

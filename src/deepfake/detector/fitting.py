@@ -117,10 +117,13 @@ def ranking(tracks: Tracks, clips: Clips, settings: Ensemble) -> np.ndarray:
     n = len(tracks.members)
     plain = settings.model_copy(update={"drop_margin": None, "stack_l2": EQUAL_SHARES})
     for part in _halves(tracks, clips, plain):
-        line = part.stack.line
-        neutral = (line.neutral - line.intercept) / line.slope
-        logits[own[part.held]] = video_logits(part.tracks, Line((1 / n,) * n, neutral=neutral))[0]
+        logits[own[part.held]] = uncalibrated(part.tracks, replace(part.stack.line, weights=(1 / n,) * n))
     return logits
+
+
+def uncalibrated(tracks: Tracks, line: Line) -> np.ndarray:
+    """Logits (N,) of videos on the scale of the members' own: pooled as calibrated ones, and the line undone."""
+    return np.asarray((video_logits(tracks, line)[0] - line.intercept) / line.slope)
 
 
 def cross_banded(p: np.ndarray, clips: Clips, error_rate: float) -> np.ndarray:

@@ -106,7 +106,7 @@ def with_score(scorer: VideoScorer, reading: Reading, tracks: Sequence[TrackScor
     return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks)
 
 
-_ARRAYS = ("frame_logits", "times_s", "frame_indices", "boxes")
+_ARRAYS = ("frame_logits", "times_s", "frame_indices", "boxes", "member_logits")
 
 
 def _stored(scores: Sequence[TrackScore]) -> bytes:

@@ -27,7 +27,11 @@ def score_every_second(scorer: VideoScorer, work_dir: Path, faces: Sequence[Stor
     tracks = [Track(scorer, work_dir, own, n_frames=EVERY * len(own)) for own in by_track(faces)]
     scored = scorer.score_tracks(tracks)
     so_far, band = [partial_score for _, partial_score in scored], scorer.detector.stack.band_logits
-    return [score for score, _ in scored] if is_settled(so_far, band, scorer.detector.ensemble) else []
+    return (
+        [score for score, _ in scored]
+        if is_settled(so_far, band, scorer.detector.ensemble, scorer.line.neutral)
+        else []
+    )
 
 
 def score_in_two_passes(

@@ -15,7 +15,8 @@ from scipy.special import expit
 from deepfake.datasets.track_clips import split_tracks
 from deepfake.detector.file import TrainedDetector
 from deepfake.ensemble.early_exit import PartialScore, SkipGate, score_until_settled, standard_error
-from deepfake.ensemble.pooling import counted, length_trust, track_logit, trust, worst_of
+from deepfake.ensemble.pooling import RawTracks, Tracks, counted, joined, length_trust, track_logit, trust, video_logits
+from deepfake.ensemble.stack import Stack
 from deepfake.faces.extracted import StoredFace, by_track, stored_crop
 from deepfake.faces.extraction import faces_table
 from deepfake.models.devices import choose_device
@@ -23,7 +24,7 @@ from deepfake.scoring.frame_scorer import FrameScorer, mean_of_views
 from deepfake.scoring.track_scorer import head_logits
 from deepfake.settings import CropView, Ensemble, Predict
 
-FORMAT = 3  # raise it when the same weights and crops give other scores
+FORMAT = 4  # raise it when the same weights and crops give other scores
 GATE_CROPS = 8
 
 
@@ -32,7 +33,8 @@ class TrackScore:
     """One person in one shot: a logit for the whole, calibrated and drawn to the prior as far as it is not trusted,
     and one a frame, stacked but neither calibrated nor drawn anywhere.
 
-    `n_frames` is how many frames the track has, where not all were scored.
+    `member_logits` (M,) are the track's logits by the members of the stack, 0 of those without a weight; `trust` is
+    how well its faces are to be seen. `n_frames` is how many frames the track has, where not all were scored.
     """
 
     track: int
@@ -42,7 +44,50 @@ class TrackScore:
     times_s: np.ndarray
     frame_indices: np.ndarray
     boxes: np.ndarray
+    member_logits: np.ndarray
+    trust: float
     n_frames: int | None = None
+
+    @property
+    def length(self) -> int:
+        """How many frames the track has."""
+        return self.n_frames or len(self.frame_logits)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a video's tracks come to: its calibrated logit, and of each track the row of `tracks` that it is judged in.
+
+    `logits_K` are the rows' own calibrated logits, `decisive` is the row that speaks most for a forgery.
+    """
+
+    logit: float
+    tracks: Tracks
+    row_of: np.ndarray
+    logits_K: np.ndarray
+    decisive: int
+
+    def most_telling(self, scores: Sequence[TrackScore]) -> int:
+        """The place of the track that speaks most for a forgery: of the decisive row, the one of the highest logit."""
+        own = np.flatnonzero(self.row_of == self.decisive)
+        return int(own[np.argmax([scores[place].logit for place in own])])
+
+
+def judge(scores: Sequence[TrackScore], stack: Stack, settings: Ensemble) -> Judged:
+    """Pool a video's tracks, one or more, in the order of their numbers."""
+    raw = RawTracks(
+        np.zeros(len(scores), int),
+        np.array([score.track for score in scores]),
+        np.array([score.shot for score in scores]),
+        np.array([score.length for score in scores]),
+        np.stack([score.member_logits for score in scores]).astype(np.float64),
+        np.array([score.trust for score in scores]),
+    )
+    tracks = joined(raw, ("",), stack.members, settings)
+    logits_N, rows_N = video_logits(tracks, stack.line)
+    _, row_of = np.unique(raw.judged_with(settings), return_inverse=True)
+    own = stack.line.logits(tracks.logits_KM, tracks.trust_K)
+    return Judged(float(logits_N[0]), tracks, row_of, own, int(rows_N[0]))
 
 
 def _boxes(faces: Sequence[StoredFace]) -> np.ndarray:
@@ -96,7 +141,7 @@ class VideoScorer:
             return partial
 
         lengths, band = [len(track.faces) for track in tracks], self.detector.stack.band_logits
-        so_far = score_until_settled(lengths, score, band, self.detector.ensemble)
+        so_far = score_until_settled(lengths, score, band, self.detector.ensemble, self.line.neutral)
         return [(scores[number], partial) for number, partial in enumerate(so_far)]
 
     def frame_outputs(self, crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -131,12 +176,12 @@ class VideoScorer:
         faces: Sequence[StoredFace],
         outputs: list[tuple[np.ndarray, np.ndarray]],
         work_dir: Path,
-        counts: float,
+        seen_well: float,
         n_frames: int,
     ) -> TrackScore:
         """What is made of a track by the outputs of its frame networks at these faces, of `n_frames` that it has.
 
-        `counts` is how far the track is trusted.
+        `seen_well` is how far the track is trusted, whatever its length.
         """
         per_frame: dict[str, list[np.ndarray]] = {}
         of_tracks: dict[str, list[float]] = {}
@@ -152,32 +197,30 @@ class VideoScorer:
         settings = self.detector.ensemble
         whole = {name: track_logit(logits_T, settings) for name, logits_T in means.items()}
         whole |= {kind: float(np.mean(logits)) for kind, logits in of_tracks.items()}
-        whole = {name: float(counted(np.array(logit), name, settings)) for name, logit in whole.items()}
         members = self.detector.stack.members
+        raw_M = np.array([whole.get(name, 0.0) for name in members])
+        counted_M = [float(counted(logit, name, settings)) for name, logit in zip(members, raw_M, strict=True)]
+        trusted = seen_well * length_trust(np.array([n_frames]), settings)
         return TrackScore(
             track=faces[0].track,
             shot=faces[0].shot,
-            logit=float(self.line.logits(np.array([[whole.get(m, 0.0) for m in members]]), np.array([counts]))[0]),
+            logit=float(self.line.logits(np.array([counted_M]), trusted)[0]),
             frame_logits=self._stacked(means),
             times_s=np.array([face.time_s for face in faces]),
             frame_indices=np.array([face.frame_index for face in faces]),
             boxes=_boxes(faces),
+            member_logits=raw_M,
+            trust=seen_well,
             n_frames=n_frames,
         )
 
     def video_logit(self, tracks: Sequence[TrackScore]) -> float:
-        """Calibrated logit of the worst credible track."""
-        return tracks[deciding(tracks, self.detector.ensemble)].logit
+        """Calibrated logit of a video by its tracks."""
+        return judge(tracks, self.detector.stack, self.detector.ensemble).logit
 
     def p_fake(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities of calibrated logits."""
         return np.asarray(expit(logits), np.float64)
-
-
-def deciding(tracks: Sequence[TrackScore], settings: Ensemble) -> int:
-    """Which of a video's tracks decides: its worst credible one."""
-    n_frames = [track.n_frames or len(track.frame_logits) for track in tracks]
-    return worst_of([track.logit for track in tracks], n_frames, settings.min_track_frames)
 
 
 class Track:
@@ -199,8 +242,8 @@ class Track:
         self.n_frames = n_frames or len(faces)
         settings = scorer.detector.ensemble
         boxes, sharpness = _boxes(faces), np.array([face.sharpness for face in faces])
-        seen_well = trust((boxes[:, 2:] - boxes[:, :2]).max(axis=1), sharpness, settings)
-        self.counts = seen_well * float(length_trust(np.array(self.n_frames), settings))
+        self.seen_well = trust((boxes[:, 2:] - boxes[:, :2]).max(axis=1), sharpness, settings)
+        self.counts = self.seen_well * float(length_trust(np.array(self.n_frames), settings))
         self.gate = SkipGate(settings.skip_difference)
         self.is_seen = np.full(len(faces), outputs is not None)
         self.outputs = outputs or []
@@ -213,7 +256,7 @@ class Track:
             self._score_new(new[start : start + size])
         faces = [self.faces[i] for i in positions]
         outputs = [(logits[positions], features[positions]) for logits, features in self.outputs]
-        score = self.scorer.track_score(faces, outputs, self.work_dir, self.counts, self.n_frames)
+        score = self.scorer.track_score(faces, outputs, self.work_dir, self.seen_well, self.n_frames)
         error = self.counts * self.scorer.line.slope * standard_error(score.frame_logits, self.n_frames)
         return score, PartialScore(score.logit, error, len(positions), self.n_frames)
 

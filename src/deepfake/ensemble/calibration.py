@@ -58,13 +58,15 @@ def fit(
     pull: float = 1.0,
     trust: np.ndarray | None = None,
     neutral: float = 0.0,
+    shift: np.ndarray | None = None,
 ) -> Calibration:
     """Fit by Newton's method the line in logits that makes the log loss lowest.
 
     temperature: slope only; platt: slope and intercept. `pull` draws both towards the identity with the
     strength of about `pull` videos: it keeps separable and tiny samples finite and fades as samples grow.
     `trust` (n,), 0 to 1, says how far each logit counts once it is calibrated: the loss is that of
-    neutral + trust * (slope * logit + intercept - neutral). Without it all count in full.
+    neutral + trust * (slope * logit + intercept - neutral) + shift, `shift` (n,) being 0 unless given. Without trust
+    all count in full.
     One label only or equal logits teach nothing: the identity comes back, with the reason.
     """
     logits, labels, weights = _checked(logits, labels, weights)
@@ -77,7 +79,8 @@ def fit(
     reason = _teaches_nothing(logits, labels, weights * (trust > 0))
     if reason:
         return Calibration(kind, n_videos=n, reason=reason)
-    slope, intercept = _solve(logits, labels, weights, kind == "platt", pull, trust, neutral)
+    offset = (1 - trust) * neutral + (0 if shift is None else shift)
+    slope, intercept = _solve(logits, labels, weights, kind == "platt", pull, trust, offset)
     return Calibration(kind, slope, intercept, n)
 
 
@@ -177,13 +180,12 @@ def _solve(
     has_intercept: bool,
     pull: float,
     trust: np.ndarray,
-    neutral: float,
+    offset: np.ndarray,
 ) -> tuple[float, float]:
     """Slope and intercept of the lowest penalised loss; on logits of unit size, so any scale is as easy."""
     scale = float(np.sqrt(np.average(logits**2, weights=weights)))
     identity = np.array([scale, 0.0])
     design = trust[:, None] * np.stack([logits / scale, np.ones_like(logits)], axis=1)
-    offset = (1 - trust) * neutral
     # An eighth of a squared shift is what one video at p_fake 0.5 loses by it; above unit size a share is the shift.
     stiffness = pull / 4 / np.array([max(1.0, scale) ** 2, 1.0])
     free = [0, 1] if has_intercept else [0]

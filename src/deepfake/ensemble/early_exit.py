@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from deepfake.ensemble.pooling import credible, worst_of
+from deepfake.ensemble.pooling import credible, of_crowd
 from deepfake.settings import Ensemble
 
 # Frames of each track in the first round, which every round doubles: a span forged for a third of the time is then in
@@ -75,9 +75,11 @@ def standard_error(logits: np.ndarray, n_frames: int) -> float:
     return spread * math.sqrt(max(1 / n_seen - 1 / n_frames, 0))
 
 
-def is_settled(scores: Sequence[PartialScore], band: tuple[float, float], settings: Ensemble) -> bool:
-    """Whether more frames are unlikely to carry the worst credible track over a bound of the `band`, in calibrated
-    logits.
+def is_settled(
+    scores: Sequence[PartialScore], band: tuple[float, float], settings: Ensemble, neutral: float = 0.0
+) -> bool:
+    """Whether more frames are unlikely to carry the video over a bound of the `band`, in calibrated logits; `neutral`
+    is that of the prior.
 
     Above the band the first round may do; all else needs `exit_ratio` of each track, for a forgery may be short.
     With `exit_most` of every track seen a video is settled whatever its score.
@@ -90,9 +92,9 @@ def is_settled(scores: Sequence[PartialScore], band: tuple[float, float], settin
     if not (math.isfinite(low) or math.isfinite(high)):
         return False  # without a band nothing says how sure is sure
     widths = [score.error + settings.exit_margin if score.n_seen < score.n_frames else 0.0 for score in tracks]
-    n_frames = [score.n_frames for score in tracks]
     bounds = [[score.logit + sign * width for score, width in zip(tracks, widths, strict=True)] for sign in (-1, 1)]
-    lowest, highest = (some[worst_of(some, n_frames, settings.min_track_frames)] for some in bounds)
+    everyone, one_video = np.ones(len(tracks), bool), np.zeros(len(tracks), int)
+    lowest, highest = (float(of_crowd(np.array(some), everyone, one_video, neutral)[0]) for some in bounds)
     if lowest > high:
         return True
     wanted = [min(max(settings.exit_ratio * score.n_frames, FIRST_ROUND), score.n_frames) for score in tracks]
@@ -106,6 +108,7 @@ def score_until_settled(
     score: Callable[[int, np.ndarray], PartialScore],
     band: tuple[float, float],
     settings: Ensemble,
+    neutral: float = 0.0,
 ) -> list[PartialScore]:
     """Score tracks of `n_frames` each, round by round; the last score of each.
 
@@ -115,7 +118,7 @@ def score_until_settled(
     scores: list[PartialScore] = []
     for size in rounds(max(n_frames), settings):
         scores = [score(track, np.sort(order[:size])) for track, order in enumerate(orders)]
-        if is_settled(scores, band, settings):
+        if is_settled(scores, band, settings, neutral):
             break
     return scores
 

@@ -1,13 +1,15 @@
 """The one way from frame logits to a video's score; fitting, measuring and serving all go through it.
 
-Frames -> track, for each member (`track_logit`, `counted`) -> one row a track with a logit a member and how far the
-track is trusted (`pool`: a `Tracks`) -> stack over the members, calibration, trust (`Line`) -> the video's worst
-credible track (`video_logits`). Letters: N videos, K tracks of all of them, M members. A video is as fake as its
-worst credible track, and a track is judged half by all its frames and half by its worst quarter: so neither three
-honest bystanders nor twenty untouched frames hide a forged face. What the maximum adds on crowds of real faces is
-taken off by the calibration. Members are added up within a track, never each at a track of its own. Trust draws a
-track's calibrated logit towards that of the prior: of a face that is too small, too blurred or too briefly seen,
-only the prior is left.
+Frames -> track, for each member (`track_logit`) -> tracks too short to be judged alone are judged together, across
+shots (`judged_with`) -> one row a judged track with a logit a member (`counted`) and how far it is trusted (`pool`,
+`joined`: a `Tracks`) -> stack over the members, calibration, trust (`Line`) -> all tracks that count (`of_crowd`)
+(`video_logits`). Letters: N videos, K tracks of all of them, M members.
+
+A track is judged half by all its frames and half by its worst quarter, so that twenty untouched frames do not hide a
+forged stretch. A video is judged as one of which at most one face is forged, any of them as likely as the others: the
+more faces are looked at, the surer one of them must stand out, else the worst of six honest people is reported.
+Members are added up within a track, never each at a track of its own. Trust draws a track's calibrated logit towards
+that of the prior: of a face that is too small, too blurred or too briefly seen, only the prior is left.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from scipy.special import entr
 
 from deepfake.errors import UserError
 from deepfake.settings import Ensemble
@@ -81,10 +84,36 @@ def worst(values: np.ndarray, counts: np.ndarray, video: np.ndarray) -> np.ndarr
     return np.asarray(rows[first])
 
 
-def worst_of(values: Sequence[float], n_frames: Sequence[int], min_frames: int) -> int:
-    """Which track of one video is its worst credible one."""
-    counts = credible(np.array(n_frames), min_frames)
-    return int(worst(np.array(values, np.float64), counts, np.zeros(len(values), int))[0])
+def of_crowd(logits: np.ndarray, counts: np.ndarray, video: np.ndarray, neutral: float) -> np.ndarray:
+    """Logits (N,) of videos by the calibrated logits (K,) of their tracks that count (K,).
+
+    Each track's odds over those of the prior say how much likelier its crops are of a forged face. If one face is
+    forged, any of n with the same chance, the video's likelihood ratio is the mean of theirs. So one track is as
+    fake as it is, n alike ones as one of them, and one strong sign among n is worth 1/n of its odds. It lies between
+    the least and the largest logit. `video` as in `worst`.
+    """
+    if not len(logits):
+        return np.empty(0)
+    starts = np.flatnonzero(np.append(True, np.diff(video) != 0))
+    kept = np.where(counts, logits, -np.inf)
+    n = np.bincount(video, counts)
+    mean = neutral + np.logaddexp.reduceat(kept - neutral, starts) - np.log(n)
+    return np.asarray(np.where(n == 1, np.maximum.reduceat(kept, starts), mean), np.float64)
+
+
+def judged_with(video: np.ndarray, shot: np.ndarray, n_frames: np.ndarray, min_frames: int) -> np.ndarray:
+    """The row (K,) under which each track is judged: its own, or that of the first of several short ones.
+
+    A track of fewer than `min_frames` says too little alone. Where a video is cut so fast that faces are seen for a
+    frame or two, the short tracks of different shots are judged together: the first of each shot, the second of
+    each, ... Two of one shot are two people, or a face that was lost, and stay apart. Rows lie by `video`.
+    """
+    rows = np.arange(len(video))
+    short = rows[np.asarray(n_frames) < min_frames]
+    table = pd.DataFrame({"row": short, "video": video[short], "shot": shot[short]})
+    table["place"] = table.groupby(["video", "shot"]).cumcount()
+    rows[short] = table.groupby(["video", "place"])["row"].transform("first").to_numpy(int)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -108,8 +137,9 @@ class Line:
 class Tracks:
     """Every track of N videos, K rows: what each of M members makes of it and how far it is trusted.
 
-    Rows lie by `video_K` (places in `video_ids`, none without a row), then by track number. Logits are as they are
-    `counted`, and neither trusted nor weighed yet.
+    Rows lie by `video_K` (places in `video_ids`, none without a row), then by track number, that of the first of
+    `n_joined_K` tracks that are judged together. Logits are as they are `counted`, and neither trusted nor weighed
+    yet.
     """
 
     video_ids: tuple[str, ...]
@@ -120,6 +150,7 @@ class Tracks:
     logits_KM: np.ndarray
     trust_K: np.ndarray
     credible_K: np.ndarray
+    n_joined_K: np.ndarray
 
     @classmethod
     def one_each(cls, logits_NM: np.ndarray, members: Sequence[str], video_ids: Sequence[str] | None = None) -> Self:
@@ -136,6 +167,7 @@ class Tracks:
             np.asarray(logits_NM, np.float64),
             ones,
             ones.astype(bool),
+            ones.astype(int),
         )
 
     @classmethod
@@ -173,15 +205,50 @@ class Tracks:
         """Columns n_faces and n_tracks, by video_id."""
         n = len(self)
         faces = np.bincount(self.video_K, self.n_frames_K, minlength=n).astype(int)
+        tracks = np.bincount(self.video_K, self.n_joined_K, minlength=n).astype(int)
         index = pd.Index(self.video_ids, name="video_id", dtype=object)
-        return pd.DataFrame({"n_faces": faces, "n_tracks": np.bincount(self.video_K, minlength=n)}, index=index)
+        return pd.DataFrame({"n_faces": faces, "n_tracks": tracks}, index=index)
 
 
 def video_logits(tracks: Tracks, line: Line) -> tuple[np.ndarray, np.ndarray]:
-    """Calibrated logits (N,) of videos, and the rows (N,) of the tracks that they are of: each video's worst."""
+    """Calibrated logits (N,) of videos, and the rows (N,) of their worst tracks, which speak most for a forgery."""
     logits_K = line.logits(tracks.logits_KM, tracks.trust_K)
     rows_N = worst(logits_K, tracks.credible_K, tracks.video_K)
-    return logits_K[rows_N], rows_N
+    return of_crowd(logits_K, tracks.credible_K, tracks.video_K, line.neutral), rows_N
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """Each video's tracks mixed into one by what each has to say: logits (N, M), trust (N,), and a shift (N,).
+
+    A video's logit is that of the mixture by the line, plus the shift; `is_mixed` where a video has several tracks.
+    """
+
+    logits_NM: np.ndarray
+    trust_N: np.ndarray
+    shift_N: np.ndarray
+    is_mixed: bool
+
+
+def mixtures(tracks: Tracks, line: Line) -> Mixtures:
+    """What `line` makes videos of, as mixtures on which a better line can be fitted.
+
+    log(mean(exp(z))) = sum(w z) + entropy(w) - log(n) where w are the shares exp(z) / sum(exp(z)), and both sides have
+    the same gradient: so a line that is fitted with the shares it leads to is one fitted to the videos' own scores.
+    """
+    own_K = line.logits(tracks.logits_KM, tracks.trust_K)
+    kept_K = np.where(tracks.credible_K, own_K, -np.inf)
+    n = len(tracks)
+    starts = np.flatnonzero(np.append(True, np.diff(tracks.video_K) != 0)) if len(own_K) else np.empty(0, int)
+    together_N = np.logaddexp.reduceat(kept_K, starts) if len(own_K) else np.empty(0)
+    shares_K = np.exp(kept_K - together_N[tracks.video_K])
+    trust_N = np.bincount(tracks.video_K, shares_K * tracks.trust_K, minlength=n)
+    part_K = shares_K * tracks.trust_K / np.where(trust_N > 0, trust_N, 1)[tracks.video_K]
+    columns = [np.bincount(tracks.video_K, part_K * logits_K, minlength=n) for logits_K in tracks.logits_KM.T]
+    several_N = np.bincount(tracks.video_K, tracks.credible_K, minlength=n) > 1
+    entropy_N = np.bincount(tracks.video_K, entr(shares_K), minlength=n)
+    shift_N = entropy_N - np.log(np.bincount(tracks.video_K, tracks.credible_K, minlength=n))
+    return Mixtures(np.stack(columns, axis=1), trust_N, np.where(several_N, shift_N, 0.0), bool(several_N.any()))
 
 
 def track_logits(frame_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:
@@ -206,21 +273,67 @@ def pool(
     names = tuple(str(name) for name in (wide.columns if members is None else members))
     _refuse_gaps(wide, "member", "run the training and prediction stages again")
     n_frames = track_scores.groupby(["video_id", "track"])["n_frames"].max().reindex(wide.index).to_numpy(int)
-    logits_KM = wide.to_numpy(np.float64, copy=True).reshape(len(wide), len(names))
-    for place, name in enumerate(names):
-        logits_KM[:, place] = counted(logits_KM[:, place], name, settings)
     video_K, video_ids = pd.factorize(wide.index.get_level_values("video_id"))
-    trust_K = _trust_of(faces, wide.index, settings) * length_trust(n_frames, settings)
-    return Tracks(
-        tuple(video_ids.tolist()),
-        names,
+    raw = RawTracks(
         video_K,
         wide.index.get_level_values("track").to_numpy(int),
+        _shots_of(faces, wide.index),
+        n_frames,
+        wide.to_numpy(np.float64).reshape(len(wide), len(names)),
+        _trust_of(faces, wide.index, settings),
+    )
+    return joined(raw, tuple(video_ids.tolist()), names, settings)
+
+
+@dataclass(frozen=True)
+class RawTracks:
+    """Every track by itself, rows by video and track number: logits (K, M) as the members gave them, and `trust`."""
+
+    video_K: np.ndarray
+    track_K: np.ndarray
+    shot_K: np.ndarray
+    n_frames_K: np.ndarray
+    logits_KM: np.ndarray
+    seen_well_K: np.ndarray
+
+    def judged_with(self, settings: Ensemble) -> np.ndarray:
+        """See `judged_with`."""
+        return judged_with(self.video_K, self.shot_K, self.n_frames_K, settings.min_track_frames)
+
+
+def joined(raw: RawTracks, video_ids: tuple[str, ...], members: tuple[str, ...], settings: Ensemble) -> Tracks:
+    """One row for each track, and one for short ones that are judged together.
+
+    Of these each member's logits are pooled as a track's frames are, and trust is the mean over their frames.
+    """
+    with_K = raw.judged_with(settings)
+    first, unit_K = np.unique(with_K, return_inverse=True)
+    n_frames = np.bincount(unit_K, raw.n_frames_K).astype(int)
+    seen_well = np.bincount(unit_K, raw.n_frames_K * raw.seen_well_K) / np.maximum(n_frames, 1)
+    n_joined = np.bincount(unit_K)
+    seen_well = np.where(n_joined == 1, raw.seen_well_K[first], seen_well)
+    logits_KM = raw.logits_KM[first]
+    for unit in np.flatnonzero(n_joined > 1).tolist():
+        own = raw.logits_KM[unit_K == unit]
+        logits_KM[unit] = [track_logit(column, settings) for column in own.T]
+    for place, name in enumerate(members):
+        logits_KM[:, place] = counted(logits_KM[:, place], name, settings)
+    return Tracks(
+        video_ids,
+        members,
+        raw.video_K[first],
+        raw.track_K[first],
         n_frames,
         logits_KM,
-        trust_K,
-        credible(n_frames, settings.min_track_frames, video_K),
+        seen_well * length_trust(n_frames, settings),
+        credible(n_frames, settings.min_track_frames, raw.video_K[first]),
+        n_joined,
     )
+
+
+def _shots_of(faces: pd.DataFrame, tracks: pd.MultiIndex) -> np.ndarray:
+    """The shot (K,) that tracks (video_id, track) lie in."""
+    return faces.groupby(["video_id", "track"])["shot"].first().reindex(tracks).fillna(0).to_numpy(int)
 
 
 def _trust_of(faces: pd.DataFrame, tracks: pd.MultiIndex, settings: Ensemble) -> np.ndarray:

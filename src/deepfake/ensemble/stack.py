@@ -3,11 +3,12 @@
 A member's weight is a share, cannot be negative and is pulled towards an equal one, so that few videos do
 not turn a worse member into a correction of a better one. A member that does not pay gets none.
 
-Which track of a video is its worst depends on the weights and on the calibration, and these are fitted on the worst
-tracks. So they are found by turns: take each video's worst track by equal shares, fit weights and calibration on
-these tracks, take the worst tracks anew by that fit, and so on until they stay the same. Where they never do, the
-turn counts whose scores, as served, have the lowest log loss. Videos of one track need one turn. Fitted like this a
-score is what serving makes of the same tracks: both go through `ensemble.pooling.video_logits`.
+How much each track of a video has to say in its score depends on the weights and on the calibration, and these are
+fitted to videos' labels. So they are found by turns: share each video among its tracks that count by the fit so far
+(`ensemble.pooling.shares`), fit weights and calibration on these mixtures, share anew, and so on until the scores
+stay. Where they never do, the turn counts whose scores, as served, have the lowest log loss. Videos of one track need
+one turn. Fitted like this a score is what serving makes of the same tracks: both go through
+`ensemble.pooling.video_logits`.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit, logit
 
 from deepfake.ensemble.calibration import Calibration, fit
-from deepfake.ensemble.pooling import Line, Tracks, video_logits
+from deepfake.ensemble.pooling import Line, Mixtures, Tracks, mixtures, video_logits
 from deepfake.settings import Ensemble
 
-MOST_TURNS = 20  # more come only where tracks take turns at being the worst
+MOST_TURNS = 50
+STILL = 1e-7  # logits: scores that move less from one turn to the next stay
 SURE = 1e-6  # nearer to 0 or 1 no prior is taken, so that its logit is finite
 ENSEMBLE = "ensemble"
 
@@ -109,26 +111,33 @@ def fit_stack(tracks: Tracks, labels: np.ndarray, settings: Ensemble, folds: np.
 
 
 def _fit(tracks: Tracks, labels: np.ndarray, settings: Ensemble, prior: float) -> tuple[list[float], Calibration]:
-    """Weights and calibration whose worst tracks are those that they were fitted on."""
-    shares, neutral = class_weights(labels, settings.fake_share), neutral_logit(prior)
+    """Weights and calibration under which the videos' own scores have the lowest log loss."""
+    weigh, neutral = class_weights(labels, settings.fake_share), neutral_logit(prior)
     equal = np.full(len(tracks.members), 1 / len(tracks.members))
     line = Line(tuple(equal.tolist()), neutral=neutral)
-    rows, least = video_logits(tracks, line)[1], np.inf
+    served, least = video_logits(tracks, line)[0], np.inf
     best = line, Calibration("none")
     sign = np.where(labels == 1, 1.0, -1.0)
     for _ in range(MOST_TURNS):
-        logits, trust = tracks.logits_KM[rows], tracks.trust_K[rows]
+        mixed = mixtures(tracks, line)
         weights = equal
         if len(equal) > 1:
-            weights = _weights(logits, labels, shares, equal, settings.stack_l2, trust, neutral)
-        stacked = logits @ weights
-        calibration = fit(stacked, labels, settings.calibration, shares, trust=trust, neutral=neutral)
+            weights = _weights(mixed, labels, weigh, equal, settings.stack_l2, neutral)
+        calibration = fit(
+            mixed.logits_NM @ weights,
+            labels,
+            settings.calibration,
+            weigh,
+            trust=mixed.trust_N,
+            neutral=neutral,
+            shift=mixed.shift_N,
+        )
         line = Line(tuple(weights.tolist()), calibration.slope, calibration.intercept, neutral)
-        used, (served, rows) = rows, video_logits(tracks, line)
-        is_stable, loss = np.array_equal(used, rows), float(-shares @ log_expit(sign * served))
-        if is_stable or loss < least:
+        before, served = served, video_logits(tracks, line)[0]
+        loss = float(-weigh @ log_expit(sign * served))
+        if loss < least:
             best, least = (line, calibration), loss
-        if is_stable:
+        if not mixed.is_mixed or np.abs(served - before).max() < STILL:
             break
     return list(best[0].weights), best[1]
 
@@ -169,18 +178,12 @@ def _held_out_losses(tracks: Tracks, labels: np.ndarray, settings: Ensemble, fol
 
 
 def _weights(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    weights: np.ndarray,
-    equal: np.ndarray,
-    l2: float,
-    trust: np.ndarray,
-    neutral: float,
+    mixed: Mixtures, labels: np.ndarray, weights: np.ndarray, equal: np.ndarray, l2: float, neutral: float
 ) -> np.ndarray:
     """Shares of lowest log loss + l2 / 2 * distance² to equal ones, none negative, beside a free intercept."""
     sign = np.where(labels == 1, 1.0, -1.0)
-    design = trust[:, None] * np.column_stack([logits, np.ones(len(logits))])
-    offset = (1 - trust) * neutral
+    design = mixed.trust_N[:, None] * np.column_stack([mixed.logits_NM, np.ones(len(labels))])
+    offset = (1 - mixed.trust_N) * neutral + mixed.shift_N
 
     def cost(line: np.ndarray) -> tuple[float, np.ndarray]:
         z = design @ line + offset

@@ -21,7 +21,7 @@ import pandas as pd
 
 from deepfake.detector.file import TrainedDetector, load_detector
 from deepfake.detector.score_videos import Scored, refuse_equal_scores, score_videos
-from deepfake.detector.video_scorer import deciding
+from deepfake.detector.video_scorer import judge
 from deepfake.ensemble.submission import (
     Submission,
     count_reasons,
@@ -339,7 +339,9 @@ def examples(job: Job, scorer: Scorer, records: Mapping[str, Record]) -> str:
 
 
 def _strip(title: str, result: Scored, extraction: Extraction, scorer: Scorer) -> Strip:
-    decisive = result.tracks[deciding(result.tracks, scorer.detector.ensemble)]
+    detector = scorer.detector
+    judged = judge(result.tracks, detector.stack, detector.ensemble)
+    decisive = result.tracks[judged.most_telling(result.tracks)]
     faces = [face for face in extraction.faces if face.track == decisive.track]
     p_fake = scorer.detector.stack.calibration.apply(decisive.frame_logits)
     shown = [(faces[i], p_fake[i]) for i in spread_places(len(faces))]
