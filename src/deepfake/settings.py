@@ -367,6 +367,12 @@ class Ensemble(Settings):
     blurred_sharpness: float = Field(
         15.0, gt=0, le=1000, description="The same for the median sharpness of its crops (variance of the Laplacian)."
     )
+    verdict_frames: int = Field(
+        4, ge=1, le=1000, description="A verdict rests on a face that was seen in so many frames, else it is none."
+    )
+    verdict_s: float = Field(0.5, ge=0, le=3600, description="The same for the seconds from its first to its last.")
+    verdict_face_px: float = Field(32.0, ge=0, le=1000, description="The same for its median box's longer side.")
+    verdict_sharpness: float = Field(5.0, ge=0, le=1000, description="The same for its crops' median sharpness.")
     fake_share: float | None = Field(
         0.5,
         gt=0,

@@ -1,19 +1,31 @@
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deepfake.demo.build import KNOWN_TO_SHIPPED
 from deepfake.demo.plan import SOURCES
 from deepfake.demo.verdicts import Judged, caution, judge, outcome, table, tally
 from deepfake.detector.score_videos import Scored
+from deepfake.detector.video_scorer import TrackScore
+from deepfake.ensemble.calibration import Calibration
+from deepfake.ensemble.stack import Stack
 from deepfake.errors import UserError
 from deepfake.evaluation.labelled import Labelled
+from deepfake.settings import Ensemble
 
 BAND = (0.3, 0.7)
+DETECTOR: Any = SimpleNamespace(stack=Stack(("a",), (1.0,), Calibration("none"), 0.5, BAND), ensemble=Ensemble())
 
 
 def scored(name: str, p_fake: float, fallback: str | None = None) -> Scored:
-    return Scored(name, p_fake, 0 if fallback else 32, 0 if fallback else 1, fallback, {}, [])
+    """A score of a face that was seen well for eight seconds."""
+    n, zeros = 32, np.zeros(32)
+    boxes = np.tile([0.0, 0.0, 99.0, 99.0], (n, 1))
+    track = TrackScore(0, 0, 0.0, zeros, np.arange(n) / 4, np.arange(n), boxes, np.zeros(1), trust=1.0, sharpness=99.0)
+    tracks = [] if fallback else [track]
+    return Scored(name, p_fake, n * len(tracks), len(tracks), fallback, None, tracks)
 
 
 def labelled(name: str, family: str | None, identity: str = "man_in_car") -> Labelled:
@@ -42,7 +54,7 @@ def judged() -> list[Judged]:
         labelled("b.mp4", None),
         labelled("a.mp4", None),
     ]
-    return judge(results, truth, BAND)
+    return judge(results, truth, DETECTOR)
 
 
 def test_a_video_on_the_bounds_of_the_band_is_inconclusive_and_never_right(judged: list[Judged]) -> None:
@@ -76,16 +88,16 @@ def test_the_last_line_counts_the_decided_the_right_and_the_rest(judged: list[Ju
 
 
 def test_nothing_decided_is_no_error() -> None:
-    assert tally(judge([scored("a.mp4", 0.5)], [labelled("a.mp4", None)], BAND)) == (
+    assert tally(judge([scored("a.mp4", 0.5)], [labelled("a.mp4", None)], DETECTOR)) == (
         "decided: 0 of 1, 0 of them rightly; inconclusive: 1; fakes found: 0 of 0"
     )
 
 
 def test_that_the_detector_knows_a_person_is_said_only_where_one_got_a_score(judged: list[Judged]) -> None:
     assert "chose and calibrated" in (caution(judged) or "")
-    strangers = judge([scored("a.mp4", 0.9)], [labelled("a.mp4", "self_blend")], BAND)
+    strangers = judge([scored("a.mp4", 0.9)], [labelled("a.mp4", "self_blend")], DETECTOR)
     assert caution(strangers) is None
-    faceless = judge([scored("a.mp4", 0.5, "no_face")], [labelled("a.mp4", None, "man_blue_wall")], BAND)
+    faceless = judge([scored("a.mp4", 0.5, "no_face")], [labelled("a.mp4", None, "man_blue_wall")], DETECTOR)
     assert caution(faceless) is None
     assert "*" not in table(faceless)
 
@@ -96,7 +108,7 @@ def test_the_known_people_are_people_of_the_demo() -> None:
 
 def test_a_labelled_video_without_a_score_is_an_error_that_names_it() -> None:
     with pytest.raises(UserError, match=r"'b\.mp4'.*no score"):
-        judge([scored("a.mp4", 0.5)], [labelled("b.mp4", None)], BAND)
+        judge([scored("a.mp4", 0.5)], [labelled("b.mp4", None)], DETECTOR)
 
 
 def report(value: float | None, low: float | None = 0.5, high: float | None = 0.9) -> dict[str, Any]:

@@ -35,8 +35,9 @@ from deepfake.detector.verdict import (
     face_lines,
     suspicious_spans,
     verdict_line,
+    verdict_of,
 )
-from deepfake.detector.video_scorer import TrackScore
+from deepfake.detector.video_scorer import TrackScore, judge
 from deepfake.ensemble.calibration import Calibration
 from deepfake.ensemble.stack import Stack
 from deepfake.faces.extracted import Extraction, StoredFace
@@ -75,6 +76,7 @@ def a_check(name: str = "b.mp4", **changes: Any) -> Check:
         "p_fake": 0.9,
         "counts": True,
         "decides": True,
+        "judged_with": [],
         "trust": 1.0,
         "from_s": 0.0,
         "to_s": 0.9,
@@ -100,6 +102,7 @@ def a_check(name: str = "b.mp4", **changes: Any) -> Check:
         "exit_code": 3,
         "reason": None,
         "p_fake": 0.9,
+        "n_faces_counted": 1,
         "inconclusive_band": {"low": 0.3, "high": 0.7},
         "detector": about,
         "video": FACTS,
@@ -159,22 +162,28 @@ def test_no_second_above_the_band_is_no_span() -> None:
 # --- All values of a video ---------------------------------------------------------------------------
 
 
-def track(number: int, shot: int, times_s: list[float], logits: list[float], logit: float) -> TrackScore:
+def track(number: int, shot: int, times_s: list[float], logits: list[float], member_logit: float) -> TrackScore:
+    """A track of 40 px, half of what is wanted; its calibrated logit is the member's, as far as it is trusted."""
     boxes = np.array([[10, 10, 50, 40 + number]] * len(times_s), float)
-    frames = np.array([round(10 * t) for t in times_s])
-    return TrackScore(number, shot, logit, np.array(logits), np.array(times_s), frames, boxes)
+    frames, n = np.array([round(10 * t) for t in times_s]), len(times_s)
+    logit = member_logit * 0.5 * n / (n + 1)
+    member_logits = np.array([member_logit])
+    return TrackScore(
+        number, shot, logit, np.array(logits), np.array(times_s), frames, boxes, member_logits, trust=0.5, sharpness=99
+    )
 
 
 TRACKS = [
-    track(0, 0, [0.2, 0.6, 1.4], [2.0, 2.0, -3.0], 1.5),
-    track(1, 1, [3.4], [9.0], 9.0),
+    track(0, 0, [0.2, 0.6, 1.4], [2.0, 2.0, -3.0], 4.0),
+    track(1, 1, [3.4], [9.0], 36.0),
     track(2, 1, [3.4, 4.4, 5.4], [0.0, 0.1, 0.2], 0.1),
 ]
 
 
 def detector(**changes: Any) -> Any:
     stack = Stack(("a",), (1.0,), Calibration("platt", 1.0, 0.0, 40), 0.5, BAND)
-    pooling = Ensemble(min_track_frames=3, small_face_px=80, blurred_sharpness=15)
+    wanted = {"verdict_frames": 3, "verdict_s": 1.0, "verdict_face_px": 32, "verdict_sharpness": 5}
+    pooling = Ensemble(min_track_frames=3, small_face_px=80, blurred_sharpness=15, **wanted)
     about = {"run": "r", "commit": "c"}
     return SimpleNamespace(name="d", stack=stack, ensemble=pooling, extract=Extract(), about=about, **changes)
 
@@ -242,7 +251,7 @@ def test_the_json_is_as_its_schema_says_and_in_its_order(check: Any) -> None:
         assert Check.from_json(made.to_json()) == made
 
 
-def test_the_schema_names_the_keys_of_version_1() -> None:
+def test_the_schema_names_the_keys_of_version_2() -> None:
     assert list(SCHEMA["properties"]) == [
         "schema_version",
         "file",
@@ -250,6 +259,7 @@ def test_the_schema_names_the_keys_of_version_1() -> None:
         "exit_code",
         "reason",
         "p_fake",
+        "n_faces_counted",
         "inconclusive_band",
         "detector",
         "video",
@@ -262,6 +272,7 @@ def test_the_schema_names_the_keys_of_version_1() -> None:
         "p_fake",
         "counts",
         "decides",
+        "judged_with",
         "trust",
         "from_s",
         "to_s",
@@ -328,3 +339,68 @@ def test_without_a_score_there_is_a_reason_and_no_probability(check: Any) -> Non
     assert no_face.reason == "no face in 6 frames"
     assert no_face.shots[0].tracks == () and no_face.looked_at.n_frames == 6
     assert (bad.verdict, bad.reason, bad.video, bad.shots) == (UNREADABLE, "cut short", None, ())
+
+
+# --- Crowds, short tracks, too little to see -----------------------------------------------------------
+
+
+def scored_of(tracks: list[TrackScore], p_fake: float) -> Scored:
+    return Scored("0", p_fake, sum(t.length for t in tracks), len(tracks), None, None, tracks)
+
+
+def lasting(number: int, member_logit: float, shot: int = 0, **changes: Any) -> TrackScore:
+    """A face seen in eight frames over four seconds."""
+    times_s = [0.5 * i for i in range(8)]
+    return replace(track(number, shot, times_s, [0.0] * 8, member_logit), **changes)
+
+
+def test_a_verdict_wants_enough_to_see_behind_it_and_says_what_was_there() -> None:
+    assert verdict_of(scored_of([lasting(0, 9.0)], 0.9), detector()) == (FORGED, None)
+    assert verdict_of(scored_of([lasting(0, -9.0)], 0.1), detector()) == (REAL, None)
+    one = track(0, 0, [2.0], [9.0], 36.0)
+    wanted = "too little to see: 1 frame of a face, wanted 3; 0.0 s of a face, wanted 1"
+    assert verdict_of(scored_of([one], 0.9), detector()) == (INCONCLUSIVE, wanted)
+    assert verdict_of(scored_of([one], 0.1), detector()) == (INCONCLUSIVE, wanted)
+    blurred = lasting(0, 9.0, sharpness=4.2)
+    assert verdict_of(scored_of([blurred], 0.9), detector())[1] == "too little to see: a sharpness of 4.2, wanted 5"
+    small = lasting(0, 9.0, boxes=np.array([[0, 0, 20.0, 24.0]] * 8))
+    assert verdict_of(scored_of([small], 0.9), detector())[1] == "too little to see: a face of 24 px, wanted 32"
+
+
+def test_a_score_inside_the_band_is_inconclusive_without_a_further_reason() -> None:
+    assert verdict_of(scored_of([track(0, 0, [2.0], [0.0], 0.0)], 0.5), detector()) == (INCONCLUSIVE, None)
+
+
+def test_likely_forged_rests_on_the_most_suspicious_face_and_likely_real_on_the_one_seen_longest() -> None:
+    brief = replace(track(0, 0, [1.0, 1.1, 1.2], [9.0] * 3, 36.0))
+    assert verdict_of(scored_of([brief, lasting(1, -4.0)], 0.9), detector())[0] == INCONCLUSIVE
+    assert verdict_of(scored_of([brief, lasting(1, -4.0)], 0.1), detector()) == (REAL, None)
+
+
+def test_the_check_counts_its_faces_and_says_why_there_is_no_verdict(check: Any) -> None:
+    made = check()
+    assert made.n_faces_counted == 2, "the track of one frame does not count"
+    assert (made.verdict, made.reason) == (FORGED, None)
+    line = verdict_line(made)
+    assert line.endswith("likely forged, p_fake 0.80 (2 faces count; inconclusive from 0.30 to 0.70)")
+    little = a_check(verdict=INCONCLUSIVE, exit_code=4, reason="too little to see: 1 frame of a face, wanted 4")
+    assert verdict_line(little) == ("b.mp4: inconclusive, p_fake 0.90 (too little to see: 1 frame of a face, wanted 4)")
+
+
+def test_short_tracks_of_different_shots_have_one_score_and_name_each_other() -> None:
+    cut = [track(number, number, [float(number)], [4.0], 8.0) for number in range(8)]
+    judged = judge(cut, detector().stack, detector().ensemble)
+    assert judged.row_of.tolist() == [0] * 8 and judged.tracks.n_frames_K.tolist() == [8]
+    assert judged.logit == pytest.approx(8.0 * 0.5 * 8 / 9), "as one track of eight frames"
+    made, n_counted = verdict._tracks(cut, detector())
+    assert n_counted == 1 and len({one.p_fake for one in made}) == 1
+    assert made[0].p_fake == pytest.approx(1 / (1 + np.exp(-judged.logit)), abs=1e-6)
+    assert made[0].judged_with == (1, 2, 3, 4, 5, 6, 7) and all(one.decides and one.counts for one in made)
+
+
+def test_a_single_suspicious_face_in_a_crowd_is_worth_less_than_alone() -> None:
+    alone = judge([lasting(0, 3.0)], detector().stack, detector().ensemble).logit
+    crowd = judge([lasting(0, 3.0), *(lasting(n, -3.0) for n in range(1, 6))], detector().stack, detector().ensemble)
+    assert crowd.logit < alone and crowd.decisive == 0
+    ratios = [np.exp(3 * 0.5 * 8 / 9), *[np.exp(-3 * 0.5 * 8 / 9)] * 5]
+    assert crowd.logit == pytest.approx(np.log(np.mean(ratios)))

@@ -196,11 +196,12 @@ def test_heads_get_the_features_of_the_view_the_network_learnt_by(tmp_path: Path
     assert not np.array_equal(plain.frame_outputs(crops)[0][1], without.frame_outputs(crops)[0][1])
 
 
-def test_a_video_is_as_fake_as_its_worst_credible_track(tmp_path: Path) -> None:
+def test_a_video_is_as_fake_as_its_credible_tracks_together(tmp_path: Path) -> None:
     made = scorer([Member("a", always(-2.0))], a=1.0)
     verdicts = made.score(tmp_path, faces_of(tmp_path, 4, 1, 9))
     assert [v.logit for v in verdicts] == pytest.approx([-2 * 4 / 5, -2 * 1 / 2, -2 * 9 / 10])
-    assert made.video_logit(verdicts) == pytest.approx(-1.6), "one frame is too short a track to count"
+    together = np.log((np.exp(-1.6) + np.exp(-1.8)) / 2)
+    assert made.video_logit(verdicts) == pytest.approx(together), "one frame is too short a track to count"
     assert made.video_logit(verdicts[1:2]) == pytest.approx(-1.0), "unless there is no longer one"
     assert made.p_fake(np.array([-1.6]))[0] == pytest.approx(expit(-1.6))
 

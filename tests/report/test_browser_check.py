@@ -49,6 +49,7 @@ def invented_track(track: int, boxes: list[list[float]], scores: list[float]) ->
         "trust": 1.0,
         "counts": True,
         "decides": bool(high),
+        "judged_with": [],
         "from_s": 0.0,
         "to_s": float(TIMES_S[-1]),
         "n_frames": len(TIMES_S),
@@ -65,12 +66,13 @@ def invented_check(video: Path) -> Check:
         invented_track(1, [[240.0, 60.0, 290.0, 130.0]] * len(TIMES_S), [0.2] * 4 + [0.9] * 4),
     ]
     values = {
-        "schema_version": 1,
+        "schema_version": 2,
         "file": {"path": str(video), "name": video.name, "sha256": "0" * 64, "size_bytes": video.stat().st_size},
         "verdict": FORGED,
         "exit_code": 3,
         "reason": None,
         "p_fake": 0.9,
+        "n_faces_counted": 1,
         "inconclusive_band": {"low": 0.3, "high": 0.7},
         "detector": {
             "name": "invented",

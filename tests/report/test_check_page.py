@@ -35,6 +35,7 @@ def track(number: int, shot: int, scores: list[float], **changes: Any) -> dict[s
         "p_fake": max(scores),
         "counts": True,
         "decides": number == 0,
+        "judged_with": [],
         "trust": 1.0,
         "from_s": 0.5,
         "to_s": len(scores) - 0.5,
@@ -87,12 +88,13 @@ def check_of(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any
     }
     shots = [{"shot": 0, "from_s": 0.0, "to_s": 10.0, "tracks": tracks}]
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "file": {"path": f"clips/{name}", "name": name, "sha256": "ab" * 32, "size_bytes": 3},
         "verdict": "likely forged",
         "exit_code": 3,
         "reason": None,
         "p_fake": 0.9,
+        "n_faces_counted": 1,
         "inconclusive_band": {"low": 0.3, "high": 0.7},
         "detector": about,
         "video": video,

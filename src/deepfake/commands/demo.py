@@ -76,7 +76,7 @@ def show(settings: Path, weights: Path | None, cache: Path) -> None:
     print(f"\nThe shipped detector ({weights.name}) on the demo's test videos")
     scored = predict_folder(videos, out, detector, sha256_of(weights), cache, cores())
     print("\n".join(summary_lines(scored, out)))
-    judged = verdicts.judge(scored, labelled, detector.stack.band)
+    judged = verdicts.judge(scored, labelled, detector)
     print(f"\n{verdicts.table(judged)}\n\n{verdicts.tally(judged)}")
     if (words := verdicts.caution(judged)) is not None:
         print(words)

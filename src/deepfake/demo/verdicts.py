@@ -12,6 +12,7 @@ from typing import Any
 
 from deepfake.demo.build import KNOWN_TO_SHIPPED
 from deepfake.detector.check import FORGED, NO_FACE, REAL, UNREADABLE
+from deepfake.detector.file import TrainedDetector
 from deepfake.detector.score_videos import Scored
 from deepfake.detector.verdict import verdict_of
 from deepfake.errors import UserError
@@ -47,10 +48,10 @@ class Judged:
         return self.is_decided and (self.verdict == FORGED) == self.is_fake
 
 
-def judge(scored: Iterable[Scored], labelled: Sequence[Labelled], band: tuple[float, float]) -> list[Judged]:
+def judge(scored: Iterable[Scored], labelled: Sequence[Labelled], detector: TrainedDetector) -> list[Judged]:
     """Scores beside true labels, sorted by file; every labelled file has a score.
 
-    `labelled` has the columns family and identity of test_labels.csv; outside `band` (low, high) a verdict is given.
+    `labelled` has the columns family and identity of test_labels.csv.
     """
     by_file = {result.video_id: result for result in scored}
     judged = []
@@ -62,7 +63,7 @@ def judge(scored: Iterable[Scored], labelled: Sequence[Labelled], band: tuple[fl
         judged.append(
             Judged(
                 file=video.name,
-                verdict=verdict_of(result, band),
+                verdict=verdict_of(result, detector)[0],
                 p_fake=None if result.fallback else result.p_fake,
                 is_fake=video.label == 1,
                 truth=f"FAKE ({video.columns['family']})" if video.label else "REAL",

@@ -111,7 +111,10 @@ class CheckedTrack(Value):
     track: int = Field(ge=0, description="One face in one shot; the number is the video's own.")
     p_fake: Probability
     counts: bool = Field(description="Whether it is long enough to be judged by.")
-    decides: bool = Field(description="Whether the video's p_fake is this track's.")
+    decides: bool = Field(description="Whether it speaks most for a forgery of those that count.")
+    judged_with: tuple[int, ...] = Field(
+        description="Tracks of other shots, each too short alone, that it was judged with; p_fake is of all of them."
+    )
     trust: Probability = Field(
         description="1, or less where the face is small or blurred: the share of the way from the prior to what the "
         "networks say."
@@ -142,12 +145,18 @@ class Check(Value):
     upright picture; probabilities and scores are calibrated and lie in 0..1.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     file: CheckedFile
     verdict: Verdict
     exit_code: Literal[0, 3, 4, 5] = Field(description="Of this video alone.")
-    reason: str | None = Field(description="Why there is no score; null where there is one.")
-    p_fake: Probability | None = Field(description="Of the whole video; null without a score.")
+    reason: str | None = Field(description="Why there is no score, or none that a verdict may rest on; else null.")
+    p_fake: Probability | None = Field(
+        description="Of the whole video, by all faces that count: with many, one of them must stand out. null without "
+        "a score."
+    )
+    n_faces_counted: int = Field(
+        ge=0, description="So many faces were judged, tracks that were judged together being one."
+    )
     inconclusive_band: Band
     detector: DetectorFacts
     video: VideoFacts | None = Field(description="The file; null where it could not be read.")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # torch, timm and pandas cost seconds: pages, --help and --sc
     from deepfake.detector.video_scorer import TrackScore
     from deepfake.faces.extracted import Extraction
     from deepfake.faces.reading import Reading
+    from deepfake.settings import Ensemble
 
 EXIT_CODES: Mapping[Verdict, Literal[0, 3, 4, 5]] = {FORGED: 3, REAL: 0, INCONCLUSIVE: 4, NO_FACE: 5, UNREADABLE: 5}
 GRAVEST_FIRST = (FORGED, INCONCLUSIVE, UNREADABLE, NO_FACE, REAL)
@@ -67,32 +68,90 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
     return EXIT_CODES[min(verdicts, key=GRAVEST_FIRST.index)]
 
 
-def verdict_of(scored: Scored, band: tuple[float, float]) -> Verdict:
-    """What a score means; without a score it depends on whether the video could be read."""
+def verdict_of(scored: Scored, detector: TrainedDetector) -> tuple[Verdict, str | None]:
+    """What a score means, and why it has no meaning: no score, or too little to be seen behind it."""
     if scored.fallback is not None:
-        return NO_FACE if scored.fallback == "no_face" else UNREADABLE
-    return level_of(scored.p_fake, *band)
+        reason = scored.fallback.removeprefix("unreadable: ")
+        if scored.reading is not None:
+            reason = str(scored.reading.extraction.reason)
+        return (NO_FACE if scored.fallback == "no_face" else UNREADABLE), reason
+    verdict = level_of(scored.p_fake, *detector.stack.band)
+    if verdict == INCONCLUSIVE:
+        return verdict, None
+    little = too_little(scored.tracks, detector, verdict)
+    return (INCONCLUSIVE, f"too little to see: {little}") if little else (verdict, None)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What there was to be seen of one person: frames, seconds from the first to the last, medians of both others."""
+
+    n_frames: int
+    seconds: float
+    side_px: float
+    sharpness: float
+
+    def lacks(self, settings: Ensemble) -> list[str]:
+        """What of it is less than a verdict wants, in words."""
+        frames = "frame" if self.n_frames == 1 else "frames"
+        wanted = [
+            (self.n_frames, settings.verdict_frames, f"{self.n_frames} {frames} of a face"),
+            (self.seconds, settings.verdict_s, f"{self.seconds:.1f} s of a face"),
+            (self.side_px, settings.verdict_face_px, f"a face of {self.side_px:.0f} px"),
+            (self.sharpness, settings.verdict_sharpness, f"a sharpness of {self.sharpness:.1f}"),
+        ]
+        return [f"{words}, wanted {least:g}" for value, least, words in wanted if value < least]
+
+
+def too_little(scores: Sequence[TrackScore], detector: TrainedDetector, verdict: Verdict) -> str | None:
+    """Why a video's faces are not enough for a verdict; None where they are.
+
+    "Likely forged" rests on the face that speaks most for it, "likely real" on the one that was seen longest.
+    """
+    from deepfake.detector.video_scorer import judge
+
+    judged = judge(scores, detector.stack, detector.ensemble)
+    row = judged.decisive
+    if verdict == REAL:
+        row = int(np.argmax(np.where(judged.tracks.credible_K, judged.tracks.n_frames_K * judged.tracks.trust_K, -1)))
+    own = [score for score, its_row in zip(scores, judged.row_of, strict=True) if its_row == row]
+    lacking = seen(own).lacks(detector.ensemble)
+    return "; ".join(lacking) or None
+
+
+def seen(scores: Sequence[TrackScore]) -> Seen:
+    """What there was to be seen of tracks that are judged together."""
+    times_s = np.concatenate([score.times_s for score in scores])
+    boxes = np.concatenate([score.boxes for score in scores])
+    return Seen(
+        n_frames=sum(score.length for score in scores),
+        seconds=float(np.ptp(times_s)),
+        side_px=float(np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1))),
+        sharpness=float(np.median([score.sharpness for score in scores])),
+    )
 
 
 def check_of(path: Path, scored: Scored, detector: TrainedDetector, weights_sha256: str) -> Check:
     """All that is known of a scored video; nothing is read that was read for its scores."""
     assert scored.reading is not None, f"{scored.video_id}: a score without what it was made from"
-    verdict = verdict_of(scored, detector.stack.band)
+    verdict, reason = verdict_of(scored, detector)
     file, extraction = scored.reading.file, scored.reading.extraction
     facts = None if verdict == UNREADABLE else describe(file)
     low, high = detector.stack.band
     sha256 = file.sha256 or sha256_of(path)  # unknown where the process that read it was stopped
+    tracks, n_counted = _tracks(scored.tracks, detector) if facts else ([], 0)
     return Check(
         file=CheckedFile(path=str(path), name=path.name, sha256=sha256, size_bytes=file.size_bytes),
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
-        reason=None if scored.fallback is None else str(extraction.reason),
+        reason=reason,
         p_fake=None if scored.fallback else _rounded(scored.p_fake),
+        n_faces_counted=n_counted,
         inconclusive_band=Band(low=low, high=high),
         detector=_about(detector, weights_sha256),
         video=facts,
         looked_at=_looked_at(extraction, facts.duration_s) if facts else None,
-        shots=_shots(scored.tracks, extraction, facts.duration_s, detector) if facts else (),
+        shots=_shots(scored.tracks, tracks, extraction, facts.duration_s) if facts else (),
     )
 
 
@@ -130,10 +189,9 @@ def _unseen(times_s: Sequence[float], duration_s: float) -> list[tuple[float, fl
 
 
 def _shots(
-    scores: Sequence[TrackScore], extraction: Extraction, duration_s: float, detector: TrainedDetector
+    scores: Sequence[TrackScore], tracks: Sequence[CheckedTrack], extraction: Extraction, duration_s: float
 ) -> tuple[Shot, ...]:
     starts = _shot_starts(extraction, scores)
-    tracks = _tracks(scores, extraction, detector)
     return tuple(
         Shot(
             shot=number,
@@ -157,38 +215,40 @@ def _shot_starts(extraction: Extraction, scores: Sequence[TrackScore]) -> list[f
     return [0.0, *np.maximum.accumulate(first).tolist()] if first else [0.0]
 
 
-def _tracks(scores: Sequence[TrackScore], extraction: Extraction, detector: TrainedDetector) -> list[CheckedTrack]:
-    from deepfake.detector.video_scorer import deciding
-    from deepfake.ensemble.pooling import credible, trust
+def _tracks(scores: Sequence[TrackScore], detector: TrainedDetector) -> tuple[list[CheckedTrack], int]:
+    """Every track as it is judged, and how many judged faces count."""
+    from scipy.special import expit
+
+    from deepfake.detector.video_scorer import judge
 
     if not scores:
-        return []
-    settings = detector.ensemble
-    lengths = np.array([score.n_frames or len(score.frame_logits) for score in scores])
-    counts = credible(lengths, settings.min_track_frames)
-    decisive = deciding(scores, settings)
-    sharpness = {(face.track, face.frame_index): face.sharpness for face in extraction.faces}
+        return [], 0
+    judged = judge(scores, detector.stack, detector.ensemble)
+    p_rows = expit(judged.logits_K)
     made = []
-    for number, score in enumerate(scores):
-        sharp = np.array([sharpness[score.track, int(index)] for index in score.frame_indices])
-        sides = (score.boxes[:, 2:] - score.boxes[:, :2]).max(axis=1)
-        standing = Standing(bool(counts[number]), number == decisive, trust(sides, sharp, settings))
+    for score, row in zip(scores, judged.row_of.tolist(), strict=True):
+        others = [one.track for one, its_row in zip(scores, judged.row_of, strict=True) if its_row == row]
+        standing = Standing(
+            p_fake=float(p_rows[row]),
+            counts=bool(judged.tracks.credible_K[row]),
+            decides=row == judged.decisive,
+            judged_with=tuple(track for track in others if track != score.track),
+        )
         made.append(_track(score, standing, detector))
-    return made
+    return made, int(judged.tracks.credible_K.sum())
 
 
 @dataclass(frozen=True)
 class Standing:
     """What a track is worth beside the others: see `CheckedTrack`."""
 
+    p_fake: float
     counts: bool
     decides: bool
-    trust: float
+    judged_with: tuple[int, ...]
 
 
 def _track(score: TrackScore, standing: Standing, detector: TrainedDetector) -> CheckedTrack:
-    from scipy.special import expit
-
     apply = detector.stack.calibration.apply
     p_frames = apply(score.frame_logits)
     seconds = np.floor(score.times_s).astype(int)
@@ -197,10 +257,11 @@ def _track(score: TrackScore, standing: Standing, detector: TrainedDetector) -> 
     }
     return CheckedTrack(
         track=score.track,
-        p_fake=_rounded(float(expit(score.logit))),
+        p_fake=_rounded(standing.p_fake),
         counts=standing.counts,
         decides=standing.decides,
-        trust=_rounded(standing.trust),
+        judged_with=standing.judged_with,
+        trust=_rounded(score.trust),
         from_s=round(float(score.times_s[0]), 3),
         to_s=round(float(score.times_s[-1]), 3),
         n_frames=len(p_frames),
@@ -254,7 +315,11 @@ def verdict_line(check: Check) -> str:
     name, band = printable(check.file.name), check.inconclusive_band
     if check.p_fake is None:
         return f"{name}: {check.verdict} ({printable(check.reason)})"
-    return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} (inconclusive from {band.low:.2f} to {band.high:.2f})"
+    if check.reason is not None:
+        return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} ({printable(check.reason)})"
+    faces = f"{check.n_faces_counted} faces count; " if check.n_faces_counted > 1 else ""
+    band_words = f"inconclusive from {band.low:.2f} to {band.high:.2f}"
+    return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} ({faces}{band_words})"
 
 
 def face_lines(check: Check) -> list[str]:

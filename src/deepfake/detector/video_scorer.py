@@ -34,7 +34,8 @@ class TrackScore:
     and one a frame, stacked but neither calibrated nor drawn anywhere.
 
     `member_logits` (M,) are the track's logits by the members of the stack, 0 of those without a weight; `trust` is
-    how well its faces are to be seen. `n_frames` is how many frames the track has, where not all were scored.
+    how well its faces are to be seen, `sharpness` the median of its crops'. `n_frames` is how many frames the track
+    has, where not all were scored.
     """
 
     track: int
@@ -46,6 +47,7 @@ class TrackScore:
     boxes: np.ndarray
     member_logits: np.ndarray
     trust: float
+    sharpness: float
     n_frames: int | None = None
 
     @property
@@ -211,6 +213,7 @@ class VideoScorer:
             boxes=_boxes(faces),
             member_logits=raw_M,
             trust=seen_well,
+            sharpness=float(np.median([face.sharpness for face in faces])),
             n_frames=n_frames,
         )
 

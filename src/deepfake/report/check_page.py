@@ -124,6 +124,7 @@ def page(check: Check, pictures: Sequence[SalientCrop], page_path: Path) -> byte
         data=_script_json(_page_data(check, duration_s)),
         low=band.low,
         high=band.high,
+        most=max((track.p_fake for _, track in check.tracks if track.decides), default=None),
         duration_s=duration_s,
         plot_px=PLOT_PX,
     )
