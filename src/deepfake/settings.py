@@ -371,6 +371,13 @@ class Ensemble(Settings):
         4, ge=1, le=1000, description="A verdict rests on a face that was seen in so many frames, else it is none."
     )
     verdict_s: float = Field(0.5, ge=0, le=3600, description="The same for the seconds from its first to its last.")
+    real_frames: int = Field(
+        16,
+        ge=1,
+        le=1000,
+        description="The same for 'likely real': a face's worst frames decide, and few frames seldom hold them.",
+    )
+    real_s: float = Field(2.0, ge=0, le=3600, description="The same for the seconds behind 'likely real'.")
     verdict_face_px: float = Field(32.0, ge=0, le=1000, description="The same for its median box's longer side.")
     verdict_sharpness: float = Field(5.0, ge=0, le=1000, description="The same for its crops' median sharpness.")
     fake_share: float | None = Field(

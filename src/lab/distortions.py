@@ -48,9 +48,34 @@ def flattened(frame_HWC: np.ndarray, factor: float, _: np.random.Generator) -> n
     return np.asarray(cv2.convertScaleAbs(frame_HWC, alpha=factor, beta=128 * (1 - factor)))
 
 
+def grey(frame_HWC: np.ndarray, _: float, __: np.random.Generator) -> np.ndarray:
+    """Luma alone, as a black and white version has it."""
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(frame_HWC, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB))
+
+
+def gamma(frame_HWC: np.ndarray, power: float, _: np.random.Generator) -> np.ndarray:
+    """Values of 0 to 1 to that power: above 1 is darker."""
+    table = (255 * (np.arange(256) / 255) ** power + 0.5).astype(np.uint8)
+    return np.asarray(table[frame_HWC])
+
+
+def mirrored(frame_HWC: np.ndarray, _: float, __: np.random.Generator) -> np.ndarray:
+    """Left and right exchanged."""
+    return np.ascontiguousarray(frame_HWC[:, ::-1])
+
+
+def cropped(frame_HWC: np.ndarray, share: float, _: np.random.Generator) -> np.ndarray:
+    """So large a share of the width and of the height cut off, half of it at either side."""
+    height, width = (round(side * share / 2) for side in frame_HWC.shape[:2])
+    return np.ascontiguousarray(frame_HWC[height or None : -height or None, width or None : -width or None])
+
+
 @dataclass(frozen=True)
 class Kind:
-    """One kind of damage: its levels from light to heavy, what may be asked for, what a frame becomes."""
+    """One kind of damage: its levels from light to heavy, what may be asked for, what a frame becomes.
+
+    `harmless`: nobody would call it damage; it is measured by `stability`, or where it is named.
+    """
 
     meaning: str
     levels: tuple[float, ...] = ()
@@ -58,6 +83,7 @@ class Kind:
     high: float = 0.0
     step: float | None = None  # levels are low, low + step, ...; None: any value
     change: Change | None = None
+    harmless: bool = False
 
 
 KINDS: Mapping[str, Kind] = {
@@ -94,6 +120,10 @@ KINDS: Mapping[str, Kind] = {
         step=None,
         change=flattened,
     ),
+    "grey": Kind("colours taken away", (1,), low=1, high=1, step=1, change=grey, harmless=True),
+    "gamma": Kind("values to the power", (0.8, 1.25), low=0.1, high=10, change=gamma, harmless=True),
+    "mirror": Kind("left and right exchanged", (1,), low=1, high=1, step=1, change=mirrored, harmless=True),
+    "crop": Kind("share cut off at the edges", (0.02,), low=0, high=0.9, change=cropped, harmless=True),
 }
 ALWAYS = ("original", "none")  # what the others are compared with
 
@@ -130,7 +160,11 @@ def choose(kinds: Iterable[str] = (), levels: Iterable[str] = ()) -> list[Distor
     """
     named = [_known(kind, "--kinds") for kind in kinds]
     given = [(_known(text.partition("=")[0], "--levels"), text.partition("=")[2]) for text in levels]
-    names = named or [kind for kind, _ in given] or [kind for kind in KINDS if kind not in ALWAYS]
+    names = (
+        named
+        or [kind for kind, _ in given]
+        or [kind for kind in KINDS if kind not in ALWAYS and not KINDS[kind].harmless]
+    )
     wanted = {kind: KINDS[kind].levels for kind in names}
     for kind, values in given:
         wanted[kind] = tuple(dict.fromkeys(_level(kind, value) for value in values.split(",")))

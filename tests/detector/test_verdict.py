@@ -182,8 +182,15 @@ TRACKS = [
 
 def detector(**changes: Any) -> Any:
     stack = Stack(("a",), (1.0,), Calibration("platt", 1.0, 0.0, 40), 0.5, BAND)
-    wanted = {"verdict_frames": 3, "verdict_s": 1.0, "verdict_face_px": 32, "verdict_sharpness": 5}
-    pooling = Ensemble(min_track_frames=3, small_face_px=80, blurred_sharpness=15, **wanted)
+    wanted = {"verdict_frames": 3, "verdict_s": 1.0, "real_frames": 5, "real_s": 2.0}
+    pooling = Ensemble(
+        min_track_frames=3,
+        small_face_px=80,
+        blurred_sharpness=15,
+        verdict_face_px=32,
+        verdict_sharpness=5,
+        **wanted,
+    )
     about = {"run": "r", "commit": "c"}
     return SimpleNamespace(name="d", stack=stack, ensemble=pooling, extract=Extract(), about=about, **changes)
 
@@ -360,7 +367,11 @@ def test_a_verdict_wants_enough_to_see_behind_it_and_says_what_was_there() -> No
     one = track(0, 0, [2.0], [9.0], 36.0)
     wanted = "too little to see: 1 frame of a face, wanted 3; 0.0 s of a face, wanted 1"
     assert verdict_of(scored_of([one], 0.9), detector()) == (INCONCLUSIVE, wanted)
-    assert verdict_of(scored_of([one], 0.1), detector()) == (INCONCLUSIVE, wanted)
+    more = "too little to see: 1 frame of a face, wanted 5; 0.0 s of a face, wanted 2"
+    assert verdict_of(scored_of([one], 0.1), detector()) == (INCONCLUSIVE, more), "likely real wants more"
+    four = track(0, 0, [1.0, 1.5, 2.0, 2.5], [9.0] * 4, 36.0)
+    assert verdict_of(scored_of([four], 0.9), detector()) == (FORGED, None)
+    assert verdict_of(scored_of([four], 0.1), detector())[0] == INCONCLUSIVE
     blurred = lasting(0, 9.0, sharpness=4.2)
     assert verdict_of(scored_of([blurred], 0.9), detector())[1] == "too little to see: a sharpness of 4.2, wanted 5"
     small = lasting(0, 9.0, boxes=np.array([[0, 0, 20.0, 24.0]] * 8))

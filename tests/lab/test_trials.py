@@ -263,7 +263,7 @@ def test_scores_are_kept_beside_the_network_and_read_back(
     assert np.allclose(frame_scores(*scored, n_frames=2)["logit"], first["logit"])
 
 
-def test_a_clip_s_logit_is_that_of_its_worst_track_and_none_without_a_face() -> None:
+def test_a_clip_s_logit_is_that_of_its_tracks_together_and_none_without_a_face() -> None:
     rows = [("b.mp4", 0, f, "frames", 1.0) for f in range(3)] + [("b.mp4", 1, f, "frames", 5.0) for f in range(3)]
     rows += [("a.mp4", 0, f, "frames", -1.0) for f in range(3)]
     frames = pd.DataFrame(rows, columns=["video_id", "track", "frame_index", "model", "logit"])
@@ -276,7 +276,8 @@ def test_a_clip_s_logit_is_that_of_its_worst_track_and_none_without_a_face() -> 
     assert fitting.places(tracks, clips).tolist() == [2, 0]
     assert tracks.trust_K == pytest.approx([3 / 8, 3 / 4, 3 / 4])
     assert tracks.logits_KM.tolist() == [[-1, 1], [1, -1], [5, -5]]
-    assert video_logits(tracks, Line((1.0, 0.0)))[0] == pytest.approx([-3 / 8, 5 * 3 / 4])
+    both = np.log((np.exp(3 / 4) + np.exp(5 * 3 / 4)) / 2)
+    assert video_logits(tracks, Line((1.0, 0.0)))[0] == pytest.approx([-3 / 8, both])
     assert video_logits(tracks, Line((0.0, 1.0)))[0] == pytest.approx([3 / 8, -1 * 3 / 4])
 
 

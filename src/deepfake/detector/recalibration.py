@@ -70,11 +70,18 @@ def refit(detector: TrainedDetector, networks: str, clips: Clips, predict: Predi
 
 def member_tracks(detector: TrainedDetector, networks: str, clips: Clips, predict: Predict) -> Tracks:
     """What the detector's members make of the clips' tracks."""
-    names = detector.stack.members
-    everyone = replace(detector.stack, weights=(1 / len(names),) * len(names))  # one that had no weight may get one
-    scorer = VideoScorer(replace(detector, stack=everyone), predict)
-    logits_NM = np.empty((len(clips.faces), len(names)))
-    key = digest([networks, scorer.device.type, predict.precision, detector.ensemble.model_dump(mode="json")])
+    logits_NM = face_logits(detector, networks, clips, predict)
+    rows = clips.faces[["video_id", "track", "frame_index"]]
+    scores = {name: rows.assign(logit=logits_NM[:, place]) for place, name in enumerate(detector.stack.members)}
+    return fitting.member_tracks(scores, clips, detector.ensemble)
+
+
+def face_logits(detector: TrainedDetector, networks: str, clips: Clips, predict: Predict) -> np.ndarray:
+    """Logits (faces, members) of the clips' crops, kept beside them; `networks` as in `refit`."""
+    scorer = every_member(detector, predict)
+    logits_NM = np.empty((len(clips.faces), len(detector.stack.members)))
+    views = detector.ensemble.model_dump(mode="json", include={"views", "member_views"})
+    key = digest([networks, scorer.device.type, predict.precision, views])
     groups = clips.faces.groupby("video_id", sort=True).indices
     for places in tqdm(groups.values(), desc="networks", unit="video", disable=None):
         faces = clips.faces.iloc[places]
@@ -84,14 +91,25 @@ def member_tracks(detector: TrainedDetector, networks: str, clips: Clips, predic
             known = _logits(scorer, faces, clips.cache_dir)
             write_array(path, known)
         logits_NM[places] = known
-    rows = clips.faces[["video_id", "track", "frame_index"]]
-    scores = {name: rows.assign(logit=logits_NM[:, place]) for place, name in enumerate(names)}
-    return fitting.member_tracks(scores, clips, detector.ensemble)
+    return logits_NM
+
+
+def every_member(detector: TrainedDetector, predict: Predict) -> VideoScorer:
+    """A scorer that asks all members, for one that has no weight may get one."""
+    names = detector.stack.members
+    return VideoScorer(
+        replace(detector, stack=replace(detector.stack, weights=(1 / len(names),) * len(names))), predict
+    )
 
 
 def _logits(scorer: VideoScorer, faces: pd.DataFrame, cache_dir: Path) -> np.ndarray:
-    """Logits (n, members) of a video's crops: the mean over the networks of a member's name."""
-    crops = [read_crop(cache_dir, *place) for place in faces[["shard", "offset", "size"]].itertuples(index=False)]
+    """Logits (n, members) of a video's crops."""
+    places = faces[["shard", "offset", "size"]].itertuples(index=False)
+    return crop_logits(scorer, [read_crop(cache_dir, *place) for place in places])
+
+
+def crop_logits(scorer: VideoScorer, crops: list[np.ndarray]) -> np.ndarray:
+    """Logits (n, members) of crops: the mean over the networks of a member's name."""
     outputs = scorer.frame_outputs(crops)
     named = [name for name, _, _ in scorer.members]
     logits = [

@@ -91,12 +91,15 @@ class Seen:
     side_px: float
     sharpness: float
 
-    def lacks(self, settings: Ensemble) -> list[str]:
-        """What of it is less than a verdict wants, in words."""
+    def lacks(self, verdict: Verdict, settings: Ensemble) -> list[str]:
+        """What of it is less than the verdict wants, in words."""
         frames = "frame" if self.n_frames == 1 else "frames"
+        is_real = verdict == REAL
+        least_frames = settings.real_frames if is_real else settings.verdict_frames
+        least_s = settings.real_s if is_real else settings.verdict_s
         wanted = [
-            (self.n_frames, settings.verdict_frames, f"{self.n_frames} {frames} of a face"),
-            (self.seconds, settings.verdict_s, f"{self.seconds:.1f} s of a face"),
+            (self.n_frames, least_frames, f"{self.n_frames} {frames} of a face"),
+            (self.seconds, least_s, f"{self.seconds:.1f} s of a face"),
             (self.side_px, settings.verdict_face_px, f"a face of {self.side_px:.0f} px"),
             (self.sharpness, settings.verdict_sharpness, f"a sharpness of {self.sharpness:.1f}"),
         ]
@@ -115,7 +118,7 @@ def too_little(scores: Sequence[TrackScore], detector: TrainedDetector, verdict:
     if verdict == REAL:
         row = int(np.argmax(np.where(judged.tracks.credible_K, judged.tracks.n_frames_K * judged.tracks.trust_K, -1)))
     own = [score for score, its_row in zip(scores, judged.row_of, strict=True) if its_row == row]
-    lacking = seen(own).lacks(detector.ensemble)
+    lacking = seen(own).lacks(verdict, detector.ensemble)
     return "; ".join(lacking) or None
 
 

@@ -1,0 +1,42 @@
+"""Measure how much of a face a verdict needs: wrong verdicts on labelled clips of few frames, small or blurred faces.
+
+A row for each number of successive frames, then one for each size and blur. The settings ensemble.verdict_frames,
+verdict_s, verdict_face_px and verdict_sharpness are set by it; here none of them is asked for. Stopped and started
+again it goes on where it was.
+"""
+
+import argparse
+from pathlib import Path
+
+from deepfake.commands.arguments import whole_number
+from deepfake.files import default_cache
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
+    parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity")
+    parser.add_argument("--frames", type=whole_number, default=4, metavar="N", help="of the damaged crops a clip (4)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    import os
+
+    from deepfake.detector import file, labelled_clips, recalibration
+    from deepfake.models.detector_file import shipped_weights
+    from deepfake.settings import Predict
+    from lab import evidence_needed
+
+    path = args.weights or shipped_weights()
+    detector = file.load_detector(path)
+    extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})
+    clips = labelled_clips.read_clips(args.clips, args.labels, extract, args.cache)
+    networks = recalibration.networks_sha256(path)
+    judge = evidence_needed.Judge(detector, dict(zip(clips.video_ids, clips.labels.tolist(), strict=True)))
+    logits = recalibration.face_logits(detector, networks, clips, Predict())
+    print(evidence_needed.as_markdown(evidence_needed.frames_table(judge, clips, logits)))
+    rows = list(evidence_needed.damage_table(judge, clips, args.frames, networks, Predict()))
+    print(f"\n{evidence_needed.as_markdown(rows)}")
