@@ -278,7 +278,7 @@ def test_a_clip_s_logit_is_that_of_its_tracks_together_and_none_without_a_face()
     assert tracks.logits_KM.tolist() == [[-1, 1], [1, -1], [5, -5]]
     both = np.log((np.exp(3 / 4) + np.exp(5 * 3 / 4)) / 2)
     assert video_logits(tracks, Line((1.0, 0.0)))[0] == pytest.approx([-3 / 8, both])
-    assert video_logits(tracks, Line((0.0, 1.0)))[0] == pytest.approx([3 / 8, -1 * 3 / 4])
+    assert video_logits(tracks, Line((0.0, 1.0)))[0] == pytest.approx([3 / 8, both - 6 * 3 / 4])
 
 
 # --- Rows and stacks -----------------------------------------------------------------------------------
