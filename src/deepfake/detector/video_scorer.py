@@ -71,8 +71,8 @@ class Judged:
 
     def most_telling(self, scores: Sequence[TrackScore]) -> int:
         """The place of the track that speaks most for a forgery: of the decisive row, the one of the highest logit."""
-        own = np.flatnonzero(self.row_of == self.decisive)
-        return int(own[np.argmax([scores[place].logit for place in own])])
+        own = np.flatnonzero(self.row_of == self.decisive).tolist()
+        return max(own, key=lambda place: scores[place].logit)
 
 
 def judge(scores: Sequence[TrackScore], stack: Stack, settings: Ensemble) -> Judged:

@@ -333,7 +333,8 @@ def joined(raw: RawTracks, video_ids: tuple[str, ...], members: tuple[str, ...],
 
 def _shots_of(faces: pd.DataFrame, tracks: pd.MultiIndex) -> np.ndarray:
     """The shot (K,) that tracks (video_id, track) lie in."""
-    return faces.groupby(["video_id", "track"])["shot"].first().reindex(tracks).fillna(0).to_numpy(int)
+    shots = faces.groupby(["video_id", "track"])["shot"].first().reindex(tracks)
+    return np.asarray(shots.fillna(0), int)
 
 
 def _trust_of(faces: pd.DataFrame, tracks: pd.MultiIndex, settings: Ensemble) -> np.ndarray:

@@ -36,7 +36,8 @@ ENSEMBLE = "ensemble"
 class Stack:
     """A track's p_fake is calibration(sum of weight * member logit), drawn to `prior` as far as it is not trusted.
 
-    A video's is that of its worst credible track, and `prior` that of one without a score.
+    A video's is by the odds of its credible tracks (`ensemble.pooling.of_crowd`), and `prior` that of one without a
+    score.
     Inside `band` (low, high) a p_fake says too little for a verdict. `dropped` names the members
     that got weight 0 because they do not pay, each with the reason.
     """
