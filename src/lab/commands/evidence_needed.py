@@ -17,6 +17,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity")
     parser.add_argument("--frames", type=whole_number, default=4, metavar="N", help="of the damaged crops a clip (4)")
+    parser.add_argument("--limit", type=whole_number, metavar="N", help="so many clips, half of them real (all)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
     return parser
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     path = args.weights or shipped_weights()
     detector = file.load_detector(path)
     extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})
-    clips = labelled_clips.read_clips(args.clips, args.labels, extract, args.cache)
+    clips = labelled_clips.read_clips(args.clips, args.labels, extract, args.cache, args.limit)
     networks = recalibration.networks_sha256(path)
     judge = evidence_needed.Judge(detector, dict(zip(clips.video_ids, clips.labels.tolist(), strict=True)))
     logits = recalibration.face_logits(detector, networks, clips, Predict())
