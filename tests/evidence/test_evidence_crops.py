@@ -24,6 +24,7 @@ def track(number: int, scores: list[float], counts: bool = True) -> CheckedTrack
         p_fake=max(scores),
         counts=counts,
         decides=False,
+        judged_with=(),
         trust=1.0,
         from_s=0.0,
         to_s=float(len(scores) - 1),

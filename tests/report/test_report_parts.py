@@ -103,7 +103,7 @@ def frame_rows(n_frames: int, logits: dict[tuple[str, int], float]) -> pd.DataFr
 
 def faces_of(rows: pd.DataFrame, side_px: float = 100.0) -> pd.DataFrame:
     keys = rows[["video_id", "track", "frame_index"]]
-    return keys.assign(x0_px=0.0, x1_px=side_px, y0_px=0.0, y1_px=side_px, sharpness=50.0)
+    return keys.assign(shot=0, x0_px=0.0, x1_px=side_px, y0_px=0.0, y1_px=side_px, sharpness=50.0)
 
 
 def test_all_frames_give_the_logits_that_stage_07_gives() -> None:
@@ -131,7 +131,8 @@ def test_frames_of_two_people_in_one_picture_count_once() -> None:
     rows = frame_rows(4, {("a", 0): -1.0, ("a", 1): 1.0})
     tracks = _Frames(rows, faces_of(rows), Ensemble(prior_frames=0.0))
     assert tracks.n_frames.tolist() == [4]
-    assert pooling.video_logits(tracks.pooled(1), pooling.Line((1.0,)))[0] == pytest.approx([1.02])
+    together = np.log((np.exp(-0.98) + np.exp(1.02)) / 2)
+    assert pooling.video_logits(tracks.pooled(1), pooling.Line((1.0,)))[0] == pytest.approx([together])
 
 
 def test_more_frames_tell_noisy_videos_apart_better() -> None:
