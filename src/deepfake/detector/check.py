@@ -149,7 +149,7 @@ class Shot(Value):
     """A stretch of a video stream without a cut; shots of further streams are numbered on."""
 
     shot: int = Field(ge=0)
-    stream: int = Field(ge=0)
+    stream: int = Field(0, ge=0, description="The video stream that it is of: see streams.")
     from_s: Seconds
     to_s: Seconds
     tracks: tuple[CheckedTrack, ...]
@@ -173,7 +173,8 @@ class Check(Value):
     video: VideoFacts | None = Field(description="The file; null where it could not be read.")
     looked_at: LookedAt | None = Field(description="null where the file could not be read.")
     streams: tuple[CheckedStream, ...] = Field(
-        description="All video streams; looked_at and video are of the first. Empty where the file could not be read."
+        (),
+        description="All video streams; looked_at and video are of the first. Empty where the file could not be read.",
     )
     shots: tuple[Shot, ...]
 

@@ -198,13 +198,15 @@ class VideoFacts(Value):
     width_px: int = Field(description="Of the upright picture.")
     height_px: int
     rotation: Rotation = Field(description="Clockwise degrees that turn the stored picture upright.")
-    is_mirrored: bool = Field(description="Whether left and right are changed after that.")
+    is_mirrored: bool = Field(False, description="Whether left and right are changed after that.")
     fps: float
     is_vfr: bool = Field(description="Whether frames stand for unequal times.")
     n_frames: int
     duration_s: Seconds = Field(description="From the first frame to the end of the last.")
-    first_frame_s: Seconds = Field(description="When players show the first frame: later than 0 after sound alone.")
-    timeline_start_s: Seconds = Field(description="When they show or play anything first.")
+    first_frame_s: Seconds = Field(
+        0.0, description="When players show the first frame: later than 0 after sound alone."
+    )
+    timeline_start_s: Seconds = Field(0.0, description="When they show or play anything first.")
     has_audio: bool
     kbit_per_s: float | None = Field(description="Of the whole file, sound included.")
     bits_per_pixel: float = Field(description="Of the whole file.")
