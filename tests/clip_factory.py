@@ -188,3 +188,21 @@ def set_display_matrix(path: Path, rotation: int) -> None:
     matrix = [-cosine, sine, 0, sine, cosine, 0, 0, 0]
     data[start + 40 : start + 76] = struct.pack(">9i", *(value << 16 for value in matrix), 1 << 30)
     path.write_bytes(bytes(data))
+
+
+def join(path: Path, *sources: Path, late_s: tuple[float, ...] = ()) -> Path:
+    """Write one file that has the first video stream of each source, each so many seconds late; packets are copied."""
+    with av.open(str(path), "w") as container:
+        packets = []
+        for source, late in zip(sources, late_s or (0.0,) * len(sources), strict=True):
+            with av.open(str(source)) as read:
+                template = read.streams.video[0]
+                stream = container.add_stream_from_template(template)
+                for packet in read.demux(template):
+                    if packet.size:
+                        shift = round(late / packet.time_base)
+                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
+                        packets.append((float(packet.dts * packet.time_base), packet))
+        for _, packet in sorted(packets, key=lambda timed: timed[0]):
+            container.mux(packet)
+    return path

@@ -154,7 +154,8 @@ def _shots(
     shots = []
     for look in looks:
         number = look.stream.stream
-        for shot, from_s, to_s in look.shots([score for score in scores if extraction.stream_of(score.shot) == number]):
+        own_scores = [score for score in scores if extraction.stream_of(score.shot) in (number, None)]
+        for shot, from_s, to_s in look.shots(own_scores):
             own = tuple(track for score, track in pairs if score.shot == shot)
             shots.append(Shot(shot=shot, stream=number, from_s=round(from_s, 3), to_s=round(to_s, 3), tracks=own))
     return tuple(shots)

@@ -164,6 +164,7 @@ def index_page(checks: Sequence[tuple[Check, str]]) -> bytes:
             "level": LEVELS.get(check.verdict, "none"),
             "href": quote(os.fsencode(page_name)),
             "n_tracks": len(check.tracks),
+            "n_looked_at": sum(one.is_looked_at for one in check.streams),
         }
         for check, page_name in checks
     ]
