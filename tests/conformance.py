@@ -12,9 +12,9 @@ from typing import Any
 import av
 import numpy as np
 
-from clip_factory import Coding, read_number, write
-from deepfake.media.demux import VideoError
-from deepfake.media.video import sample
+from clip_factory import Beside, Coding, read_number, write
+from deepfake.media.demux import VideoError, scan
+from deepfake.media.video import Frame, sample
 
 BACKENDS = ("auto", "pyav", "decord")
 MODES = ("uniform", "fps", "reference", "keyframe", "adaptive", "shot_aware", "two frames")
@@ -31,6 +31,11 @@ class Kind:
     coding: Coding
     change: Callable[[Path], int] | None = None  # spoils or recuts the file; returns the first frame's number
     is_intact: bool = True
+
+    @property
+    def numbers(self) -> list[int]:
+        """The number drawn into the first frame of each video stream, where there are several."""
+        return self.coding.numbers if self.coding.beside else []
 
     def make(self, folder: Path) -> tuple[Path, int]:
         """The clip's path and the number drawn into its first playable packet's frame."""
@@ -58,25 +63,37 @@ class Outcome:
         return ", ".join([f"{self.n_right} of {self.n_wanted}", *(f"{n} {word}" for word, n in extra.items() if n)])
 
 
-def judge(path: Path, first: int, backend: str, mode: str, is_intact: bool = True) -> Outcome:
-    """Sample a clip and compare every frame's bar code with its index."""
+def judge(
+    path: Path, first: int, backend: str, mode: str, is_intact: bool = True, numbers: Sequence[int] = ()
+) -> Outcome:
+    """Sample every stream of a clip that is to be looked at and compare each frame's bar code with its index.
+
+    `first` is the number in the first frame; of several video streams each has its own, in `numbers`.
+    """
     count: Counter[str] = Counter()
+    name, n_frames = ("uniform", 2) if mode == "two frames" else (mode, N_FRAMES)
     try:
-        name, n_frames = ("uniform", 2) if mode == "two frames" else (mode, N_FRAMES)
-        opened = sample(path, name, n_frames, SAMPLE_FPS, backend)  # type: ignore[arg-type]
-        for frame in opened:
-            number = read_number(frame.rgb())
-            if frame.is_suspect:
-                count["suspect"] += 1
-            elif number is None:
-                count["unreadable"] += 1
-            else:
-                # Where packets are lost, later frames move up; their times do not.
-                true = {first + frame.index} if is_intact else {first + frame.index, first + round(frame.time_s * 30)}
-                count["right" if number in true else "wrong"] += 1
+        main = scan(path)
+        for demuxed in (main, *main.further):
+            place = [one.stream for one in main.probe.streams].index(demuxed.probe.stream)
+            opened = sample(path, name, n_frames, SAMPLE_FPS, backend, demuxed=demuxed)  # type: ignore[arg-type]
+            count["wanted"] += opened.n_wanted
+            for frame in opened:
+                count[_kind_of(frame, numbers[place] if numbers else first, is_intact)] += 1
     except VideoError as error:
         return Outcome(refusal=str(error))
-    return Outcome(opened.n_wanted, count["right"], count["wrong"], count["unreadable"], count["suspect"])
+    return Outcome(*(count[kind] for kind in ("wanted", "right", "wrong", "unreadable", "suspect")))
+
+
+def _kind_of(frame: Frame, first: int, is_intact: bool) -> str:
+    number = read_number(frame.rgb())
+    if frame.is_suspect:
+        return "suspect"
+    if number is None:
+        return "unreadable"
+    # Where packets are lost, later frames move up; their times do not.
+    true = {first + frame.index} if is_intact else {first + frame.index, first + round(frame.time_s * 30)}
+    return "right" if number in true else "wrong"
 
 
 def _recut(path: Path, from_packet: Callable[[list[Any]], int], shift_to: Callable[[list[Any], int], int]) -> int:
@@ -164,6 +181,14 @@ AV1 = Coding("libsvtav1", options=(("preset", "8"), ("crf", "8"), ("g", "30"), (
 HEVC = Coding("libx265", options=(("x265-params", "keyint=20:min-keyint=20"),))
 MPEG4 = Coding("mpeg4", options=MPEG12)
 
+IS_DEFAULT, IS_COVER = 0x1, 0x400  # FFmpeg's AV_DISPOSITION_DEFAULT, AV_DISPOSITION_ATTACHED_PIC
+LARGER = Beside(width_px=320, height_px=192)
+DEFAULT = replace(LARGER, disposition=IS_DEFAULT)
+SLIDES = Beside(n_frames=2, fps=1, width_px=640, height_px=384, comes_first=True)
+STILL = Beside(first=200, n_frames=1, width_px=640, height_px=384)
+COVER = replace(STILL, codec="mjpeg", comes_first=True)
+FLAGGED = replace(COVER, comes_first=False, disposition=IS_COVER)  # MP4 keeps it behind the tracks
+
 KINDS = (
     Kind("h264, B-frames, one GOP", "plain.mp4", PLAIN),
     Kind("h264, GOP of 20", "gop20.mp4", replace(PLAIN, options=SHORT_GOP)),
@@ -204,6 +229,10 @@ KINDS = (
     Kind("rotation 90", "rotated90.mp4", replace(PLAIN, rotation=90)),
     Kind("rotation 180", "rotated180.mp4", replace(PLAIN, rotation=180)),
     Kind("rotation 270", "rotated270.mov", replace(PLAIN, rotation=270)),
+    *(
+        Kind(f"mirrored, rotation {turn}", f"mirrored{turn}.{end}", replace(PLAIN, rotation=turn, is_mirrored=True))
+        for turn, end in ((0, "mp4"), (90, "mov"), (180, "mp4"), (270, "mp4"))
+    ),
     Kind("odd sides, 4:4:4", "odd444.mp4", replace(PLAIN, pix_fmt="yuv444p", width_px=161, height_px=97)),
     Kind("odd sides, 4:2:0", "odd420.webm", replace(VP9, width_px=161, height_px=97)),
     Kind("10-bit h264", "ten_bit.mp4", replace(PLAIN, pix_fmt="yuv420p10le")),
@@ -223,7 +252,16 @@ KINDS = (
     Kind("raw .h264", "raw.h264", replace(PLAIN, options=SHORT_GOP)),
     Kind("raw .hevc", "raw.hevc", HEVC),
     Kind("one frame", "one.mp4", replace(PLAIN, n_frames=1)),
-    Kind("two video streams", "two.mp4", replace(PLAIN, second_video=True)),
+    Kind("picture starts after the sound", "late.mp4", replace(PLAIN, audio="first", late_s=15.0)),
+    Kind("picture starts after the sound, MKV", "late.mkv", replace(PLAIN, audio="first", late_s=15.0)),
+    Kind("two video streams", "two.mp4", replace(PLAIN, beside=(LARGER,))),
+    Kind("two video streams, the second is the default", "second.mkv", replace(PLAIN, beside=(DEFAULT,))),
+    Kind("slides, then a webcam", "slides.mp4", replace(PLAIN, beside=(SLIDES,))),
+    Kind("large still as second track", "still.mp4", replace(PLAIN, beside=(STILL,))),
+    Kind("large still as first track", "still.mov", replace(PLAIN, beside=(replace(STILL, comes_first=True),))),
+    Kind("large cover", "cover.mp4", replace(PLAIN, beside=(FLAGGED,))),
+    Kind("large cover without its flag", "no_flag.mp4", replace(PLAIN, beside=(COVER,))),
+    Kind("large cover without its flag, MKV", "no_flag.mkv", replace(PLAIN, beside=(COVER,))),
     Kind("audio first", "audio_first.mp4", replace(PLAIN, audio="first")),
     Kind("audio last", "audio_last.mp4", replace(PLAIN, audio="last")),
     Kind("damaged: cut short", "cut.mp4", replace(PLAIN, mux=FASTSTART), cut_short, False),
@@ -252,7 +290,7 @@ def table(kinds: Sequence[Kind], folder: Path) -> tuple[str, int]:
     for kind in kinds:
         path, first = kind.make(folder)
         for backend in BACKENDS:
-            outcomes = [judge(path, first, backend, mode, kind.is_intact) for mode in MODES]
+            outcomes = [judge(path, first, backend, mode, kind.is_intact, kind.numbers) for mode in MODES]
             for outcome in outcomes:
                 total.update(runs=1, frames=outcome.n_right, wrong=outcome.n_wrong, refused=bool(outcome.refusal))
             reasons = {outcome.refusal for outcome in outcomes if outcome.refusal}

@@ -128,6 +128,8 @@ def probe(path: Name) -> VideoProbe:
 def open_video(path: Name, n_frames: int = 32, sampling: str = "reference") -> Sampled:
     """Open a video for one pass over some of its frames, upright and in display order; `with` closes it.
 
+    Of several video streams it is the one that stands for the file; `check` and `find_faces` look at all of them.
+
     `sampling`: uniform, reference, keyframe, adaptive or shot_aware; `deepfake.media.video.sample` says what each is.
     A frame has `index`, `time_s`, `shot`, `width_px`, `height_px` and, decoded only when it is asked for, `rgb()`:
     height x width x RGB, uint8. VideoError where it is no video or nothing can be decoded.
@@ -145,7 +147,8 @@ def open_video(path: Name, n_frames: int = 32, sampling: str = "reference") -> S
 class FaceTrack:
     """One face in one shot, in as many of the sampled frames as it was found in.
 
-    `track` and `shot` are the numbers that a `Check` of the video gives them. A box is x0, y0, x1, y1 in full-frame
+    `track` and `shot` are the numbers that a `Check` of the video gives them; of a file with several video streams
+    `stream` is the one it is of, as ffprobe counts. A box is x0, y0, x1, y1 in full-frame
     pixels of the upright picture.
 
     >>> track = deepfake.find_faces("clip.mp4")[0]
@@ -157,10 +160,11 @@ class FaceTrack:
     shot: int
     faces: tuple[StoredFace, ...] = field(repr=False)
     cache_dir: Path = field(repr=False)
+    stream: int | None = None
 
     @property
     def times_s(self) -> tuple[float, ...]:
-        """When the face was seen, in seconds from the first frame."""
+        """When the face was seen: seconds as players show them."""
         return tuple(face.time_s for face in self.faces)
 
     @property
@@ -201,7 +205,9 @@ def find_faces(path: Name, cache_dir: Name | None = None) -> list[FaceTrack]:
     found = _read(path, cache, Extract.model_validate(read_header(shipped_weights())["extract"])).extraction
     if found.failure is not None:
         raise VideoError(found.failure)
-    return [FaceTrack(faces[0].track, faces[0].shot, faces, cache) for faces in found.tracks]
+    return [
+        FaceTrack(faces[0].track, faces[0].shot, faces, cache, found.stream_of(faces[0].shot)) for faces in found.tracks
+    ]
 
 
 def _cache(cache_dir: Name | None) -> Path:

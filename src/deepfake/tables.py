@@ -90,11 +90,11 @@ EXTRACTIONS = Table(
         Column("reason", _TEXT, "why not ok", True),
         Column("decoder", _TEXT, "pyav or decord", True),
         Column("decoder_reason", _TEXT, "why this decoder", True),
-        Column("n_sampled", _I32, "frames sampled"),
+        Column("n_sampled", _I32, "frames sampled, of all video streams"),
         Column("n_shots", _I32, "shots met"),
         Column("n_tracks", _I32, "tracks kept"),
         Column("n_faces", _I32, "crops stored"),
-        Column("frame_hashes", pa.list_(_TEXT), "256-bit perceptual hashes (64 hex digits) of up to 8 frames"),
+        Column("frame_hashes", pa.list_(_TEXT), "256-bit perceptual hashes (64 hex digits) of up to 8 frames a stream"),
     ),
 )
 FACES = Table(
@@ -105,7 +105,7 @@ FACES = Table(
         Column("shot", _I32, "from 0"),
         _TRACK,
         Column("frame_index", _I32, "in display order, from 0"),
-        Column("time_s", _F64, "of the frame, from the first frame"),
+        Column("time_s", _F64, "when players show the frame"),
         *(
             Column(n, _F32, "box in full-frame pixels of the upright picture")
             for n in ("x0_px", "y0_px", "x1_px", "y1_px")

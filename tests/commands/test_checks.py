@@ -60,7 +60,7 @@ def test_a_place_that_cannot_be_is_refused_before_any_work(tmp_path: Path) -> No
 
 def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_schema() == 0
-    assert json.loads(capsys.readouterr().out)["properties"]["schema_version"]["const"] == 1
+    assert json.loads(capsys.readouterr().out)["properties"]["schema_version"]["const"] == 2
 
 
 def test_a_file_that_is_no_video_cannot_be_described(tmp_path: Path) -> None:

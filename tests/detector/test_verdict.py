@@ -33,6 +33,7 @@ from deepfake.detector.verdict import (
     check_of,
     exit_code,
     face_lines,
+    stream_lines,
     suspicious_spans,
     verdict_line,
     verdict_of,
@@ -40,9 +41,10 @@ from deepfake.detector.verdict import (
 from deepfake.detector.video_scorer import TrackScore, judge
 from deepfake.ensemble.calibration import Calibration
 from deepfake.ensemble.stack import Stack
-from deepfake.faces.extracted import Extraction, StoredFace
+from deepfake.faces.extracted import Extraction, FurtherStream, StoredFace
 from deepfake.faces.reading import Reading
 from deepfake.media.file_facts import VideoFacts, VideoFile
+from deepfake.media.streams import STILL, VideoStream
 from deepfake.settings import Ensemble, Extract
 
 SCHEMA: Any = schema()
@@ -54,10 +56,13 @@ FACTS = {
     "width_px": 64,
     "height_px": 48,
     "rotation": 0,
+    "is_mirrored": False,
     "fps": 10.0,
     "is_vfr": False,
     "n_frames": 60,
     "duration_s": 6.0,
+    "first_frame_s": 0.0,
+    "timeline_start_s": 0.0,
     "has_audio": False,
     "kbit_per_s": 9.0,
     "bits_per_pixel": 0.1,
@@ -195,6 +200,18 @@ def detector(**changes: Any) -> Any:
     return SimpleNamespace(name="d", stack=stack, ensemble=pooling, extract=Extract(), about=about, **changes)
 
 
+STREAM = VideoStream(
+    stream=0,
+    codec="h264",
+    width_px=64,
+    height_px=48,
+    n_frames=60,
+    first_frame_s=0.0,
+    duration_s=6.0,
+    is_default=True,
+)
+
+
 def extraction(**changes: Any) -> Extraction:
     faces = [
         StoredFace(t.shot, t.track, int(i), s, 0, 0, 9, 9, 0.9, True, (0.0,) * 10, 0, 0, 9, 99.0, "v.tar", 0, 0)
@@ -220,9 +237,9 @@ def extraction(**changes: Any) -> Extraction:
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The check of a video whose file, extraction and scores are invented."""
 
-    def made(fallback: str | None = None, **changes: Any) -> Check:
+    def made(fallback: str | None = None, streams: tuple[VideoStream, ...] = (STREAM,), **changes: Any) -> Check:
         monkeypatch.setattr(verdict, "describe", lambda _: VideoFacts.model_validate(FACTS))
-        file = VideoFile(tmp_path / "v.mp4", 3, "ab" * 32)
+        file = VideoFile(tmp_path / "v.mp4", 3, "ab" * 32, probe=SimpleNamespace(stream=0, streams=streams))  # type: ignore[arg-type]
         verdicts = TRACKS if fallback is None else []
         scored = Scored("0", 0.8, 7, len(verdicts), fallback, Reading(file, extraction(**changes)), verdicts)
         return check_of(file.path, scored, detector(), "ab" * 32)
@@ -271,6 +288,7 @@ def test_the_schema_names_the_keys_of_version_2() -> None:
         "detector",
         "video",
         "looked_at",
+        "streams",
         "shots",
     ]
     keys = {name: list(part["properties"]) for name, part in SCHEMA["$defs"].items()}
@@ -338,6 +356,58 @@ def test_shots_of_an_older_shard_begin_with_their_first_face(check: Any) -> None
 
 def test_what_no_frame_stands_for_is_unseen(check: Any) -> None:
     assert check().looked_at.unseen_s == ((1.9, 2.9), (5.9, 6.0))
+
+
+# The second shot of the invented video as a stream of its own, which begins 3 s late; and a still.
+LATE = replace(STREAM, stream=1, width_px=1920, height_px=1080, n_frames=30, first_frame_s=3.0, duration_s=3.0)
+STILL_BESIDE = replace(STREAM, stream=2, codec="mjpeg", n_frames=1, left_out=STILL)
+OTHER = FurtherStream(1, first_shot=1, n_sampled=3, sampled_s=(3.4, 4.4, 5.4), n_shots=1)
+
+
+@pytest.fixture
+def several(check: Any) -> Check:
+    made: Check = check(
+        streams=(STREAM, LATE, STILL_BESIDE),
+        stream=0,
+        n_sampled=3,
+        sampled_s=(0.2, 0.6, 1.4),
+        cuts_s=(),
+        further=(OTHER,),
+    )
+    return made
+
+
+def test_each_stream_is_named_with_what_was_made_of_it(several: Check) -> None:
+    first, second, still = several.streams
+    assert (first.is_looked_at, first.n_sampled, first.n_tracks, first.decides) == (True, 3, 1, True)
+    assert (second.stream, second.from_s, second.to_s, second.n_tracks, second.decides) == (1, 3.0, 6.0, 2, False)
+    assert second.p_fake == pytest.approx(0.509374), "the track of a single frame does not count"
+    assert (still.is_looked_at, still.reason, still.p_fake, still.unseen_s) == (False, STILL, None, ())
+    jsonschema.validate(json.loads(several.to_json()), SCHEMA)
+
+
+def test_shots_are_those_of_their_stream(several: Check) -> None:
+    assert [(s.shot, s.stream, s.from_s, s.to_s) for s in several.shots] == [(0, 0, 0.0, 6.0), (1, 1, 3.0, 6.0)]
+    assert [[t.track for t in s.tracks] for s in several.shots] == [[0], [1, 2]]
+    assert several.looked_at is not None and several.looked_at.n_frames == 3
+    assert several.looked_at.unseen_s == ((1.9, 6.0),)
+    assert several.streams[1].unseen_s == ((5.9, 6.0),), "what lies before its first frame cannot be seen"
+
+
+def test_the_text_says_which_streams_were_looked_at(several: Check) -> None:
+    (line,) = stream_lines(several)
+    assert line == (
+        "  video streams: 0 (h264, 64x48, 60 frames) looked at, decides; 1 (h264, 1920x1080, 30 frames) looked at; "
+        "2 (mjpeg, 64x48, 1 frame) left out: a still picture beside a video"
+    )
+    assert "face 2 in shot 1 of stream 1, 3.4-5.4 s" in face_lines(several)[2]
+    assert stream_lines(a_check()) == []
+
+
+def test_a_shard_of_an_older_version_says_that_one_stream_alone_was_looked_at(check: Any) -> None:
+    made = check(streams=(STREAM, LATE))
+    assert [(s.stream, s.is_looked_at) for s in made.streams] == [(0, True), (1, False)]
+    assert "not looked at by the version" in made.streams[1].reason
 
 
 def test_without_a_score_there_is_a_reason_and_no_probability(check: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,11 @@ from deepfake.detector.video_scorer import Track, VideoScorer
 from deepfake.ensemble.submission import count_reasons
 from deepfake.errors import UserError
 from deepfake.faces.crop_store import encode_crop, write_shard
-from deepfake.faces.extracted import StoredFace, stored_crop
+from deepfake.faces.extracted import Extraction, FurtherStream, StoredFace, stored_crop
 from deepfake.faces.extraction import faces_of_rows
+from deepfake.faces.reading import Reading
+from deepfake.media.file_facts import VideoFile
+from deepfake.media.streams import VideoStream
 from deepfake.models.build import new_head
 from deepfake.models.detector_file import find_weights
 from deepfake.models.frames import FrameClassifier
@@ -59,6 +63,19 @@ def test_a_summary_counts_scores_and_names_what_could_not_be_read() -> None:
     lines = summary_lines([one, none, *bad], Path("out.csv"))
     assert lines[:2] == ["23 videos -> out.csv", "scored: 1; without a score: 1 no_face, 21 unreadable"]
     assert lines[2] == "  '0.mp4': cut short" and len(lines) == 22, "twenty are named, one is only counted"
+
+
+def test_a_summary_names_the_streams_of_files_that_hold_several() -> None:
+    stream = VideoStream(0, "h264", 64, 48, 60, 0.0, 2.0, True)
+    still, other = replace(stream, stream=1, left_out="a still picture"), replace(stream, stream=2)
+    file = VideoFile(Path("v.mp4"), 1, probe=SimpleNamespace(streams=(stream, still, other)))  # type: ignore[arg-type]
+    extraction = Extraction("v.mp4", further=(FurtherStream(2, failure="cut short"),))
+    one = replace(scored(0.5), video_id="v.mp4", reading=Reading(file, extraction))
+    assert summary_lines([one], Path("out.csv"))[2:] == [
+        "  'v.mp4': 1 of 3 video streams looked at; 1 left out: a still picture; 2 left out: cut short"
+    ]
+    plain = replace(file, probe=SimpleNamespace(streams=(stream,)))  # type: ignore[arg-type]
+    assert len(summary_lines([replace(one, reading=Reading(plain, Extraction("v.mp4")))], Path("out.csv"))) == 2
 
 
 def test_weights_must_be_named_where_there_are_none_or_several(tmp_path: Path) -> None:

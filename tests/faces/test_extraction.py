@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clip_factory import join
 from deepfake import tables
 from deepfake.errors import UserError
 from deepfake.faces import extraction, extractor
@@ -15,6 +16,7 @@ from deepfake.faces.extracted import Extraction, Face, read_extraction
 from deepfake.faces.extraction import Video, extract_table, extract_videos
 from deepfake.faces.extractor import Extractor, Job, VideoFaces, credible_tracks, extract, shard_name
 from deepfake.files import sha256_of
+from deepfake.media.demux import Demuxed, VideoError
 from deepfake.media.video import sample
 from deepfake.settings import Extract
 from deepfake.workers import Failed
@@ -291,6 +293,63 @@ def test_what_is_read_back_of_a_shard_is_what_was_found(
     extraction = extract(Job("v", square_clip(moving), tmp_path, "v.tar", SETTINGS))
     assert extraction == read_extraction(tmp_path, "v.tar", "v") and extraction.n_sampled == len(extraction.faces) == 32
     assert [len(track) for track in extraction.tracks] == [32] and extraction.reason is None
+
+
+def two_streams(square_clip: Callable[..., Path], path: Path) -> Path:
+    """A file with a stream that has a cut, and one that begins half a second later; a square in each."""
+    upright, lying = (np.indices((96, 160))[axis][..., None] // 16 % 2 * 150 for axis in (1, 0))
+    first = square_clip(moving, name="first.mp4", grey_of=lambda number: upright if number < 16 else lying)
+    second = square_clip(lambda number: [(100, 60, 132, 92)], name="second.mp4", n_frames=24)
+    return join(path, first, second, late_s=(0.0, 0.5))
+
+
+def test_shots_and_tracks_of_a_further_stream_go_on_from_those_of_the_first(
+    square_clip: Callable[..., Path], tmp_path: Path, here: list[str]
+) -> None:
+    path = two_streams(square_clip, tmp_path / "two.mp4")
+    made = extract(Job("v", path, tmp_path, "v.tar", SETTINGS))
+    assert made == read_extraction(tmp_path, "v.tar", "v")
+    assert [(face[0].shot, face[0].track, len(face)) for face in made.tracks] == [(0, 0, 16), (1, 1, 16), (2, 2, 24)]
+    assert [made.stream_of(shot) for shot in range(3)] == [0, 0, 1]
+    (other,) = made.further
+    assert (other.stream, other.first_shot, other.n_shots, other.n_sampled, other.failure) == (1, 2, 1, 24, None)
+    assert made.tracks[2][0].time_s == other.sampled_s[0] == pytest.approx(0.5)
+    assert made.tracks[2][0].box == pytest.approx((100, 60, 132, 92), abs=1.5)
+    crop = read_crop(tmp_path, "v.tar", made.tracks[2][5].offset, made.tracks[2][5].size)
+    assert crop.shape == (32, 32, 3) and crop[9:23, 9:23].mean() > 240
+
+
+def test_the_tables_count_all_streams(square_clip: Callable[..., Path], tmp_path: Path, here: list[str]) -> None:
+    two_streams(square_clip, tmp_path / "two.mp4")
+    rows = pd.DataFrame(
+        [{"video_id": "two.mp4", "sha256": sha256_of(tmp_path / "two.mp4"), "status": "ok", "reason": None}]
+    )
+    made = extract_table(rows, tmp_path, tmp_path / "work", SETTINGS)
+    columns = ["n_sampled", "n_shots", "n_tracks", "n_faces"]
+    assert made.extractions[columns].to_numpy().tolist() == [[56, 3, 3, 56]]
+    assert len(made.extractions["frame_hashes"][0]) == 8 + 6
+    tables.write(tables.FACES, made.faces, tmp_path / "faces.parquet")
+    assert len(tables.read(tables.FACES, tmp_path / "faces.parquet")) == 56, "keys stay unique"
+
+
+def test_a_stream_that_cannot_be_read_is_named_beside_one_that_can(
+    square_clip: Callable[..., Path], tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, whole = two_streams(square_clip, tmp_path / "two.mp4"), extractor._read_through
+
+    def fails(job: Job, detector: object, demuxed: Demuxed) -> object:
+        if demuxed.probe.stream in broken:
+            raise broken[demuxed.probe.stream]
+        return whole(job, detector, demuxed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(extractor, "_read_through", fails)
+    broken: dict[int, Exception] = {0: VideoError("decoded 0 frames")}
+    made = extract(Job("v", path, tmp_path, "v.tar", SETTINGS))
+    assert made == read_extraction(tmp_path, "v.tar", "v")
+    assert (made.stream, [made.stream_of(face.shot) for face in made.faces]) == (1, [1] * 24)
+    assert [(other.stream, other.failure) for other in made.further] == [(0, "decoded 0 frames")]
+    broken[1] = ZeroDivisionError("odd")
+    assert extract(Job("v", path, tmp_path, "w.tar", SETTINGS)).failure == "decoded 0 frames"
 
 
 def test_rows_of_another_version_are_refused_with_the_way_to_mend_them(tmp_path: Path) -> None:

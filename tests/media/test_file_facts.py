@@ -18,11 +18,13 @@ def probed(**changes: object) -> VideoProbe:
     plain = {
         "path": Path("v.mp4"),
         "container": MP4,
+        "stream": 0,
         "codec": "h264",
         "pixel_format": "yuv420p",
         "width_px": 64,
         "height_px": 48,
         "rotation": 0,
+        "is_mirrored": False,
         "fps": 25.0,
         "duration_s": 2.0,
         "n_packets": 50,
@@ -33,9 +35,12 @@ def probed(**changes: object) -> VideoProbe:
         "keyframe_share": 0.1,
         "reference_share": 0.5,
         "start_s": 0.0,
+        "first_frame_s": 0.0,
+        "timeline_start_s": 0.0,
         "has_audio": False,
         "n_frames": 50,
         "is_cut_short": False,
+        "streams": (),
     }
     return VideoProbe(**{**plain, **changes})  # type: ignore[arg-type]
 
@@ -69,6 +74,11 @@ def test_what_cost_frames_is_warned_of() -> None:
     assert "promises 90 frames, 50 can be played" in text
     assert "edit list hides 7" in warnings(probed(n_discarded=7))[0]
     assert "single frame" in warnings(probed(n_frames=1))[0]
+
+
+def test_a_late_start_of_the_picture_is_said_and_a_running_clock_is_none() -> None:
+    assert "begins 15.0 s after" in warnings(probed(first_frame_s=15.0))[0]
+    assert warnings(probed(first_frame_s=3600.0, timeline_start_s=3599.98)) == []
 
 
 def test_scarce_bits_are_judged_by_codec() -> None:

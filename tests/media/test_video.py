@@ -96,11 +96,13 @@ def test_one_frame_is_a_video(tmp_path: Path) -> None:
         assert [f.index for f in sample(path, mode)] == [0]
 
 
+@pytest.mark.parametrize("is_mirrored", [False, True])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_pictures_and_regions_are_upright(tmp_path: Path, rotation: int) -> None:
-    path = write(tmp_path / "turned.mp4", Coding(rotation=rotation, n_frames=4))
+def test_pictures_and_regions_are_upright(tmp_path: Path, rotation: int, is_mirrored: bool) -> None:
+    path = write(tmp_path / "turned.mp4", Coding(rotation=rotation, is_mirrored=is_mirrored, n_frames=4))
     probed = probe(path)
-    assert (probed.rotation, probed.width_px, probed.height_px) == (rotation, 160, 96)
+    assert (probed.rotation, probed.is_mirrored) == (rotation, is_mirrored)
+    assert (probed.width_px, probed.height_px) == (160, 96)
     for frame in sample(path, "uniform", 4):
         whole = frame.rgb()
         assert whole.shape == (96, 160, 3)

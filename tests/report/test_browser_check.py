@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from browser import NARROW_PX, WIDE_PX, Opened, chromium, needs_browser, opened
+from clip_factory import Beside, Coding, join, write
 from conftest import scene
 from deepfake.detector.check import FORGED, Check, FrameScore
 from deepfake.evidence.crops import SalientCrop
 from deepfake.media.clips import write_clip
 from deepfake.media.file_facts import describe_path
+from deepfake.media.video import probe
 from deepfake.report.check_page import index_page, page
 
 pytestmark = [needs_browser, pytest.mark.slow]
@@ -224,3 +227,74 @@ def test_a_check_prints_on_white_without_what_only_a_screen_can_use(browser, fil
         assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not tab.page.locator("#timeline .screen").first.is_visible()
         assert not tab.page.locator("#video-title").is_visible()
+
+
+def shifted(check: Check, late_s: float) -> Check:
+    """The same check of a video whose picture is shown so many seconds later."""
+    values = check.model_dump()
+    (shot,) = values["shots"]
+    for track in shot["tracks"]:
+        for part in (*track["frames"], *track["suspicious"], track):
+            part |= {name: part[name] + late_s for name in ("time_s", "from_s", "to_s") if name in part}
+        for second in track["seconds"]:
+            second["second"] += round(late_s)
+    return Check.model_validate(values)
+
+
+def white_part(tab: Opened) -> tuple[float, float]:
+    """From where to where the white square of the shown picture reaches, in pixels of the video."""
+    tab.page.evaluate("document.getElementById('boxes').style.visibility = 'hidden'")
+    shot = cv2.imdecode(np.frombuffer(tab.page.locator("#player").screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    tab.page.evaluate("document.getElementById('boxes').style.visibility = ''")
+    row = shot[round(shot.shape[0] * 0.35)].min(axis=1)  # above the controls
+    (columns,) = np.nonzero(row > 200)
+    return columns.min() * WIDTH_PX / shot.shape[1], (columns.max() + 1) * WIDTH_PX / shot.shape[1]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "webm"])
+def test_boxes_lie_on_the_faces_of_a_picture_that_begins_late(browser, tmp_path: Path, ending: str) -> None:
+    late_s, plain = 3.0, tmp_path / f"plain.{ending}"
+    boxes = [tuple(round(x) for x in box_at(i / FPS)) for i in range(int(DURATION_S * FPS))]
+    codec = {"mp4": "libx264", "webm": "libvpx"}[ending]
+    write_clip(plain, [scene([box], WIDTH_PX, HEIGHT_PX) for box in boxes], FPS, codec)  # type: ignore[list-item]
+    video = join(tmp_path / f"late.{ending}", plain, late_s=(late_s,))
+    check = shifted(invented_check(video), late_s)
+    assert check.video is not None and check.video.first_frame_s == check.video.timeline_start_s == late_s
+    made = tmp_path / "page.html"
+    made.write_bytes(page(check, [], made))
+    with opened(browser, made) as tab:
+        tab.page.wait_for_function("() => document.getElementById('player').readyState >= 1")
+        size = lane(tab, 0).bounding_box()
+        lane(tab, 0).click(position={"x": size["width"] / 4, "y": 30})
+        tab.page.wait_for_function(HAS_TIME, arg=late_s + 1.0)
+        x_px, width_px = drawn_box(tab, 0)
+        assert (x_px, width_px) == pytest.approx((box_at(shown_time(tab) - late_s)[0], 60), abs=2)
+        assert white_part(tab) == pytest.approx((x_px, x_px + width_px), abs=5), "the picture moves on every 4 px"
+        lane(tab, 0).press("Home")
+        tab.page.wait_for_function(HAS_TIME, arg=late_s)
+        assert lane(tab, 0).get_attribute("aria-valuetext") == "0:03.0, 0.10, no sign"
+        assert tab.page.locator("#readout").inner_text().startswith("0:03.0 of 0:07.0")
+
+
+def test_boxes_are_drawn_over_the_stream_that_the_browser_shows_alone(browser, tmp_path: Path) -> None:
+    video = write(tmp_path / "two.mp4", Coding(beside=(Beside(width_px=320, height_px=192),)))
+    values = invented_check(video).model_dump()
+    (shot,) = values["shots"]
+    values["shots"] = [
+        {**shot, "shot": number, "stream": number, "tracks": [track]} for number, track in enumerate(shot["tracks"])
+    ]
+    names = ("stream", "codec", "width_px", "height_px", "n_frames")
+    judged = {"from_s": 0.0, "to_s": 2.0, "is_looked_at": True, "reason": None, "n_sampled": 8, "unseen_s": []}
+    values["streams"] = [
+        {name: getattr(one, name) for name in names} | judged | {"n_tracks": 1, "p_fake": 0.9, "decides": False}
+        for one in probe(video).streams
+    ]
+    made = tmp_path / "page.html"
+    made.write_bytes(page(Check.model_validate(values), [], made))
+    with opened(browser, made) as tab:
+        tab.page.wait_for_function("() => document.getElementById('player').videoWidth === 160")
+        lane(tab, 1).press("Home")
+        tab.page.wait_for_function("() => document.querySelectorAll('#boxes g').length === 1")
+        assert drawn_box(tab, 0) == pytest.approx([box_at(0)[0], 60], abs=1), "in pixels of its own stream"
+        assert "holds 2 video streams" in tab.page.locator("#streams").inner_text()
+        assert tab.severe_faults() == [] and tab.faults == []

@@ -171,6 +171,42 @@ def test_each_cut_and_each_other_face_is_drawn() -> None:
     assert text.count('role="slider"') == 2
 
 
+def test_a_late_picture_lies_where_players_show_it() -> None:
+    values = check_of([track(0, 0, [0.2, 0.9], from_s=30.5, to_s=31.5)])
+    for number, second in enumerate(values["shots"][0]["tracks"][0]["seconds"]):
+        second["second"] = 30 + number
+        values["shots"][0]["tracks"][0]["frames"][number]["time_s"] = 30.5 + number
+    values["video"] |= {"first_frame_s": 30.0}
+    text = made(values)
+    assert '<rect class="p real" data-second="30" data-p="0.2" x="75.0%"' in text, "30 s of 40"
+    assert "10.00 s, 100 frames, 10 a second, from 30.00 s on" in text
+    values["video"] |= {"timeline_start_s": 30.0}
+    text = made(values)
+    assert '<rect class="p real" data-second="30" data-p="0.2" x="0.0%"' in text, "nothing is there before"
+    assert 'aria-valuemin="30.0" aria-valuemax="40.0"' in text and '"start":30.0,"end":40.0' in text
+    assert ">0:30</text>" in text and ">0:00</text>" not in text
+
+
+def stream(number: int, **changes: Any) -> dict[str, Any]:
+    plain = {"codec": "h264", "width_px": 64, "height_px": 48, "n_frames": 100, "from_s": 0.0, "to_s": 10.0}
+    looked_at = {"is_looked_at": True, "reason": None, "n_sampled": 4, "unseen_s": [], "n_tracks": 1, "p_fake": 0.9}
+    return plain | looked_at | {"stream": number, "decides": number == 0} | changes
+
+
+def test_every_stream_is_named_and_has_timelines_of_its_own() -> None:
+    values = check_of([track(0, 0, [0.9, 0.9])])
+    values["shots"].append({"shot": 1, "stream": 1, "from_s": 0.0, "to_s": 10.0, "tracks": [track(1, 1, [0.1])]})
+    still = {"is_looked_at": False, "reason": "a <still>", "n_frames": 1, "p_fake": None}
+    values["streams"] = [stream(0), stream(1, width_px=32, unseen_s=[[2.0, 10.0]]), stream(2, **still)]
+    text = made(values)
+    assert "holds 3 video streams" in text and "2 of them were looked at" in " ".join(text.split())
+    assert "left out: a &lt;still&gt;" in text
+    assert "shot 1 of stream 1 (32 × 48)" in text and "shot 0 of stream 0 (64 × 48)" in text
+    assert 'data-cut="' not in text and "is seen here" not in text, "the other face is in another picture"
+    assert text.count('<rect class="unseen" x="20.0%"') == 1
+    assert '"streams":[[0,64,48],[1,32,48],[2,64,48]]' in text
+
+
 def test_figures_are_those_of_the_detector_s_file() -> None:
     text = made(check_of([track(0, 0, [0.9])]))
     assert "321 labelled videos" in text and "7 %" in text and "0.70" in text

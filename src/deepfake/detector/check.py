@@ -67,7 +67,7 @@ class DetectorFacts(Value):
 
 
 class LookedAt(Value):
-    """The sampled frames, in which faces were searched."""
+    """The sampled frames, in which faces were searched: of the video stream that stands for the file."""
 
     n_frames: int = Field(description="Sampled frames, in which faces were searched.")
     n_damaged_frames: int = Field(description="Left out beside them.")
@@ -108,7 +108,7 @@ class FrameScore(Value):
 class CheckedTrack(Value):
     """One face in one shot, judged."""
 
-    track: int = Field(ge=0, description="One face in one shot; the number is the video's own.")
+    track: int = Field(ge=0, description="One face in one shot; the number is the file's own, over all its streams.")
     p_fake: Probability
     counts: bool = Field(description="Whether it is long enough to be judged by.")
     decides: bool = Field(description="Whether it speaks most for a forgery of those that count.")
@@ -129,10 +129,30 @@ class CheckedTrack(Value):
     frames: tuple[FrameScore, ...]
 
 
+class CheckedStream(Value):
+    """One video stream of the file. A player shows one of them, but all that move are looked at."""
+
+    stream: int = Field(ge=0, description="Its number among all streams of the file, as ffprobe counts them.")
+    codec: str
+    width_px: int
+    height_px: int
+    n_frames: int
+    from_s: Seconds
+    to_s: Seconds
+    is_looked_at: bool
+    reason: str | None = Field(description="Why it was not looked at; null where it was.")
+    n_sampled: int
+    unseen_s: tuple[tuple[Seconds, Seconds], ...] = Field(description="See looked_at.")
+    n_tracks: int
+    p_fake: Probability | None = Field(description="Of its worst track that counts; null where none does.")
+    decides: bool = Field(description="Whether the file's p_fake is that of a track of this stream.")
+
+
 class Shot(Value):
-    """A stretch without a cut."""
+    """A stretch of a video stream without a cut; shots of further streams are numbered on."""
 
     shot: int = Field(ge=0)
+    stream: int = Field(0, ge=0, description="The video stream that it is of: see streams.")
     from_s: Seconds
     to_s: Seconds
     tracks: tuple[CheckedTrack, ...]
@@ -141,8 +161,8 @@ class Shot(Value):
 class Check(Value):
     """What `deepfake check` says of one video.
 
-    Keys stand in this order. Seconds count from the first frame; boxes are x0 y0 x1 y1 in full-frame pixels of the
-    upright picture; probabilities and scores are calibrated and lie in 0..1.
+    Keys stand in this order. Seconds are the file's presentation times, which players show; boxes are x0 y0 x1 y1 in
+    full-frame pixels of the upright picture of their stream; probabilities and scores are calibrated and lie in 0..1.
     """
 
     schema_version: Literal[2] = 2
@@ -161,6 +181,10 @@ class Check(Value):
     detector: DetectorFacts
     video: VideoFacts | None = Field(description="The file; null where it could not be read.")
     looked_at: LookedAt | None = Field(description="null where the file could not be read.")
+    streams: tuple[CheckedStream, ...] = Field(
+        (),
+        description="All video streams; looked_at and video are of the first. Empty where the file could not be read.",
+    )
     shots: tuple[Shot, ...]
 
     @property

@@ -171,4 +171,21 @@ def summary_lines(scored: Sequence[Scored], out: Path) -> list[str]:
         f"{len(scored)} videos -> {out}",
         f"scored: {len(scored) - n_without}; without a score: {counts}",
         *(f"  {s.video_id!r}: {(s.fallback or '').partition(': ')[2]}" for s in unreadable[:MOST_NAMED]),
+        *_stream_lines(scored),
     ]
+
+
+def _stream_lines(scored: Sequence[Scored]) -> list[str]:
+    """Which files hold several video streams, and how many of these were looked at."""
+    lines = []
+    for one in scored:
+        probe, failed = (one.reading.file.probe, one.reading.extraction.further) if one.reading else (None, ())
+        if probe is None or len(probe.streams) < 2:
+            continue
+        left_out = {stream.stream: stream.left_out for stream in probe.streams if stream.left_out}
+        left_out |= {other.stream: other.failure for other in failed if other.failure}
+        reasons = "".join(f"; {number} left out: {reason}" for number, reason in sorted(left_out.items()))
+        n_seen = len(probe.streams) - len(left_out)
+        lines.append(f"  {one.video_id!r}: {n_seen} of {len(probe.streams)} video streams looked at{reasons}")
+    more = [f"  ... and {len(lines) - MOST_NAMED} more with several video streams"] if len(lines) > MOST_NAMED else []
+    return [*lines[:MOST_NAMED], *more]

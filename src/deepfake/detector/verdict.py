@@ -15,11 +15,11 @@ from deepfake.detector.check import (
     NO_FACE,
     REAL,
     SPAN_GAP_S,
-    STANDS_FOR_S,
     UNREADABLE,
     Band,
     Check,
     CheckedFile,
+    CheckedStream,
     CheckedTrack,
     DetectorFacts,
     FrameScore,
@@ -30,6 +30,7 @@ from deepfake.detector.check import (
     Verdict,
     level_of,
 )
+from deepfake.detector.looks import Look, looks_of
 from deepfake.files import printable, sha256_of
 from deepfake.media.file_facts import describe
 from deepfake.settings import Predict
@@ -140,9 +141,11 @@ def check_of(path: Path, scored: Scored, detector: TrainedDetector, weights_sha2
     verdict, reason = verdict_of(scored, detector)
     file, extraction = scored.reading.file, scored.reading.extraction
     facts = None if verdict == UNREADABLE else describe(file)
+    looks = looks_of(extraction, file.probe) if facts and file.probe else []
     low, high = detector.stack.band
     sha256 = file.sha256 or sha256_of(path)  # unknown where the process that read it was stopped
     tracks, n_counted = _tracks(scored.tracks, detector) if facts else ([], 0)
+    shots = _shots(scored.tracks, tracks, extraction, looks)
     return Check(
         file=CheckedFile(path=str(path), name=path.name, sha256=sha256, size_bytes=file.size_bytes),
         verdict=verdict,
@@ -153,8 +156,30 @@ def check_of(path: Path, scored: Scored, detector: TrainedDetector, weights_sha2
         inconclusive_band=Band(low=low, high=high),
         detector=_about(detector, weights_sha256),
         video=facts,
-        looked_at=_looked_at(extraction, facts.duration_s) if facts else None,
-        shots=_shots(scored.tracks, tracks, extraction, facts.duration_s) if facts else (),
+        looked_at=_looked_at(extraction, looks[0]) if looks else None,
+        streams=tuple(_stream(look, shots) for look in looks),
+        shots=shots,
+    )
+
+
+def _stream(look: Look, shots: Sequence[Shot]) -> CheckedStream:
+    stream = look.stream
+    tracks = [track for shot in shots if shot.stream == stream.stream for track in shot.tracks]
+    return CheckedStream(
+        stream=stream.stream,
+        codec=stream.codec,
+        width_px=stream.width_px,
+        height_px=stream.height_px,
+        n_frames=stream.n_frames,
+        from_s=round(stream.first_frame_s, 3),
+        to_s=round(look.end_s, 3),
+        is_looked_at=look.left_out is None,
+        reason=look.left_out,
+        n_sampled=look.n_sampled,
+        unseen_s=tuple(look.unseen_s) if look.left_out is None else (),
+        n_tracks=len(tracks),
+        p_fake=max((track.p_fake for track in tracks if track.counts), default=None),
+        decides=any(track.decides for track in tracks),
     )
 
 
@@ -173,49 +198,29 @@ def _about(detector: TrainedDetector, weights_sha256: str) -> DetectorFacts:
     )
 
 
-def _looked_at(extraction: Extraction, duration_s: float) -> LookedAt:
+def _looked_at(extraction: Extraction, look: Look) -> LookedAt:
     return LookedAt(
         n_frames=extraction.n_sampled,
         n_damaged_frames=extraction.n_damaged,
-        times_s=tuple(round(t, 3) for t in extraction.times_s),
-        unseen_s=tuple(_unseen(extraction.times_s, duration_s)),
+        times_s=tuple(round(t, 3) for t in look.times_s),
+        unseen_s=tuple(look.unseen_s),
         decoder=extraction.decoder or "",
         decoder_reason=extraction.decoder_reason or "",
     )
 
 
-def _unseen(times_s: Sequence[float], duration_s: float) -> list[tuple[float, float]]:
-    """Stretches (from, to) that no sampled frame stands for."""
-    edges = [(t - STANDS_FOR_S, t + STANDS_FOR_S) for t in times_s]
-    starts, ends = [0.0, *(end for _, end in edges)], [*(start for start, _ in edges), duration_s]
-    return [(round(a, 3), round(b, 3)) for a, b in zip(starts, ends, strict=True) if b - a > 1e-3]
-
-
 def _shots(
-    scores: Sequence[TrackScore], tracks: Sequence[CheckedTrack], extraction: Extraction, duration_s: float
+    scores: Sequence[TrackScore], tracks: Sequence[CheckedTrack], extraction: Extraction, looks: Sequence[Look]
 ) -> tuple[Shot, ...]:
-    starts = _shot_starts(extraction, scores)
-    return tuple(
-        Shot(
-            shot=number,
-            from_s=round(start, 3),
-            to_s=round(end, 3),
-            tracks=tuple(track for track, score in zip(tracks, scores, strict=True) if score.shot == number),
-        )
-        for number, (start, end) in enumerate(zip(starts, [*starts[1:], duration_s], strict=True))
-    )
-
-
-def _shot_starts(extraction: Extraction, scores: Sequence[TrackScore]) -> list[float]:
-    """When each shot begins; from the faces where a shard of an older version has no cuts."""
-    last = max((score.shot for score in scores), default=0)
-    if extraction.cuts_s is not None and len(extraction.cuts_s) >= last:
-        return [0.0, *extraction.cuts_s]
-    first = [
-        min((float(score.times_s[0]) for score in scores if score.shot == shot), default=0.0)
-        for shot in range(1, last + 1)
-    ]
-    return [0.0, *np.maximum.accumulate(first).tolist()] if first else [0.0]
+    pairs = list(zip(scores, tracks, strict=True))
+    shots = []
+    for look in looks:
+        number = look.stream.stream
+        own_scores = [score for score in scores if extraction.stream_of(score.shot) in (number, None)]
+        for shot, from_s, to_s in look.shots(own_scores):
+            own = tuple(track for score, track in pairs if score.shot == shot)
+            shots.append(Shot(shot=shot, stream=number, from_s=round(from_s, 3), to_s=round(to_s, 3), tracks=own))
+    return tuple(shots)
 
 
 def _tracks(scores: Sequence[TrackScore], detector: TrainedDetector) -> tuple[list[CheckedTrack], int]:
@@ -325,13 +330,28 @@ def verdict_line(check: Check) -> str:
     return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} ({faces}{band_words})"
 
 
+def stream_lines(check: Check) -> list[str]:
+    """Which video streams were looked at, and which not, in one line; none where the file has but one."""
+    if len(check.streams) < 2:
+        return []
+    parts = [
+        f"{one.stream} ({one.codec}, {one.width_px}x{one.height_px}, {one.n_frames} frame{'s' * (one.n_frames != 1)}) "
+        + ("looked at" if one.is_looked_at else f"left out: {printable(one.reason)}")
+        + (", decides" if one.decides else "")
+        for one in check.streams
+    ]
+    return [f"  video streams: {'; '.join(parts)}"]
+
+
 def face_lines(check: Check) -> list[str]:
     """A line for each face, with its scores by the second as a row of bars."""
+    several = sum(one.is_looked_at for one in check.streams) > 1
     lines = []
     for shot, track in check.tracks:
         bar = "".join("▁▂▃▄▅▆▇█"[min(int(second.p_fake * 8), 7)] for second in track.seconds)
+        where = f"shot {shot.shot} of stream {shot.stream}" if several else f"shot {shot.shot}"
         lines.append(
-            f"  face {track.track} in shot {shot.shot}, {track.from_s:.1f}-{track.to_s:.1f} s, "
+            f"  face {track.track} in {where}, {track.from_s:.1f}-{track.to_s:.1f} s, "
             f"{track.n_frames} frames: p_fake {track.p_fake:.2f}, by the second {bar}"
         )
     return lines

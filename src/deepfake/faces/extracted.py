@@ -58,11 +58,31 @@ class StoredFace(Face):
 
 
 @dataclass(frozen=True)
+class FurtherStream:
+    """What was sampled of another video stream of a file; its shots are numbered from `first_shot` on.
+
+    `failure`: why its frames could not be read; then nothing else is known.
+    """
+
+    stream: int
+    first_shot: int = 0
+    n_sampled: int = 0
+    sampled_s: tuple[float, ...] = ()
+    n_damaged: int = 0
+    n_shots: int = 0
+    cuts_s: tuple[float, ...] = ()
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
 class Extraction:
     """What was sampled of a video, its shots and faces, and the shard where the crops lie (below the work folder).
 
     `failure`: why the video could not be read; then nothing else is known. `sampled_s` and `cuts_s` are empty and None
     in shards of older versions, which do not hold them.
+
+    What was sampled is of one video stream, `stream`. The others that were looked at are `further`: their shots and
+    tracks are numbered on from those of the stream before, so that a file's tracks are those of all its streams.
     """
 
     video_id: str
@@ -77,6 +97,8 @@ class Extraction:
     cuts_s: tuple[float, ...] | None = None
     frame_hashes: tuple[str, ...] = ()
     faces: tuple[StoredFace, ...] = ()
+    stream: int | None = None
+    further: tuple[FurtherStream, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -86,7 +108,17 @@ class Extraction:
     @property
     def reason(self) -> str | None:
         """Why not ok."""
-        return f"no face in {self.n_sampled} frames" if self.status == "no_face" else self.failure
+        return f"no face in {self.n_sampled_of_all} frames" if self.status == "no_face" else self.failure
+
+    @property
+    def n_sampled_of_all(self) -> int:
+        """Frames sampled of all streams."""
+        return self.n_sampled + sum(other.n_sampled for other in self.further)
+
+    def stream_of(self, shot: int) -> int | None:
+        """The video stream that a shot is of; None where a shard of an older version does not hold it."""
+        begun = [other for other in self.further if other.failure is None and shot >= other.first_shot]
+        return begun[-1].stream if begun else self.stream
 
     @property
     def tracks(self) -> list[tuple[StoredFace, ...]]:
@@ -121,6 +153,8 @@ def shard_rows(extraction: Extraction, faces: list[Face]) -> Mapping[str, object
         "n_shots": extraction.n_shots,
         "cuts_s": extraction.cuts_s,
         "frame_hashes": extraction.frame_hashes,
+        "stream": extraction.stream,
+        "further": [asdict(other) for other in extraction.further],
         "faces": [asdict(face) for face in faces],
     }
 
@@ -146,6 +180,8 @@ def read_extraction(work_dir: Path, shard: str, video_id: str) -> Extraction:
             cuts_s=None if rows.get("cuts_s") is None else tuple(rows["cuts_s"]),
             frame_hashes=tuple(rows["frame_hashes"]),
             faces=tuple(_face(face, shard) for face in rows["faces"]),
+            stream=rows.get("stream"),
+            further=tuple(_further(other) for other in rows.get("further", [])),
         )
     except (KeyError, TypeError) as error:
         raise UserError(
@@ -158,6 +194,10 @@ _COLUMNS = tuple(field.name for field in fields(StoredFace) if field.name not in
 
 def _face(row: Mapping[str, Any], shard: str) -> StoredFace:
     return StoredFace(**{name: row[name] for name in _COLUMNS}, landmarks=tuple(row["landmarks"]), shard=shard)
+
+
+def _further(row: Mapping[str, Any]) -> FurtherStream:
+    return FurtherStream(**{**row, "sampled_s": tuple(row["sampled_s"]), "cuts_s": tuple(row["cuts_s"])})
 
 
 def failure_note(shard_path: Path) -> Path:

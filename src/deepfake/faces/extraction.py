@@ -94,12 +94,17 @@ def _limits(settings: Extract) -> Limits:
 
 def extraction_row(extraction: Extraction) -> Mapping[str, object]:
     """A video's row of the extractions table."""
-    counts = {"n_tracks": len(extraction.tracks), "n_faces": len(extraction.faces)}
+    counts = {
+        "n_sampled": extraction.n_sampled_of_all,
+        "n_shots": extraction.n_shots + sum(other.n_shots for other in extraction.further),
+        "n_tracks": len(extraction.tracks),
+        "n_faces": len(extraction.faces),
+    }
     known = {name: getattr(extraction, name) for name in (*_ROW_COLUMNS, "status", "reason")}
     return {**known, **counts, "frame_hashes": list(extraction.frame_hashes)}
 
 
-_ROW_COLUMNS = ("video_id", "decoder", "decoder_reason", "n_sampled", "n_shots")
+_ROW_COLUMNS = ("video_id", "decoder", "decoder_reason")
 
 
 def face_rows(video_id: str, faces: Sequence[StoredFace]) -> list[Mapping[str, object]]:

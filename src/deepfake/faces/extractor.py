@@ -18,18 +18,18 @@ import numpy as np
 
 from deepfake.faces.crop_store import encode_crop, write_shard
 from deepfake.faces.crops import cut_square, sharpness, square_around
-from deepfake.faces.extracted import Extraction, Face, note_failure, shard_rows, stored
+from deepfake.faces.extracted import Extraction, Face, FurtherStream, note_failure, shard_rows, stored
 from deepfake.faces.hashes import perceptual_hash
 from deepfake.faces.linker import Linker, overlap
 from deepfake.faces.mtcnn import FaceDetector, Faces
 from deepfake.files import digest
-from deepfake.media.demux import Demuxed, VideoError
+from deepfake.media.demux import Demuxed, VideoError, scan
 from deepfake.media.shots import cut_detector
 from deepfake.media.video import Frame, Sampled, sample
 from deepfake.settings import Extract, result_values
 
 log = logging.getLogger(__name__)
-FORMAT = 5  # raise it when the same settings give other crops or rows
+FORMAT = 6  # raise it when the same settings give other crops or rows
 HASHED_FRAMES = 8
 SECOND_LOOKS = 3  # a shot
 SECOND_LOOK_SIDE_PX = 1600
@@ -305,18 +305,59 @@ def extract(job: Job, demuxed: Demuxed | None = None) -> Extraction:
     """
     detector = _detector(job.settings.min_face_ratio, job.settings.min_score, "cpu")
     try:
-        frames, kept = _read_through(job, detector, demuxed)
+        demuxed = demuxed or scan(job.path)
     except VideoError as error:
         return _failed(job, str(error))
+    except Exception as error:
+        return _failed(job, _unexpected(job, error))
+    looks = [_look(job, detector, stream) for stream in (demuxed, *demuxed.further)]
+    # A stream that cannot be read is named beside one that can; alone it is the file that cannot.
+    done = [look for look in looks if look.failure is None]
+    if not done:
+        return _failed(job, str(looks[0].failure))
+    return _keep(job, done, [look for look in looks if look.failure is not None])
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One video stream, read through: what was sampled and kept, or why it could not be read."""
+
+    stream: int
+    frames: Sampled | None = None
+    kept: VideoFaces = field(default_factory=VideoFaces)
+    failure: str | None = None
+
+    @property
+    def cuts_s(self) -> tuple[float, ...]:
+        """When its second and later shots begin."""
+        return tuple(round(cut.time_s, 4) for cut in self.frames.cuts) if self.frames else ()
+
+    @property
+    def sampled_s(self) -> tuple[float, ...]:
+        """When its frames were sampled."""
+        return tuple(round(time_s, 4) for time_s in self.kept.sampled_s)
+
+
+def _look(job: Job, detector: FaceDetector, demuxed: Demuxed) -> _Look:
+    number = demuxed.probe.stream
+    try:
+        frames, kept = _read_through(job, detector, demuxed)
+    except VideoError as error:
+        return _Look(number, failure=str(error))
     except Exception as error:  # whatever a library makes of one odd file, the other videos go on
-        log.warning("video %r: unexpected error", job.video_id, exc_info=True)
-        return _failed(job, f"unexpected {type(error).__name__}: {error}")
+        return _Look(number, failure=_unexpected(job, error))
     if not kept.n_sampled:
-        return _failed(job, f"video {job.path.name!r}: all {kept.n_damaged} sampled frames are damaged; fetch it again")
-    return _keep(job, frames, kept)
+        failure = f"video {job.path.name!r}: all {kept.n_damaged} sampled frames are damaged; fetch it again"
+        return _Look(number, failure=failure)
+    return _Look(number, frames, kept)
 
 
-def _read_through(job: Job, detector: FaceDetector, demuxed: Demuxed | None) -> tuple[Sampled, VideoFaces]:
+def _unexpected(job: Job, error: Exception) -> str:
+    log.warning("video %r: unexpected error", job.video_id, exc_info=True)
+    return f"unexpected {type(error).__name__}: {error}"
+
+
+def _read_through(job: Job, detector: FaceDetector, demuxed: Demuxed) -> tuple[Sampled, VideoFaces]:
     settings = job.settings
     frames = sample(
         job.path,
@@ -336,23 +377,54 @@ def _failed(job: Job, reason: str) -> Extraction:
     return Extraction(job.video_id, failure=reason)
 
 
-def _keep(job: Job, frames: Sampled, kept: VideoFaces) -> Extraction:
+def _keep(job: Job, looks: Sequence[_Look], failed: Sequence[_Look]) -> Extraction:
+    """Write the shard of the streams that were read; the first stands for the file."""
+    first, kept = looks[0], looks[0].kept
+    assert first.frames is not None, "it was read"
     left_out = f"; {kept.n_damaged} damaged frames left out" if kept.n_damaged else ""
+    further, faces = _numbered_on(looks)
     extraction = Extraction(
         video_id=job.video_id,
         shard=job.shard,
-        decoder=frames.decoder,
-        decoder_reason=f"{frames.decoder_reason}{left_out}",
+        decoder=first.frames.decoder,
+        decoder_reason=f"{first.frames.decoder_reason}{left_out}",
         n_sampled=kept.n_sampled,
-        sampled_s=tuple(round(time_s, 4) for time_s in kept.sampled_s),
+        sampled_s=first.sampled_s,
         n_damaged=kept.n_damaged,
         n_shots=kept.n_shots,
-        cuts_s=tuple(round(cut.time_s, 4) for cut in frames.cuts),
-        frame_hashes=tuple(kept.hashes),
+        cuts_s=first.cuts_s,
+        frame_hashes=tuple(number for look in looks for number in look.kept.hashes),
+        stream=first.stream,
+        further=(*further, *(FurtherStream(look.stream, failure=look.failure) for look in failed)),
     )
     extension = "jpg" if job.settings.image_format == "jpeg" else "png"
-    names = [f"{face.track:03d}.{face.frame_index:07d}.{extension}" for face in kept.faces]
-    pictures = list(zip(names, kept.pictures, strict=True))
-    places = write_shard(job.shard_path, pictures, shard_rows(extraction, kept.faces))
-    faces = [stored(face, job.shard, *place) for face, place in zip(kept.faces, places, strict=True)]
-    return replace(extraction, faces=tuple(faces))
+    names = [f"{face.track:03d}.{face.frame_index:07d}.{extension}" for face in faces]
+    pictures = list(zip(names, [picture for look in looks for picture in look.kept.pictures], strict=True))
+    places = write_shard(job.shard_path, pictures, shard_rows(extraction, faces))
+    return replace(
+        extraction, faces=tuple(stored(face, job.shard, *place) for face, place in zip(faces, places, strict=True))
+    )
+
+
+def _numbered_on(looks: Sequence[_Look]) -> tuple[list[FurtherStream], list[Face]]:
+    """All streams but the first, and the faces of all, with shots and tracks that go on from the stream before."""
+    faces = list(looks[0].kept.faces)
+    first_shot, further = len(looks[0].cuts_s) + 1, []
+    for look in looks[1:]:
+        first_track = max((face.track for face in faces), default=-1) + 1
+        faces += [
+            replace(face, shot=face.shot + first_shot, track=face.track + first_track) for face in look.kept.faces
+        ]
+        further.append(
+            FurtherStream(
+                stream=look.stream,
+                first_shot=first_shot,
+                n_sampled=look.kept.n_sampled,
+                sampled_s=look.sampled_s,
+                n_damaged=look.kept.n_damaged,
+                n_shots=look.kept.n_shots,
+                cuts_s=look.cuts_s,
+            )
+        )
+        first_shot += len(look.cuts_s) + 1
+    return further, faces

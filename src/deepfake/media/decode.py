@@ -15,7 +15,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from deepfake.media.demux import Packets, VideoError, coded_packets, decode_alone, open_video, set_up, video_stream
+from deepfake.media.demux import Packets, VideoError, coded_packets, decode_alone, open_video, set_up
 
 _MIN_SKIP_S = 1.0  # shorter stretches are decoded although nobody asked: cuts are found by them, tracks span them
 
@@ -44,7 +44,7 @@ def decode(
     are not decoded where that leaves out at least a second.
     """
     with open_video(path) as container:
-        stream = video_stream(container, path)
+        stream = container.streams[packets.stream]
         codec = set_up(stream, "DEFAULT" if level == "NONKEY" else level, threads)
         last, counted = -(1 << 62), 0
         for pictures in _decoded_packets(container, stream, level, codec, packets, progress):
@@ -70,7 +70,7 @@ def _decoded_packets(
     container: Any, stream: Any, level: str, codec: Any, packets: Packets, progress: Progress
 ) -> Iterator[list[Any]]:
     """What each packet gives, packet by packet, a bad one giving nothing."""
-    usual_s = (packets.time_s(float(packets.keys[-1])) / max(len(packets.keys) - 1, 1)) or 1.0
+    usual_s = (packets.length_s / max(len(packets.keys) - 1, 1)) or 1.0
     min_skip = max(2, round(_MIN_SKIP_S / usual_s))
     skip_until = 0
     is_skipping = False

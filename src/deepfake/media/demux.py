@@ -6,8 +6,9 @@ Packets in display order are the ground truth about frame numbers; decoders are 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deepfake.media import bitstream
+from deepfake.media.orientation import orientation
+from deepfake.media.streams import COVER, EMPTY, UNDECODABLE, VideoStream, looked_at, why_left_out
 
 # Containers a person's video comes in. Left out on purpose: playlists (they open other files and the
 # network), pictures, and FFmpeg's `tty`, which takes any text file for a video.
@@ -27,7 +30,8 @@ _CONTAINERS = (
 _NO_DISPLAY_TIMES = {"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"}
 _DECORD_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 _DECORD_CODECS = {"h264", "vp9"}
-_COVER_PICTURE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
+_DEFAULT, _COVER_PICTURE = 0x1, 0x400  # FFmpeg's AV_DISPOSITION_DEFAULT, _ATTACHED_PIC
+_RUNNING_CLOCK = 0x200  # FFmpeg's AVFMT_TS_DISCONT: broadcasts and the like, whose times begin anywhere
 
 
 class VideoError(ValueError):
@@ -36,21 +40,25 @@ class VideoError(ValueError):
 
 @dataclass(frozen=True)
 class VideoProbe:
-    """What a demux pass finds; nothing but the first frame is decoded.
+    """What a demux pass finds of a video stream; nothing but its first frame is decoded.
 
-    `width_px`, `height_px` are of the upright picture, `rotation` is what turns the stored one upright
-    (clockwise degrees). `keyframe_share` and `reference_share` are shares of the playable frames;
-    `reference_share` is None where packets do not say (AV1, for one). `verdicts` says per backend
-    "ok" or why it is not used.
+    `stream` is its number in the file, `streams` are all video streams, this one among them. `width_px`, `height_px`
+    are of the upright picture, `rotation` is what turns the stored one upright (clockwise degrees); where it
+    `is_mirrored`, left and right are changed afterwards. `start_s` is the stream's own, as the file has it;
+    `first_frame_s` is when players show its first frame, `timeline_start_s` when they show or play anything first.
+    `keyframe_share` and `reference_share` are shares of the playable frames; `reference_share` is None where packets
+    do not say (AV1, for one). `verdicts` says per backend "ok" or why it is not used.
     """
 
     path: Path
     container: str
+    stream: int
     codec: str
     pixel_format: str
     width_px: int
     height_px: int
     rotation: int
+    is_mirrored: bool
     fps: float
     duration_s: float
     n_packets: int
@@ -61,21 +69,27 @@ class VideoProbe:
     keyframe_share: float
     reference_share: float | None
     start_s: float
+    first_frame_s: float
+    timeline_start_s: float
     has_audio: bool
     n_frames: int
     is_cut_short: bool
+    streams: tuple[VideoStream, ...]
     verdicts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Packets:
-    """The playable packets in display order; `keys` are pts, or 0, 1, 2 ... where pts are missing.
+    """The playable packets of a stream in display order; `keys` are pts, or 0, 1, 2 ... where pts are missing.
 
-    `entries[i]` is the packet, in decode order, at which decoding has to start for frame i; `is_start`
-    says of each packet in decode order whether decoding can start there.
+    `zero` is the key of the time 0 (`_Clock`), `stream` the stream's number in the file. `entries[i]` is the packet, in
+    decode order, at which decoding has to start for frame i; `is_start` says of each packet in decode order whether
+    decoding can start there.
     """
 
+    stream: int
     keys: npt.NDArray[np.int64]
+    zero: float
     is_keyframe: npt.NDArray[np.bool_]
     is_reference: npt.NDArray[np.bool_] | None
     entries: npt.NDArray[np.int64]
@@ -90,27 +104,35 @@ class Packets:
         return float(later[0]) if len(later) else np.inf
 
     def time_s(self, key: float) -> float:
-        """Seconds from the first frame's display time."""
-        return (key - float(self.keys[0])) * self.tick_s
+        """When players show a frame, in seconds."""
+        return (key - self.zero) * self.tick_s
+
+    @property
+    def length_s(self) -> float:
+        """Seconds from the first frame's display time to the last one's."""
+        return float(self.keys[-1] - self.keys[0]) * self.tick_s
 
 
 @dataclass(frozen=True)
 class Demuxed:
-    """All that one pass over a file's packets returns.
+    """All that one pass over a file's packets returns of the stream that stands for it; `further` are other ones.
 
-    `tags` are what the file says of its making: container and stream tags, and the settings x264 and x265 leave in
-    the stream. Anybody can write these; values are cut to 1000 characters.
+    `further` holds the file's other video streams that are to be looked at, each without any of its own. `tags` are
+    what the file says of its making: container and stream tags, and the settings x264 and x265 leave in the stream.
+    Anybody can write these; values are cut to 1000 characters.
     """
 
     probe: VideoProbe
     packets: Packets
     tags: Mapping[str, str]
+    further: tuple[Demuxed, ...] = ()
 
 
 @dataclass
 class _Scan:
-    """What the demux pass collects, in decode order."""
+    """What the demux pass collects of a stream, in decode order."""
 
+    stream: Any
     first: bytes = b""  # the first packet with data
     pts: list[int | None] = field(default_factory=list)
     entry: list[int] = field(default_factory=list)
@@ -120,7 +142,38 @@ class _Scan:
     n_not_entries: int = 0
     is_reordered: bool = False
     first_picture: Any = None
+    tries: int = 3  # keyframes to decode for the first picture
     error: str = ""
+
+    def __post_init__(self) -> None:
+        codec = set_up(self.stream, "DEFAULT", 1)
+        self.codec_name: str = codec.codec.canonical_name
+        self.size = bitstream.length_bytes(self.codec_name, bytes(codec.extradata or b""))
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether display times are FFmpeg's guesses, for the container stores none."""
+        return self.is_reordered and self.stream.container.format.name in _NO_DISPLAY_TIMES
+
+    @property
+    def starts(self) -> Fraction | None:
+        """Seconds at which the file has its first playable frame; None where it does not say."""
+        if self.is_guessed:
+            return None
+        shown = [pts for pts, is_shown in zip(self.pts, self.playable, strict=True) if is_shown and pts is not None]
+        return min(shown) * Fraction(self.stream.time_base) if shown else None
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Which time of the file is 0 to players, and at which they begin: seconds as the file has them.
+
+    Files have a timeline of their own from 0 on, on which a stream may begin late; browsers count on it, even where
+    all streams do. Only where times are those of a running clock does the earliest stream begin at 0.
+    """
+
+    zero: Fraction
+    start: Fraction
 
 
 def open_video(path: Path) -> Any:
@@ -158,8 +211,8 @@ def _looks_like(path: Path) -> str:
     return "found text" if is_text else "found bytes that are no known video container"
 
 
-def video_stream(container: Any, path: Path) -> Any:
-    """The video stream with the most pixels, the earlier of two equal ones; a cover picture is none."""
+def _decodable(container: Any, path: Path) -> list[Any]:
+    """The video streams that are no cover pictures and can be decoded."""
     shown = [s for s in container.streams.video if not int(s.disposition) & _COVER_PICTURE]
     streams = [s for s in shown if s.codec_context is not None]
     if shown and not streams:
@@ -172,8 +225,7 @@ def video_stream(container: Any, path: Path) -> Any:
         raise VideoError(
             f"video {path.name!r}: found {', '.join(kinds) or 'no streams'}{cover}, wanted a video stream; leave it out"
         )
-    # FFmpeg's own choice was a 64x48 preview beside the video.
-    return max(streams, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
+    return streams
 
 
 def set_up(stream: Any, level: str, threads: int) -> Any:
@@ -185,9 +237,9 @@ def set_up(stream: Any, level: str, threads: int) -> Any:
     return codec
 
 
-def coded_packets(container: Any, stream: Any) -> Iterator[Any]:
-    """The stream's packets with data in them, in decode order."""
-    packets = container.demux(stream)
+def coded_packets(container: Any, *streams: Any) -> Iterator[Any]:
+    """The streams' packets with data in them, in decode order."""
+    packets = container.demux(*streams)
     while True:
         try:
             packet = next(packets)
@@ -195,7 +247,7 @@ def coded_packets(container: Any, stream: Any) -> Iterator[Any]:
             return
         except IndexError:
             # PyAV stumbles over a stream that appears in the middle of a TS; what follows is fine.
-            packets = container.demux(stream)
+            packets = container.demux(*streams)
             continue
         if packet.size > 0:
             yield packet
@@ -204,21 +256,69 @@ def coded_packets(container: Any, stream: Any) -> Iterator[Any]:
 def scan(path: Path) -> Demuxed:
     """Demux a whole file: what it holds, its playable packets in display order, its tags."""
     with open_video(path) as container:
-        stream = video_stream(container, path)
-        codec = stream.codec_context
-        named = {**stream.metadata, **container.metadata}
-        header = bytes(codec.extradata or b"")
-        set_up(stream, "DEFAULT", 1)
-        scanned = _demux(container, stream)
-        if not any(scanned.playable):
-            more = f" ({scanned.error})" if scanned.error else ""
+        scans = {stream.index: _Scan(stream) for stream in _decodable(container, path)}
+        _demux(container, scans)
+        clock = _clock(container, list(scans.values()))
+        found = {number: _of_stream(path, container, one, clock) for number, one in scans.items() if any(one.playable)}
+        if not found:
+            one = next(iter(scans.values()))
+            more = f" ({one.error})" if one.error else ""
             raise VideoError(
-                f"video {path.name!r}: found a {codec.name} stream without any frame{more}; "
+                f"video {path.name!r}: found a {one.stream.codec_context.name} stream without any frame{more}; "
                 "the file may be cut short: fetch it again or leave it out"
             )
-        packets = _in_display_order(scanned, codec.codec.canonical_name, stream)
-        described = _describe(path, container, stream, scanned, packets)
-        return Demuxed(described, packets, _tags(named, header + scanned.first))
+        streams = [_stream_of(stream, found.get(stream.index)) for stream in container.streams.video]
+        chosen = looked_at(streams)
+        streams = [replace(stream, left_out=why_left_out(stream, chosen)) for stream in streams]
+        main, *further = (_with_streams(found[number], streams) for number in chosen)
+        one = scans[main.packets.stream]
+        header = bytes(one.stream.codec_context.extradata or b"")
+        tags = _tags({**one.stream.metadata, **container.metadata}, header + one.first)
+        return replace(main, tags=tags, further=tuple(further))
+
+
+def _of_stream(path: Path, container: Any, scan: _Scan, clock: _Clock) -> Demuxed:
+    packets = _in_display_order(scan, clock)
+    return Demuxed(_describe(path, container, scan, packets, clock), packets, {})
+
+
+def _stream_of(stream: Any, demuxed: Demuxed | None) -> VideoStream:
+    """A video stream, with the reason for which nothing was found in it."""
+    number, is_default = stream.index, bool(int(stream.disposition) & _DEFAULT)
+    if demuxed is not None:
+        probe = demuxed.probe
+        return VideoStream(
+            stream=number,
+            codec=probe.codec,
+            width_px=probe.width_px,
+            height_px=probe.height_px,
+            n_frames=probe.n_frames,
+            first_frame_s=probe.first_frame_s,
+            duration_s=probe.duration_s,
+            is_default=is_default,
+        )
+    codec, is_cover = stream.codec_context, bool(int(stream.disposition) & _COVER_PICTURE)
+    reason = COVER if is_cover else UNDECODABLE if codec is None else EMPTY
+    if codec is None:
+        return VideoStream(number, "unknown", 0, 0, 0, 0.0, 0.0, is_default, reason)
+    name = codec.codec.canonical_name
+    return VideoStream(number, name, codec.width, codec.height, int(is_cover), 0.0, 0.0, is_default, reason)
+
+
+def _with_streams(demuxed: Demuxed, streams: Sequence[VideoStream]) -> Demuxed:
+    verdicts = dict(demuxed.probe.verdicts)
+    if len(streams) > 1 and verdicts["decord"] == "ok":
+        verdicts["decord"] = f"{len(streams)} video streams: decord cannot be told which one to read"
+    return replace(demuxed, probe=replace(demuxed.probe, streams=tuple(streams), verdicts=verdicts))
+
+
+def _clock(container: Any, scans: Sequence[_Scan]) -> _Clock:
+    sounds = [Fraction(s.start_time) * s.time_base for s in container.streams.audio if s.start_time is not None]
+    starts = [start for start in (*sounds, *(scan.starts for scan in scans)) if start is not None]
+    earliest = min(starts, default=Fraction(0))
+    if int(container.format.flags) & _RUNNING_CLOCK:
+        return _Clock(earliest, earliest)
+    return _Clock(Fraction(0), max(earliest, Fraction(0)))
 
 
 def _tags(named: Mapping[str, str], data: bytes) -> dict[str, str]:
@@ -231,32 +331,32 @@ def _tags(named: Mapping[str, str], data: bytes) -> dict[str, str]:
     return {str(key): str(value)[:1000] for key, value in sorted(tags.items())}
 
 
-def _demux(container: Any, stream: Any) -> _Scan:
-    scan = _Scan()
-    codec = stream.codec_context
-    name = codec.codec.canonical_name
-    size = bitstream.length_bytes(name, bytes(codec.extradata or b""))
-    tries = 3
+def _demux(container: Any, scans: Mapping[int, _Scan]) -> None:
+    """Fill the scans of streams, by their numbers, in one pass over the file."""
     try:
-        for packet in coded_packets(container, stream):
-            data = memoryview(packet)
-            scan.first = scan.first or bytes(data)
-            shown = not packet.is_discard and bitstream.is_shown(name, data)
-            scan.pts.append(packet.pts)
-            scan.is_reordered |= packet.pts != packet.dts
-            scan.entry.append(bitstream.entry_kind(name, data, size) if packet.is_keyframe else bitstream.NO_ENTRY)
-            scan.reference.append(not packet.is_disposable and bitstream.is_reference(name, data, size))
-            scan.playable.append(shown)
-            scan.n_not_entries += packet.is_keyframe and scan.entry[-1] == bitstream.NO_ENTRY
-            scan.n_discarded += packet.is_discard
-            if scan.first_picture is None and packet.is_keyframe and tries > 0:
-                tries -= 1
-                # An edit list may hide it from the decoder; a copy is not marked so.
-                visible = av.Packet(bytes(packet)) if packet.is_discard else packet
-                scan.first_picture = next(iter(decode_alone(codec, visible)), None)
+        for packet in coded_packets(container, *(scan.stream for scan in scans.values())):
+            _take(scans[packet.stream.index], packet)
     except av.error.FFmpegError as error:
-        scan.error = _words(error)
-    return scan
+        for scan in scans.values():
+            scan.error = _words(error)
+
+
+def _take(scan: _Scan, packet: Any) -> None:
+    data, name, size = memoryview(packet), scan.codec_name, scan.size
+    scan.first = scan.first or bytes(data)
+    shown = not packet.is_discard and bitstream.is_shown(name, data)
+    scan.pts.append(packet.pts)
+    scan.is_reordered |= packet.pts != packet.dts
+    scan.entry.append(bitstream.entry_kind(name, data, size) if packet.is_keyframe else bitstream.NO_ENTRY)
+    scan.reference.append(not packet.is_disposable and bitstream.is_reference(name, data, size))
+    scan.playable.append(shown)
+    scan.n_not_entries += packet.is_keyframe and scan.entry[-1] == bitstream.NO_ENTRY
+    scan.n_discarded += packet.is_discard
+    if scan.first_picture is None and packet.is_keyframe and scan.tries > 0:
+        scan.tries -= 1
+        # An edit list may hide it from the decoder; a copy is not marked so.
+        visible = av.Packet(bytes(packet)) if packet.is_discard else packet
+        scan.first_picture = next(iter(decode_alone(scan.stream.codec_context, visible)), None)
 
 
 def decode_alone(codec: Any, packet: Any) -> list[Any]:
@@ -269,11 +369,11 @@ def decode_alone(codec: Any, packet: Any) -> list[Any]:
     return pictures
 
 
-def _in_display_order(scan: _Scan, codec: str, stream: Any) -> Packets:
+def _in_display_order(scan: _Scan, clock: _Clock) -> Packets:
+    stream = scan.stream
     playable = np.flatnonzero(scan.playable)
     pts = [scan.pts[i] for i in playable]
-    is_guessed = scan.is_reordered and stream.container.format.name in _NO_DISPLAY_TIMES
-    has_pts = None not in pts and len(set(pts)) == len(pts) and not is_guessed
+    has_pts = None not in pts and len(set(pts)) == len(pts) and not scan.is_guessed
     fps = float(stream.average_rate or stream.guessed_rate or 0) or 25.0
     keys = np.asarray(pts if has_pts else np.arange(len(pts)), np.int64)
     order = np.argsort(keys, kind="stable")
@@ -286,10 +386,13 @@ def _in_display_order(scan: _Scan, codec: str, stream: Any) -> Packets:
         place = np.searchsorted(all_pts[shown], keys[order], side="right") - 1
         entries = np.where(place >= 0, shown[np.maximum(place, 0)], 0)
     reference = np.asarray(scan.reference)[playable][order]
+    tick = Fraction(stream.time_base) if has_pts else 1 / Fraction(fps)
     return Packets(
+        stream=stream.index,
         keys=keys[order],
+        zero=_zero(scan, clock, int(keys.min()), tick),
         is_keyframe=np.asarray(scan.entry)[playable][order] != bitstream.NO_ENTRY,
-        is_reference=reference if bitstream.tells_references(codec) and has_pts else None,
+        is_reference=reference if bitstream.tells_references(scan.codec_name) and has_pts else None,
         entries=entries,
         is_start=np.asarray(scan.entry) != bitstream.NO_ENTRY,
         has_open_gops=bitstream.OPEN in scan.entry,
@@ -298,15 +401,21 @@ def _in_display_order(scan: _Scan, codec: str, stream: Any) -> Packets:
     )
 
 
-def _describe(path: Path, container: Any, stream: Any, scan: _Scan, packets: Packets) -> VideoProbe:
-    codec, picture = stream.codec_context, scan.first_picture
+def _zero(scan: _Scan, clock: _Clock, first_key: int, tick: Fraction) -> float:
+    """The key of time 0; the first one's where the file does not say when it is shown, or says: before 0."""
+    late = Fraction(0) if scan.starts is None else max(scan.starts - clock.zero, Fraction(0))
+    return float(first_key - late / tick)
+
+
+def _describe(path: Path, container: Any, scan: _Scan, packets: Packets, clock: _Clock) -> VideoProbe:
+    stream, picture = scan.stream, scan.first_picture
+    codec = stream.codec_context
     n_frames = len(packets.keys)
     steps_s = np.diff(packets.keys) * packets.tick_s
     usual_s = float(np.median(steps_s)) if n_frames > 1 else 1 / float(stream.average_rate or 25)
     mean_s = float(steps_s.mean()) if n_frames > 1 else usual_s
     uneven = np.abs(steps_s - usual_s) > max(1.5 * packets.tick_s, 0.1 * usual_s)
-    rotation = -round(picture.rotation) % 360 if picture is not None else 0
-    rotation = rotation if rotation % 90 == 0 else 0
+    rotation, is_mirrored = orientation(picture) if picture is not None else (0, False)
     sides = (codec.width, codec.height)
     if picture is not None:
         sides = (picture.width, picture.height)
@@ -316,11 +425,13 @@ def _describe(path: Path, container: Any, stream: Any, scan: _Scan, packets: Pac
     described = VideoProbe(
         path=path,
         container=container.format.name,
+        stream=stream.index,
         codec=codec.codec.canonical_name,
         pixel_format=picture.format.name if picture is not None else str(codec.pix_fmt),
         width_px=sides[rotation % 180 != 0],
         height_px=sides[rotation % 180 == 0],
         rotation=rotation,
+        is_mirrored=is_mirrored,
         fps=1 / mean_s,
         duration_s=n_frames * mean_s,
         n_packets=len(scan.pts),
@@ -331,9 +442,12 @@ def _describe(path: Path, container: Any, stream: Any, scan: _Scan, packets: Pac
         keyframe_share=float(packets.is_keyframe.mean()),
         reference_share=None if references is None else float(references.mean()),
         start_s=start_s,
+        first_frame_s=packets.time_s(float(packets.keys[0])),
+        timeline_start_s=float(clock.start - clock.zero),
         has_audio=bool(container.streams.audio),
         n_frames=n_frames,
         is_cut_short=bool(scan.error) or _is_shorter_than_declared(stream, scan, packets),
+        streams=(),
     )
     described.verdicts.update(pyav=_pyav_verdict(codec, picture), decord=_decord_verdict(described, packets, scan))
     return described
@@ -367,6 +481,8 @@ def _decord_verdict(described: VideoProbe, packets: Packets, scan: _Scan) -> str
         return f"codec {described.codec}: decord returns wrong frames or none"
     if described.n_discarded:
         return f"{described.n_discarded} discarded packets (an edit list): decord returns wrong frames"
+    if described.is_mirrored:
+        return "mirrored: decord is not proven there"
     if not packets.has_pts:
         return "missing or repeated timestamps: decord returns wrong frames"
     if packets.has_open_gops:

@@ -22,6 +22,7 @@ SCARCE_BITS_PER_PIXEL = {"h264": 0.03, "hevc": 0.015, "vp9": 0.015, "av1": 0.015
 ENCODERS = ("x264", "x265", "svtav1", "libaom", "libvpx", "HandBrake", "Premiere", "CapCut", "Davinci", "Mainconcept")
 PLATFORMS = {"Google": "a download from YouTube or another Google service"}
 CAMERA_TAGS = ("com.apple.quicktime.make", "com.apple.quicktime.model", "com.android.manufacturer", "com.android.model")
+LATE_S = 0.5  # a later start of the picture is worth a word
 _EIGHT_BITS = {"yuv420p", "yuvj420p"}
 _SHOWN_TAGS = ("encoder", "handler_name", "creation_time", "encoder_settings", *CAMERA_TAGS)
 
@@ -92,7 +93,9 @@ def describe(file: VideoFile) -> VideoFacts:
     if probe is None:
         raise ValueError(f"video {path.name!r}: {file.reason}; there is nothing to describe")
     tags = {name: printable(value, " ").strip() for name, value in file.tags.items()}
-    bits_per_pixel = 8 * file.size_bytes / (probe.width_px * probe.height_px * probe.n_frames)
+    # The whole file's bits are shared by all its streams; stills and covers among them count as their one frame.
+    n_pixels = max(sum(s.width_px * s.height_px * s.n_frames for s in probe.streams), 1)
+    bits_per_pixel = 8 * file.size_bytes / n_pixels
     return VideoFacts(
         container=probe.container,
         codec=probe.codec,
@@ -100,10 +103,13 @@ def describe(file: VideoFile) -> VideoFacts:
         width_px=probe.width_px,
         height_px=probe.height_px,
         rotation=cast(Rotation, probe.rotation),
+        is_mirrored=probe.is_mirrored,
         fps=round(probe.fps, 4),
         is_vfr=probe.is_vfr,
         n_frames=probe.n_frames,
         duration_s=round(probe.duration_s, 4),
+        first_frame_s=round(probe.first_frame_s, 4),
+        timeline_start_s=round(probe.timeline_start_s, 4),
         has_audio=probe.has_audio,
         kbit_per_s=round(8 * file.size_bytes / probe.duration_s / 1000, 1) if probe.duration_s > 0 else None,
         bits_per_pixel=round(bits_per_pixel, 5),
@@ -139,6 +145,9 @@ def warnings(probe: VideoProbe) -> list[str]:
         )
     if probe.n_missing_pts:
         messages.append(f"{probe.n_missing_pts} frames have no time of their own: times here are counted by frame.")
+    late_s = probe.first_frame_s - probe.timeline_start_s
+    if late_s > LATE_S:
+        messages.append(f"The picture begins {late_s:.1f} s after the file: until then there is sound, or nothing.")
     if probe.n_frames == 1:
         messages.append("The file holds a single frame: nothing can be said of motion.")
     return messages
@@ -189,10 +198,15 @@ class VideoFacts(Value):
     width_px: int = Field(description="Of the upright picture.")
     height_px: int
     rotation: Rotation = Field(description="Clockwise degrees that turn the stored picture upright.")
+    is_mirrored: bool = Field(False, description="Whether left and right are changed after that.")
     fps: float
     is_vfr: bool = Field(description="Whether frames stand for unequal times.")
     n_frames: int
-    duration_s: Seconds
+    duration_s: Seconds = Field(description="From the first frame to the end of the last.")
+    first_frame_s: Seconds = Field(
+        0.0, description="When players show the first frame: later than 0 after sound alone."
+    )
+    timeline_start_s: Seconds = Field(0.0, description="When they show or play anything first.")
     has_audio: bool
     kbit_per_s: float | None = Field(description="Of the whole file, sound included.")
     bits_per_pixel: float = Field(description="Of the whole file.")

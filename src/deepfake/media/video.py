@@ -45,14 +45,15 @@ class Cut:
 class Frame:
     """One frame of a video, upright; pixels are converted only when asked for.
 
-    `index` counts from 0 in display order, `time_s` from the first frame. `shot` counts from 0.
+    `index` counts from 0 in display order, `time_s` is when players show it. `shot` counts from 0.
     `is_suspect`: something before it, back to the last keyframe, could not be decoded, so the picture
     may be smeared or an old one.
     """
 
-    def __init__(self, picture: Any, rotation: int, index: int, time_s: float) -> None:
+    def __init__(self, picture: Any, rotation: int, index: int, time_s: float, is_mirrored: bool = False) -> None:
         self._picture = picture
         self._rotation = rotation
+        self._is_mirrored = is_mirrored
         self.index = index
         self.time_s = time_s
         self.shot = 0
@@ -63,19 +64,19 @@ class Frame:
 
     def rgb(self) -> Picture:
         """The whole frame, height x width x RGB."""
-        return pixels.rgb(self._picture, self._rotation)
+        return pixels.rgb(self._picture, self._rotation, self._is_mirrored)
 
     def small_rgb(self, side_px: int) -> Picture:
         """The whole frame with its longer side at most `side_px`; never enlarged."""
-        return pixels.small_rgb(self._picture, self._rotation, side_px)
+        return pixels.small_rgb(self._picture, self._rotation, side_px, self._is_mirrored)
 
     def rgb_region(self, x0: int, y0: int, x1: int, y1: int) -> Picture:
         """`rgb()[y0:y1, x0:x1]` within two grey levels, at the cost of that region alone."""
-        return pixels.rgb_region(self._picture, self._rotation, (x0, y0, x1, y1))
+        return pixels.rgb_region(self._picture, self._rotation, (x0, y0, x1, y1), self._is_mirrored)
 
     def luma_thumb(self) -> Picture:
         """A grey picture of about 64 x 36 for finding shots and for hashing; 0.1 ms."""
-        return pixels.luma_thumb(self._picture, self._rotation)
+        return pixels.luma_thumb(self._picture, self._rotation, self._is_mirrored)
 
 
 def probe(path: Path) -> VideoProbe:
@@ -129,7 +130,8 @@ def sample(
 
     `on_frame` sees every decoded frame, also those not sampled. `threads` is the decoder's. `every` 2 leaves out
     every second frame of those, beginning with the second. `demuxed` is what `scan` returned for the file, where that
-    is known: then it is not demuxed again.
+    is known: then it is not demuxed again; or one of its `further`, for another stream than the one that stands for
+    the file.
     """
     if n_frames < 1 or sample_fps <= 0:
         raise ValueError(f"found n_frames = {n_frames}, sample_fps = {sample_fps}; wanted at least 1 and more than 0")
@@ -210,7 +212,9 @@ class Sampled:
         with closing(decode(self._path, packets, level, self._threads, progress)) as pictures:
             for picture, key in pictures:
                 index = int(np.searchsorted(packets.keys, key))
-                frame = Frame(picture, self.probe.rotation, index, packets.time_s(key))
+                frame = Frame(
+                    picture, self.probe.rotation, index, packets.time_s(key), is_mirrored=self.probe.is_mirrored
+                )
                 frame.is_suspect = progress.is_suspect
                 self._note(frame)
                 yield frame, key

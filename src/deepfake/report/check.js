@@ -6,7 +6,7 @@
   const lanes = [...document.querySelectorAll(".lane > svg")];
   const shots = [...document.querySelectorAll(".crops button")];
   const SVG = "http://www.w3.org/2000/svg";
-  let now = 0, plays = false, wanted = null;
+  let now = data.start, plays = false, wanted = null;
 
   const clock = (s) => `${Math.floor(s / 60)}:${(s % 60).toFixed(1).padStart(4, "0")}`;
   const level = (p) => (p > data.high ? "forged" : p < data.low ? "real" : "unsure");
@@ -29,15 +29,24 @@
     return close && close.slice(1, 5);
   }
 
+  // The stream that is shown: the browser chooses by itself, and its size is all that it says.
+  function shown() {
+    const first = data.streams[0] || [null, data.width, data.height];
+    if (!plays || !video.videoWidth || data.streams.length < 2) return first;
+    return data.streams.find((one) => one[1] === video.videoWidth && one[2] === video.videoHeight) || first;
+  }
+
   function drawBoxes(t) {
     if (!boxes) return;
     const wide = plays && video.videoWidth ? video.videoWidth : data.width, high = plays && video.videoHeight ? video.videoHeight : data.height;
+    const [stream, ownWide, ownHigh] = shown();
     boxes.setAttribute("viewBox", `0 0 ${wide} ${high}`);
     boxes.replaceChildren();
     for (const track of data.tracks) {
+      if (stream !== null && track.stream !== stream) continue;
       const box = placeOf(track, t), frame = nearest(track, t);
       if (!box) continue;
-      const [x0, y0, x1, y1] = box.map((v, i) => (i % 2 ? (v * high) / data.height : (v * wide) / data.width));
+      const [x0, y0, x1, y1] = box.map((v, i) => (i % 2 ? (v * high) / ownHigh : (v * wide) / ownWide));
       const group = document.createElementNS(SVG, "g"), rect = document.createElementNS(SVG, "rect"), text = document.createElementNS(SVG, "text");
       group.setAttribute("class", frame ? level(frame[5]) : "");
       group.dataset.face = track.track;
@@ -60,8 +69,8 @@
   }
 
   function show(t) {
-    now = Math.min(Math.max(t, 0), data.duration);
-    const at = `${(100 * now) / data.duration}%`;
+    now = Math.min(Math.max(t, data.start), data.end);
+    const at = `${(100 * (now - data.start)) / (data.end - data.start)}%`;
     for (const lane of lanes) {
       for (const name of ["x1", "x2"]) lane.querySelector(".cursor").setAttribute(name, at);
       lane.querySelector(".cursor-head").setAttribute("cx", at);
@@ -69,7 +78,7 @@
       lane.setAttribute("aria-valuenow", now.toFixed(1));
       lane.setAttribute("aria-valuetext", `${clock(now)}, ${frame ? `${frame[5].toFixed(2)}, ${words[level(frame[5])]}` : "no score here"}`);
     }
-    if (readout) readout.textContent = `${clock(now)} of ${clock(data.duration)}: ${scores(now)}`;
+    if (readout) readout.textContent = `${clock(now)} of ${clock(data.end)}: ${scores(now)}`;
     let nearestShot = null;
     for (const shot of shots) if (Math.abs(shot.dataset.time - now) < 0.06) nearestShot = shot;
     for (const shot of shots) shot.classList.toggle("current", shot === nearestShot);
@@ -77,7 +86,7 @@
   }
 
   function seek(t) {
-    t = Math.min(Math.max(t, 0), data.duration);
+    t = Math.min(Math.max(t, data.start), data.end);
     if (plays) {
       wanted = t;
       video.currentTime = Math.min(t, Math.max((video.duration || t) - 0.001, 0));
@@ -101,7 +110,7 @@
     const track = data.tracks.find((one) => String(one.track) === lane.dataset.face) || { marks: [], frames: [] };
     const at = (event) => {
       const box = lane.getBoundingClientRect();
-      seek((data.duration * (event.clientX - box.left)) / box.width);
+      seek(data.start + ((data.end - data.start) * (event.clientX - box.left)) / box.width);
     };
     lane.addEventListener("pointerdown", (event) => { if (event.button === 0) { lane.setPointerCapture(event.pointerId); at(event); } });
     lane.addEventListener("pointermove", (event) => { if (lane.hasPointerCapture(event.pointerId)) at(event); });
@@ -109,8 +118,8 @@
       const steps = { ArrowRight: data.step, ArrowUp: data.step, ArrowLeft: -data.step, ArrowDown: -data.step };
       if (event.altKey || event.ctrlKey || event.metaKey) return;
       if (event.key in steps) step(track, steps[event.key] * (event.shiftKey ? 5 : 1));
-      else if (event.key === "Home") seek(0);
-      else if (event.key === "End") seek(data.duration);
+      else if (event.key === "Home") seek(data.start);
+      else if (event.key === "End") seek(data.end);
       else if (event.key === "PageDown" || event.key === "PageUp") jump(track, event.key === "PageDown");
       else if (event.key === " " && plays) video.paused ? video.play() : video.pause();
       else return;
@@ -138,7 +147,7 @@
       if (!video.videoWidth) return failed();
       plays = true;
       trouble.hidden = true;
-      if (now > 0) seek(now);
+      if (now > data.start) seek(now);
       drawBoxes(now);
     });
     video.addEventListener("error", failed);
@@ -155,6 +164,6 @@
     if (video.error || video.networkState === HTMLMediaElement.NETWORK_NO_SOURCE) failed();
     new ResizeObserver(() => drawBoxes(now)).observe(video);
   }
-  show(0);
+  show(data.start);
   document.documentElement.dataset.ready = "yes";
 })();

@@ -7,6 +7,7 @@ they fit any width. Style and script are constant files beside this one; the pag
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,28 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """The time that the timelines cover, in the file's own seconds; never of no length."""
+
+    start_s: float
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        """Seconds from its start to its end."""
+        return self.end_s - self.start_s
+
+    def percent(self, time_s: float) -> float:
+        """Where a time lies, in percent of the length."""
+        return min(max(100 * (time_s - self.start_s) / self.length_s, 0), 100)
+
+    def stretch(self, start_s: float, end_s: float) -> Stretch:
+        """Where a part lies; one that would be too thin to be seen is made wider."""
+        start, end = self.percent(start_s), self.percent(end_s)
+        return Stretch(round(start, 3), round(max(end - start, 0.15), 3))
+
+
+@dataclass(frozen=True)
 class Bar:
     """The column of one second; heights are pixels of the plot."""
 
@@ -72,7 +95,7 @@ class Bar:
 class Lane:
     """What is drawn of one track."""
 
-    shot: int
+    shot: Shot
     track: CheckedTrack
     word: str
     level: str
@@ -108,7 +131,7 @@ class Crop:
 
 def page(check: Check, pictures: Sequence[SalientCrop], page_path: Path) -> bytes:
     """The page of one video as UTF-8; it names the video relative to the folder of `page_path`."""
-    duration_s = _duration(check)
+    axis = _axis(check)
     band = check.inconclusive_band
     return _render(
         "check.html.jinja",
@@ -117,15 +140,17 @@ def page(check: Check, pictures: Sequence[SalientCrop], page_path: Path) -> byte
         name=printable(check.file.name),
         level=LEVELS.get(check.verdict, "none"),
         source=_source(Path(check.file.path), page_path),
-        lanes=[_lane(shot, track, check, duration_s) for shot, track in check.tracks],
-        ticks=_ticks(duration_s),
+        lanes=[_lane(shot, track, check, axis) for shot, track in check.tracks],
+        ticks=_ticks(axis),
         crops=[_crop(picture) for picture in pictures],
         has_heat=any(picture.heat_HW is not None for picture in pictures),
-        data=_script_json(_page_data(check, duration_s)),
+        data=_script_json(_page_data(check, axis)),
         low=band.low,
         high=band.high,
         most=max((track.p_fake for _, track in check.tracks if track.decides), default=None),
-        duration_s=duration_s,
+        axis=axis,
+        sizes={one.stream: f"{one.width_px} × {one.height_px}" for one in check.streams},
+        n_looked_at=sum(one.is_looked_at for one in check.streams),
         plot_px=PLOT_PX,
     )
 
@@ -140,6 +165,7 @@ def index_page(checks: Sequence[tuple[Check, str]]) -> bytes:
             "level": LEVELS.get(check.verdict, "none"),
             "href": quote(os.fsencode(page_name)),
             "n_tracks": len(check.tracks),
+            "n_looked_at": sum(one.is_looked_at for one in check.streams),
         }
         for check, page_name in checks
     ]
@@ -186,69 +212,77 @@ def _script_json(value: object) -> Markup:
     return Markup(text)  # noqa: S704 - escaped right above
 
 
-def _page_data(check: Check, duration_s: float) -> Mapping[str, object]:
-    """What the script needs to draw boxes and to write scores."""
+def _page_data(check: Check, axis: Axis) -> Mapping[str, object]:
+    """What the script needs to draw boxes and to write scores; `streams` may be what the browser shows."""
     facts, band = check.video, check.inconclusive_band
     return {
-        "duration": duration_s,
+        "start": axis.start_s,
+        "end": axis.end_s,
         "width": facts.width_px if facts else 1,
         "height": facts.height_px if facts else 1,
+        "streams": [[one.stream, one.width_px, one.height_px] for one in check.streams],
         "low": band.low,
         "high": band.high,
         "reach": STANDS_FOR_S,
         "bridge": SPAN_GAP_S,
-        "step": min(1.0, duration_s / 20),
+        "step": min(1.0, axis.length_s / 20),
         "tracks": [
             {
                 "track": track.track,
+                "stream": shot.stream,
                 "frames": [[frame.time_s, *frame.box_px, round(frame.score, 4)] for frame in track.frames],
                 "marks": [span.from_s for span in track.suspicious],
             }
-            for _, track in check.tracks
+            for shot, track in check.tracks
         ],
     }
 
 
-def _duration(check: Check) -> float:
-    """Seconds that the timelines cover; never 0."""
-    last = max((track.to_s for _, track in check.tracks), default=0.0)
-    return max(check.video.duration_s if check.video else 0.0, last, 0.04)
+def _axis(check: Check) -> Axis:
+    """From the file's first sound or picture to the end of its last picture."""
+    facts = check.video
+    start_s = facts.timeline_start_s if facts else 0.0
+    end_s = facts.first_frame_s + facts.duration_s if facts else 0.0
+    ends_s = [*(one.to_s for one in check.streams), *(track.to_s for _, track in check.tracks)]
+    return Axis(start_s, max(end_s, *ends_s, start_s + 0.04))
 
 
-def _stretch(start_s: float, end_s: float, duration_s: float) -> Stretch:
-    start, end = (min(max(100 * t / duration_s, 0), 100) for t in (start_s, end_s))
-    return Stretch(round(start, 3), round(max(end - start, 0.15), 3))
-
-
-def _lane(shot: Shot, track: CheckedTrack, check: Check, duration_s: float) -> Lane:
-    band, unseen = check.inconclusive_band, check.looked_at.unseen_s if check.looked_at else ()
+def _lane(shot: Shot, track: CheckedTrack, check: Check, axis: Axis) -> Lane:
+    band = check.inconclusive_band
+    unseen = next((one.unseen_s for one in check.streams if one.stream == shot.stream), None)
+    if unseen is None:
+        unseen = check.looked_at.unseen_s if check.looked_at else ()
     best = max(track.seconds, key=lambda second: (second.p_fake, -second.second))
     word = band.level_of(track.p_fake)
     return Lane(
-        shot=shot.shot,
+        shot=shot,
         track=track,
         word=word,
         level=LEVELS[word],
-        bars=[_bar(second, track, band, duration_s) for second in track.seconds],
+        bars=[_bar(second, track, band, axis) for second in track.seconds],
         best=best,
         best_time_s=_first_frame_of(track, best.second),
         band_y=round(PLOT_PX * (1 - band.high), 2),
         band_height=round(PLOT_PX * (band.high - band.low), 2),
-        unseen=[_stretch(*part, duration_s) for part in unseen],
-        spans=[(_stretch(span.from_s - 0.1, span.to_s + 0.1, duration_s), span) for span in track.suspicious],
-        cuts=[_stretch(other.from_s, other.from_s, duration_s).x for other in check.shots[1:]],
+        unseen=[axis.stretch(*part) for part in unseen],
+        spans=[(axis.stretch(span.from_s - 0.1, span.to_s + 0.1), span) for span in track.suspicious],
+        cuts=[axis.stretch(cut.from_s, cut.from_s).x for cut in _of_stream(check.shots, shot.stream)[1:]],
         others=[
-            (_stretch(other.from_s, other.to_s, duration_s), other.track)
-            for _, other in check.tracks
-            if other.track != track.track
+            (axis.stretch(other.from_s, other.to_s), other.track)
+            for of_shot, other in check.tracks
+            if other.track != track.track and of_shot.stream == shot.stream
         ],
     )
 
 
-def _bar(second: SecondScore, track: CheckedTrack, band: Band, duration_s: float) -> Bar:
-    start_s, end_s = max(second.second, track.from_s - STANDS_FOR_S), min(second.second + 1, duration_s)
+def _of_stream(shots: Sequence[Shot], stream: int) -> list[Shot]:
+    return [shot for shot in shots if shot.stream == stream]
+
+
+def _bar(second: SecondScore, track: CheckedTrack, band: Band, axis: Axis) -> Bar:
+    start_s, end_s = max(second.second, track.from_s - STANDS_FOR_S), min(second.second + 1, axis.end_s)
     return Bar(
-        place=_stretch(start_s, end_s, duration_s),
+        place=axis.stretch(start_s, end_s),
         y=round(PLOT_PX * (1 - second.p_fake), 2),
         height=round(max(PLOT_PX * second.p_fake, 1), 2),
         level=LEVELS[band.level_of(second.p_fake)],
@@ -261,13 +295,13 @@ def _first_frame_of(track: CheckedTrack, second: int) -> float:
     return next(frame.time_s for frame in track.frames if int(frame.time_s) >= second)
 
 
-def _ticks(duration_s: float) -> list[Tick]:
-    step = next((step for step in TICK_STEPS_S if duration_s / step <= MAX_TICKS), duration_s / MAX_TICKS)
-    times = [i * step for i in range(int(duration_s / step + 1e-9) + 1)]
+def _ticks(axis: Axis) -> list[Tick]:
+    length_s = axis.length_s
+    step = next((step for step in TICK_STEPS_S if length_s / step <= MAX_TICKS), length_s / MAX_TICKS)
+    first = math.ceil(axis.start_s / step - 1e-9)
+    times = [i * step for i in range(first, int(axis.end_s / step + 1e-9) + 1)]
     return [
-        Tick(round(100 * t / duration_s, 3), clock(t) if step >= 1 else f"{t:.1f}")
-        for t in times
-        if t <= 0.97 * duration_s
+        Tick(round(axis.percent(t), 3), clock(t) if step >= 1 else f"{t:.1f}") for t in times if axis.percent(t) <= 97
     ]
 
 
