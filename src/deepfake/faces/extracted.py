@@ -58,11 +58,24 @@ class StoredFace(Face):
 
 
 @dataclass(frozen=True)
+class Searched:
+    """What a search of a long video saw: frames, the longest time between two of them, faces shot by shot.
+
+    `n_judged` of these appearances got frames of their own.
+    """
+
+    n_frames: int
+    gap_s: float
+    n_appearances: int
+    n_judged: int
+
+
+@dataclass(frozen=True)
 class Extraction:
     """What was sampled of a video, its shots and faces, and the shard where the crops lie (below the work folder).
 
     `failure`: why the video could not be read; then nothing else is known. `sampled_s` and `cuts_s` are empty and None
-    in shards of older versions, which do not hold them.
+    in shards of older versions, which do not hold them. `searched` is None where frames were spread evenly.
     """
 
     video_id: str
@@ -77,6 +90,7 @@ class Extraction:
     cuts_s: tuple[float, ...] | None = None
     frame_hashes: tuple[str, ...] = ()
     faces: tuple[StoredFace, ...] = ()
+    searched: Searched | None = None
 
     @property
     def status(self) -> Status:
@@ -121,6 +135,7 @@ def shard_rows(extraction: Extraction, faces: list[Face]) -> Mapping[str, object
         "n_shots": extraction.n_shots,
         "cuts_s": extraction.cuts_s,
         "frame_hashes": extraction.frame_hashes,
+        "searched": extraction.searched and asdict(extraction.searched),
         "faces": [asdict(face) for face in faces],
     }
 
@@ -146,6 +161,7 @@ def read_extraction(work_dir: Path, shard: str, video_id: str) -> Extraction:
             cuts_s=None if rows.get("cuts_s") is None else tuple(rows["cuts_s"]),
             frame_hashes=tuple(rows["frame_hashes"]),
             faces=tuple(_face(face, shard) for face in rows["faces"]),
+            searched=Searched(**rows["searched"]) if rows.get("searched") else None,
         )
     except (KeyError, TypeError) as error:
         raise UserError(
