@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deepfake.detector.check import Check, CheckedFile, schema
 from deepfake.detector.read_ahead import reading_ahead
-from deepfake.detector.verdict import check_videos, exit_code, face_lines, verdict_line
+from deepfake.detector.verdict import check_videos, exit_code, face_lines, search_lines, verdict_line
 from deepfake.errors import UserError
 from deepfake.files import sha256_of, write_whole
 from deepfake.models.detector_file import shipped_weights
@@ -75,7 +75,7 @@ def check(videos: Sequence[Path], places: Places, weights: Path | None, cache_di
         write_whole(page_path, page(made, crops, page_path))
         done[number] = made, page_path
         if places.json != SCREEN:
-            print("\n".join([verdict_line(made), *face_lines(made), f"  page: {page_path}"]), flush=True)
+            print("\n".join([verdict_line(made), *search_lines(made), *face_lines(made), f"  page: {page_path}"]), flush=True)
     checks = [done[number] for number in sorted(done)]
     top = checks[0][1]
     if len(videos) > 1:

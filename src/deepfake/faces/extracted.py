@@ -100,7 +100,8 @@ class Extraction:
     @property
     def reason(self) -> str | None:
         """Why not ok."""
-        return f"no face in {self.n_sampled} frames" if self.status == "no_face" else self.failure
+        n_frames = self.n_sampled + (self.searched.n_frames if self.searched else 0)
+        return f"no face in {n_frames} frames" if self.status == "no_face" else self.failure
 
     @property
     def tracks(self) -> list[tuple[StoredFace, ...]]:

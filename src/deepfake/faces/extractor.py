@@ -185,9 +185,10 @@ class Extractor:
 
     def _link(self, sampled: SampledFrame) -> None:
         assert sampled.faces is not None
-        sampled.tracks = self.linker.update(
-            sampled.frame.index, sampled.frame.time_s, sampled.frame.shot, sampled.faces
-        )
+        frame = sampled.frame
+        part = 0 if self.found is None else self.found.part_of(frame.index)
+        # A shot and a part of it count as a shot here.
+        sampled.tracks = self.linker.update(frame.index, frame.time_s, frame.shot + part, sampled.faces)
 
     def _keep(self, sampled: SampledFrame) -> None:
         assert sampled.faces is not None

@@ -20,6 +20,7 @@ from deepfake.media.long_sampling import (
     Appearance,
     SearchPlan,
     Timeline,
+    boundaries,
     chosen_appearances,
     frames_of_appearances,
     grown,
@@ -38,10 +39,18 @@ CLOSER_SIDE_PX = 1600
 
 @dataclass(frozen=True)
 class Search:
-    """Frames to sample, by their places in display order (none where no face was found), and what was searched."""
+    """Frames to sample, by their places in display order (none where no face was found), and what was searched.
+
+    No face goes on from before one of the `boundaries`, also places, to after it: between them it was not there.
+    """
 
     places: Ints
+    boundaries: Ints
     about: Searched
+
+    def part_of(self, index: int) -> int:
+        """Between which of the boundaries a frame lies."""
+        return int(np.searchsorted(self.boundaries, index, side="right"))
 
 
 def search(path: Path, demuxed: Demuxed, settings: Extract, detector: FaceDetector) -> Search | None:
@@ -57,7 +66,8 @@ def search(path: Path, demuxed: Demuxed, settings: Extract, detector: FaceDetect
     n_frames = round(grown(settings.frames_per_video, searched.length_s, settings.long_from_s))
     candidates = timeline(demuxed, mode.frames)
     places = frames_of_appearances(candidates, chosen, n_frames, settings.appearance_frames)
-    return Search(places, Searched(len(plan.places), round(plan.gap_s, 3), len(found), len(chosen)))
+    about = Searched(len(plan.places), round(plan.gap_s, 3), len(found), len(chosen))
+    return Search(places, boundaries(candidates, chosen), about)
 
 
 def _plan(demuxed: Demuxed, searched: Timeline, settings: Extract) -> SearchPlan:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -146,6 +147,13 @@ def chosen_appearances(appearances: Sequence[Appearance], most: int) -> list[App
     return [ordered[i] for i in weightiest_in_time([one.weight for one in ordered], most)]
 
 
+def boundaries(timeline: Timeline, appearances: Sequence[Appearance]) -> Ints:
+    """First place of each stretch with faces but the first one; none of its faces goes on from the stretch before."""
+    stretches = _stretches(appearances)
+    middles = [(end + start) / 2 for (_, end), (start, _) in pairwise(stretches)]
+    return np.searchsorted(timeline.times_s, np.array(middles)).astype(np.int64)
+
+
 def frames_of_appearances(timeline: Timeline, appearances: Sequence[Appearance], n_frames: int, at_least: int) -> Ints:
     """Places of frames to sample: `n_frames` over all stretches with a face, by length; `at_least` in each appearance.
 
@@ -153,7 +161,7 @@ def frames_of_appearances(timeline: Timeline, appearances: Sequence[Appearance],
     `at_least` of them show a face which is there for a second.
     """
     times = timeline.times_s[timeline.allowed]
-    chosen = _spread(times, _stretches(appearances), n_frames)
+    chosen = _spread(times, _stretches(appearances), n_frames) if appearances else set()
     for one in sorted(appearances, key=lambda one: (one.to_s - one.from_s, one.from_s, one.shot)):
         chosen |= _enough(times, one, chosen, at_least)
     return np.asarray(timeline.allowed[sorted(chosen)], np.int64)
@@ -201,9 +209,7 @@ def _even(times: npt.NDArray[np.float64], count: int, start: float, end: float) 
 def _enough(times: npt.NDArray[np.float64], one: Appearance, chosen: set[int], at_least: int) -> set[int]:
     """Frames that an appearance still lacks."""
     if one.to_s <= one.from_s:
-        n_around = 2 * at_least - 1
-        reach_s = SECOND_S / 2 * (1 - 1 / n_around)
-        wanted = one.from_s + np.linspace(-reach_s, reach_s, n_around)
+        wanted = one.from_s + np.arange(1 - at_least, at_least) * SECOND_S / at_least
         return set(nearest(np.round(times * 1e6).astype(np.int64), wanted * 1e6).tolist())
     first, last = _between(times, one.from_s, one.to_s)
     if len(chosen.intersection(range(first, last))) >= min(at_least, last - first):
