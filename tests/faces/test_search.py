@@ -133,9 +133,7 @@ def test_of_too_many_faces_it_is_said_how_many_were_judged(
     assert len(made.tracks) == 6 and made.tracks[0][0].time_s < 20 and made.tracks[-1][-1].time_s > 100
 
 
-def test_what_was_searched_is_kept_with_the_crops(
-    square_clip: Clip, tmp_path: Path, detector: SquareDetector
-) -> None:
+def test_what_was_searched_is_kept_with_the_crops(square_clip: Clip, tmp_path: Path, detector: SquareDetector) -> None:
     made = extraction(clip(square_clip, 60, (30, 40)), tmp_path)
     assert read_extraction(tmp_path, "v.tar", "v") == made
     assert isinstance(made.searched, Searched) and made.searched.n_judged == 1

@@ -75,7 +75,10 @@ def check(videos: Sequence[Path], places: Places, weights: Path | None, cache_di
         write_whole(page_path, page(made, crops, page_path))
         done[number] = made, page_path
         if places.json != SCREEN:
-            print("\n".join([verdict_line(made), *search_lines(made), *face_lines(made), f"  page: {page_path}"]), flush=True)
+            print(
+                "\n".join([verdict_line(made), *search_lines(made), *face_lines(made), f"  page: {page_path}"]),
+                flush=True,
+            )
     checks = [done[number] for number in sorted(done)]
     top = checks[0][1]
     if len(videos) > 1:
