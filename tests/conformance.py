@@ -13,11 +13,11 @@ import av
 import numpy as np
 
 from clip_factory import Coding, read_number, write
-from deepfake.media.demux import VideoError
+from deepfake.media.demux import VideoError, scan
 from deepfake.media.video import sample
 
 BACKENDS = ("auto", "pyav", "decord")
-MODES = ("uniform", "fps", "reference", "keyframe", "adaptive", "shot_aware", "two frames")
+MODES = ("uniform", "fps", "reference", "keyframe", "adaptive", "shot_aware", "two frames", "long")
 N_FRAMES = 20
 SAMPLE_FPS = 7.0
 
@@ -63,7 +63,19 @@ def judge(path: Path, first: int, backend: str, mode: str, is_intact: bool = Tru
     count: Counter[str] = Counter()
     try:
         name, n_frames = ("uniform", 2) if mode == "two frames" else (mode, N_FRAMES)
-        opened = sample(path, name, n_frames, SAMPLE_FPS, backend)  # type: ignore[arg-type]
+        name = "reference" if mode == "long" else name
+        demuxed = scan(path)
+        # As a search of a long video gives them: some moments far apart, and several frames at one of them.
+        places = np.unique(np.clip([0, 20, 31, 33, 35, 37, 59], 0, len(demuxed.packets.keys) - 1))
+        opened = sample(
+            path,
+            name,
+            n_frames,
+            SAMPLE_FPS,
+            backend,  # type: ignore[arg-type]
+            demuxed=demuxed,
+            places=places if mode == "long" else None,
+        )
         for frame in opened:
             number = read_number(frame.rgb())
             if frame.is_suspect:
