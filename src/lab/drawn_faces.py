@@ -17,7 +17,7 @@ def drawn_face(side_px: int, skin: tuple[int, int, int], mouth: float = 0.0) -> 
     face = tone * (1.0 - 0.5 * ((columns - 0.45) ** 2 + (rows - 0.45) ** 2))[..., None].astype(np.float32)
 
     def oval(x: float, y: float, width: float, height: float, colour: object, share: float, soft: float = 0) -> None:
-        mask = np.zeros((big, big), np.float32)
+        mask: np.ndarray = np.zeros((big, big), np.float32)
         axes = (max(int(big * width), 1), max(int(big * height), 1))
         cv2.ellipse(mask, (int(big * x), int(big * y)), axes, 0, 0, 360, 1, -1, cv2.LINE_AA)
         mask = cv2.GaussianBlur(mask, (0, 0), big * soft) if soft else mask

@@ -76,7 +76,8 @@ def measure(names: Sequence[str], settings: Extract, report: Callable[[str], Non
 def _measure_length(name: str, source: Path, settings: Extract, report: Callable[[str], None]) -> Row:
     n_groups = LENGTHS_S[name] // GROUP_S
     tries: dict[float, list[int]] = {stay: [] for stay in STAYS_S}
-    seconds, made = [], []
+    seconds: list[float] = []
+    made: list[Extraction] = []
     clip = source.with_name("clip.mp4")
     while min(map(len, tries.values())) < MIN_TRIES:
         report(f"{name}, clip {len(made) + 1}")

@@ -92,11 +92,11 @@ def join_groups(source: Path, path: Path, order: Sequence[int] | None, n_times: 
             chosen = groups if order is None else [groups[number] for number in order]
             now = 0
             for data, duration, is_keyframe in (one for _ in range(n_times) for group in chosen for one in group):
-                packet = av.Packet(data)
-                packet.pts = packet.dts = now
-                packet.duration, packet.is_keyframe = duration, is_keyframe
-                packet.time_base, packet.stream = template.time_base, stream
-                written.mux(packet)
+                copy = av.Packet(data)
+                copy.pts = copy.dts = now
+                copy.duration, copy.is_keyframe = duration, is_keyframe
+                copy.time_base, copy.stream = template.time_base, stream
+                written.mux(copy)
                 now += duration
         aside.replace(path)
     finally:
