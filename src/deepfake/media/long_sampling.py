@@ -89,8 +89,15 @@ def plan_search(timeline: Timeline, step_s: float, most_decoded: float) -> Searc
     if keyframes_only and is_keyframe is not None and not is_keyframe[places[-1]]:
         # Keyframes alone are decoded far quicker than with the last frame as well; the last keyframe is near it.
         places = places[:-1]
-    edges = np.concatenate([timeline.times_s[:1], timeline.times_s[places], [timeline.end_s]])
-    return SearchPlan(places, float(np.diff(edges).max()), keyframes_only)
+    return SearchPlan(places, longest_gap_s(timeline, places), keyframes_only)
+
+
+def longest_gap_s(timeline: Timeline, places: Ints) -> float:
+    """The longest time between two searched frames with others between them; 0 where every frame is searched."""
+    edges = np.concatenate([places, [len(timeline.times_s)]])
+    shown_s = np.append(timeline.times_s, timeline.end_s)
+    leaves_out = np.diff(edges) > 1
+    return float((np.diff(shown_s[edges]) * leaves_out).max())
 
 
 def places_to_search(timeline: Timeline, step_s: float, between_s: float) -> Ints:
