@@ -17,7 +17,7 @@ from deepfake.media.demux import VideoError, scan
 from deepfake.media.video import Frame, sample
 
 BACKENDS = ("auto", "pyav", "decord")
-MODES = ("uniform", "fps", "reference", "keyframe", "adaptive", "shot_aware", "two frames")
+MODES = ("uniform", "fps", "reference", "keyframe", "adaptive", "shot_aware", "two frames", "long")
 N_FRAMES = 20
 SAMPLE_FPS = 7.0
 
@@ -76,7 +76,17 @@ def judge(
         main = scan(path)
         for demuxed in (main, *main.further):
             place = [one.stream for one in main.probe.streams].index(demuxed.probe.stream)
-            opened = sample(path, name, n_frames, SAMPLE_FPS, backend, demuxed=demuxed)  # type: ignore[arg-type]
+            # As a search of a long video gives them: some moments far apart, and several frames at one of them.
+            places = np.unique(np.clip([0, 20, 31, 33, 35, 37, 59], 0, len(demuxed.packets.keys) - 1))
+            opened = sample(
+                path,
+                "reference" if mode == "long" else name,
+                n_frames,
+                SAMPLE_FPS,
+                backend,  # type: ignore[arg-type]
+                demuxed=demuxed,
+                places=places if mode == "long" else None,
+            )
             count["wanted"] += opened.n_wanted
             for frame in opened:
                 count[_kind_of(frame, numbers[place] if numbers else first, is_intact)] += 1

@@ -92,7 +92,9 @@ class Extract(Settings):
         description="How frames are chosen: uniform, fps, reference, keyframe, adaptive, shot_aware, or a plugin's; "
         "reference frames decode at about half the cost.",
     )
-    frames_per_video: int = Field(32, ge=1, le=4096, description="Spread over the whole length.")
+    frames_per_video: int = Field(
+        32, ge=1, le=4096, description="Spread over the whole length; of long videos more, by the root of the length."
+    )
     sample_fps: float = Field(2.0, gt=0, le=240, description="Frames per second for sampling = fps.")
     backend: Literal["auto", "pyav", "decord"] = Field(
         "auto", description="auto is PyAV: decord was never faster. decord reads only what PyAV proves undamaged."
@@ -119,6 +121,33 @@ class Extract(Settings):
     jpeg_quality: int = Field(95, ge=50, le=100, description="4:4:4.")
     max_tracks: int = Field(8, ge=1, le=64, description="The longest and largest tracks of a video are kept.")
     max_gap_s: float = Field(1.0, gt=0, le=30, description="A face unseen for longer starts a new track.")
+    long_from_s: float = Field(
+        30.0,
+        ge=1,
+        le=1e9,
+        description="A longer video is searched for faces first, and sampled where they are (modes that spread frames "
+        "evenly). 32 frames of 30 s are a second apart, and no clip the detector was calibrated on is longer.",
+    )
+    search_every_s: float = Field(
+        1.0, ge=0.1, le=60, description="Seconds between two searched frames at most: who is seen for longer is found."
+    )
+    search_frames: int = Field(
+        600, ge=8, le=100_000, description="Beyond so many searched frames they grow by the root of the length only."
+    )
+    search_side_px: int = Field(320, ge=96, le=4096, description="Longer side of a searched frame's picture.")
+    search_mpx: float = Field(
+        20_000,
+        ge=1,
+        le=1e9,
+        description="Megapixels a search may decode to see frames between keyframes, grown like search_frames; 20000 "
+        "are the reference frames of ten minutes of 1080p.",
+    )
+    appearance_frames: int = Field(
+        4, ge=1, le=64, description="Frames of a long video that a face seen for a second gets at least."
+    )
+    max_appearances: int = Field(
+        64, ge=1, le=1000, description="A long video's faces, shot by shot, that are judged at most."
+    )
     workers: int = Field(2, ge=1, le=256, description="Processes; each holds one MTCNN and one decoder.")
     deadline_s: float = Field(300, gt=0, description="Seconds after which a video's process is killed.")
     memory_mb: int = Field(1500, ge=300, description="Resident memory above which a video's process is killed.")

@@ -17,6 +17,7 @@ COMMANDS = {
     "check-sources": "whether quality alone separates the training material's reals and fakes",
     "show-blends": "a sheet of made fakes, a row for each family",
     "show-mistakes": "a page of the surest mistakes of a CSV of scores",
+    "long-videos": "what videos of seconds to hours cost, and who is seen in them",
     "bench": "seconds, ratios and memory of every step",
     "bench-tracks": "our linker beside others on invented scenes",
 }

@@ -33,6 +33,7 @@ from deepfake.detector.verdict import (
     check_of,
     exit_code,
     face_lines,
+    search_lines,
     stream_lines,
     suspicious_spans,
     verdict_line,
@@ -41,7 +42,7 @@ from deepfake.detector.verdict import (
 from deepfake.detector.video_scorer import TrackScore, judge
 from deepfake.ensemble.calibration import Calibration
 from deepfake.ensemble.stack import Stack
-from deepfake.faces.extracted import Extraction, FurtherStream, StoredFace
+from deepfake.faces.extracted import Extraction, FurtherStream, Searched, StoredFace
 from deepfake.faces.reading import Reading
 from deepfake.media.file_facts import VideoFacts, VideoFile
 from deepfake.media.streams import STILL, VideoStream
@@ -273,6 +274,22 @@ def test_the_json_is_as_its_schema_says_and_in_its_order(check: Any) -> None:
         jsonschema.validate(values, SCHEMA)
         in_order(values, SCHEMA)
         assert Check.from_json(made.to_json()) == made
+
+
+def test_what_the_search_of_a_long_video_may_have_missed_is_said_in_words(check: Any) -> None:
+    hours = check(searched=Searched(n_frames=1800, gap_s=6.0, n_appearances=412, n_judged=64))
+    assert search_lines(hours) == [
+        "  looked at 1 moment every 6.0 s; somebody seen for less than that may have been missed",
+        "  64 of 412 appearances of faces, shot by shot, were judged; the others were only seen",
+    ]
+    looked_at = json.loads(hours.to_json())["looked_at"]["search"]
+    assert looked_at["gap_s"] == 6.0 and looked_at["missed"][0] in search_lines(hours)[0]
+    jsonschema.validate(json.loads(hours.to_json()), SCHEMA)
+
+
+def test_a_search_that_missed_nobody_needs_no_words(check: Any) -> None:
+    minutes = check(searched=Searched(n_frames=600, gap_s=1.0, n_appearances=3, n_judged=3))
+    assert search_lines(minutes) == [] == search_lines(check()) == search_lines(unreadable(check))
 
 
 def test_the_schema_names_the_keys_of_version_2() -> None:

@@ -297,3 +297,14 @@ def test_the_index_links_each_page_and_counts_verdicts() -> None:
     text = index_page([(Check.model_validate(values), name) for values, name in checks]).decode()
     assert 'href="p%201%23.html"' in text and "&lt;a&gt;.mp4" in text and "<a>.mp4" not in text
     assert "1 likely forged" in text and "1 inconclusive" in text and "script-src &#39;none&#39;" in text
+
+
+def test_the_page_of_a_long_video_says_what_was_not_seen() -> None:
+    values = check_of([track(0, 0, [0.9])])
+    missed = ["looked at 1 moment every 6.0 s; somebody seen for less than that may have been missed"]
+    search = {"n_frames": 1800, "gap_s": 6.0, "n_appearances": 9, "n_judged": 9, "missed": missed}
+    values["looked_at"] |= {"search": search}
+    text = made(values)
+    assert "1800 frames of 0:10, no more than 6.0 s apart, were searched for faces, and 4 frames sampled" in text
+    assert text.count("ooked at 1 moment every 6.0 s") == 2, "at the timeline and among the limits"
+    assert "spread over" not in text

@@ -12,7 +12,14 @@ from pathlib import Path
 
 from deepfake.detector.check import Check, CheckedFile, schema
 from deepfake.detector.read_ahead import reading_ahead
-from deepfake.detector.verdict import check_videos, exit_code, face_lines, stream_lines, verdict_line
+from deepfake.detector.verdict import (
+    check_videos,
+    exit_code,
+    face_lines,
+    search_lines,
+    stream_lines,
+    verdict_line,
+)
 from deepfake.errors import UserError
 from deepfake.files import sha256_of, write_whole
 from deepfake.models.detector_file import shipped_weights
@@ -75,8 +82,8 @@ def check(videos: Sequence[Path], places: Places, weights: Path | None, cache_di
         write_whole(page_path, page(made, crops, page_path))
         done[number] = made, page_path
         if places.json != SCREEN:
-            lines = [verdict_line(made), *stream_lines(made), *face_lines(made), f"  page: {page_path}"]
-            print("\n".join(lines), flush=True)
+            lines = [verdict_line(made), *stream_lines(made), *search_lines(made), *face_lines(made)]
+            print("\n".join([*lines, f"  page: {page_path}"]), flush=True)
     checks = [done[number] for number in sorted(done)]
     top = checks[0][1]
     if len(videos) > 1:

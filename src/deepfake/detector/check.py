@@ -66,6 +66,16 @@ class DetectorFacts(Value):
     max_tracks: int = Field(description="So many tracks are kept, the longest and largest.")
 
 
+class SearchedFrames(Value):
+    """Frames of a long video in which faces were searched first, to sample it where they are."""
+
+    n_frames: int = Field(ge=1)
+    gap_s: Seconds = Field(description="The longest time between two of them: who is seen for longer was looked at.")
+    n_appearances: int = Field(ge=0, description="Faces found there, shot by shot.")
+    n_judged: int = Field(ge=0, description="Appearances that got frames of their own.")
+    missed: tuple[str, ...] = Field(description="What this may have missed, in words; empty where it is nothing.")
+
+
 class LookedAt(Value):
     """The sampled frames, in which faces were searched: of the video stream that stands for the file."""
 
@@ -77,6 +87,7 @@ class LookedAt(Value):
     )
     decoder: str
     decoder_reason: str
+    search: SearchedFrames | None = Field(None, description="null where frames were spread over the whole video.")
 
 
 class SecondScore(Value):

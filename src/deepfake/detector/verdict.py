@@ -24,6 +24,7 @@ from deepfake.detector.check import (
     DetectorFacts,
     FrameScore,
     LookedAt,
+    SearchedFrames,
     SecondScore,
     Shot,
     Span,
@@ -39,11 +40,12 @@ if TYPE_CHECKING:  # torch, timm and pandas cost seconds: pages, --help and --sc
     from deepfake.detector.file import TrainedDetector
     from deepfake.detector.score_videos import Scored
     from deepfake.detector.video_scorer import TrackScore
-    from deepfake.faces.extracted import Extraction
+    from deepfake.faces.extracted import Extraction, Searched
     from deepfake.faces.reading import Reading
     from deepfake.settings import Ensemble
 
 EXIT_CODES: Mapping[Verdict, Literal[0, 3, 4, 5]] = {FORGED: 3, REAL: 0, INCONCLUSIVE: 4, NO_FACE: 5, UNREADABLE: 5}
+SURELY_SEEN_S = 1.05  # seconds between two searched frames; up to there nobody who matters is missed
 GRAVEST_FIRST = (FORGED, INCONCLUSIVE, UNREADABLE, NO_FACE, REAL)
 
 
@@ -206,7 +208,25 @@ def _looked_at(extraction: Extraction, look: Look) -> LookedAt:
         unseen_s=tuple(look.unseen_s),
         decoder=extraction.decoder or "",
         decoder_reason=extraction.decoder_reason or "",
+        search=_search(extraction.searched) if extraction.searched else None,
     )
+
+
+def _search(searched: Searched) -> SearchedFrames:
+    return SearchedFrames(**vars(searched), missed=tuple(_missed(searched)))
+
+
+def _missed(searched: Searched) -> Iterator[str]:
+    """What the search of a long video may have missed."""
+    if searched.gap_s > SURELY_SEEN_S:
+        yield (
+            f"looked at 1 moment every {searched.gap_s:.1f} s; somebody seen for less than that may have been missed"
+        )
+    if searched.n_judged < searched.n_appearances:
+        yield (
+            f"{searched.n_judged} of {searched.n_appearances} appearances of faces, shot by shot, were judged; the "
+            "others were only seen"
+        )
 
 
 def _shots(
@@ -341,6 +361,12 @@ def stream_lines(check: Check) -> list[str]:
         for one in check.streams
     ]
     return [f"  video streams: {'; '.join(parts)}"]
+
+
+def search_lines(check: Check) -> list[str]:
+    """A line for each thing that the search of a long video may have missed."""
+    search = check.looked_at.search if check.looked_at else None
+    return [f"  {text}" for text in search.missed] if search else []
 
 
 def face_lines(check: Check) -> list[str]:

@@ -75,11 +75,24 @@ class FurtherStream:
 
 
 @dataclass(frozen=True)
+class Searched:
+    """What a search of a long video saw: frames, the longest time between two of them, faces shot by shot.
+
+    `n_judged` of these appearances got frames of their own.
+    """
+
+    n_frames: int
+    gap_s: float
+    n_appearances: int
+    n_judged: int
+
+
+@dataclass(frozen=True)
 class Extraction:
     """What was sampled of a video, its shots and faces, and the shard where the crops lie (below the work folder).
 
     `failure`: why the video could not be read; then nothing else is known. `sampled_s` and `cuts_s` are empty and None
-    in shards of older versions, which do not hold them.
+    in shards of older versions, which do not hold them. `searched` is None where frames were spread evenly.
 
     What was sampled is of one video stream, `stream`. The others that were looked at are `further`: their shots and
     tracks are numbered on from those of the stream before, so that a file's tracks are those of all its streams.
@@ -99,6 +112,7 @@ class Extraction:
     faces: tuple[StoredFace, ...] = ()
     stream: int | None = None
     further: tuple[FurtherStream, ...] = ()
+    searched: Searched | None = None
 
     @property
     def status(self) -> Status:
@@ -108,7 +122,8 @@ class Extraction:
     @property
     def reason(self) -> str | None:
         """Why not ok."""
-        return f"no face in {self.n_sampled_of_all} frames" if self.status == "no_face" else self.failure
+        n_frames = self.n_sampled_of_all + (self.searched.n_frames if self.searched else 0)
+        return f"no face in {n_frames} frames" if self.status == "no_face" else self.failure
 
     @property
     def n_sampled_of_all(self) -> int:
@@ -155,6 +170,7 @@ def shard_rows(extraction: Extraction, faces: list[Face]) -> Mapping[str, object
         "frame_hashes": extraction.frame_hashes,
         "stream": extraction.stream,
         "further": [asdict(other) for other in extraction.further],
+        "searched": extraction.searched and asdict(extraction.searched),
         "faces": [asdict(face) for face in faces],
     }
 
@@ -182,6 +198,7 @@ def read_extraction(work_dir: Path, shard: str, video_id: str) -> Extraction:
             faces=tuple(_face(face, shard) for face in rows["faces"]),
             stream=rows.get("stream"),
             further=tuple(_further(other) for other in rows.get("further", [])),
+            searched=Searched(**rows["searched"]) if rows.get("searched") else None,
         )
     except (KeyError, TypeError) as error:
         raise UserError(

@@ -8,7 +8,7 @@ imports no pandas and no numba: they would cost each process 110 MB.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +22,10 @@ from deepfake.faces.extracted import Extraction, Face, FurtherStream, note_failu
 from deepfake.faces.hashes import perceptual_hash
 from deepfake.faces.linker import Linker, overlap
 from deepfake.faces.mtcnn import FaceDetector, Faces
+from deepfake.faces.search import Search, search
 from deepfake.files import digest
 from deepfake.media.demux import Demuxed, VideoError, scan
+from deepfake.media.long_sampling import weightiest_in_time
 from deepfake.media.shots import cut_detector
 from deepfake.media.video import Frame, Sampled, sample
 from deepfake.settings import Extract, result_values
@@ -40,6 +42,7 @@ CARRY_OVERLAP = 0.5  # below it a face moved too far for its box to be carried b
 MIN_SEARCHED = 4  # in a shot, before their share says anything
 RARE_SHARE = 0.3
 SURE_SCORE = 0.99
+NEAR_S = 2.0  # of a long shot only so much around a track's frames says whether it comes and goes
 
 
 @dataclass
@@ -62,6 +65,7 @@ class VideoFaces:
     n_damaged: int = 0
     n_shots: int = 0
     n_searched: dict[int, int] = field(default_factory=dict)  # frames the detector ran on, by shot
+    searched_s: dict[int, list[float]] = field(default_factory=dict)  # when these are shown
 
     @property
     def n_sampled(self) -> int:
@@ -70,17 +74,20 @@ class VideoFaces:
 
 
 class Extractor:
-    """State of one video's extraction."""
+    """State of one video's extraction; `found`: what a search of a long one found, whose every frame is detected on."""
 
-    def __init__(self, settings: Extract, detector: FaceDetector) -> None:
+    def __init__(self, settings: Extract, detector: FaceDetector, found: Search | None = None) -> None:
         self.settings = settings
+        self.found = found
+        self.stride = settings.detection_stride if found is None else 1
         self.detector = detector
         self.linker = Linker(settings.max_gap_s)
         self.kept = VideoFaces()
         self.second_looks = 0
         self.shot_has_face = False
         self.side_px = settings.detection_side_px
-        self.hash_every = max(settings.frames_per_video // HASHED_FRAMES, 1)
+        n_frames = settings.frames_per_video if found is None else len(found.places)
+        self.hash_every = max(n_frames // HASHED_FRAMES, 1)
 
     def run(self, frames: Iterator[Frame]) -> VideoFaces:
         """Read all frames and return the faces kept."""
@@ -100,7 +107,7 @@ class Extractor:
                 self._start_shot()
             held.append(SampledFrame(frame))
             is_far = frame.time_s - held[0].frame.time_s > CARRY_S
-            if new_shot or is_far or len(held) > self.settings.detection_stride:
+            if new_shot or is_far or len(held) > self.stride:
                 self._detect(held[-1])
                 held = self._settle(held)
         if held:
@@ -129,6 +136,7 @@ class Extractor:
                 self.side_px = closer_px
         self.shot_has_face |= len(faces) > 0
         self.kept.n_searched[sampled.frame.shot] = self.kept.n_searched.get(sampled.frame.shot, 0) + 1
+        self.kept.searched_s.setdefault(sampled.frame.shot, []).append(sampled.frame.time_s)
         sampled.faces = faces
 
     def _run_detector(self, frame: Frame, side_px: int) -> Faces:
@@ -177,9 +185,10 @@ class Extractor:
 
     def _link(self, sampled: SampledFrame) -> None:
         assert sampled.faces is not None
-        sampled.tracks = self.linker.update(
-            sampled.frame.index, sampled.frame.time_s, sampled.frame.shot, sampled.faces
-        )
+        frame = sampled.frame
+        part = 0 if self.found is None else self.found.part_of(frame.index)
+        # A shot and a part of it count as a shot here.
+        sampled.tracks = self.linker.update(frame.index, frame.time_s, frame.shot + part, sampled.faces)
 
     def _keep(self, sampled: SampledFrame) -> None:
         assert sampled.faces is not None
@@ -210,7 +219,10 @@ class Extractor:
 
     def _drop_false_alarms(self) -> None:
         """Keep the longest and largest credible tracks, numbered by their first appearance."""
-        keep = credible_tracks(self.kept.faces, self.kept.n_searched, self.settings.max_tracks)
+        most, searched_s = self.settings.max_tracks, None
+        if self.found is not None:
+            most, searched_s = max(most, self.settings.max_appearances), self.kept.searched_s
+        keep = credible_tracks(self.kept.faces, self.kept.n_searched, most, searched_s)
         numbers = {old: new for new, old in enumerate(keep)}
         kept = [
             (replace(face, track=numbers[face.track]), picture)
@@ -246,8 +258,17 @@ def _between(first: Faces, last: Faces, pairs: list[tuple[int, int]], ratio: flo
     )
 
 
-def credible_tracks(faces: Sequence[Face], n_searched: dict[int, int], max_tracks: int) -> list[int]:
-    """Numbers of the tracks to keep, by first appearance; `n_searched`: frames the detector ran on, by shot."""
+def credible_tracks(
+    faces: Sequence[Face],
+    n_searched: Mapping[int, int],
+    max_tracks: int,
+    searched_s: Mapping[int, Sequence[float]] | None = None,
+) -> list[int]:
+    """Numbers of the tracks to keep, by first appearance; `n_searched`: frames the detector ran on, by shot.
+
+    Of a long video `searched_s` says when these are shown: a track is compared with those near it alone, and those kept
+    are spread over the video, so that nobody's length hides another.
+    """
     by_track: dict[int, list[Face]] = {}
     for face in faces:
         by_track.setdefault(face.track, []).append(face)
@@ -255,13 +276,19 @@ def credible_tracks(faces: Sequence[Face], n_searched: dict[int, int], max_track
     for track, own in by_track.items():
         seen = [face for face in own if face.is_detected]
         of_shot = n_searched.get(own[0].shot, 0)
+        if searched_s is not None:
+            first_s, last_s = own[0].time_s - NEAR_S, own[-1].time_s + NEAR_S
+            of_shot = sum(first_s <= time_s <= last_s for time_s in searched_s[own[0].shot])
         rarely_seen = of_shot >= MIN_SEARCHED and len(seen) < max(RARE_SHARE * of_shot, 2)
         if rarely_seen and np.mean([face.score for face in seen or own]) < SURE_SCORE:
             continue
         side = np.median([max(face.x1_px - face.x0_px, face.y1_px - face.y0_px) for face in own])
         weights[track] = float(len(own) * side)
+    start = {t: (by_track[t][0].frame_index, by_track[t][0].x0_px, t) for t in weights}
+    if searched_s is not None:
+        ordered = sorted(weights, key=lambda track: start[track])
+        return [ordered[i] for i in weightiest_in_time([weights[track] for track in ordered], max_tracks)]
     best = sorted(weights, key=lambda track: (-weights[track], track))[:max_tracks]
-    start = {t: (by_track[t][0].frame_index, by_track[t][0].x0_px, t) for t in best}
     return sorted(best, key=lambda track: start[track])
 
 
@@ -325,6 +352,7 @@ class _Look:
     stream: int
     frames: Sampled | None = None
     kept: VideoFaces = field(default_factory=VideoFaces)
+    found: Search | None = None
     failure: str | None = None
 
     @property
@@ -341,7 +369,7 @@ class _Look:
 def _look(job: Job, detector: FaceDetector, demuxed: Demuxed) -> _Look:
     number = demuxed.probe.stream
     try:
-        frames, kept = _read_through(job, detector, demuxed)
+        frames, kept, found = _read_through(job, detector, demuxed)
     except VideoError as error:
         return _Look(number, failure=str(error))
     except Exception as error:  # whatever a library makes of one odd file, the other videos go on
@@ -349,7 +377,7 @@ def _look(job: Job, detector: FaceDetector, demuxed: Demuxed) -> _Look:
     if not kept.n_sampled:
         failure = f"video {job.path.name!r}: all {kept.n_damaged} sampled frames are damaged; fetch it again"
         return _Look(number, failure=failure)
-    return _Look(number, frames, kept)
+    return _Look(number, frames, kept, found)
 
 
 def _unexpected(job: Job, error: Exception) -> str:
@@ -357,8 +385,10 @@ def _unexpected(job: Job, error: Exception) -> str:
     return f"unexpected {type(error).__name__}: {error}"
 
 
-def _read_through(job: Job, detector: FaceDetector, demuxed: Demuxed) -> tuple[Sampled, VideoFaces]:
+def _read_through(job: Job, detector: FaceDetector, demuxed: Demuxed) -> tuple[Sampled, VideoFaces, Search | None]:
     settings = job.settings
+    found = search(job.path, demuxed, settings, detector)
+    has_faces = found is not None and len(found.places) > 0
     frames = sample(
         job.path,
         settings.sampling,
@@ -368,8 +398,9 @@ def _read_through(job: Job, detector: FaceDetector, demuxed: Demuxed) -> tuple[S
         cut_detector=cut_detector(settings.shot_detector),
         every=job.every,
         demuxed=demuxed,
+        places=found.places if found is not None and has_faces else None,
     )
-    return frames, Extractor(settings, detector).run(iter(frames))
+    return frames, Extractor(settings, detector, found if has_faces else None).run(iter(frames)), found
 
 
 def _failed(job: Job, reason: str) -> Extraction:
@@ -396,6 +427,7 @@ def _keep(job: Job, looks: Sequence[_Look], failed: Sequence[_Look]) -> Extracti
         frame_hashes=tuple(number for look in looks for number in look.kept.hashes),
         stream=first.stream,
         further=(*further, *(FurtherStream(look.stream, failure=look.failure) for look in failed)),
+        searched=first.found.about if first.found else None,
     )
     extension = "jpg" if job.settings.image_format == "jpeg" else "png"
     names = [f"{face.track:03d}.{face.frame_index:07d}.{extension}" for face in faces]

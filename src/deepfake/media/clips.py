@@ -70,22 +70,34 @@ def write_clip(
 
 def loop_clip(source: Path, path: Path, n_times: int) -> None:
     """Write a video that shows `source` (no B-frames) `n_times` over; packets are copied, nothing is encoded."""
+    join_groups(source, path, None, n_times)
+
+
+def join_groups(source: Path, path: Path, order: Sequence[int] | None, n_times: int = 1) -> None:
+    """Write the groups of pictures of `source` (no B-frames) in an order, each a keyframe and what follows it.
+
+    Packets are copied, nothing is encoded: hours take seconds. `order` None is all of them; `n_times`: all that over.
+    """
     aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         with av.open(str(source)) as read, av.open(str(aside), "w") as written:
             template = read.streams.video[0]
             assert template.time_base is not None, "FFmpeg gives every video stream that it opens one"
             stream = written.add_stream_from_template(template)
-            demuxed = [packet for packet in read.demux(template) if packet.size]
-            packets = [(bytes(p), _known(p.pts), _known(p.duration), p.is_keyframe) for p in demuxed]
-            length = packets[-1][1] + packets[-1][2] - packets[0][1]
-            for number in range(n_times):
-                for data, pts, duration, is_keyframe in packets:
-                    packet = av.Packet(data)
-                    packet.pts = packet.dts = pts + number * length
-                    packet.duration, packet.is_keyframe = duration, is_keyframe
-                    packet.time_base, packet.stream = template.time_base, stream
-                    written.mux(packet)
+            groups: list[list[tuple[bytes, int, bool]]] = []
+            for packet in read.demux(template):
+                if packet.size:
+                    groups += [[]] if packet.is_keyframe else []
+                    groups[-1].append((bytes(packet), _known(packet.duration), packet.is_keyframe))
+            chosen = groups if order is None else [groups[number] for number in order]
+            now = 0
+            for data, duration, is_keyframe in (one for _ in range(n_times) for group in chosen for one in group):
+                copy = av.Packet(data)
+                copy.pts = copy.dts = now
+                copy.duration, copy.is_keyframe = duration, is_keyframe
+                copy.time_base, copy.stream = template.time_base, stream
+                written.mux(copy)
+                now += duration
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

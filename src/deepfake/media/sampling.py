@@ -143,33 +143,40 @@ FramesOf = Literal["all", "reference", "keyframes"]
 
 @dataclass(frozen=True)
 class Mode:
-    """How frames are chosen: out of which ones, whether after a first pass over all of these, and by which function."""
+    """How frames are chosen: out of which ones, whether after a first pass over all of these, and by which function.
+
+    `spreads`: over the whole of a video, so that of a long one they are better spent where faces are.
+    """
 
     choose: Choose
     frames: FramesOf
     first_pass: bool
+    spreads: bool = False
 
 
 MODES: Registry[Mode] = Registry("sampling")
 
 
-def register_sampling(name: str, *, frames: FramesOf = "all", first_pass: bool = False) -> Callable[[Choose], Choose]:
+def register_sampling(
+    name: str, *, frames: FramesOf = "all", first_pass: bool = False, spreads: bool = False
+) -> Callable[[Choose], Choose]:
     """Make a function the sampling mode of this name, which extract.sampling chooses by it.
 
     `frames`: the candidates; frames that are none are not decoded where that saves time. `first_pass`: decode twice,
-    the first time to see how luma changes and where shots begin.
+    the first time to see how luma changes and where shots begin. `spreads`: of videos longer than extract.long_from_s
+    the frames are chosen by `media.long_sampling` instead, out of the same candidates.
     """
 
     def enter(choose: Choose) -> Choose:
-        MODES.add(name, Mode(choose, frames, first_pass), choose)
+        MODES.add(name, Mode(choose, frames, first_pass, spreads), choose)
         return choose
 
     return enter
 
 
-@register_sampling("keyframe", frames="keyframes")
-@register_sampling("reference", frames="reference")
-@register_sampling("uniform")
+@register_sampling("keyframe", frames="keyframes", spreads=True)
+@register_sampling("reference", frames="reference", spreads=True)
+@register_sampling("uniform", spreads=True)
 def spread_evenly(candidates: Candidates) -> Ints:
     """The middles of equal parts of the video."""
     return even(candidates.keys, candidates.n_frames, candidates.start, candidates.end)
@@ -181,14 +188,14 @@ def by_rate(candidates: Candidates) -> Ints:
     return every(candidates.keys, 1 / (candidates.sample_fps * candidates.tick_s))
 
 
-@register_sampling("adaptive", frames="reference", first_pass=True)
+@register_sampling("adaptive", frames="reference", first_pass=True, spreads=True)
 def where_it_moves(candidates: Candidates) -> Ints:
     """Equal steps of cumulative luma change."""
     luma = candidates.of_first_pass()
     return by_change(candidates.keys, luma.seen, luma.change, candidates.n_frames)
 
 
-@register_sampling("shot_aware", frames="reference", first_pass=True)
+@register_sampling("shot_aware", frames="reference", first_pass=True, spreads=True)
 def in_every_shot(candidates: Candidates) -> Ints:
     """One or more in each shot."""
     return by_shot(candidates.keys, candidates.of_first_pass().cuts, candidates.n_frames)

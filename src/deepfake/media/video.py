@@ -21,6 +21,7 @@ from deepfake.media import pixels
 from deepfake.media import sampling as choose
 from deepfake.media.decode import Progress, decode, decord_batch
 from deepfake.media.demux import Demuxed, Packets, VideoError, VideoProbe, scan
+from deepfake.media.long_sampling import Timeline
 from deepfake.media.shots import CutDetector, CutFinder, luma_change
 
 __all__ = ["Cut", "Frame", "Sampled", "VideoError", "VideoProbe", "probe", "sample"]
@@ -94,6 +95,7 @@ class _Request:
     backend: Backend
     threads: int
     every: int
+    places: Ints | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def sample(
     cut_detector: CutDetector | None = None,
     every: int = 1,
     demuxed: Demuxed | None = None,
+    places: Ints | None = None,
 ) -> Sampled:
     """Open a video for one pass over the sampled frames, in display order.
 
@@ -131,12 +134,19 @@ def sample(
     `on_frame` sees every decoded frame, also those not sampled. `threads` is the decoder's. `every` 2 leaves out
     every second frame of those, beginning with the second. `demuxed` is what `scan` returned for the file, where that
     is known: then it is not demuxed again; or one of its `further`, for another stream than the one that stands for
-    the file.
+    the file. `places` are the frames to deliver, by their places in display order, instead of those the mode would
+    choose: the nearest of its candidates.
     """
     if n_frames < 1 or sample_fps <= 0:
         raise ValueError(f"found n_frames = {n_frames}, sample_fps = {sample_fps}; wanted at least 1 and more than 0")
     request = _Request(
-        sampling=sampling, n_frames=n_frames, sample_fps=sample_fps, backend=backend, threads=threads, every=every
+        sampling=sampling,
+        n_frames=n_frames if places is None else len(places),
+        sample_fps=sample_fps,
+        backend=backend,
+        threads=threads,
+        every=every,
+        places=places,
     )
     return Sampled(path, request, on_frame, cut_detector, demuxed or scan(path))
 
@@ -265,16 +275,33 @@ class Sampled:
             yield frame
 
 
+def timeline(demuxed: Demuxed, frames: choose.FramesOf) -> Timeline:
+    """When a video's frames are shown, and which of them are candidates of modes with such `frames`."""
+    packets = demuxed.packets
+    times_s = (packets.keys - packets.keys[0]) * packets.tick_s
+    return Timeline(
+        times_s=times_s,
+        end_s=float(times_s[-1]) + float(times_s[-1]) / max(len(times_s) - 1, 1),
+        allowed=_candidates(packets, frames, 1)[2],
+        is_keyframe=packets.is_keyframe if packets.has_pts else None,
+    )
+
+
+def _candidates(packets: Packets, frames: choose.FramesOf, n_frames: int) -> tuple[str, str, Ints]:
+    """What the decoder may leave out, why so, and the places of the frames that come then."""
+    if frames == "all":
+        return "DEFAULT", "every frame decoded", np.arange(len(packets.keys))
+    if frames == "keyframes":
+        return *_keyframe_level(packets), _places(packets.is_keyframe)
+    level, how = _reference_level(packets, n_frames)
+    return level, how, _places(packets.is_reference if level == "NONREF" else None, len(packets.keys))
+
+
 def _plan(path: Path, packets: Packets, request: _Request) -> _Plan:
     mode, keys = choose.MODES[request.sampling], packets.keys
-    if mode.frames == "all":
-        level, how, allowed = "DEFAULT", "every frame decoded", np.arange(len(keys))
-    elif mode.frames == "keyframes":
-        level, how = _keyframe_level(packets)
-        allowed = _places(packets.is_keyframe)
-    else:
-        level, how = _reference_level(packets, request.n_frames)
-        allowed = _places(packets.is_reference if level == "NONREF" else None, len(keys))
+    level, how, allowed = _candidates(packets, mode.frames, request.n_frames)
+    if request.places is not None:
+        return _Plan(allowed[np.unique(choose.nearest(allowed, request.places.astype(float)))], level, how)
     first_pass = None
     if mode.first_pass:
         first_pass, seen = _run_first_pass(path, packets, request.threads, level)

@@ -1,0 +1,141 @@
+"""A long video is searched first: few frames, small, show where faces are, and so which frames to sample.
+
+Frames spread evenly over an hour are two minutes apart. This pass detects faces at one moment a second, less often in
+very long videos (`media.long_sampling`), and links them into appearances: one face in one shot. This module runs in
+worker processes and so imports no pandas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from deepfake.faces.extracted import Searched
+from deepfake.faces.linker import MISSED_LOOKS, Linker, Track
+from deepfake.faces.mtcnn import FaceDetector, Faces
+from deepfake.media.demux import Demuxed
+from deepfake.media.long_sampling import (
+    Appearance,
+    SearchPlan,
+    Timeline,
+    boundaries,
+    chosen_appearances,
+    frames_of_appearances,
+    grown,
+    plan_search,
+    search_step_s,
+)
+from deepfake.media.sampling import MODES, Ints
+from deepfake.media.shots import cut_detector
+from deepfake.media.video import Frame, sample, timeline
+from deepfake.settings import Extract
+
+CLOSER_LOOKS = 3  # a shot, as many as extraction takes
+CLOSER_SHARE = 0.1  # of all searched frames
+CLOSER_SIDE_PX = 1600
+
+
+@dataclass(frozen=True)
+class Search:
+    """Frames to sample, by their places in display order (none where no face was found), and what was searched.
+
+    No face goes on from before one of the `boundaries`, also places, to after it: between them it was not there.
+    """
+
+    places: Ints
+    boundaries: Ints
+    about: Searched
+
+    def part_of(self, index: int) -> int:
+        """Between which of the boundaries a frame lies."""
+        return int(np.searchsorted(self.boundaries, index, side="right"))
+
+
+def search(path: Path, demuxed: Demuxed, settings: Extract, detector: FaceDetector) -> Search | None:
+    """Search a video that is too long for frames spread evenly; None for any other, which is not opened."""
+    mode = MODES[settings.sampling]
+    searched = timeline(demuxed, "keyframes" if mode.frames == "keyframes" else "reference")
+    is_long = searched.length_s > settings.long_from_s and len(searched.times_s) > settings.frames_per_video
+    if not (mode.spreads and is_long):
+        return None
+    plan = _plan(demuxed, searched, settings)
+    found = _appearances(path, demuxed, plan, settings, detector, searched)
+    chosen = chosen_appearances(found, settings.max_appearances)
+    n_frames = round(grown(settings.frames_per_video, searched.length_s, settings.long_from_s))
+    candidates = timeline(demuxed, mode.frames)
+    places = frames_of_appearances(candidates, chosen, n_frames, settings.appearance_frames)
+    about = Searched(len(plan.places), round(plan.gap_s, 3), len(found), len(chosen))
+    return Search(places, boundaries(candidates, chosen), about)
+
+
+def _plan(demuxed: Demuxed, searched: Timeline, settings: Extract) -> SearchPlan:
+    """Which frames to search."""
+    every_s, most = settings.search_every_s, settings.search_frames
+    picture_mpx = max(demuxed.probe.width_px * demuxed.probe.height_px, 1) / 1e6
+    most_mpx = grown(settings.search_mpx, searched.length_s, most * every_s)
+    return plan_search(searched, search_step_s(searched.length_s, every_s, most), most_mpx / picture_mpx)
+
+
+def _appearances(
+    path: Path, demuxed: Demuxed, plan: SearchPlan, settings: Extract, detector: FaceDetector, searched: Timeline
+) -> list[Appearance]:
+    """The faces of the searched frames, shot by shot."""
+    # One searched frame may miss a face, as one sampled frame may.
+    linker = Linker(max(settings.max_gap_s, (1 + MISSED_LOOKS) * plan.gap_s))
+    looking = _Looking(settings, detector, int(CLOSER_SHARE * len(plan.places)))
+    frames = sample(
+        path,
+        "keyframe" if plan.keyframes_only else "reference",
+        cut_detector=cut_detector(settings.shot_detector),
+        demuxed=demuxed,
+        places=plan.places,
+    )
+    for frame in frames:
+        linker.update(frame.index, float(searched.times_s[frame.index]), frame.shot, looking.faces(frame))
+    return [_appearance(track) for track in linker.tracks]
+
+
+def _appearance(track: Track) -> Appearance:
+    side_px = float(np.median([max(box[2] - box[0], box[3] - box[1]) for box in track.boxes]))
+    return Appearance(track.shot, track.times_s[0], track.times_s[-1], len(track.boxes) * side_px)
+
+
+@dataclass
+class _Looking:
+    """The detector on small pictures, closer on some where a shot shows no face; `closer_left` in the whole video."""
+
+    settings: Extract
+    detector: FaceDetector
+    closer_left: int
+    shot: int = -1
+    side_px: int = 0
+    closer_in_shot: int = 0
+    has_face: bool = field(default=False)
+
+    def faces(self, frame: Frame) -> Faces:
+        """A frame's faces, in its own pixels."""
+        if frame.shot != self.shot:
+            self.shot, self.side_px = frame.shot, self.settings.search_side_px
+            self.closer_in_shot, self.has_face = 0, False
+        faces = self._detected(frame, self.side_px)
+        full_px = max(frame.width_px, frame.height_px)
+        closer_px = min(full_px, CLOSER_SIDE_PX)
+        may_look_closer = self.settings.second_look and not self.has_face and closer_px > 1.2 * self.side_px
+        if not len(faces) and may_look_closer and self.closer_in_shot < CLOSER_LOOKS and self.closer_left > 0:
+            self.closer_in_shot, self.closer_left = self.closer_in_shot + 1, self.closer_left - 1
+            faces = self._detected(frame, closer_px)
+            self.side_px = closer_px if len(faces) else self.side_px
+        self.has_face |= len(faces) > 0
+        return faces
+
+    def _detected(self, frame: Frame, side_px: int) -> Faces:
+        small = frame.small_rgb(side_px)
+        usual_px = min(max(small.shape[:2]), self.settings.detection_side_px)
+        faces = self.detector.detect([small], round(self.settings.min_face_ratio * usual_px))[0]
+        most = 2 * self.settings.max_tracks
+        if len(faces) > most:
+            area = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1)
+            faces = faces.keep(np.sort(np.lexsort((faces.boxes[:, 0], -area))[:most]))
+        return faces.scaled(frame.width_px / small.shape[1], frame.height_px / small.shape[0])
