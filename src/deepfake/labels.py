@@ -11,7 +11,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -73,17 +73,30 @@ def read_labels(path: Path) -> list[Label]:
         name = name_of(row.cells[name_heading], table.where(row))
         if name in by_name:
             raise UserError(f"{table.where(row)}: {name!r} stands there twice; give one label a video")
-        by_name[name] = Label(
-            name, _label(row.cells[label_heading], label_heading, f"{table.where(row)}: {name!r}"), row
-        )
+        label = label_of(row.cells[label_heading], label_heading, f"{table.where(row)}: {name!r}")
+        by_name[name] = Label(name, label, row)
     return list(by_name.values())
 
 
-def _label(text: str, heading: str, where: str) -> int | None:
+def label_of(value: object, heading: str, where: str) -> int | None:
+    """1 for fake, 0 for real, None for nothing, of what stands below one of LABEL_HEADINGS."""
+    text = "" if value is None or value != value else str(value).strip().lower()  # a NaN differs from itself
     words = WORDS | TRUTHS if heading == "is_fake" else WORDS
-    if text and text.lower() not in words:
-        raise UserError(f"{where} has label {text!r}; wanted REAL, FAKE, 0 or 1")
-    return words[text.lower()] if text else None
+    if text and text not in words:
+        raise UserError(f"{where} has label {value!r}; wanted REAL, FAKE, 0 or 1")
+    return words[text] if text else None
+
+
+def headings_of(names: Iterable[str], where: str) -> dict[str, str]:
+    """The names that stand for labels by their heading here; UserError where two stand for one."""
+    found: dict[str, str] = {}
+    for name in names:
+        heading = name.strip().lower()
+        if heading in LABEL_HEADINGS:
+            if heading in found:
+                raise UserError(f"{where}: {found[heading]!r} and {name!r} both name the label; keep one")
+            found[heading] = name
+    return found
 
 
 def name_of(text: str, where: str) -> str:

@@ -62,5 +62,5 @@ def read_note(path: Path, cache_dir: Path) -> VideoFile | None:
     """The note of an earlier run on a file of this name, size and time; None without one."""
     try:
         return VideoFile.from_json(probe_note(path, cache_dir).read_bytes(), path)
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):  # what stands in the way of the file itself is found where it is read
         return None
