@@ -8,6 +8,8 @@ import argparse
 import json
 from pathlib import Path
 
+from deepfake.commands.arguments import output_file
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -17,7 +19,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--videos", type=Path, metavar="DIR", help="the videos: adds bits_per_pixel, width_px, fps, codec, ..."
     )
-    parser.add_argument("--json", type=Path, help="write everything there, too")
+    parser.add_argument("--json", type=output_file, help="write everything there, too")
     return parser
 
 
