@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -202,21 +203,37 @@ def collect_notes(root: Path, video_ids: set[str], labels_csv: Path | None) -> d
     notes: dict[str, Note] = {}
     absent: list[str] = []
     for path in sorted(path for path in visible_files(root) if path.name == "metadata.json"):
-        read = read_metadata(path, _folder_of(path, root))
+        read = _as_on_disk(read_metadata(path, _folder_of(path, root)), video_ids)
         absent += [name for name in read if name not in video_ids]
         notes.update({name: note for name, note in read.items() if name in video_ids})
     if absent:  # usual for somebody with a part of the parts
         log.warning("%d videos of metadata.json are not on disk, the first %r", len(absent), sorted(absent)[0])
     if labels_csv is not None:
-        read = read_labels(labels_csv)
+        read = _as_on_disk(read_labels(labels_csv), video_ids)
         unknown = sorted(name for name in read if name not in video_ids)
         if unknown:
             raise UserError(
                 f"labels {str(labels_csv)!r}: {len(unknown)} of {len(read)} files are not below {str(root)!r}, "
                 f"the first {unknown[0]!r}; name them as paths below that folder, like {sorted(video_ids)[0]!r}"
+                + ("" if unknown[0].isascii() else ", and save the file as UTF-8")
             )
         notes.update(read)
     return notes
+
+
+def _as_on_disk(notes: Mapping[str, Note], video_ids: set[str]) -> dict[str, Note]:
+    """Notes by the names that files have: a Mac writes `ü` in two characters, others in one."""
+    forms: dict[str, list[str]] = {}
+    for video_id in video_ids:
+        forms.setdefault(unicodedata.normalize("NFC", video_id), []).append(video_id)
+    renamed: dict[str, Note] = {}
+    for name, note in notes.items():
+        alike = forms.get(unicodedata.normalize("NFC", name), [])
+        found = alike[0] if name not in video_ids and len(alike) == 1 else name
+        if found in renamed:
+            raise UserError(f"labels: {found!r} stands there twice, spelt in two ways; keep one")
+        renamed[found] = note
+    return renamed
 
 
 def _folder_of(path: Path, root: Path) -> str:
