@@ -135,6 +135,7 @@ def test_every_place_that_a_command_writes_to_is_tried_before_the_work(name: str
     ("kind", "good", "bad"),
     [
         (arguments.whole_number, ["1", "12"], ["0", "-1", "1.5", "²", "", "nan"]),
+        (arguments.two_or_more, ["2", "5"], ["1", "0", "-2", "x"]),
         (arguments.natural_number, ["0", "7"], ["-1", "0.0", "²", "", "x"]),
         (arguments.above_zero, ["0.5", "1e3"], ["0", "-1", "nan", "inf", "", "x"]),
         (arguments.share, ["0.2", "1"], ["0", "1.01", "nan", "-0.5", "x"]),

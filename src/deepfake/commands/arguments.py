@@ -53,6 +53,13 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def two_or_more(text: str) -> int:
+    """The type of an argument that says into how many parts something is divided."""
+    if whole_number(text) < 2:
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number from 2")
+    return int(text)
+
+
 def natural_number(text: str) -> int:
     """The type of an argument that numbers something, such as a seed: 0 or more."""
     if not text.isascii() or not text.isdecimal():

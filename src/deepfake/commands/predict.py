@@ -29,10 +29,6 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    from deepfake.detector.file import load_detector
-    from deepfake.detector.score_videos import predict_folder, score_videos, summary_lines
-    from deepfake.detector.two_passes import score_in_two_passes
-    from deepfake.files import sha256_of
     from deepfake.media.listing import list_folder
     from deepfake.models.detector_file import shipped_weights
     from deepfake.outputs import refuse_inputs
@@ -40,6 +36,12 @@ def run(args: argparse.Namespace) -> None:
     listing = list_folder(args.videos)  # the likeliest mistake first
     weights = args.weights or shipped_weights()
     refuse_inputs(args.out, [*listing.videos, weights])
+
+    from deepfake.detector.file import load_detector
+    from deepfake.detector.score_videos import predict_folder, score_videos, summary_lines
+    from deepfake.detector.two_passes import score_in_two_passes
+    from deepfake.files import sha256_of
+
     detector = load_detector(weights)
     if args.early_exit:
         changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})

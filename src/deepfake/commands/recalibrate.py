@@ -29,8 +29,10 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.detector import file, fitting, labelled_clips, recalibration
     from deepfake.detector.check import level_of
     from deepfake.models.detector_file import shipped_weights
+    from deepfake.outputs import refuse_inputs
     from deepfake.settings import Predict
 
+    refuse_inputs(args.out, [args.labels])
     path = args.weights or shipped_weights()
     detector = file.load_detector(path)
     extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})

@@ -26,9 +26,11 @@ def arguments() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     from deepfake.evaluation.labelled import match, read_labels, read_scores
     from deepfake.files import write_whole
+    from deepfake.outputs import refuse_inputs
     from deepfake.settings import Ensemble, Validation
     from lab.dependence import dependence_report, measure_dependence, with_facts
 
+    refuse_inputs(args.json, [args.scores, args.labels])
     matched = match(read_scores(args.scores), read_labels(args.labels))
     if args.videos is not None:
         matched = with_facts(matched, args.videos)

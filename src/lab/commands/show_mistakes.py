@@ -29,8 +29,10 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.evaluation.labelled import match, read_scores
     from deepfake.files import write_whole
     from deepfake.models.detector_file import shipped_weights
+    from deepfake.outputs import refuse_inputs
     from lab.mistakes import mistakes_page
 
+    refuse_inputs(args.out, [args.scores, args.labels])
     scores = read_scores(args.scores)
     extract = load_detector(args.weights or shipped_weights()).extract
     clips = read_clips(args.clips, args.labels, extract, args.cache)
