@@ -13,11 +13,14 @@ from deepfake.settings import Config
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
-    from deepfake.media.listing import index_videos
+    from deepfake.media.listing import index_videos, list_folder
 
     labels_csv = config.path(config.index.labels_csv) if config.index.labels_csv else None
-    videos = index_videos(config.path(config.index.root), config.index, labels_csv, args.limit)
+    root = config.path(config.index.root)
+    videos = index_videos(root, config.index, labels_csv, args.limit)
     tables.write(tables.VIDEOS, videos, config.work_dir / "videos.parquet")
+    for line in list_folder(root).summary_lines():
+        print(line)
     return {
         "videos": len(videos),
         "real": int((videos["label"] == 0).sum()),

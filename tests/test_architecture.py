@@ -10,6 +10,7 @@ SRC = Path(__file__).parents[1] / "src"
 CONTRACTS = (
     "errors",
     "files",
+    "outputs",
     "arrays",
     "registry",
     "labels",

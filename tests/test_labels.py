@@ -92,6 +92,32 @@ def test_nothing_is_guessed_or_lost(tmp_path: Path, data: bytes | str, message: 
         labels_in(tmp_path, data)
 
 
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-16-le", "utf-16-be"])
+def test_wide_codings_are_read_with_and_without_a_mark(tmp_path: Path, encoding: str) -> None:
+    assert labels_in(tmp_path, PLAIN.encode(encoding)) == WANTED
+
+
+def test_a_file_saved_with_two_marks_is_read(tmp_path: Path) -> None:
+    assert labels_in(tmp_path, f"\ufeff\ufeff{PLAIN}") == WANTED
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("file|label\na.mp4|1\n", "Separate cells by commas, semicolons or tabs"),
+        ("file label\na.mp4 1\n", "Separate cells by commas"),
+        ('"file,label"\n"a.mp4,1"\n', "quote single cells, not lines"),
+        ("a.mp4,1\nb.mp4,0\n", "The first line has to hold the headings, such as file,label"),
+        ("datei;klasse\na.mp4;1\n", r"line 1: found columns datei, klasse; wanted"),
+        ("\n\n# mine\nfile,label\na.mp4,1\n", "line 3: found columns # mine"),
+        (f"<html>{'x' * 9999}</html>", r"found columns <html>x{194}; wanted"),
+    ],
+)
+def test_an_error_hints_at_what_went_wrong(tmp_path: Path, text: str, hint: str) -> None:
+    with pytest.raises(UserError, match=hint):
+        labels_in(tmp_path, text)
+
+
 def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="line 6: no file name"):
         labels_in(tmp_path, 'file,label\n\n"two\nlines.mp4",1\n\n,0\n')

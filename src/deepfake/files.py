@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -19,6 +19,7 @@ IN_SOURCE_TREE = PACKAGE.parent.name == "src"
 # In a source tree (src/deepfake) the folder above src, wherever a command is started; else the current folder.
 PROJECT_ROOT = PACKAGE.parent.parent if IN_SOURCE_TREE else Path.cwd()
 BLOCK_BYTES = 1 << 20
+MOST_NAME_BYTES = 230  # of 255 in all: a mark, a process and an ending are added
 
 
 def digest(value: object) -> str:
@@ -53,12 +54,20 @@ def packaged_file(package: str, name: str, remedy: str, sha256: str | None = Non
 
 def visible_files(root: Path) -> Iterator[Path]:
     """All files below a folder, in no fixed order; linked folders are entered once, hidden names are left out."""
+    return (path for path in files_below(root) if not path.name.startswith("."))
+
+
+def files_below(root: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """The same with hidden files, not with what lies in hidden folders.
+
+    Folders that cannot be listed are handed to `on_error`.
+    """
     seen = {os.path.realpath(root)}
-    for folder, below, names in os.walk(root, followlinks=True):
+    for folder, below, names in os.walk(root, onerror=on_error, followlinks=True):
         real = {name: os.path.realpath(Path(folder) / name) for name in below if not name.startswith(".")}
         below[:] = sorted(name for name, place in real.items() if place not in seen)  # a link may lead back
         seen.update(real.values())
-        yield from (Path(folder) / name for name in names if not name.startswith("."))
+        yield from (Path(folder) / name for name in names)
 
 
 def printable(value: object, instead: str | None = None) -> str:
@@ -70,10 +79,16 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "backslashreplace").decode()
 
 
+def part_beside(path: Path) -> Path:
+    """Where a file is written before it is renamed into place."""
+    name = path.name if len(os.fsencode(path.name)) <= MOST_NAME_BYTES else digest(path.name)
+    return path.with_name(f".{name}.{os.getpid()}.part")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file aside, flush it to the disk and rename it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = part_beside(path)
     try:
         with aside.open("wb") as stream:
             stream.write(data)

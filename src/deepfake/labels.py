@@ -11,11 +11,12 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from deepfake.errors import UserError
+from deepfake.files import printable
 
 NAME_HEADINGS = ("file", "filename", "video_id", "name", "path")
 LABEL_HEADINGS = ("label", "target", "is_fake", "class")
@@ -23,7 +24,15 @@ OTHER_HEADINGS = ("original", "identity", "manipulation", "family", "generator",
 WORDS = {"real": 0, "0": 0, "0.0": 0, "fake": 1, "1": 1, "1.0": 1}
 TRUTHS = {"false": 0, "true": 1}  # of is_fake alone: a label `true` may say that a video is genuine
 SEPARATORS = ",;\t"
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+MOST_SHOWN = 200  # characters of headings in an error: a web page may be one line
+# UTF-32 first: its mark begins like one of UTF-16.
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 @dataclass(frozen=True)
@@ -73,17 +82,30 @@ def read_labels(path: Path) -> list[Label]:
         name = name_of(row.cells[name_heading], table.where(row))
         if name in by_name:
             raise UserError(f"{table.where(row)}: {name!r} stands there twice; give one label a video")
-        by_name[name] = Label(
-            name, _label(row.cells[label_heading], label_heading, f"{table.where(row)}: {name!r}"), row
-        )
+        label = label_of(row.cells[label_heading], label_heading, f"{table.where(row)}: {name!r}")
+        by_name[name] = Label(name, label, row)
     return list(by_name.values())
 
 
-def _label(text: str, heading: str, where: str) -> int | None:
+def label_of(value: object, heading: str, where: str) -> int | None:
+    """1 for fake, 0 for real, None for nothing, of what stands below one of LABEL_HEADINGS."""
+    text = "" if value is None or value != value else str(value).strip().lower()  # a NaN differs from itself
     words = WORDS | TRUTHS if heading == "is_fake" else WORDS
-    if text and text.lower() not in words:
-        raise UserError(f"{where} has label {text!r}; wanted REAL, FAKE, 0 or 1")
-    return words[text.lower()] if text else None
+    if text and text not in words:
+        raise UserError(f"{where} has label {value!r}; wanted REAL, FAKE, 0 or 1")
+    return words[text] if text else None
+
+
+def headings_of(names: Iterable[str], where: str) -> dict[str, str]:
+    """The names that stand for labels by their heading here; UserError where two stand for one."""
+    found: dict[str, str] = {}
+    for name in names:
+        heading = name.strip().lower()
+        if heading in LABEL_HEADINGS:
+            if heading in found:
+                raise UserError(f"{where}: {found[heading]!r} and {name!r} both name the label; keep one")
+            found[heading] = name
+    return found
 
 
 def name_of(text: str, where: str) -> str:
@@ -102,16 +124,18 @@ def read_table(path: Path, *wanted: Sequence[str]) -> Table:
     fitting = [table for table in tables if isinstance(table, Table)]
     if fitting:
         return fitting[0]
-    # None has the headings: the one with most of them shows best what is wrong.
-    raise max((error for error in tables if isinstance(error, _Unfit)), key=lambda error: error.n_found)
+    # None has the headings: the one with most of them, and else with most cells, shows best what is wrong.
+    raise max(
+        (error for error in tables if isinstance(error, _Unfit)), key=lambda error: (error.n_found, error.n_cells)
+    )
 
 
 class _Unfit(UserError):
-    """Why a file is no table by a separator, and how many of the wanted headings it has by it."""
+    """Why a file is no table by a separator, and how many of the wanted headings, and headings at all, it has by it."""
 
-    def __init__(self, message: str, n_found: int) -> None:
+    def __init__(self, message: str, n_found: int, n_cells: int = 0) -> None:
         super().__init__(message)
-        self.n_found = n_found
+        self.n_found, self.n_cells = n_found, n_cells
 
 
 def _decoded(path: Path) -> str:
@@ -121,15 +145,24 @@ def _decoded(path: Path) -> str:
         raise UserError(f"{path} does not exist; wanted a CSV file") from None
     except OSError as error:
         raise UserError(f"{path}: not readable ({error})") from None
-    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None)
+    marked = next((name for mark, name in MARKS.items() if data.startswith(mark)), None) or _unmarked_utf_16(data)
     if marked is None and b"\0" in data:
         raise UserError(f"{path}: not readable as text; save it as CSV in UTF-8, a spreadsheet's own format is none")
     for encoding in [marked] if marked else ["utf-8", "cp1252"]:
         try:
-            return data.decode(encoding)
+            return data.decode(encoding).lstrip("\ufeff")  # a file saved twice has two marks
         except UnicodeDecodeError:
             continue
     raise UserError(f"{path}: not readable as {marked or 'UTF-8 or Windows-1252'} text; save it as CSV in UTF-8")
+
+
+def _unmarked_utf_16(data: bytes) -> str | None:
+    """UTF-16 as some programs write it, without a mark: every other byte of the headings is 0."""
+    head = data[:16]
+    even, odd = set(head[::2]), set(head[1::2])
+    if len(data) % 2 or len(head) < 8:
+        return None
+    return "utf-16-le" if odd == {0} and 0 not in even else "utf-16-be" if even == {0} and 0 not in odd else None
 
 
 def _named_separator(text: str) -> tuple[str, str, int]:
@@ -158,7 +191,8 @@ def _split(path: Path, text: str, separator: str, wanted: Sequence[Sequence[str]
             if n_found < len(wanted):
                 lacking = [names for names in wanted if not any(name in headings for name in names)]
                 missing = ", and ".join(_either(names) for names in lacking)
-                return _Unfit(f"{path}: found columns {', '.join(headings)}; wanted {missing}", n_found)
+                found = f"found columns {printable(', '.join(headings)[:MOST_SHOWN])}"
+                return _Unfit(f"{where}: {found}; wanted {missing}{_hint(headings)}", n_found, len(headings))
             repeated = sorted({name for name in headings if name and headings.count(name) > 1})
             if repeated:
                 raise UserError(f"{path}: column {repeated[0]!r} stands there twice; keep one")
@@ -169,6 +203,15 @@ def _split(path: Path, text: str, separator: str, wanted: Sequence[Sequence[str]
     if not headings:
         return _Unfit(f"{path} is empty; wanted a line of headings and a line for each file", 0)
     return Table(path, headings, rows)
+
+
+def _hint(headings: Sequence[str]) -> str:
+    """What may have gone wrong where the first line that is not blank holds none of the headings."""
+    if len(headings) == 1 and re.search(r"[|,;: ]", headings[0]):
+        return ". Separate cells by commas, semicolons or tabs, and quote single cells, not lines"
+    if any(cell.lower() in WORDS for cell in headings):
+        return ". The first line has to hold the headings, such as file,label"
+    return ""
 
 
 def _either(names: Sequence[str]) -> str:

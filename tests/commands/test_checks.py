@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from argparse import Namespace
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from clip_factory import pictures
+from deepfake.commands import check as check_command
 from deepfake.commands import probe
 from deepfake.commands.checks import Places, print_schema
 from deepfake.detector import read_ahead
@@ -56,6 +58,67 @@ def test_a_place_that_cannot_be_is_refused_before_any_work(tmp_path: Path) -> No
     with pytest.raises(UserError, match="is a folder; name a file"):
         Places(str(tmp_path), None, Path("checks"), 1)
     assert Places("-", tmp_path, Path("checks"), 1).page(0, FOUND) == tmp_path / "c-01234567.html"
+
+
+VIDEO = Path("clip.mp4")
+
+
+def places(json: str | None = None, html: str | None = None, n_videos: int = 1, folder: str = "checks") -> Places:
+    return Places(json, None if html is None else Path(html), Path(folder), n_videos)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"json": "x", "html": "x"}, "would be the page and the JSON; name two files"),
+        ({"json": "./x", "html": "x"}, "would be the page and the JSON"),
+        ({"html": "page.json"}, "would be the page and the JSON"),
+        ({"json": "out/index.html", "html": "out", "n_videos": 2}, "would be the page and the JSON"),
+        ({"json": "clip.mp4"}, "is read by this command"),
+        ({"html": "clip.mp4"}, "is read by this command"),
+        ({"html": "file/x.html"}, "file' is a file; name a file elsewhere"),
+        ({"html": "x.html", "json": "file/x.json"}, "file' is a file; name a file elsewhere"),
+        ({"html": "file", "n_videos": 2}, "names one page"),
+        ({"json": "x.json", "folder": "file/checks"}, "file' is a file; name a folder elsewhere"),
+        ({"folder": "file/checks"}, "file' is a file"),
+        ({"html": "-"}, "--html -: a page is not shown on the screen"),
+    ],
+)
+def test_every_place_of_a_check_is_tried_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    VIDEO.touch()
+    with pytest.raises(UserError, match=message):
+        places(**asked).try_all([VIDEO])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "file"]
+
+
+def test_places_that_can_be_written_are_tried_without_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    VIDEO.touch()
+    for asked in (places(), places("-", "new/x.html"), places("x.json", "new", 2), places("x.json")):
+        asked.try_all([VIDEO])
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_a_link_to_nothing_a_pipe_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "link.mp4").symlink_to("gone")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    found = {"link.mp4": "a link that leads to no file", "pipe.mp4": "a pipe", "gone.mp4": "does not exist"}
+    for name, words in found.items():
+        with pytest.raises(UserError, match=words):
+            check_command.run(check_command.arguments().parse_args([str(tmp_path / name)]))
+
+
+def test_what_is_no_file_is_read_to_a_reason_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    for name, words in (("pipe.mp4", "a pipe"), ("loop.mp4", "a link that leads to no file"), ("gone.mp4", "nothing")):
+        made = read(ReadJob(name, tmp_path / name, tmp_path / "cache", Extract()))
+        assert f"found {words}" in str(made.extraction.failure)
+        assert read_note(tmp_path / name, tmp_path / "cache") is None
 
 
 def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:

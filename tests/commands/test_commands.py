@@ -192,6 +192,46 @@ def test_a_wrong_argument_is_named(capsys: pytest.CaptureFixture[str], name: str
     assert f"argument {flag}" in said and repr(value) in said
 
 
+@pytest.mark.parametrize("step", ["", "b", "-1", "1.5", "²"])
+def test_the_step_of_a_snapshot_to_adopt_is_a_number(capsys: pytest.CaptureFixture[str], step: str) -> None:
+    said = ended(capsys, "deepfake.adopt", "--config", "c.yaml", "--snapshot", "s", "--run", f"a/{step}")
+    assert f"--run a/{step}: wanted NAME, or NAME/STEP" in said
+
+
+@pytest.mark.parametrize("output", ["scores.csv", "labels.csv"])
+def test_an_evaluation_is_not_written_over_what_it_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    (tmp_path / "scores.csv").write_text("filename,label\na.mp4,0.2\n")
+    (tmp_path / "labels.csv").write_text("file,label\na.mp4,REAL\n")
+    before = (tmp_path / output).read_bytes()
+    given = ("--scores", tmp_path / "scores.csv", "--labels", tmp_path / "labels.csv", "--json", tmp_path / output)
+    assert "would be written over" in ended(capsys, "deepfake.evaluate", *given)
+    assert (tmp_path / output).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--workers", "-1", "wanted a whole number from 1"),
+        ("--workers", "0", "wanted a whole number from 1"),
+        ("--out", "{folder}", "is a folder; name a file"),
+        ("--out", "{folder}/a.mp4/x.csv", "a.mp4' is a file; name a file elsewhere"),
+        ("--out", "-", "name a file"),
+        ("--out", "{folder}/a.mp4", "is read by this command and would be written over"),
+        ("--cache", "{folder}/a.mp4", "is a file; name a folder"),
+    ],
+)
+def test_a_folder_run_refuses_wrong_arguments_before_it_loads_anything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str, value: str, message: str
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"mine")
+    given = {"--cache": tmp_path / "cache", "--out": tmp_path / "p.csv", flag: value.format(folder=tmp_path)}
+    said = ended(capsys, "deepfake.predict", tmp_path, *(word for pair in given.items() for word in pair))
+    assert message in said and (tmp_path / "a.mp4").read_bytes() == b"mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
 def execute(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=120)
 

@@ -37,19 +37,36 @@ from learning_data import face_row, one_thread, picture  # noqa: F401 - a fixtur
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def scored(p_fake: float, fallback: str | None = None) -> Scored:
-    return Scored("v.mp4", p_fake, 32, 1, fallback)
+def scored(p_fake: float, number: int = 0, fallback: str | None = None, crops: str | None = None) -> Scored:
+    return Scored(f"{number}.mp4", p_fake, 32, 1, fallback, crops=crops)
 
 
 def test_more_than_ten_equal_scores_mean_weights_that_do_not_fit() -> None:
-    with pytest.raises(UserError, match="all 11 videos"):
-        refuse_equal_scores([scored(0.5)] * 11)
-    refuse_equal_scores([scored(0.5)] * 10)
-    refuse_equal_scores([scored(0.5)] * 10 + [scored(0.51)])
+    with pytest.raises(UserError, match="all 11 different videos"):
+        refuse_equal_scores([scored(0.5, i) for i in range(11)])
+    with pytest.raises(UserError, match="all 11 different videos"):
+        refuse_equal_scores([scored(0.5, i, crops=str(i)) for i in range(11)])
+    refuse_equal_scores([scored(0.5, i) for i in range(10)])
+    refuse_equal_scores([*(scored(0.5, i) for i in range(10)), scored(0.51, 10)])
+
+
+def test_copies_of_one_clip_have_equal_scores_rightly() -> None:
+    refuse_equal_scores([scored(0.5, i, crops="same") for i in range(12)])
+    refuse_equal_scores([scored(0.5, i, crops=str(i % 10)) for i in range(40)])
 
 
 def test_videos_without_a_score_are_no_equal_scores() -> None:
-    refuse_equal_scores([scored(0.5, "no_face")] * 20)
+    refuse_equal_scores([scored(0.5, i, "no_face") for i in range(20)])
+
+
+def test_crops_of_a_copy_are_named_alike_and_those_of_another_clip_are_not(tmp_path: Path) -> None:
+    first = Extraction("a.mp4", shard="a.tar", faces=tuple(faces_of(tmp_path, 2, 1)))
+    later = tuple(
+        replace(face, shard="b.tar", time_s=face.time_s + 5, offset=face.offset + 512) for face in first.faces
+    )
+    assert Extraction("b.mp4", shard="b.tar", faces=later).crops == first.crops
+    other = (*first.faces[:-1], replace(first.faces[-1], sharpness=999.0))
+    assert Extraction("a.mp4", shard="a.tar", faces=other).crops != first.crops
 
 
 def test_fallbacks_are_counted_by_their_short_reason() -> None:
@@ -58,8 +75,8 @@ def test_fallbacks_are_counted_by_their_short_reason() -> None:
 
 
 def test_a_summary_counts_scores_and_names_what_could_not_be_read() -> None:
-    one, none = scored(0.5), replace(scored(0.5, "no_face"), video_id="n.mp4")
-    bad = [replace(scored(0.5, "unreadable: cut short"), video_id=f"{i}.mp4") for i in range(21)]
+    one, none = scored(0.5), replace(scored(0.5, 0, "no_face"), video_id="n.mp4")
+    bad = [replace(scored(0.5, 0, "unreadable: cut short"), video_id=f"{i}.mp4") for i in range(21)]
     lines = summary_lines([one, none, *bad], Path("out.csv"))
     assert lines[:2] == ["23 videos -> out.csv", "scored: 1; without a score: 1 no_face, 21 unreadable"]
     assert lines[2] == "  '0.mp4': cut short" and len(lines) == 22, "twenty are named, one is only counted"

@@ -495,7 +495,7 @@ def test_equal_scores_of_all_videos_are_refused(tmp_path: Path) -> None:
     records = {
         v: Record(key=task.keys[v], n_frames=32, p_fake=0.5, n_faces=8, n_tracks=1, fallback=None) for v in task.paths
     }
-    with pytest.raises(UserError, match="all 12 videos"):
+    with pytest.raises(UserError, match="all 12 different videos"):
         run.summary(task, records, 1.0)
 
 

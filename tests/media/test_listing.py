@@ -3,7 +3,9 @@
 import json
 import os
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +13,13 @@ import pytest
 
 from deepfake.errors import UserError
 from deepfake.media.clips import write_clip
+from deepfake.media.file_facts import lost_file, probe_file
 from deepfake.media.listing import (
+    EXTENSIONS,
     collect_notes,
     find_videos,
     index_videos,
+    list_folder,
     path_of,
     read_labels,
     read_metadata,
@@ -279,3 +284,201 @@ def test_videos_and_labels_of_a_linked_part_are_found_and_a_link_back_is_not_fol
     (part / "back").symlink_to(root)
     assert [video_id_of(path, root) for path in find_videos(root)] == ["part/a.mp4"]
     assert collect_notes(root, {"part/a.mp4"}, None)["part/a.mp4"].label == 1
+
+
+# --- What is taken and what is passed over -----------------------------------------------------------
+
+# An ending, and with what FFmpeg writes such a file.
+WRITABLE = {
+    **{"gif": ("gif", "gif", "rgb8"), "vob": ("vob", "mpeg2video"), "3g2": ("3g2", "h264"), "asf": ("asf", "msmpeg4")},
+    **{"divx": ("avi", "mpeg4"), "f4v": ("f4v", "h264"), "mxf": ("mxf", "mpeg2video"), "ogg": ("ogg", "libvpx")},
+    **{"qt": ("mov", "h264"), "dv": ("dv", "dvvideo"), "nut": ("nut", "mpeg4"), "rm": ("rm", "rv10")},
+    **{"wtv": ("wtv", "mpeg2video"), "ivf": ("ivf", "libvpx"), "gxf": ("gxf", "mpeg2video"), "trp": ("mpegts", "h264")},
+    **{"m2v": ("mpeg2video", "mpeg2video"), "m1v": ("mpeg1video", "mpeg1video"), "swf": ("swf", "flv")},
+    **{"y4m": ("yuv4mpegpipe", "rawvideo"), "mjpg": ("mjpeg", "mjpeg", "yuvj420p"), "mk3d": ("matroska", "h264")},
+    **{"mj2": ("mp4", "mpeg4"), "avc": ("h264", "h264"), "mpe": ("mpeg", "mpeg1video"), "3gp2": ("3gp", "mpeg4")},
+}
+STUDIO = {"dv", "gxf"}  # formats of one size
+
+
+def write_as(path: Path, container: str, codec: str, pixel_format: str = "yuv420p") -> None:
+    """A clip of six grey frames."""
+    import av
+
+    width_px, height_px = (720, 576) if path.suffix[1:] in STUDIO else (176, 144)
+    with av.open(str(path), "w", format=container) as file:
+        stream: Any = file.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = width_px, height_px, pixel_format
+        for i in range(6):
+            grey = np.full((height_px, width_px, 3), 40 * i, np.uint8)
+            frame = av.VideoFrame.from_ndarray(grey, format="rgb24").reformat(format=pixel_format)
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+
+
+def test_whatever_the_demuxer_reads_is_taken(tmp_path: Path) -> None:
+    for ending, how in WRITABLE.items():
+        write_as(tmp_path / f"clip.{ending}", *how)
+    found = list_folder(tmp_path)
+    assert {path.suffix[1:] for path in found.videos} == set(WRITABLE) and not found.summary_lines()
+    unread = {path.suffix: file.reason for path in found.videos for file in [probe_file(path)] if file.probe is None}
+    assert not unread
+
+
+def test_sound_and_still_pictures_are_no_videos() -> None:
+    assert not EXTENSIONS & {".mp3", ".m4a", ".wav", ".flac", ".jpg", ".png", ".heic", ".avif", ".mka", ".txt"}
+
+
+def test_what_is_passed_over_is_counted_and_named(tmp_path: Path, put: Callable[..., Path]) -> None:
+    for name in ("a.mp4", "b.mp4.crdownload", "c.CRDOWNLOAD", "noending", "deep/notes.txt", "odd.a\nb"):
+        put(name)
+    for name in (".a.mp4", "._b.mov", ".DS_Store", ".git/c.mp4"):
+        put(name)
+    found = list_folder(tmp_path)
+    assert [path.name for path in found.videos] == ["a.mp4"]
+    assert found.summary_lines() == ["passed over: 2 .crdownload, 2 hidden, 1 .a\\nb, 1 .txt, 1 without an ending"]
+
+
+def test_a_summary_names_the_commonest_endings_and_counts_the_others(tmp_path: Path, put: Callable[..., Path]) -> None:
+    put("a.mp4")
+    for number in range(10):
+        for copy in range(3 if number == 9 else 1):
+            put(f"{copy}.x{number}", "")
+    endings = ", ".join(f"1 .x{number}" for number in range(7))
+    assert list_folder(tmp_path).summary_lines() == [f"passed over: 3 .x9, {endings}, 2 others"]
+
+
+def test_a_folder_without_videos_says_what_it_holds(tmp_path: Path, put: Callable[..., Path]) -> None:
+    put("a.mp4.part")
+    put("b")
+    with pytest.raises(UserError, match=r"holds no video: .*; passed over: 1 \.part, 1 without an ending"):
+        list_folder(tmp_path)
+
+
+def test_folders_that_cannot_be_listed_are_named(
+    tmp_path: Path, put: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("a.mp4")
+    put("closed/b.mp4")
+    listed = os.scandir  # permissions would not stop a test that runs as root
+
+    def refuse(path: Any) -> Any:
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = list_folder(tmp_path)
+    assert [path.name for path in found.videos] == ["a.mp4"]
+    assert found.summary_lines() == [f"not listed: {str(tmp_path / 'closed')!r} (Permission denied)"]
+
+
+def test_entries_that_are_no_files_are_rows_with_a_reason_at_once(tmp_path: Path, put: Callable[..., Path]) -> None:
+    put("good.mp4")
+    (tmp_path / "nowhere.mp4").symlink_to("gone")
+    (tmp_path / "itself.mp4").symlink_to("itself.mp4")
+    (tmp_path / "folder.mp4").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")  # opening it would wait for a writer
+    table = indexed(tmp_path)
+    assert table["status"].to_dict() == {
+        "good.mp4": "ok",
+        "itself.mp4": "bad",
+        "nowhere.mp4": "bad",
+        "pipe.mp4": "bad",
+    }
+    for name in ("nowhere.mp4", "itself.mp4"):
+        assert "found a link that leads to no file" in table.loc[name, "reason"]
+    assert "found a pipe, a socket or a device" in table.loc["pipe.mp4", "reason"]
+
+
+def test_a_file_that_vanishes_or_may_not_be_read_is_a_row(
+    tmp_path: Path, put: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put("a.mp4")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("deepfake.media.file_facts.sha256_of", refuse)
+        file = probe_file(path)
+    assert file.reason == f"video 'a.mp4': not readable (Permission denied) at {str(path)!r}, wanted a video file"
+    path.unlink()
+    assert "found nothing" in str(probe_file(path).reason)
+    assert lost_file(path, "stopped").size_bytes == 0
+    (tmp_path / "loop").symlink_to("loop")
+    assert lost_file(tmp_path / "loop", "stopped").size_bytes == 0
+
+
+# --- metadata.json by the rules of a CSV -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_metadata_is_read_in_every_usual_coding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "metadata.json").write_text('{"ü.mp4": {"label": "FAKE"}}', encoding=encoding)
+    assert read_metadata(tmp_path / "metadata.json", "p")["p/ü.mp4"].label == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ('{"a.mp4": {"Label": " real "}}', 0),
+        ('{"a.mp4": {"is_fake": true}}', 1),
+        ('{"a.mp4": {"target": 1.0}}', 1),
+        ('{"./a.mp4": {"class": "0"}}', 0),
+        ('{".\\\\a.mp4": {"label": "FAKE"}}', 1),
+        ('{"a.mp4": {"label": NaN}}', None),
+    ],
+)
+def test_labels_of_metadata_are_named_and_spelt_as_in_a_csv(tmp_path: Path, text: str, label: int | None) -> None:
+    (tmp_path / "metadata.json").write_text(text)
+    assert read_metadata(tmp_path / "metadata.json", "")["a.mp4"].label == label
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a.mp4": {"label": "REAL"}, "a.mp4": {"label": "FAKE"}}', r"'a\.mp4' stands there twice"),
+        ('{"a.mp4": {"label": "REAL"}, "./a.mp4": {}}', "twice, spelt in two ways"),
+        ('{"a.mp4": {"label": "REAL", "Label": "FAKE"}}', "'label' and 'Label' both name the label"),
+        ('{"a.mp4": {"label": "REAL", "label": "FAKE"}}', "'label' stands there twice"),
+        ('{"a.mp4": {"is_fake": "perhaps"}}', "has label 'perhaps'"),
+    ],
+)
+def test_no_label_of_metadata_is_overwritten_or_guessed(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "metadata.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_metadata(tmp_path / "metadata.json", "")
+
+
+def test_metadata_without_any_label_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "metadata.json").write_text('{"a.mp4": {"truth": "FAKE"}}')
+    assert read_metadata(tmp_path / "metadata.json", "")["a.mp4"].label is None
+    assert "no entry says label or target or is_fake or class" in caplog.text
+
+
+def test_metadata_that_is_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metadata.json")
+    with pytest.raises(UserError, match="no regular file"):
+        read_metadata(tmp_path / "metadata.json", "")
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("u\u0308.mp4", "ü.mp4"), ("ü.mp4", "u\u0308.mp4")])
+def test_a_label_belongs_to_its_file_however_a_system_spells_it(tmp_path: Path, on_disk: str, written: str) -> None:
+    (tmp_path / "labels.csv").write_text(f"file,label\n{written},FAKE\n", encoding="utf-8")
+    notes = collect_notes(tmp_path, {on_disk, "a.mp4"}, tmp_path / "labels.csv")
+    assert {name: note.label for name, note in notes.items()} == {on_disk: 1}
+
+
+def test_two_files_of_one_spelling_each_need_their_own_label(tmp_path: Path) -> None:
+    ids = {"ü.mp4", "u\u0308.mp4"}
+    (tmp_path / "labels.csv").write_text("file,label\nü.mp4,FAKE\nu\u0308.mp4,REAL\n", encoding="utf-8")
+    notes = collect_notes(tmp_path, ids, tmp_path / "labels.csv")
+    assert {name: note.label for name, note in notes.items()} == {"ü.mp4": 1, "u\u0308.mp4": 0}
+
+
+def test_an_unknown_name_with_odd_letters_hints_at_the_coding(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes("file,label\nü.mp4,FAKE\n".encode("mac_roman"))
+    with pytest.raises(UserError, match="save the file as UTF-8"):
+        collect_notes(tmp_path, {"ü.mp4"}, tmp_path / "labels.csv")

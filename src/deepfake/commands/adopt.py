@@ -7,6 +7,8 @@ deepfake adopt --config configs/selfblend.yaml --snapshot borders2-0500000.safet
 import argparse
 from pathlib import Path
 
+from deepfake.errors import UserError
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -18,8 +20,10 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
+    name, slash, step = args.run.partition("/")
+    if slash and not (step.isascii() and step.isdecimal()):
+        raise UserError(f"--run {args.run}: wanted NAME, or NAME/STEP with a whole number of steps")
     from deepfake.packs.adopting import adopt
     from deepfake.settings_file import load_config
 
-    name, _, step = args.run.partition("/")
     print(f"adopt: {adopt(args.snapshot, load_config(args.config, args.set, name), int(step) if step else None)}")

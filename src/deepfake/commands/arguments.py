@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepfake.errors import UserError
 from deepfake.files import default_cache
+from deepfake.outputs import try_file, try_folder
 
 if TYPE_CHECKING:
     from deepfake.settings import CropView
@@ -39,7 +42,7 @@ def trial_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--run", action="append", required=True, metavar="NAME[/STEP]", help="may be given repeatedly")
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
+    parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     return parser
 
 
@@ -48,6 +51,65 @@ def whole_number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number from 1")
     return int(text)
+
+
+def two_or_more(text: str) -> int:
+    """The type of an argument that says into how many parts something is divided."""
+    if whole_number(text) < 2:
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number from 2")
+    return int(text)
+
+
+def natural_number(text: str) -> int:
+    """The type of an argument that numbers something, such as a seed: 0 or more."""
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number from 0")
+    return int(text)
+
+
+def above_zero(text: str) -> float:
+    """The type of an argument that measures something, such as minutes."""
+    return _number(text, math.inf, "a number above 0")
+
+
+def share(text: str) -> float:
+    """The type of an argument that is a part of a whole."""
+    return _number(text, 1, "a share above 0, up to 1")
+
+
+def quality(text: str) -> int:
+    """The type of an argument that says how well pictures are kept."""
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 100):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number from 1 to 100")
+    return int(text)
+
+
+def _number(text: str, most: float, wanted: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and 0 < value <= most):
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted {wanted}")
+    return value
+
+
+def output_file(text: str) -> Path:
+    """The type of an argument that names a file to write: its place is tried before the work."""
+    return _tried(Path(text), try_file)
+
+
+def output_folder(text: str) -> Path:
+    """The type of an argument that names a folder to write into: its place is tried before the work."""
+    return _tried(Path(text), try_folder)
+
+
+def _tried(path: Path, attempt: Callable[[Path], None]) -> Path:
+    try:
+        attempt(path)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return path
 
 
 def crop_view(text: str) -> CropView:

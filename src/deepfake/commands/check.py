@@ -13,6 +13,7 @@ beside their pages. Nothing is fetched or sent. Exit codes; of several videos th
 import argparse
 from pathlib import Path
 
+from deepfake.commands.arguments import output_folder
 from deepfake.errors import UserError
 from deepfake.files import default_cache, default_checks
 
@@ -24,7 +25,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--html", type=Path, metavar="F", help="where the page goes; of several videos, a folder")
     parser.add_argument("--open", action="store_true", help="show the page, or the index, in the browser")
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
+    parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     parser.add_argument("--schema", action="store_true", help="print the JSON's schema and stop")
     return parser
 
@@ -37,8 +38,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.videos:
         raise UserError("no video given; `deepfake check --help` lists the arguments")
     for path in args.videos:
+        if path.is_dir():
+            raise UserError(f"video {str(path)!r} is a folder; use `deepfake predict`")
         if not path.is_file():
-            kind = "is a folder; use `deepfake predict`" if path.is_dir() else "does not exist"
+            nothing = "is a link that leads to no file" if path.is_symlink() else "does not exist"
+            kind = "is a pipe, a socket or a device" if path.exists() else nothing
             raise UserError(f"video {str(path)!r} {kind}")
     places = checks.Places(args.json, args.html, default_checks(), len(args.videos))
+    places.try_all([*args.videos, *([args.weights] if args.weights else [])])
     return checks.check(args.videos, places, args.weights, args.cache, args.open)

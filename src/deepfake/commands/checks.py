@@ -23,9 +23,8 @@ from deepfake.detector.verdict import (
 from deepfake.errors import UserError
 from deepfake.files import sha256_of, write_whole
 from deepfake.models.detector_file import shipped_weights
+from deepfake.outputs import SCREEN, is_same_place, refuse_inputs, try_file, try_folder
 from deepfake.report.check_page import index_page, page
-
-SCREEN = "-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +40,28 @@ class Places:
     n_videos: int
 
     def __post_init__(self) -> None:
+        if str(self.html) == SCREEN:
+            raise UserError("--html -: a page is not shown on the screen; name a file, or use --json -")
         if self.html is not None and self.n_videos > 1 and (self.html.is_file() or self.html.suffix == ".html"):
             raise UserError(f"--html {self.html}: names one page; {self.n_videos} videos get one each: name a folder")
         if self.json not in (None, SCREEN) and Path(str(self.json)).is_dir():
             raise UserError(f"--json {self.json}: is a folder; name a file, or - for the screen")
+
+    def try_all(self, inputs: Sequence[Path]) -> None:
+        """Raise UserError where an output has no place, or would lie over another one or over something that is read.
+
+        The names of pages that go to a folder are not known yet; the folder is tried.
+        """
+        page_path = self.html if self.n_videos == 1 and self.html is not None and not self.html.is_dir() else None
+        top = page_path or self.folder / "index.html"
+        json_path = None if self.json == SCREEN else self.json_path(top)
+        if json_path is not None and is_same_place(json_path, top):
+            raise UserError(f"{str(top)!r} would be the page and the JSON; name two files")
+        for path in (page_path, json_path):
+            refuse_inputs(path, inputs)
+        try_file(page_path) if page_path else try_folder(self.folder)
+        if json_path is not None:
+            try_file(json_path)
 
     def page(self, number: int, file: CheckedFile) -> Path:
         """The page of the video of this number."""

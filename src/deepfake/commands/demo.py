@@ -14,6 +14,7 @@ import json
 import time
 from pathlib import Path
 
+from deepfake.commands.arguments import output_folder
 from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT, default_cache
 
@@ -21,11 +22,11 @@ from deepfake.files import PROJECT_ROOT, default_cache
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("build", "show"), nargs="?", default="build", help="(build)")
-    parser.add_argument("--root", type=Path, help="build: folder to make (data/raw/demo of the project)")
+    parser.add_argument("--root", type=output_folder, help="build: folder to make (data/raw/demo of the project)")
     parser.add_argument("--force", action="store_true", help="build: make everything again")
     parser.add_argument("--config", type=Path, default=PROJECT_ROOT / "configs/demo.yaml", help="show: settings")
     parser.add_argument("--weights", type=Path, help="show: detector file (the shipped one)")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="show: where crops are")
+    parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="show: where crops are")
     return parser
 
 

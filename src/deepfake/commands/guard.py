@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from deepfake.commands.plain_text import fall_back_to_plain
 from deepfake.errors import UserError
 
 EXIT_USER, EXIT_STOPPED = 2, 130
@@ -32,6 +33,7 @@ EXTRAS = {
 
 def guarded(main: Callable[[], int | None]) -> NoReturn:
     """Run a command; a user's mistake and Ctrl-C end it with a sentence instead of a traceback."""
+    fall_back_to_plain()
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(message)s", stream=sys.stderr)
     for name in ("matplotlib", "numba", "PIL", "fontTools"):

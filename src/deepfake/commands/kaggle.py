@@ -7,13 +7,16 @@ notebooks/kaggle_inference.ipynb. Versions are those of requirements.txt, the li
 import argparse
 from pathlib import Path
 
+from deepfake.commands.arguments import output_folder
 from deepfake.files import PROJECT_ROOT
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=PROJECT_ROOT / "configs/kaggle.yaml", help="settings")
-    parser.add_argument("--out", type=Path, default=PROJECT_ROOT / "submissions/kaggle_bundle", help="folder to make")
+    parser.add_argument(
+        "--out", type=output_folder, default=str(PROJECT_ROOT / "submissions/kaggle_bundle"), help="folder to make"
+    )
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
     parser.add_argument(
         "--wheels",

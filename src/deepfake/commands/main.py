@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from deepfake import __version__
 from deepfake.commands.guard import guarded
+from deepfake.commands.plain_text import fall_back_to_plain
 
 COMMANDS = {
     "check": "a verdict on one video or several, as a line, a page and JSON",
@@ -46,6 +47,7 @@ def dispatch(
 
     `commands` has what each does; the module of one is `package`.<name>, with _ for -.
     """
+    fall_back_to_plain()  # before --help is printed, too
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if name in commands:
         module = importlib.import_module(f"{package}.{name.replace('-', '_')}")

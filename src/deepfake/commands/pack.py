@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake.commands.arguments import stage_parser
+from deepfake.commands.arguments import above_zero, file_stem, output_folder, quality, stage_parser
 from deepfake.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def arguments() -> argparse.ArgumentParser:
     parser = stage_parser(__doc__)
     parser.add_argument("--crops", type=Path, metavar="CSV", help="further crops of labelled clips")
-    parser.add_argument("--out", type=Path, default=Path("data/work/packs"), help="folder for NAME-00.pack, ...")
-    parser.add_argument("--name", default="faces", help="NAME (faces)")
-    parser.add_argument("--most-mb", type=float, default=60, metavar="N", help="megabytes of a part (60)")
+    parser.add_argument("--out", type=output_folder, default="data/work/packs", help="folder for NAME-00.pack, ...")
+    parser.add_argument("--name", type=file_stem, default="faces", help="NAME (faces)")
+    parser.add_argument("--most-mb", type=above_zero, default=60, metavar="N", help="megabytes of a part (60)")
     parser.add_argument(
         "--backbones",
         nargs="+",
@@ -32,7 +32,7 @@ def arguments() -> argparse.ArgumentParser:
         help="whose starting weights travel along; others than Lite0 want their package, see models/frames.py",
     )
     parser.add_argument("--of", type=Path, metavar="PACK", help="write this pack anew, smaller, instead (see --webp)")
-    parser.add_argument("--webp", type=int, default=90, metavar="QUALITY", help="of the pictures with --of (90)")
+    parser.add_argument("--webp", type=quality, default=90, metavar="QUALITY", help="of the pictures with --of (90)")
     return parser
 
 

@@ -9,36 +9,43 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from deepfake.commands.arguments import output_file, output_folder, whole_number
 from deepfake.files import default_cache
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", type=Path, help="folder of videos, searched with all folders below it")
-    parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="CSV to write (predictions.csv)")
+    parser.add_argument("--out", type=output_file, default="predictions.csv", help="CSV to write (predictions.csv)")
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
+    parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     parser.add_argument(
         "--early-exit", choices=["off", "on", "forced"], help="stop once the verdict is settled (on: decode less)"
     )
-    parser.add_argument("--workers", type=int, default=max((os.cpu_count() or 2), 1), help="processes that read videos")
+    parser.add_argument(
+        "--workers", type=whole_number, default=max((os.cpu_count() or 2), 1), help="processes that read videos"
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
+    from deepfake.media.listing import list_folder
+    from deepfake.models.detector_file import shipped_weights
+    from deepfake.outputs import refuse_inputs
+
+    listing = list_folder(args.videos)  # the likeliest mistake first
+    weights = args.weights or shipped_weights()
+    refuse_inputs(args.out, [*listing.videos, weights])
+
     from deepfake.detector.file import load_detector
     from deepfake.detector.score_videos import predict_folder, score_videos, summary_lines
     from deepfake.detector.two_passes import score_in_two_passes
     from deepfake.files import sha256_of
-    from deepfake.media.listing import find_videos
-    from deepfake.models.detector_file import shipped_weights
 
-    find_videos(args.videos)  # the likeliest mistake first
-    weights = args.weights or shipped_weights()
     detector = load_detector(weights)
     if args.early_exit:
         changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})
         detector = replace(detector, ensemble=changed)
     score = score_in_two_passes if detector.ensemble.early_exit == "on" else score_videos
     scored = predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers, score)
-    print("\n".join(summary_lines(scored, args.out)))
+    print("\n".join([*summary_lines(scored, args.out), *listing.summary_lines()]))

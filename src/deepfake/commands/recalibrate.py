@@ -9,6 +9,7 @@ import argparse
 import os
 from pathlib import Path
 
+from deepfake.commands.arguments import output_file, output_folder
 from deepfake.files import default_cache
 
 MOVED = 0.005  # of p_fake: from here on a change is printed
@@ -19,8 +20,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="detector file to write")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
+    parser.add_argument("--out", type=output_file, required=True, metavar="FILE", help="detector file to write")
+    parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     return parser
 
 
@@ -28,8 +29,10 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.detector import file, fitting, labelled_clips, recalibration
     from deepfake.detector.check import level_of
     from deepfake.models.detector_file import shipped_weights
+    from deepfake.outputs import refuse_inputs
     from deepfake.settings import Predict
 
+    refuse_inputs(args.out, [args.labels])
     path = args.weights or shipped_weights()
     detector = file.load_detector(path)
     extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})

@@ -10,6 +10,7 @@ import argparse
 from deepfake.commands.arguments import file_stem, trial_parser
 from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT
+from deepfake.outputs import try_file
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -22,6 +23,8 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.settings_file import load_config
 
     config = load_config(args.config, args.set)
+    out = PROJECT_ROOT / "data/weights" / f"{args.name}.safetensors"
+    try_file(out)
     from deepfake.detector import file, fitting, labelled_clips
     from deepfake.training.train import run_network
 
@@ -40,7 +43,6 @@ def run(args: argparse.Namespace) -> None:
     tracks = fitting.member_tracks(scores, clips, config.ensemble)
     trial = fitting.measure(tracks, clips, config.ensemble)
     stack = fitting.final_stack(tracks, clips, trial, config.ensemble)
-    out = PROJECT_ROOT / "data/weights" / f"{args.name}.safetensors"
     file.save_detector(out, args.name, parts, stack, config)
     moved = file.half_precision_error(parts, out, config.work_dir, config.predict)
     if moved > file.MAX_HALF_DIFFERENCE:

@@ -15,6 +15,7 @@ import yaml
 
 from deepfake.commands.arguments import stage_parser
 from deepfake.commands.guard import guarded
+from deepfake.outputs import try_folder
 from deepfake.settings import Config, section_values
 from deepfake.settings_file import load_config
 from deepfake.stages import STAGES, Stage, alone, check_inputs, is_current, note_done
@@ -47,6 +48,9 @@ def run_stage(
         print(f"{name}: {stage.makes}\n{_shown(stage, config)}")
         start = time.monotonic()
         is_first = os.environ.get("RANK", "0") == "0"  # under torchrun all processes do the work, one keeps the books
+        if is_first:
+            for folder in sorted({path.parent for path in stage.output_paths(config)}):
+                try_folder(folder)
         with alone(stage.manifest_path(config).parent) if is_first else nullcontext():
             summary = work(config, args)
             seconds = time.monotonic() - start

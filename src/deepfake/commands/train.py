@@ -15,7 +15,7 @@ import logging
 import os
 from pathlib import Path
 
-from deepfake.commands.arguments import stage_parser
+from deepfake.commands.arguments import above_zero, file_stem, natural_number, output_folder, stage_parser
 from deepfake.errors import UserError
 
 OF_PACKS = ("minutes", "out", "plan", "name", "workers", "device")
@@ -26,11 +26,13 @@ def arguments() -> argparse.ArgumentParser:
     next(action for action in parser._actions if action.dest == "config").required = False
     pack = parser.add_argument_group("from a pack")
     pack.add_argument("--pack", type=Path, metavar="FILE", help="a part of the pack; those beside it are read, too")
-    pack.add_argument("--minutes", type=float, metavar="N", help="for everything, validation included")
-    pack.add_argument("--out", type=Path, metavar="DIR", help="where log and snapshots go")
+    pack.add_argument("--minutes", type=above_zero, metavar="N", help="for everything, validation included")
+    pack.add_argument("--out", type=output_folder, metavar="DIR", help="where log and snapshots go")
     pack.add_argument("--plan", type=Path, metavar="FILE", help="several trainings that share the minutes")
-    pack.add_argument("--name", help="of a single training and its files (pack)")
-    pack.add_argument("--workers", type=int, metavar="N", help="processes that make pairs (by the processors)")
+    pack.add_argument("--name", type=file_stem, help="of a single training and its files (pack)")
+    pack.add_argument(
+        "--workers", type=natural_number, metavar="N", help="processes that make pairs (by the processors)"
+    )
     pack.add_argument("--device", help="auto, cpu or cuda (auto)")
     return parser
 

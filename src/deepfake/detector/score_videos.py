@@ -31,7 +31,10 @@ EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_d
 
 @dataclass(frozen=True)
 class Scored:
-    """One video's result, whatever state the file is in; `reading` is what it was made from."""
+    """One video's result, whatever state the file is in; `reading` is what it was made from.
+
+    `crops` names what was seen of it, alike for copies; None where that is not known.
+    """
 
     video_id: str
     p_fake: float
@@ -40,6 +43,7 @@ class Scored:
     fallback: str | None
     reading: Reading | None = None
     tracks: Sequence[TrackScore] = ()
+    crops: str | None = None
 
 
 def score_videos(
@@ -103,7 +107,7 @@ def with_score(scorer: VideoScorer, reading: Reading, tracks: Sequence[TrackScor
     """The result of a video whose tracks were scored."""
     p_fake = float(scorer.p_fake(np.array([scorer.video_logit(tracks)]))[0])
     n_faces = len(reading.extraction.faces)
-    return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks)
+    return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks, reading.extraction.crops)
 
 
 _ARRAYS = ("frame_logits", "times_s", "frame_indices", "boxes", "member_logits")
@@ -124,13 +128,13 @@ def _read_scores(path: Path) -> list[TrackScore] | None:
 
 
 def refuse_equal_scores(scored: list[Scored]) -> None:
-    """Raise where more than ten videos with faces all got the very same score."""
+    """Raise where more than ten videos with faces all got the very same score; copies of one count once."""
     p_fake = {round(s.p_fake, 9) for s in scored if s.fallback is None}
-    n_scored = sum(s.fallback is None for s in scored)
-    if n_scored >= MIN_VIDEOS_TO_DIFFER and len(p_fake) == 1:
+    n_different = len({s.crops or s.video_id for s in scored if s.fallback is None})
+    if n_different >= MIN_VIDEOS_TO_DIFFER and len(p_fake) == 1:
         raise UserError(
-            f"all {n_scored} videos with a face got p_fake {p_fake.pop():.6f}: the weights do not fit this version; "
-            "fetch them again"
+            f"all {n_different} different videos with a face got p_fake {p_fake.pop():.6f}: the weights do not fit "
+            "this version; fetch them again"
         )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop, read_rows
-from deepfake.files import write_whole
+from deepfake.files import digest, write_whole
 
 Status = Literal["ok", "no_face", "failed"]
 
@@ -141,9 +141,17 @@ class Extraction:
         return by_track(self.faces)
 
     @property
+    def crops(self) -> str:
+        """A digest of what was seen of its faces: alike for copies of a video, whatever else differs in the files."""
+        return digest([[getattr(face, name) for name in _SEEN] for face in self.faces])
+
+    @property
     def times_s(self) -> list[float]:
         """When its frames were sampled; where a shard does not hold that, when its faces were detected."""
         return sorted(self.sampled_s or {face.time_s for face in self.faces})
+
+
+_SEEN = ("frame_index", "track", "x0_px", "y0_px", "x1_px", "y1_px", "sharpness", "size")
 
 
 def by_track(faces: Sequence[StoredFace]) -> list[tuple[StoredFace, ...]]:

@@ -6,6 +6,7 @@ content and settings. Worker processes import this module, so it imports no pand
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def read(job: ReadJob) -> Reading:
     file, demuxed = read_file(job.path)
     if file.sha256 is None:
         return Reading(file, Extraction(job.video_id, failure=file.reason))
-    write_whole(probe_note(job.path, job.cache_dir), file.to_json())
+    with suppress(FileNotFoundError):  # it has just vanished
+        write_whole(probe_note(job.path, job.cache_dir), file.to_json())
     if demuxed is None:
         return Reading(file, Extraction(job.video_id, failure=file.reason))
     shard = shard_name(file.sha256, job.settings, job.every)
@@ -62,5 +64,5 @@ def read_note(path: Path, cache_dir: Path) -> VideoFile | None:
     """The note of an earlier run on a file of this name, size and time; None without one."""
     try:
         return VideoFile.from_json(probe_note(path, cache_dir).read_bytes(), path)
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):  # what stands in the way of the file itself is found where it is read
         return None

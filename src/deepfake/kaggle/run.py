@@ -82,7 +82,10 @@ def open_scorer(places: Places, config: Config) -> Scorer:
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a video; `key` changes with its file and with the detector, `n_frames` were asked of it."""
+    """What is known of a video; `key` changes with its file and with the detector, `n_frames` were asked of it.
+
+    `crops`: see `Scored`.
+    """
 
     key: str
     n_frames: int
@@ -90,6 +93,7 @@ class Record:
     n_faces: int
     n_tracks: int
     fallback: str | None
+    crops: str | None = None
 
 
 @dataclass(frozen=True)
@@ -249,6 +253,7 @@ def _record(job: Job, result: Scored, n_frames: int) -> Record:
         n_faces=result.n_faces,
         n_tracks=result.n_tracks,
         fallback=result.fallback,
+        crops=result.crops,
     )
 
 
@@ -296,7 +301,7 @@ def _one_by_one(
 def summary(job: Job, records: Mapping[str, Record], seconds: float) -> str:
     """HTML: counts, reasons for the prior, frames, seconds and a histogram. Raises where all scores are equal."""
     scored = {v: r for v, r in records.items() if r.fallback is None}
-    refuse_equal_scores([Scored(v, r.p_fake, r.n_faces, r.n_tracks, None) for v, r in scored.items()])
+    refuse_equal_scores([Scored(v, r.p_fake, r.n_faces, r.n_tracks, None, crops=r.crops) for v, r in scored.items()])
     reasons = count_reasons(_lay_out(job, records).fallbacks)
     frames = pd.Series([r.n_frames for r in scored.values()], dtype=int).value_counts().sort_index(ascending=False)
     facts = {

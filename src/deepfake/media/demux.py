@@ -180,9 +180,7 @@ def open_video(path: Path) -> Any:
     """The file as a PyAV container; VideoError in words where that fails."""
     # Native logs would flood stderr with one line a damaged block; our errors say what matters.
     av.logging.set_level(None)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing" if not path.exists() else "no regular file"
-        raise VideoError(f"video {path.name!r}: found {found} at {str(path)!r}, wanted a video file")
+    require_file(path)
     if path.stat().st_size == 0:
         raise VideoError(f"video {path.name!r}: the file has 0 bytes; fetch it again or leave it out")
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
@@ -192,6 +190,15 @@ def open_video(path: Path) -> Any:
     except (av.error.FFmpegError, UnicodeError, ValueError) as error:
         found = f"{_looks_like(path)} ({_words(error)})"
         raise VideoError(f"video {path.name!r}: {found}, wanted a video; fetch it again or leave it out") from None
+
+
+def require_file(path: Path) -> None:
+    """Raise VideoError unless there is a regular file: whoever opens a pipe waits for a writer."""
+    if path.is_file():
+        return
+    nothing = "a link that leads to no file" if path.is_symlink() else "nothing"
+    found = "a folder" if path.is_dir() else nothing if not path.exists() else "a pipe, a socket or a device"
+    raise VideoError(f"video {path.name!r}: found {found} at {str(path)!r}, wanted a video file")
 
 
 def _words(error: Exception) -> str:

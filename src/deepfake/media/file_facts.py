@@ -14,7 +14,7 @@ from typing import Literal, cast
 from pydantic import Field, TypeAdapter
 
 from deepfake.files import printable, sha256_of
-from deepfake.media.demux import Demuxed, VideoError, VideoProbe, scan
+from deepfake.media.demux import Demuxed, VideoError, VideoProbe, require_file, scan
 from deepfake.values import Seconds, Value
 
 # Below these bits a pixel a codec blurs what forging leaves; half of H.264's do for the codecs after it.
@@ -63,11 +63,15 @@ def read_file(path: Path) -> tuple[VideoFile, Demuxed | None]:
     """Hash and demux a file, each once; a file that is no readable video says why."""
     file = VideoFile(path, 0)
     try:
+        require_file(path)
         file = replace(file, size_bytes=path.stat().st_size)
         file = replace(file, sha256=sha256_of(path))
         demuxed = scan(path)
-    except (VideoError, OSError) as error:
+    except VideoError as error:
         return replace(file, reason=str(error)), None
+    except OSError as error:
+        found = f"not readable ({error.strerror or error}) at {str(path)!r}"
+        return replace(file, reason=f"video {path.name!r}: {found}, wanted a video file"), None
     return replace(file, probe=demuxed.probe, tags=dict(demuxed.tags)), demuxed
 
 
@@ -78,7 +82,10 @@ def probe_file(path: Path) -> VideoFile:
 
 def lost_file(path: Path, reason: str) -> VideoFile:
     """A file whose process was stopped before it returned anything."""
-    return VideoFile(path, path.stat().st_size if path.exists() else 0, reason=reason)
+    try:
+        return VideoFile(path, path.stat().st_size, reason=reason)
+    except OSError:
+        return VideoFile(path, 0, reason=reason)
 
 
 def describe_path(path: Path) -> VideoFacts:

@@ -5,8 +5,8 @@ Generates its videos once from those of `make demo`. Ways that are compared take
 
 import argparse
 import sys
-from pathlib import Path
 
+from deepfake.commands.arguments import output_file
 from deepfake.files import PROJECT_ROOT
 
 
@@ -15,7 +15,9 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="shorter videos, one round: to see that it works")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="this part alone (may be repeated)")
-    parser.add_argument("--json", type=Path, default=PROJECT_ROOT / "data/work/bench.json", help="where the JSON goes")
+    parser.add_argument(
+        "--json", type=output_file, default=str(PROJECT_ROOT / "data/work/bench.json"), help="where the JSON goes"
+    )
     return parser
 
 

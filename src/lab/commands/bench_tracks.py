@@ -8,6 +8,7 @@ import argparse
 import os
 from pathlib import Path
 
+from deepfake.commands.arguments import natural_number
 from deepfake.files import PROJECT_ROOT
 
 
@@ -16,7 +17,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     venv = PROJECT_ROOT / ".venv-bench"
     parser.add_argument("--venv", type=Path, default=venv, help="virtual environment that holds `trackers`")
-    parser.add_argument("--first-seed", type=int, default=0, help="of 8 scenes; 100 to 123 tuned the linker")
+    parser.add_argument("--first-seed", type=natural_number, default=0, help="of 8 scenes; 100 to 123 tuned the linker")
     return parser
 
 

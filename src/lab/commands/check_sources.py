@@ -7,6 +7,7 @@ noise, blocks, spectrum, edges) and prints the AUC of small classifiers that see
 import argparse
 from pathlib import Path
 
+from deepfake.commands.arguments import whole_number
 from deepfake.errors import UserError
 
 LEAST_ITEMS = 50
@@ -16,7 +17,9 @@ def arguments() -> argparse.ArgumentParser:
     """The flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings with frames.selfblend")
-    parser.add_argument("--items", type=int, default=400, metavar="N", help="pairs of each kind to measure (400)")
+    parser.add_argument(
+        "--items", type=whole_number, default=400, metavar="N", help="pairs of each kind to measure (400)"
+    )
     return parser
 
 

@@ -6,8 +6,8 @@ they have been asked. Choose by `python -m lab cross-validate`, whose flags thes
 
 import argparse
 import datetime
-from pathlib import Path
 
+from deepfake.commands.arguments import output_file
 from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT
 from lab.commands.cross_validate import asked_of, parser_of
@@ -17,7 +17,11 @@ def arguments() -> argparse.ArgumentParser:
     parser = parser_of(__doc__)
     parser.add_argument("--ask-fresh", metavar="WHY", help="ask, and log that it was done and why")
     parser.add_argument(
-        "--log", type=Path, default=PROJECT_ROOT / "submissions/ablations.md", metavar="FILE", help="where the row goes"
+        "--log",
+        type=output_file,
+        default=str(PROJECT_ROOT / "submissions/ablations.md"),
+        metavar="FILE",
+        help="where the row goes",
     )
     return parser
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from deepfake.commands.arguments import trial_parser, whole_number
+from deepfake.commands.arguments import trial_parser, two_or_more, whole_number
 
 if TYPE_CHECKING:
     from deepfake.settings import Config
@@ -30,7 +30,7 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--crops", type=Path, metavar="CSV", help="further clips, of which crops are there")
     parser.add_argument("--learnt-reals", nargs="*", default=["train"], metavar="SPLIT", help="(train)")
     parser.add_argument("--learnt-fakes", nargs="*", default=[], metavar="SPLIT", help="(none)")
-    parser.add_argument("--folds", type=whole_number, default=5, metavar="N", help="(5)")
+    parser.add_argument("--folds", type=two_or_more, default=5, metavar="N", help="(5)")
     parser.add_argument("--frames", type=whole_number, default=8, metavar="N", help="of a track (8)")
     return parser
 

@@ -8,6 +8,8 @@ import argparse
 import json
 from pathlib import Path
 
+from deepfake.commands.arguments import output_file
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -17,16 +19,18 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--videos", type=Path, metavar="DIR", help="the videos: adds bits_per_pixel, width_px, fps, codec, ..."
     )
-    parser.add_argument("--json", type=Path, help="write everything there, too")
+    parser.add_argument("--json", type=output_file, help="write everything there, too")
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
     from deepfake.evaluation.labelled import match, read_labels, read_scores
     from deepfake.files import write_whole
+    from deepfake.outputs import refuse_inputs
     from deepfake.settings import Ensemble, Validation
     from lab.dependence import dependence_report, measure_dependence, with_facts
 
+    refuse_inputs(args.json, [args.scores, args.labels])
     matched = match(read_scores(args.scores), read_labels(args.labels))
     if args.videos is not None:
         matched = with_facts(matched, args.videos)

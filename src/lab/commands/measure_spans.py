@@ -8,13 +8,13 @@ that a network suspects most lies in the span. Take clips the run's networks nev
 import argparse
 from pathlib import Path
 
-from deepfake.commands.arguments import stage_parser, whole_number
+from deepfake.commands.arguments import share, stage_parser, whole_number
 
 
 def arguments() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = stage_parser(__doc__)
     parser.add_argument("--weights", type=Path, metavar="FILE", help="a whole detector instead of a run's networks")
-    parser.add_argument("--ratio", type=float, default=0.2, metavar="R", help="share of the clip (0.2: 2 s of 10 s)")
+    parser.add_argument("--ratio", type=share, default=0.2, metavar="R", help="share of the clip (0.2: 2 s of 10 s)")
     parser.add_argument("--versions", type=whole_number, default=1, metavar="N", help="forgeries of each clip (1)")
     parser.add_argument("--spliced", action="store_true", help="spans of the forged clips that lie beside their reals")
     return parser

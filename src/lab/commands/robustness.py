@@ -9,17 +9,19 @@ where it was.
 import argparse
 from pathlib import Path
 
+from deepfake.commands.arguments import above_zero, output_folder, whole_number
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=Path, required=True, metavar="DIR", help="folder of videos")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label and perhaps family")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the table goes")
+    parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where the table goes")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=[], help="such as jpeg,h264 (all)")
     parser.add_argument("--levels", action="append", default=[], metavar="KIND=A,B", help="instead of a kind's own")
-    parser.add_argument("--limit", type=int, metavar="N", help="so many videos, half of them real")
-    parser.add_argument("--seconds", type=float, help="so much of each video (robustness.seconds: 4)")
+    parser.add_argument("--limit", type=whole_number, metavar="N", help="so many videos, half of them real")
+    parser.add_argument("--seconds", type=above_zero, help="so much of each video (robustness.seconds: 4)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="robustness.*, predict.*, validation.*"
     )

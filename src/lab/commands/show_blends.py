@@ -8,6 +8,7 @@ The pictures are of real people: look at the sheet, do not publish it.
 import argparse
 from pathlib import Path
 
+from deepfake.commands.arguments import natural_number, output_file, whole_number
 from deepfake.errors import UserError
 
 
@@ -15,10 +16,10 @@ def arguments() -> argparse.ArgumentParser:
     """The flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings with frames.selfblend")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="where the sheet goes")
-    parser.add_argument("--pairs", type=int, default=1, metavar="N", help="rows of each family (1)")
+    parser.add_argument("--out", type=output_file, required=True, metavar="FILE.png", help="where the sheet goes")
+    parser.add_argument("--pairs", type=whole_number, default=1, metavar="N", help="rows of each family (1)")
     parser.add_argument("--clip", action="store_true", help="forged clips, as stage 05 learns from them")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed, other pictures (0)")
+    parser.add_argument("--seed", type=natural_number, default=0, metavar="S", help="another seed, other pictures (0)")
     return parser
 
 
@@ -26,8 +27,8 @@ def run(args: argparse.Namespace) -> None:
     """Make the items of each family, draw them, write the sheet."""
     from deepfake.settings_file import load_config
 
-    if args.pairs < 1 or args.seed < 0 or args.out.suffix.lower() != ".png":
-        raise UserError("wanted --pairs from 1, --seed from 0 and --out with the ending .png")
+    if args.out.suffix.lower() != ".png":
+        raise UserError(f"--out {args.out}: wanted a file with the ending .png")
     config = load_config(args.config)
     from deepfake.files import write_whole
     from deepfake.forging.families import FAMILIES

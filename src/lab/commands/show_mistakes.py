@@ -7,7 +7,7 @@ The pictures are of real people: look at the page, do not publish it.
 import argparse
 from pathlib import Path
 
-from deepfake.commands.arguments import whole_number
+from deepfake.commands.arguments import output_file, output_folder, whole_number
 from deepfake.files import default_cache
 
 
@@ -16,10 +16,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--scores", type=Path, required=True, metavar="CSV", help="what make predict writes")
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of the videos")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label; family, source, ...")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="where the page goes")
+    parser.add_argument("--out", type=output_file, required=True, metavar="FILE.html", help="where the page goes")
     parser.add_argument("--most", type=whole_number, default=10, metavar="N", help="mistakes of each kind (10)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
+    parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     return parser
 
 
@@ -29,8 +29,10 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.evaluation.labelled import match, read_scores
     from deepfake.files import write_whole
     from deepfake.models.detector_file import shipped_weights
+    from deepfake.outputs import refuse_inputs
     from lab.mistakes import mistakes_page
 
+    refuse_inputs(args.out, [args.scores, args.labels])
     scores = read_scores(args.scores)
     extract = load_detector(args.weights or shipped_weights()).extract
     clips = read_clips(args.clips, args.labels, extract, args.cache)

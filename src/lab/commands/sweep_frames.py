@@ -9,7 +9,7 @@ on where it was.
 import argparse
 from pathlib import Path
 
-from deepfake.commands.arguments import grey_levels, whole_number, whole_numbers
+from deepfake.commands.arguments import grey_levels, output_folder, whole_number, whole_numbers
 from deepfake.files import default_cache
 
 MODES = ("reference", "uniform", "keyframe", "adaptive", "shot_aware", "fps")
@@ -21,12 +21,12 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where curve and notes go")
+    parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where curve and notes go")
     parser.add_argument("--frames", type=whole_numbers, default=FRAMES, metavar="N,N", help=f"({FRAMES})")
     parser.add_argument("--skip", type=grey_levels, default=SKIPS, metavar="X,X", help=f"grey levels ({SKIPS})")
     parser.add_argument("--sampling", default=",".join(MODES), metavar="MODE,MODE", help=f"({','.join(MODES)})")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
+    parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     parser.add_argument("--limit", type=whole_number, metavar="N", help="so many clips, half of them real (all)")
     parser.add_argument("--workers", type=whole_number, default=2, help="processes that find faces (2)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="predict.*, validation.*")
