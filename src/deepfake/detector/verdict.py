@@ -30,7 +30,7 @@ from deepfake.detector.check import (
     Verdict,
     level_of,
 )
-from deepfake.files import printable, sha256_of
+from deepfake.files import printable
 from deepfake.media.file_facts import describe
 from deepfake.settings import Predict
 
@@ -81,9 +81,8 @@ def check_of(path: Path, scored: Scored, detector: TrainedDetector, weights_sha2
     file, extraction = scored.reading.file, scored.reading.extraction
     facts = None if verdict == UNREADABLE else describe(file)
     low, high = detector.stack.band
-    sha256 = file.sha256 or sha256_of(path)  # unknown where the process that read it was stopped
     return Check(
-        file=CheckedFile(path=str(path), name=path.name, sha256=sha256, size_bytes=file.size_bytes),
+        file=CheckedFile(path=str(path), name=path.name, sha256=file.sha256, size_bytes=file.size_bytes),
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
         reason=None if scored.fallback is None else str(extraction.reason),

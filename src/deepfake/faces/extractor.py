@@ -18,12 +18,13 @@ import numpy as np
 
 from deepfake.faces.crop_store import encode_crop, write_shard
 from deepfake.faces.crops import cut_square, sharpness, square_around
-from deepfake.faces.extracted import Extraction, Face, note_failure, shard_rows, stored
+from deepfake.faces.extracted import Extraction, Face, failure_note, note_failure, shard_rows, stored
 from deepfake.faces.hashes import perceptual_hash
 from deepfake.faces.linker import Linker, overlap
 from deepfake.faces.mtcnn import FaceDetector, Faces
-from deepfake.files import digest
-from deepfake.media.demux import Demuxed, VideoError
+from deepfake.files import State, digest, sha256_of, state_of
+from deepfake.media.demux import Demuxed, LostFileError, VideoError
+from deepfake.media.file_facts import change_of, unread
 from deepfake.media.shots import cut_detector
 from deepfake.media.video import Frame, Sampled, sample
 from deepfake.settings import Extract, result_values
@@ -269,7 +270,8 @@ def credible_tracks(faces: Sequence[Face], n_searched: dict[int, int], max_track
 class Job:
     """One video to extract: where it lies, and where its shard goes (a path below the work folder).
 
-    `every` 2: of every second frame only of those the settings would sample.
+    `every` 2: of every second frame only of those the settings would sample. The shard is named by a content: `state`
+    is the file's when that was read, where this process did; else the file is hashed, and must have that `sha256`.
     """
 
     video_id: str
@@ -278,6 +280,8 @@ class Job:
     shard: str
     settings: Extract
     every: int = 1
+    sha256: str | None = None
+    state: State | None = None
 
     @property
     def shard_path(self) -> Path:
@@ -299,18 +303,31 @@ def shard_name(sha256: str, settings: Extract, every: int = 1) -> str:
 
 
 def extract(job: Job, demuxed: Demuxed | None = None) -> Extraction:
-    """Extract one video into its shard; where the file cannot be read, a note beside it and the result say why.
+    """Extract one video into its shard; where the content cannot be read, a note beside it and the result say why.
 
-    `demuxed`: see `media.video.sample`.
+    What is no fault of the content is in the result alone. `demuxed`: see `media.video.sample`.
     """
     detector = _detector(job.settings.min_face_ratio, job.settings.min_score, "cpu")
+    reason: str | None = None
     try:
+        state = job.state or state_of(job.path)
+        if job.state is None and job.sha256 is not None and sha256_of(job.path) != job.sha256:
+            return _lost(job, f"video {job.path.name!r}: it holds other bytes than when it was indexed; index it again")
         frames, kept = _read_through(job, detector, demuxed)
+    except LostFileError as error:
+        return _lost(job, str(error))
     except VideoError as error:
-        return _failed(job, str(error))
+        reason = str(error)
+    except OSError as error:
+        return _lost(job, unread(job.path, error))
     except Exception as error:  # whatever a library makes of one odd file, the other videos go on
         log.warning("video %r: unexpected error", job.video_id, exc_info=True)
-        return _failed(job, f"unexpected {type(error).__name__}: {error}")
+        return _lost(job, f"unexpected {type(error).__name__}: {error}")
+    change = change_of(job.path, state)
+    if change is not None:
+        return _lost(job, change)
+    if reason is not None:
+        return _failed(job, reason)
     if not kept.n_sampled:
         return _failed(job, f"video {job.path.name!r}: all {kept.n_damaged} sampled frames are damaged; fetch it again")
     return _keep(job, frames, kept)
@@ -329,6 +346,10 @@ def _read_through(job: Job, detector: FaceDetector, demuxed: Demuxed | None) -> 
         demuxed=demuxed,
     )
     return frames, Extractor(settings, detector).run(iter(frames))
+
+
+def _lost(job: Job, reason: str) -> Extraction:
+    return Extraction(job.video_id, failure=reason)
 
 
 def _failed(job: Job, reason: str) -> Extraction:
@@ -353,6 +374,7 @@ def _keep(job: Job, frames: Sampled, kept: VideoFaces) -> Extraction:
     extension = "jpg" if job.settings.image_format == "jpeg" else "png"
     names = [f"{face.track:03d}.{face.frame_index:07d}.{extension}" for face in kept.faces]
     pictures = list(zip(names, kept.pictures, strict=True))
+    failure_note(job.shard_path).unlink(missing_ok=True)  # of another version
     places = write_shard(job.shard_path, pictures, shard_rows(extraction, kept.faces))
     faces = [stored(face, job.shard, *place) for face, place in zip(kept.faces, places, strict=True)]
     return replace(extraction, faces=tuple(faces))

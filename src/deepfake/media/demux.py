@@ -5,6 +5,7 @@ Packets in display order are the ground truth about frame numbers; decoders are 
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,11 +28,20 @@ _CONTAINERS = (
 _NO_DISPLAY_TIMES = {"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"}
 _DECORD_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 _DECORD_CODECS = {"h264", "vp9"}
+# Why a file cannot be opened that may well be sound.
+_NOT_ITS_FAULT = {
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT),
+    *(errno.EINTR, errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN),
+}
 _COVER_PICTURE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
 
 
 class VideoError(ValueError):
     """A file that is not a usable video: says which, what was found, what was wanted, what to do."""
+
+
+class LostFileError(VideoError):
+    """A file that could not be read here and now: nothing is known of what it holds, so it is worth another try."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +139,7 @@ def open_video(path: Path) -> Any:
     av.logging.set_level(None)
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing" if not path.exists() else "no regular file"
-        raise VideoError(f"video {path.name!r}: found {found} at {str(path)!r}, wanted a video file")
+        raise LostFileError(f"video {path.name!r}: found {found} at {str(path)!r}, wanted a video file")
     if path.stat().st_size == 0:
         raise VideoError(f"video {path.name!r}: the file has 0 bytes; fetch it again or leave it out")
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
@@ -137,6 +147,8 @@ def open_video(path: Path) -> Any:
         # An absolute path, for FFmpeg takes `a:b.mp4` for a protocol.
         return av.open(str(path.absolute()), options=options, metadata_errors="replace")
     except (av.error.FFmpegError, UnicodeError, ValueError) as error:
+        if getattr(error, "errno", None) in _NOT_ITS_FAULT:
+            raise LostFileError(f"video {path.name!r}: could not be opened ({_words(error)}); try again") from None
         found = f"{_looks_like(path)} ({_words(error)})"
         raise VideoError(f"video {path.name!r}: {found}, wanted a video; fetch it again or leave it out") from None
 
