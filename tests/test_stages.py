@@ -1,5 +1,6 @@
 """Up to date or not: settings, inputs and outputs decide, speed does not."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from deepfake import tables
 from deepfake.errors import UserError
+from deepfake.faces.extracted import note_failure
+from deepfake.faces.extractor import shard_name
 from deepfake.files import PROJECT_ROOT
 from deepfake.settings import Config
 from deepfake.settings_file import parse_config
@@ -111,18 +114,67 @@ def test_new_and_changed_raw_files_and_labels_make_the_index_stale(tmp_path: Pat
     labels = tmp_path / "labels.csv"
     labels.write_text("file,label\n")
     made = config(tmp_path, index={"root": str(tmp_path / "raw"), "labels_csv": str(labels)})
-    write(made, "videos")
+    tables.write(tables.VIDEOS, tables.empty(tables.VIDEOS), made.work_dir / "videos.parquet")
     (tmp_path / "raw" / "part").mkdir(parents=True)
+    file, store = tmp_path / "raw" / "part" / "a.mp4", tmp_path / "store.mp4"
+    store.write_bytes(b"linked")
     for change in (
-        lambda: (tmp_path / "raw" / "part" / "a.mp4").write_bytes(b"one"),
-        lambda: (tmp_path / "raw" / "part" / "a.mp4").write_bytes(b"longer"),
-        lambda: (tmp_path / "raw" / "part" / "a.mp4").rename(tmp_path / "raw" / "part" / "b.mp4"),
+        lambda: file.write_bytes(b"one"),
+        lambda: file.write_bytes(b"longer"),
+        lambda: replaced_in_disguise(file, b"longed"),
+        lambda: file.rename(tmp_path / "raw" / "part" / "b.mp4"),
+        lambda: (tmp_path / "raw" / "part" / "c.mp4").symlink_to(store),
+        lambda: replaced_in_disguise(store, b"kinked"),
         lambda: labels.write_text("file,label\nb.mp4,REAL\n"),
     ):
         note_done(stage, made, None, 1.0, {})
         assert is_current(stage, made, None)
         change()
         assert not is_current(stage, made, None)
+
+
+def replaced_in_disguise(path: Path, data: bytes) -> None:
+    """Other bytes of the same size under the same name and time of change, as `cp -p` leaves them."""
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_bytes(data)
+    os.utime(path, ns=times)
+
+
+def test_a_video_that_could_not_be_read_in_passing_makes_the_index_stale_and_a_bad_one_does_not(tmp_path: Path) -> None:
+    stage = STAGES["01_index_videos"]
+    made = config(tmp_path)
+    (tmp_path / "raw").mkdir()
+    bad = {"video_id": "v.mp4", "status": "bad", "size_bytes": 3, "n_frames": 0, "part": ".", "split": "test"}
+    for sha256, is_settled in (("ab" * 32, True), (None, False)):
+        table = pd.DataFrame([{**bad, "sha256": sha256, "reason": "is no video"}])
+        table = table.reindex(columns=list(tables.empty(tables.VIDEOS).columns))
+        tables.write(tables.VIDEOS, table, made.work_dir / "videos.parquet")
+        note_done(stage, made, None, 1.0, {})
+        assert is_current(stage, made, None) is is_settled
+
+
+def test_a_failure_that_may_pass_makes_the_extraction_stale_and_one_of_the_content_does_not(tmp_path: Path) -> None:
+    stage = STAGES["02_extract_faces"]
+    made = config(tmp_path)
+    for name in ("01_index_videos", "02_extract_faces"):
+        for table in (tables.EXTRACTIONS, tables.FACES):
+            tables.write(table, tables.empty(table), made.work_dir / f"{table.name}.parquet")
+        video = {
+            "video_id": "v.mp4",
+            "status": "ok",
+            "sha256": "ab" * 32,
+            "size_bytes": 3,
+            "part": ".",
+            "split": "test",
+        }
+        table = pd.DataFrame([video]).reindex(columns=list(tables.empty(tables.VIDEOS).columns))
+        tables.write(tables.VIDEOS, table.assign(n_frames=0), made.work_dir / "videos.parquet")
+        failed = pd.DataFrame([{"stage": name, "video_id": "v.mp4", "reason": "took longer than 1 s"}])
+        tables.write(tables.FAILURES, failed, made.work_dir / "failures.parquet")
+        note_done(stage, made, None, 1.0, {})
+        assert is_current(stage, made, None) is (name == "01_index_videos")
+    note_failure(made.work_dir / shard_name("ab" * 32, made.extract), "is cut short")
+    assert is_current(stage, made, None)
 
 
 def test_a_lost_shard_makes_the_extraction_stale(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, files
@@ -20,6 +22,8 @@ IN_SOURCE_TREE = PACKAGE.parent.name == "src"
 PROJECT_ROOT = PACKAGE.parent.parent if IN_SOURCE_TREE else Path.cwd()
 BLOCK_BYTES = 1 << 20
 MOST_NAME_BYTES = 230  # of 255 in all: a mark, a process and an ending are added
+END_BYTES = 1 << 16
+State = tuple[int, ...]
 
 
 def digest(value: object) -> str:
@@ -35,6 +39,17 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(BLOCK_BYTES):
             hasher.update(block)
     return hasher.hexdigest()
+
+
+def state_of(path: Path) -> State:
+    """What changes when a file is changed or another takes its place; OSError for what is no regular file.
+
+    The time of change of the inode cannot be set, as `cp -p` and `rsync -t` set that of the content.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def packaged_file(package: str, name: str, remedy: str, sha256: str | None = None) -> Path:
@@ -128,9 +143,19 @@ def default_checks() -> Path:
 
 
 def probe_note(path: Path, cache_dir: Path) -> Path:
-    """Where the row of a probed file is kept; another name, size or time is another place."""
-    state = path.stat()
-    return cache_dir / "probes" / f"{digest([str(path), state.st_size, state.st_mtime_ns])[:32]}.json"
+    """Where the row of a probed file is kept: by its path, its state, and its first and last bytes.
+
+    The bytes are for file systems without inodes of their own, such as a memory stick's.
+    """
+    state = state_of(path)
+    return cache_dir / "probes" / f"{digest([os.fsencode(path.absolute()).hex(), state, _ends(path)])[:32]}.json"
+
+
+def _ends(path: Path) -> str:
+    with path.open("rb") as stream:
+        first = stream.read(END_BYTES)
+        stream.seek(max(stream.seek(0, os.SEEK_END) - END_BYTES, 0))
+        return hashlib.sha256(first + stream.read(END_BYTES)).hexdigest()
 
 
 def current_commit() -> str:

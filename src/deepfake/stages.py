@@ -75,12 +75,15 @@ def cost_files(config: Config) -> list[Path]:
 
 
 def raw_listing(config: Config) -> str:
-    """A digest of what lies in the raw folder: names, sizes, times, and the text of the label files."""
+    """A digest of what lies in the raw folder: names, sizes, inodes, times, and the text of the label files."""
     root = config.path(config.index.root)
     entries: list[Any] = []
     for path in sorted(visible_files(root)):
-        state = path.lstat()
-        entries.append([os.fsencode(path.relative_to(root)).hex(), state.st_size, state.st_mtime_ns])
+        state = path.stat() if path.exists() else path.lstat()
+        # Without the device, whose number may be another after a restart. The time of change cannot be set, as `cp -p`
+        # sets that of the content.
+        what = [state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns]
+        entries.append([os.fsencode(path.relative_to(root)).hex(), *what])
     labels = config.index.labels_csv
     if labels is not None and config.path(labels).is_file():
         entries.append(sha256_of(config.path(labels)))
@@ -101,6 +104,32 @@ def missing_shards(config: Config) -> list[str]:
     return [shard for shard in shards if not (config.work_dir / shard).is_file()]
 
 
+def unread_videos(config: Config) -> list[str]:
+    """Videos whose row says only that they could not be read when they were indexed; they are worth another try."""
+    import pyarrow.parquet as pq
+
+    columns = ["video_id", "status", "sha256"]
+    rows = pq.read_table(config.work_dir / "videos.parquet", columns=columns).to_pylist()
+    return [row["video_id"] for row in rows if row["status"] != "ok" and row["sha256"] is None]
+
+
+def unfinished_videos(config: Config) -> list[str]:
+    """Shards that are not there, and videos that failed for another reason than their content."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(config.work_dir / "failures.parquet", columns=["stage", "video_id"]).to_pylist()
+    failed = {row["video_id"] for row in table if row["stage"] == "02_extract_faces"}
+    if not failed:
+        return missing_shards(config)
+    from deepfake.faces.extracted import noted_failure
+    from deepfake.faces.extractor import shard_name
+
+    videos = pq.read_table(config.work_dir / "videos.parquet", columns=["video_id", "sha256"]).to_pylist()
+    shards = {row["video_id"]: shard_name(row["sha256"], config.extract) for row in videos if row["video_id"] in failed}
+    passing = [v for v, shard in sorted(shards.items()) if noted_failure(config.work_dir / shard) is None]
+    return [*missing_shards(config), *passing]
+
+
 def _no_facts(config: Config) -> dict[str, str | None]:
     return {}
 
@@ -114,7 +143,8 @@ class Stage:
     """One numbered script: the settings it obeys, the files it reads, the files it makes.
 
     `notes_in` is where it notes what it made: with the data set (work) or with the run. `facts` are digests of what it
-    goes by that no stage makes, and `missing` names files it makes that are too many to be outputs and are not there.
+    goes by that no stage makes, and `missing` names files it makes that are too many to be outputs and are not there,
+    and videos that are worth another try.
     """
 
     name: str
@@ -152,6 +182,7 @@ _ALL = (
         outputs=(work_tables("videos"),),
         notes_in="work",
         facts=lambda config: {"raw": raw_listing(config)},
+        missing=unread_videos,
     ),
     Stage(
         name="02_extract_faces",
@@ -160,7 +191,7 @@ _ALL = (
         inputs=(work_tables("videos"),),
         outputs=(work_tables("extractions", "faces", "failures"),),
         notes_in="work",
-        missing=missing_shards,
+        missing=unfinished_videos,
     ),
     Stage(
         name="03_make_folds",

@@ -18,6 +18,8 @@ COMMANDS = {
     "show-blends": "a sheet of made fakes, a row for each family",
     "show-mistakes": "a page of the surest mistakes of a CSV of scores",
     "long-videos": "what videos of seconds to hours cost, and who is seen in them",
+    "fuzz": "damaged clips through `deepfake predict`: a row each, and what must not happen",
+    "kills": "`kill -9` of commands and their workers: the same bytes in the end",
     "bench": "seconds, ratios and memory of every step",
     "bench-tracks": "our linker beside others on invented scenes",
 }

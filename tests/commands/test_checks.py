@@ -186,13 +186,14 @@ def test_a_block_that_fails_stops_the_reading_and_leaves_no_thread_behind(
 
 
 def test_what_was_read_before_is_not_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known, new = tmp_path / "known.mp4", tmp_path / "new.mp4"
-    for path in (known, new):
-        path.touch()
-    write_whole(probe_note(known, tmp_path), b"{}")
+    known, new, earlier = tmp_path / "known.mp4", tmp_path / "new.mp4", tmp_path / "earlier.mp4"
+    for path in (known, new, earlier):
+        path.write_text("no video")
+    read(ReadJob("known", known, tmp_path, Extract()))
+    write_whole(probe_note(earlier, tmp_path), b"{}")  # of another version
     seen: list[Path] = []
     monkeypatch.setattr(read_ahead, "run_each", lambda _, jobs, *__: seen.extend(job.path for job in jobs) or [])
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": {}})
-    with reading_ahead([known, new], tmp_path, tmp_path):
+    with reading_ahead([known, new, earlier], tmp_path, tmp_path):
         pass
-    assert seen == [new]
+    assert seen == [new, earlier]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +17,7 @@ import pytest
 from deepfake import files
 from deepfake.commands.checks import Places, check
 from deepfake.detector import file, read_ahead
+from deepfake.detector.score_videos import predict_folder
 from deepfake.faces import crop_store, extraction, extractor
 from deepfake.media import demux
 from deepfake.models.members import Member
@@ -113,3 +116,33 @@ def test_what_is_not_read_ahead_is_read_once_too(
     monkeypatch.setattr(read_ahead, "run_each", lambda *_, **__: iter(()))
     checked()
     assert (counts["sha256_of v.mp4"], counts["_demux"], counts["shard_name"], counts["read_rows"]) == (1, 1, 1, 0)
+
+
+def two_in_disguise(square_clip: Callable[..., Path]) -> list[Path]:
+    """Two clips that differ, of one size and time of change."""
+    clips = [square_clip(moving, n_frames=n, name=f"{n}.avi") for n in (6, 8)]
+    n_bytes = max(path.stat().st_size for path in clips)
+    for path in clips:
+        path.write_bytes(path.read_bytes().ljust(n_bytes, b"\0"))
+        os.utime(path, ns=(10**18, 10**18))
+    return clips
+
+
+def test_a_check_of_a_file_that_took_another_s_place_is_its_own(
+    checked: Callable[[], dict[str, object]], square_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    for source in two_in_disguise(square_clip):
+        shutil.copy2(source, tmp_path / "v.mp4")
+        made: dict[str, dict[str, object]] = checked()  # type: ignore[assignment]
+        assert (made["file"]["sha256"], made["video"]["n_frames"]) == (files.sha256_of(source), int(source.stem))
+
+
+def test_a_folder_run_scores_a_file_that_took_another_s_place(
+    checked: Callable[[], dict[str, object]], square_clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    detector, folder = file.load_detector(tmp_path), tmp_path / "folder"
+    folder.mkdir()
+    for source in two_in_disguise(square_clip):
+        shutil.copy2(source, folder / "v.avi")
+        (row,) = predict_folder(folder, tmp_path / "out.csv", detector, "ab" * 32, tmp_path / "cache", 1)
+        assert row.n_faces == int(source.stem)

@@ -248,6 +248,14 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
+def test_a_file_whose_bytes_are_not_known_has_no_hash_and_is_not_opened_again(check: Any, tmp_path: Path) -> None:
+    lost = VideoFile(tmp_path / "absent.mp4", 0, reason="could not be read")
+    reading = Reading(lost, Extraction("0", failure="could not be read"))
+    made = check_of(lost.path, Scored("0", 0.5, 0, 0, "unreadable: could not be read", reading), detector(), "ab" * 32)
+    assert made.file.sha256 is None and made.verdict == UNREADABLE and made.reason == "could not be read"
+    jsonschema.validate(json.loads(made.to_json()), SCHEMA)
+
+
 def in_order(values: Any, schema: Any) -> None:
     """Assert that the keys of values stand as the schema has them, at every depth."""
     choices = [one for one in schema.get("anyOf", []) if "$ref" in one]

@@ -12,12 +12,12 @@ from deepfake import tables
 from deepfake.errors import UserError
 from deepfake.faces import extraction, extractor
 from deepfake.faces.crop_store import decode_crop, read_crop, write_shard
-from deepfake.faces.extracted import Extraction, Face, read_extraction
+from deepfake.faces.extracted import Extraction, Face, failure_note, read_extraction
 from deepfake.faces.extraction import Video, extract_table, extract_videos
 from deepfake.faces.extractor import Extractor, Job, VideoFaces, credible_tracks, extract, shard_name
-from deepfake.files import sha256_of
+from deepfake.files import sha256_of, write_whole
 from deepfake.media.demux import Demuxed, VideoError
-from deepfake.media.video import sample
+from deepfake.media.video import Frame, sample
 from deepfake.settings import Extract
 from deepfake.workers import Failed
 from moving_squares import SquareDetector, moving
@@ -192,7 +192,8 @@ def test_the_tables_hold_faces_and_whoever_has_none(
     square_clip(lambda i: [(5, 5, 20, 20)], n_frames=4, name="hang.mp4")
     (tmp_path / "broken.mp4").write_bytes((tmp_path / "face.mp4").read_bytes()[:300])
     names = ["face.mp4", "empty.mp4", "hang.mp4", "broken.mp4", "bad.mp4"]
-    frame = pd.DataFrame({"video_id": names, "sha256": [*"abcd", None], "status": ["ok"] * 4 + ["bad"]})
+    hashes = [sha256_of(tmp_path / name) for name in names[:4]]
+    frame = pd.DataFrame({"video_id": names, "sha256": [*hashes, None], "status": ["ok"] * 4 + ["bad"]})
     extracted = extract_table(frame.assign(reason="is no video"), tmp_path, tmp_path / "work", SETTINGS)
     summaries = tables.check(tables.EXTRACTIONS, extracted.extractions).to_pandas().set_index("video_id")
     assert summaries["status"].to_dict() == {
@@ -241,6 +242,70 @@ def test_a_video_that_was_stopped_is_tried_again_the_next_time(
         extraction = by_id(videos(tmp_path, "hang.mp4"), tmp_path / "work")["hang.mp4"]
         assert extraction.status == "failed"
     assert here == ["hang.mp4"] * 2
+
+
+@pytest.mark.parametrize(
+    ("mishap", "words"),
+    [
+        (lambda path: path.unlink(), "could not be read (No such file or directory)"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"more"), "holds other bytes than when it was indexed"),
+    ],
+)
+def test_what_the_content_is_not_the_cause_of_is_not_remembered(
+    mishap: Callable[[Path], object], words: str, square_clip: Callable[..., Path], tmp_path: Path, here: list[str]
+) -> None:
+    path = square_clip(moving, n_frames=9, name="a.mp4")
+    whole, indexed = path.read_bytes(), videos(tmp_path, "a.mp4")
+    mishap(path)
+    assert words in (by_id(indexed, tmp_path / "work")["a.mp4"].failure or "")
+    path.write_bytes(whole)
+    assert by_id(indexed, tmp_path / "work")["a.mp4"].status == "ok"
+
+
+def test_an_error_that_is_not_the_video_s_is_not_remembered(
+    square_clip: Callable[..., Path], tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    square_clip(moving, n_frames=9, name="a.mp4")
+    with monkeypatch.context() as patch:
+        patch.setattr(Extractor, "run", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
+        failure = by_id(videos(tmp_path, "a.mp4"), tmp_path / "work")["a.mp4"].failure
+    assert failure == "unexpected MemoryError: no room"
+    assert by_id(videos(tmp_path, "a.mp4"), tmp_path / "work")["a.mp4"].status == "ok"
+
+
+def test_a_file_that_grows_while_its_frames_are_read_leaves_no_shard(
+    square_clip: Callable[..., Path], tmp_path: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = square_clip(moving, n_frames=9, name="a.mp4")
+    n_bytes, run_as_ever = path.stat().st_size, Extractor.run
+
+    def growing(self: Extractor, frames: Iterator[Frame]) -> VideoFaces:
+        path.write_bytes(path.read_bytes() + b"more")
+        return run_as_ever(self, frames)
+
+    monkeypatch.setattr(Extractor, "run", growing)
+    failure = by_id(videos(tmp_path, "a.mp4"), tmp_path / "work")["a.mp4"].failure
+    assert failure == (
+        f"video 'a.mp4': it changed while it was read, from {n_bytes} to {n_bytes + 4} bytes; "
+        "try again once it is written to its end"
+    )
+    assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
+
+
+def test_what_another_version_could_not_read_is_tried_again_and_its_note_goes(
+    square_clip: Callable[..., Path], tmp_path: Path, here: list[str]
+) -> None:
+    square_clip(moving, n_frames=9, name="a.mp4")
+    (video,) = videos(tmp_path, "a.mp4")
+    for number, text in enumerate(
+        ('{"reason": "no such codec", "read_by": "an older one"}', '{"reason": "found nothing"}', "[]", "{")
+    ):
+        work_dir = tmp_path / f"work{number}"
+        note = failure_note(work_dir / shard_name(video.sha256, SETTINGS))
+        write_whole(note, text.encode())
+        assert by_id([video], work_dir)["a.mp4"].status == "ok", text
+        assert not note.exists()
+    assert len(here) == 4
 
 
 def test_stopped_in_the_middle_it_goes_on_with_the_rest(
@@ -358,7 +423,7 @@ def test_rows_of_another_version_are_refused_with_the_way_to_mend_them(tmp_path:
         read_extraction(tmp_path, "v.tar", "v")
 
 
-def test_a_damaged_shard_is_refused_with_the_way_to_mend_it(
+def test_a_damaged_shard_is_refused_where_it_is_read_and_made_again_where_it_can_be(
     square_clip: Callable[..., Path], tmp_path: Path, here: list[str]
 ) -> None:
     square_clip(moving, name="a.mp4")
@@ -366,8 +431,9 @@ def test_a_damaged_shard_is_refused_with_the_way_to_mend_it(
     shard = next((tmp_path / "work").rglob("*.tar"))
     shard.write_bytes(shard.read_bytes()[:2000])
     with pytest.raises(UserError, match="--force"):
-        by_id(videos(tmp_path, "a.mp4"), tmp_path / "work")
-    assert by_id(videos(tmp_path, "a.mp4"), tmp_path / "work", force=True)["a.mp4"].status == "ok"
+        read_extraction(tmp_path / "work", str(shard.relative_to(tmp_path / "work")), "a.mp4")
+    assert by_id(videos(tmp_path, "a.mp4"), tmp_path / "work")["a.mp4"].status == "ok"
+    assert here == ["a.mp4"] * 2
 
 
 def test_a_shard_is_named_by_content_and_settings() -> None:

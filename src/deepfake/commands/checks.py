@@ -69,7 +69,7 @@ class Places:
             return self.html
         stem = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(file.name).stem)[:60].strip(".-_") or "video"
         again = f"-{number + 1}" if self.n_videos > 1 else ""
-        return self.folder / f"{stem}-{file.sha256[:8]}{again}.html"
+        return self.folder / f"{stem}-{(file.sha256 or 'unread')[:8]}{again}.html"
 
     @property
     def folder(self) -> Path:

@@ -37,7 +37,7 @@ class CheckedFile(Value):
 
     path: str = Field(description="As it was given.")
     name: str
-    sha256: Sha256
+    sha256: Sha256 | None = Field(description="None where it could not be read to its end, or changed meanwhile.")
     size_bytes: int = Field(ge=0)
 
 

@@ -32,7 +32,7 @@ from deepfake.detector.check import (
     level_of,
 )
 from deepfake.detector.looks import Look, looks_of
-from deepfake.files import printable, sha256_of
+from deepfake.files import printable
 from deepfake.media.file_facts import describe
 from deepfake.settings import Predict
 
@@ -145,11 +145,10 @@ def check_of(path: Path, scored: Scored, detector: TrainedDetector, weights_sha2
     facts = None if verdict == UNREADABLE else describe(file)
     looks = looks_of(extraction, file.probe) if facts and file.probe else []
     low, high = detector.stack.band
-    sha256 = file.sha256 or sha256_of(path)  # unknown where the process that read it was stopped
     tracks, n_counted = _tracks(scored.tracks, detector) if facts else ([], 0)
     shots = _shots(scored.tracks, tracks, extraction, looks)
     return Check(
-        file=CheckedFile(path=str(path), name=path.name, sha256=sha256, size_bytes=file.size_bytes),
+        file=CheckedFile(path=str(path), name=path.name, sha256=file.sha256, size_bytes=file.size_bytes),
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
         reason=reason,

@@ -7,6 +7,7 @@ module, so it imports no pandas.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import groupby
@@ -18,7 +19,9 @@ import numpy as np
 from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop, read_rows
 from deepfake.files import digest, write_whole
+from deepfake.media.file_facts import READ_BY
 
+log = logging.getLogger(__name__)
 Status = Literal["ok", "no_face", "failed"]
 
 
@@ -231,13 +234,31 @@ def failure_note(shard_path: Path) -> Path:
 
 
 def note_failure(shard_path: Path, reason: str) -> None:
-    """Keep beside the shard why there is none, so that it is not tried again."""
-    write_whole(failure_note(shard_path), json.dumps({"reason": reason}).encode())
+    """Keep beside the shard why there is none, so that this version does not try it again.
+
+    For what the content itself is the cause of; a file that was away or busy may be read the next time.
+    """
+    write_whole(failure_note(shard_path), json.dumps({"reason": reason, "read_by": READ_BY}).encode())
+
+
+def noted_failure(shard_path: Path) -> str | None:
+    """Why this version could make no shard of that content; None where it has noted nothing."""
+    try:
+        note = json.loads(failure_note(shard_path).read_text())
+        return str(note["reason"]) if note.get("read_by") == READ_BY else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def kept_extraction(work_dir: Path, shard: str, video_id: str) -> Extraction | None:
-    """What an earlier run made of a video; None where there was none."""
-    note = failure_note(work_dir / shard)
-    if note.is_file():
-        return Extraction(video_id, failure=str(json.loads(note.read_text())["reason"]))
-    return read_extraction(work_dir, shard, video_id) if (work_dir / shard).is_file() else None
+    """What an earlier run made of a video; None where there was none, or what is left of it cannot be read."""
+    reason = noted_failure(work_dir / shard)
+    if reason is not None:
+        return Extraction(video_id, failure=reason)
+    if not (work_dir / shard).is_file():
+        return None
+    try:
+        return read_extraction(work_dir, shard, video_id)
+    except UserError as error:
+        log.info("%s: made again", error)
+        return None

@@ -35,26 +35,25 @@ def extract_videos(
     """Yield each video's extraction as it is done; `every`: see `faces.extractor.Job`.
 
     A video whose shard is there already is not read again; two files of equal bytes share one.
-    A file that cannot be read is noted beside the shard and not tried again until `force`. One that was stopped or
-    crashed is tried again the next time: the machine may have been busy.
+    A content that cannot be read is noted beside the shard and not tried again, until `force` or another version. A
+    file that was away, busy or changing, and one that was stopped or crashed, is tried again the next time.
     """
-    jobs: dict[str, Job] = {}
-    same: dict[str, list[str]] = {}
+    same: dict[str, list[Video]] = {}
     for video in videos:
-        shard = shard_name(video.sha256, settings, every)
-        same.setdefault(shard, []).append(video.video_id)
+        same.setdefault(shard_name(video.sha256, settings, every), []).append(video)
+    jobs: list[Job] = []
+    for shard, owners in same.items():
         if force:
             failure_note(work_dir / shard).unlink(missing_ok=True)
-        elif (work_dir / shard).is_file() or failure_note(work_dir / shard).is_file():
-            continue
-        jobs.setdefault(shard, Job(video.video_id, video.path, work_dir, shard, settings, every))
-    for shard in same.keys() - jobs.keys():
-        extraction = kept_extraction(work_dir, shard, same[shard][0])
-        assert extraction is not None, "it was there just now"
-        yield from (replace(extraction, video_id=video_id) for video_id in same[shard])
-    for job, outcome in run_each(extract, jobs.values(), _limits(settings)):
+        kept = None if force else kept_extraction(work_dir, shard, owners[0].video_id)
+        if kept is None:
+            first = owners[0]
+            jobs.append(Job(first.video_id, first.path, work_dir, shard, settings, every, first.sha256))
+        else:
+            yield from (replace(kept, video_id=video.video_id) for video in owners)
+    for job, outcome in run_each(extract, jobs, _limits(settings)):
         extraction = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
-        yield from (replace(extraction, video_id=video_id) for video_id in same[job.shard])
+        yield from (replace(extraction, video_id=video.video_id) for video in same[job.shard])
 
 
 def read_videos(
@@ -66,7 +65,7 @@ def read_videos(
 ) -> Iterator[Reading]:
     """Yield all that is known of each video before it is scored, as it is done; `every`: see `faces.extractor.Job`.
 
-    What an earlier run read is read back, by the file's name, size and time; `known` was read by this one.
+    What an earlier run read is read back, by the file's state; `known` was read by this one.
     """
     readings = {video_id: known[path].named(video_id) for video_id, path in paths.items() if known and path in known}
     yield from readings.values()

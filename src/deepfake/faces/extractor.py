@@ -18,13 +18,22 @@ import numpy as np
 
 from deepfake.faces.crop_store import encode_crop, write_shard
 from deepfake.faces.crops import cut_square, sharpness, square_around
-from deepfake.faces.extracted import Extraction, Face, FurtherStream, note_failure, shard_rows, stored
+from deepfake.faces.extracted import (
+    Extraction,
+    Face,
+    FurtherStream,
+    failure_note,
+    note_failure,
+    shard_rows,
+    stored,
+)
 from deepfake.faces.hashes import perceptual_hash
 from deepfake.faces.linker import Linker, overlap
 from deepfake.faces.mtcnn import FaceDetector, Faces
 from deepfake.faces.search import Search, search
-from deepfake.files import digest
-from deepfake.media.demux import Demuxed, VideoError, scan
+from deepfake.files import State, digest, sha256_of, state_of
+from deepfake.media.demux import Demuxed, LostFileError, VideoError, scan
+from deepfake.media.file_facts import change_of, unread
 from deepfake.media.long_sampling import weightiest_in_time
 from deepfake.media.shots import cut_detector
 from deepfake.media.video import Frame, Sampled, sample
@@ -296,7 +305,8 @@ def credible_tracks(
 class Job:
     """One video to extract: where it lies, and where its shard goes (a path below the work folder).
 
-    `every` 2: of every second frame only of those the settings would sample.
+    `every` 2: of every second frame only of those the settings would sample. The shard is named by a content: `state`
+    is the file's when that was read, where this process did; else the file is hashed, and must have that `sha256`.
     """
 
     video_id: str
@@ -305,6 +315,8 @@ class Job:
     shard: str
     settings: Extract
     every: int = 1
+    sha256: str | None = None
+    state: State | None = None
 
     @property
     def shard_path(self) -> Path:
@@ -326,34 +338,50 @@ def shard_name(sha256: str, settings: Extract, every: int = 1) -> str:
 
 
 def extract(job: Job, demuxed: Demuxed | None = None) -> Extraction:
-    """Extract one video into its shard; where the file cannot be read, a note beside it and the result say why.
+    """Extract one video into its shard; where the content cannot be read, a note beside it and the result say why.
 
-    `demuxed`: see `media.video.sample`.
+    What is no fault of the content is in the result alone. `demuxed`: see `media.video.sample`.
     """
     detector = _detector(job.settings.min_face_ratio, job.settings.min_score, "cpu")
+    reason: str | None = None
     try:
+        state = job.state or state_of(job.path)
+        if job.state is None and job.sha256 is not None and sha256_of(job.path) != job.sha256:
+            return _lost(job, f"video {job.path.name!r}: it holds other bytes than when it was indexed; index it again")
         demuxed = demuxed or scan(job.path)
+        looks = [_look(job, detector, stream) for stream in (demuxed, *demuxed.further)]
+    except LostFileError as error:
+        return _lost(job, str(error))
     except VideoError as error:
-        return _failed(job, str(error))
+        looks, reason = [], str(error)
+    except OSError as error:
+        return _lost(job, unread(job.path, error))
     except Exception as error:
-        return _failed(job, _unexpected(job, error))
-    looks = [_look(job, detector, stream) for stream in (demuxed, *demuxed.further)]
+        return _lost(job, _unexpected(job, error))
+    change = change_of(job.path, state)
+    if change is not None:
+        return _lost(job, change)
     # A stream that cannot be read is named beside one that can; alone it is the file that cannot.
     done = [look for look in looks if look.failure is None]
     if not done:
-        return _failed(job, str(looks[0].failure))
+        is_lost = any(look.is_lost for look in looks)
+        return (_lost if is_lost else _failed)(job, str(reason or looks[0].failure))
     return _keep(job, done, [look for look in looks if look.failure is not None])
 
 
 @dataclass(frozen=True)
 class _Look:
-    """One video stream, read through: what was sampled and kept, or why it could not be read."""
+    """One video stream, read through: what was sampled and kept, or why it could not be read.
+
+    `is_lost`: the reason is no fault of the content, as far as is known.
+    """
 
     stream: int
     frames: Sampled | None = None
     kept: VideoFaces = field(default_factory=VideoFaces)
     found: Search | None = None
     failure: str | None = None
+    is_lost: bool = False
 
     @property
     def cuts_s(self) -> tuple[float, ...]:
@@ -370,10 +398,12 @@ def _look(job: Job, detector: FaceDetector, demuxed: Demuxed) -> _Look:
     number = demuxed.probe.stream
     try:
         frames, kept, found = _read_through(job, detector, demuxed)
+    except (LostFileError, OSError):
+        raise
     except VideoError as error:
         return _Look(number, failure=str(error))
     except Exception as error:  # whatever a library makes of one odd file, the other videos go on
-        return _Look(number, failure=_unexpected(job, error))
+        return _Look(number, failure=_unexpected(job, error), is_lost=True)
     if not kept.n_sampled:
         failure = f"video {job.path.name!r}: all {kept.n_damaged} sampled frames are damaged; fetch it again"
         return _Look(number, failure=failure)
@@ -401,6 +431,10 @@ def _read_through(job: Job, detector: FaceDetector, demuxed: Demuxed) -> tuple[S
         places=found.places if found is not None and has_faces else None,
     )
     return frames, Extractor(settings, detector, found if has_faces else None).run(iter(frames)), found
+
+
+def _lost(job: Job, reason: str) -> Extraction:
+    return Extraction(job.video_id, failure=reason)
 
 
 def _failed(job: Job, reason: str) -> Extraction:
@@ -432,6 +466,7 @@ def _keep(job: Job, looks: Sequence[_Look], failed: Sequence[_Look]) -> Extracti
     extension = "jpg" if job.settings.image_format == "jpeg" else "png"
     names = [f"{face.track:03d}.{face.frame_index:07d}.{extension}" for face in faces]
     pictures = list(zip(names, [picture for look in looks for picture in look.kept.pictures], strict=True))
+    failure_note(job.shard_path).unlink(missing_ok=True)  # of another version
     places = write_shard(job.shard_path, pictures, shard_rows(extraction, faces))
     return replace(
         extraction, faces=tuple(stored(face, job.shard, *place) for face, place in zip(faces, places, strict=True))

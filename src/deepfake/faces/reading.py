@@ -1,19 +1,21 @@
 """One video -> all that is known before it is scored: hashed once, demuxed once, extracted once, in one process.
 
-What was read is kept in a cache: of the file a note, found by name, size and time; of its faces a shard, found by
-content and settings. Worker processes import this module, so it imports no pandas.
+What was read is kept in a cache: of the file a note, found by its state (`files.probe_note`); of its faces a shard,
+found by content and settings. What the file itself is not the cause of is not noted: it may pass.
+Worker processes import this module, so it imports no pandas.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepfake.faces.extracted import Extraction, kept_extraction
 from deepfake.faces.extractor import Job, extract, shard_name
-from deepfake.files import probe_note, write_whole
-from deepfake.media.file_facts import VideoFile, read_file
+from deepfake.files import probe_note, state_of, write_whole
+from deepfake.media.demux import LostFileError, require_file
+from deepfake.media.file_facts import READ_BY, VideoFile, lost_file, read_file, unread
 from deepfake.settings import Extract
 
 
@@ -47,22 +49,29 @@ class ReadJob:
 
 def read(job: ReadJob) -> Reading:
     """Read one video into the cache; crops that lie there already are not made again."""
+    try:
+        require_file(job.path)
+        state, note = state_of(job.path), probe_note(job.path, job.cache_dir)
+    except (LostFileError, OSError) as error:
+        reason = str(error) if isinstance(error, LostFileError) else unread(job.path, error)
+        file = lost_file(job.path, reason)
+        return Reading(file, Extraction(job.video_id, failure=file.reason))
     file, demuxed = read_file(job.path)
     if file.sha256 is None:
         return Reading(file, Extraction(job.video_id, failure=file.reason))
-    with suppress(FileNotFoundError):  # it has just vanished
-        write_whole(probe_note(job.path, job.cache_dir), file.to_json())
+    write_whole(note, json.dumps({"read_by": READ_BY, **json.loads(file.to_json())}).encode())
     if demuxed is None:
         return Reading(file, Extraction(job.video_id, failure=file.reason))
     shard = shard_name(file.sha256, job.settings, job.every)
     known = kept_extraction(job.cache_dir, shard, job.video_id)
-    whole = Job(job.video_id, job.path, job.cache_dir, shard, job.settings, job.every)
+    whole = Job(job.video_id, job.path, job.cache_dir, shard, job.settings, job.every, state=state)
     return Reading(file, known or extract(whole, demuxed))
 
 
 def read_note(path: Path, cache_dir: Path) -> VideoFile | None:
-    """The note of an earlier run on a file of this name, size and time; None without one."""
+    """What an earlier run noted of the file as it is now; None where nothing, or by another version."""
     try:
-        return VideoFile.from_json(probe_note(path, cache_dir).read_bytes(), path)
-    except (OSError, ValueError):  # what stands in the way of the file itself is found where it is read
+        data = probe_note(path, cache_dir).read_bytes()
+        return VideoFile.from_json(data, path) if json.loads(data).get("read_by") == READ_BY else None
+    except (OSError, ValueError, AttributeError):  # of the file, too: reading it will say why
         return None

@@ -26,8 +26,9 @@ def write_clip(
     crf: int = 18,
     pix_fmt: str = "yuv420p",
     options: Mapping[str, str] | None = None,
+    mux: Mapping[str, str] | None = None,
 ) -> int:
-    """Encode HWC uint8 RGB frames of one size, aside and then renamed; return how many.
+    """Encode HWC uint8 RGB frames of one size, aside and then renamed; return how many. `mux`: the container's options.
 
     `pix_fmt` yuv420p needs even sides: an odd last row or column is cut off. Encoding runs on
     one thread, so that equal frames give equal bytes.
@@ -41,7 +42,7 @@ def write_clip(
     }
     count = 0
     try:
-        with av.open(str(aside), "w") as container:
+        with av.open(str(aside), "w", options=dict(mux or {})) as container:
             stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001 * 240))
             assert isinstance(stream, av.VideoStream), "its codec is one of videos"
             stream.pix_fmt, stream.options, stream.thread_count = pix_fmt, settings, 1

@@ -5,6 +5,7 @@ Packets in display order are the ground truth about frame numbers; decoders are 
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,10 +33,19 @@ _DECORD_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 _DECORD_CODECS = {"h264", "vp9"}
 _DEFAULT, _COVER_PICTURE = 0x1, 0x400  # FFmpeg's AV_DISPOSITION_DEFAULT, _ATTACHED_PIC
 _RUNNING_CLOCK = 0x200  # FFmpeg's AVFMT_TS_DISCONT: broadcasts and the like, whose times begin anywhere
+# Why a file cannot be opened that may well be sound.
+_NOT_ITS_FAULT = {
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT),
+    *(errno.EINTR, errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN),
+}
 
 
 class VideoError(ValueError):
     """A file that is not a usable video: says which, what was found, what was wanted, what to do."""
+
+
+class LostFileError(VideoError):
+    """A file that could not be read here and now: nothing is known of what it holds, so it is worth another try."""
 
 
 @dataclass(frozen=True)
@@ -188,17 +198,19 @@ def open_video(path: Path) -> Any:
         # An absolute path, for FFmpeg takes `a:b.mp4` for a protocol.
         return av.open(str(path.absolute()), options=options, metadata_errors="replace")
     except (av.error.FFmpegError, UnicodeError, ValueError) as error:
+        if getattr(error, "errno", None) in _NOT_ITS_FAULT:
+            raise LostFileError(f"video {path.name!r}: could not be opened ({_words(error)}); try again") from None
         found = f"{_looks_like(path)} ({_words(error)})"
         raise VideoError(f"video {path.name!r}: {found}, wanted a video; fetch it again or leave it out") from None
 
 
 def require_file(path: Path) -> None:
-    """Raise VideoError unless there is a regular file: whoever opens a pipe waits for a writer."""
+    """Raise LostFileError unless there is a regular file: whoever opens a pipe waits for a writer."""
     if path.is_file():
         return
     nothing = "a link that leads to no file" if path.is_symlink() else "nothing"
     found = "a folder" if path.is_dir() else nothing if not path.exists() else "a pipe, a socket or a device"
-    raise VideoError(f"video {path.name!r}: found {found} at {str(path)!r}, wanted a video file")
+    raise LostFileError(f"video {path.name!r}: found {found} at {str(path)!r}, wanted a video file")
 
 
 def _words(error: Exception) -> str:

@@ -5,24 +5,30 @@ Nothing here judges a video. A hint says what was found and how far it may be tr
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
 
+import av
 from pydantic import Field, TypeAdapter
 
-from deepfake.files import printable, sha256_of
-from deepfake.media.demux import Demuxed, VideoError, VideoProbe, require_file, scan
+from deepfake import __version__
+from deepfake.files import State, printable, sha256_of, state_of
+from deepfake.media.demux import Demuxed, LostFileError, VideoError, VideoProbe, require_file, scan
 from deepfake.values import Seconds, Value
 
+log = logging.getLogger(__name__)
 # Below these bits a pixel a codec blurs what forging leaves; half of H.264's do for the codecs after it.
 SCARCE_BITS_PER_PIXEL = {"h264": 0.03, "hevc": 0.015, "vp9": 0.015, "av1": 0.015}
 ENCODERS = ("x264", "x265", "svtav1", "libaom", "libvpx", "HandBrake", "Premiere", "CapCut", "Davinci", "Mainconcept")
 PLATFORMS = {"Google": "a download from YouTube or another Google service"}
 CAMERA_TAGS = ("com.apple.quicktime.make", "com.apple.quicktime.model", "com.android.manufacturer", "com.android.model")
 LATE_S = 0.5  # a later start of the picture is worth a word
+# Who said what is noted of a file: another version may read what this one cannot.
+READ_BY = f"deepfake {__version__}, PyAV {av.__version__}, notes 1"
 _EIGHT_BITS = {"yuv420p", "yuvj420p"}
 _SHOWN_TAGS = ("encoder", "handler_name", "creation_time", "encoder_settings", *CAMERA_TAGS)
 
@@ -32,7 +38,7 @@ class VideoFile:
     """A file as it was read once: the digest of its bytes, and what a pass over its packets returned.
 
     `probe` is None where it is no readable video; `reason` says why. `sha256` is None where it could not be read to
-    its end.
+    its end, or changed meanwhile: then the reason says nothing of the content and is not to be remembered.
     """
 
     path: Path
@@ -62,17 +68,44 @@ _STORED = TypeAdapter(VideoFile)
 def read_file(path: Path) -> tuple[VideoFile, Demuxed | None]:
     """Hash and demux a file, each once; a file that is no readable video says why."""
     file = VideoFile(path, 0)
+    demuxed = None
     try:
         require_file(path)
-        file = replace(file, size_bytes=path.stat().st_size)
-        file = replace(file, sha256=sha256_of(path))
+        state = state_of(path)
+        file = replace(file, size_bytes=path.stat().st_size, sha256=sha256_of(path))
         demuxed = scan(path)
+    except LostFileError as error:
+        return lost_file(path, str(error)), None
     except VideoError as error:
-        return replace(file, reason=str(error)), None
+        file = replace(file, reason=str(error))
     except OSError as error:
-        found = f"not readable ({error.strerror or error}) at {str(path)!r}"
-        return replace(file, reason=f"video {path.name!r}: {found}, wanted a video file"), None
+        return lost_file(path, unread(path, error)), None
+    except Exception as error:  # whatever a library makes of one odd file, the other videos go on
+        log.warning("video %r: unexpected error", path.name, exc_info=True)
+        return lost_file(path, f"unexpected {type(error).__name__}: {error}"), None
+    change = change_of(path, state)
+    if change is not None:
+        return lost_file(path, change), None
+    if demuxed is None:
+        return file, None
     return replace(file, probe=demuxed.probe, tags=dict(demuxed.tags)), demuxed
+
+
+def unread(path: Path, error: OSError) -> str:
+    """Why a file could not be read, in words."""
+    return f"video {path.name!r}: could not be read ({error.strerror or error}); try again when it can be"
+
+
+def change_of(path: Path, state: State) -> str | None:
+    """What happened to a file since it was in that state, in words; None where nothing did."""
+    try:
+        now = state_of(path)
+    except OSError as error:
+        return unread(path, error)
+    if now == state:
+        return None
+    how = f"from {state[2]} to {now[2]} bytes" if now[2] != state[2] else f"but not its size of {now[2]} bytes"
+    return f"video {path.name!r}: it changed while it was read, {how}; try again once it is written to its end"
 
 
 def probe_file(path: Path) -> VideoFile:
@@ -81,7 +114,7 @@ def probe_file(path: Path) -> VideoFile:
 
 
 def lost_file(path: Path, reason: str) -> VideoFile:
-    """A file whose process was stopped before it returned anything."""
+    """A file that nothing is known of but its size: it could not be read, or its process was stopped."""
     try:
         return VideoFile(path, path.stat().st_size, reason=reason)
     except OSError:

@@ -1,0 +1,35 @@
+"""Damage generated clips in ten ways, score them by `deepfake predict`, and count what must not happen.
+
+Each way (flipped bits, cuts, wrong sizes, huge values, ...) in MP4, MOV, MKV, WebM, AVI and TS. Printed: what became
+of the clips by damage and container, why, and the peak memory. A breach is a clip without a row, a process that
+died, an error without words, something on stderr, and a process or file that is left; then the exit code is 1.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="decides what is damaged (0)")
+    parser.add_argument("--n", type=int, default=1000, help="clips (1000)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that read videos (2)")
+    parser.add_argument("--deadline-s", type=float, default=20, metavar="S", help="seconds that a clip may take (20)")
+    parser.add_argument("--memory-mb", type=int, default=1500, metavar="MB", help="memory that a clip may take (1500)")
+    parser.add_argument("--out", type=Path, metavar="CSV", help="a line a clip; clips of breaches are kept beside it")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    from deepfake.errors import UserError
+    from lab import fuzzing
+
+    if args.n < 1 or args.workers < 1:
+        raise UserError(f"--n {args.n} --workers {args.workers}: wanted at least 1 of each")
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+        folder = Path(name)
+        fuzzed = fuzzing.fuzz(args.seed, args.n, folder, args.workers, args.deadline_s, args.memory_mb)
+        fuzzing.keep(fuzzed, folder, args.out)
+    print(fuzzing.report(fuzzed))
+    return 1 if fuzzed.breaches else 0

@@ -1,0 +1,35 @@
+"""`kill -9` at random moments, of commands and of their workers: what they make in the end must be the same bytes.
+
+`deepfake predict` and `check` and the stages 02, 04 and 06 on clips of drawn people, each with a network of a few
+weights. A trial kills a command up to eight times, then lets it come to its end. The exit code is 1 where the bytes
+differ, a process outlives its parent or a command hangs.
+"""
+
+import argparse
+import logging
+import tempfile
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="decides when and what is killed (0)")
+    parser.add_argument("--n", type=int, default=100, help="kills, spread over the commands (100)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    from deepfake.errors import UserError
+    from lab import kills
+
+    if args.n < 1:
+        raise UserError(f"--n {args.n}: wanted at least 1")
+    with tempfile.TemporaryDirectory(prefix="kills-") as folder:
+        tallies = []
+        for tally in kills.attack(args.seed, args.n, Path(folder)):
+            log.info("%s", tally)  # hours on a busy machine
+            tallies.append(tally)
+    print(f"seed {args.seed}\n{kills.table(tallies)}")
+    return 1 if any(tally.breaches for tally in tallies) else 0

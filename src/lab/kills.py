@@ -1,0 +1,247 @@
+"""`kill -9` at random moments: of a command or one of its workers, then the same command again until it is done.
+
+What it makes must be what an undisturbed run makes, byte by byte, and nothing may be left running.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from deepfake.errors import UserError
+from deepfake.files import sha256_of, write_whole
+from deepfake.media.clips import write_clip
+from lab.cheap_detector import NETWORK, write_cheap_detector
+from lab.drawn_people import moving_person
+
+SOURCES = Path(__file__).parents[1]
+PEOPLE, N_FRAMES, SIDE_PX = 6, 16, 96
+KILLS_A_TRIAL = 8
+LIMIT_S = 300  # a command that takes longer hangs
+GONE_S = 5  # workers look for their parent once a second
+STAGES = ("01_index_videos", "02_extract_faces", "03_make_folds", "04_train_frames", "05_train_sequences")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A command to be killed: its arguments and the files it makes, below the project's folder.
+
+    It starts from what the `ready` stages left.
+    """
+
+    name: str
+    arguments: Callable[[Path], list[str]]
+    outputs: Sequence[str]
+    ready: int = 0
+    good_exits: Sequence[int] = (0,)
+
+
+def _deepfake(*arguments: str) -> Callable[[Path], list[str]]:
+    def made(folder: Path) -> list[str]:
+        own = [str(folder / argument[1:]) if argument.startswith("@") else argument for argument in arguments]
+        return [
+            "-m",
+            "deepfake",
+            *own,
+            "--weights",
+            str(folder / "cheap.safetensors"),
+            "--cache",
+            str(folder / "cache"),
+        ]
+
+    return made
+
+
+def _stage(name: str) -> Callable[[Path], list[str]]:
+    return lambda folder: [str(SOURCES / f"{name}.py"), "--config", str(folder / "config.yaml")]
+
+
+_CHECKED = ("check", "@raw/train/real0.mp4", "@raw/train/fake1.mp4", "@raw/train/broken.mp4", "--html", "@pages")
+TARGETS = (
+    Target("predict", _deepfake("predict", "@raw", "--out", "@out.csv"), ("out.csv",)),
+    Target("check", _deepfake(*_CHECKED, "--json", "@pages/all.json"), ("pages/*",), good_exits=(0, 3, 4, 5)),
+    Target("02_extract_faces", _stage(STAGES[1]), ("data/work/drawn/*.parquet", "data/work/drawn/crops/**/*"), 1),
+    Target("04_train_frames", _stage(STAGES[3]), ("data/runs/tiny/*.parquet", "data/runs/tiny/frames/*/model.*"), 3),
+    Target("06_predict_videos", _stage("06_predict_videos"), ("data/runs/tiny/*.parquet",), 5),
+)
+
+
+@dataclass
+class Tally:
+    """What became of a command that was killed."""
+
+    target: str
+    kills: int = 0
+    workers_killed: int = 0
+    trials: int = 0
+    equal: int = 0
+    undisturbed_s: float = 0.0
+    breaches: list[str] = field(default_factory=list)
+
+
+def make_project(folder: Path) -> None:
+    """Clips of drawn people, real and forged, a broken one, settings and a cheap detector."""
+    entries = {}
+    for number in range(PEOPLE):
+        for kind in ("real", "fake"):
+            name = f"{kind}{number}.mp4"
+            frames = moving_person(number, N_FRAMES, SIDE_PX)
+            shown = frames if kind == "real" else (frame[:, ::-1] // 2 + 60 for frame in frames)
+            write_clip(folder / "raw/train" / name, shown, 8, options={"preset": "veryfast"})
+            entries[name] = {"label": kind.upper()} | ({"original": f"real{number}.mp4"} if kind == "fake" else {})
+    for number in range(3):
+        clip = folder / "raw/test" / f"{number}.mp4"
+        write_clip(clip, moving_person(PEOPLE + number, N_FRAMES, SIDE_PX), 8, options={"preset": "veryfast"})
+    (folder / "raw/train/broken.mp4").write_bytes((folder / "raw/train/real0.mp4").read_bytes()[:700])
+    write_whole(folder / "raw/train/metadata.json", json.dumps(entries).encode())
+    extract = {"frames_per_video": 8, "detection_side_px": 128, "crop_px": 64}
+    settings = {
+        "dataset": "drawn",
+        "run": "tiny",
+        "data_dir": str(folder / "data"),
+        "submissions_dir": str(folder / "submissions"),
+        "index": {"root": str(folder / "raw"), "test_folders": ["test"]},
+        "extract": extract,
+        "frames": {
+            **{"backbone": NETWORK, "start_from": "random", "frozen_stages": 0, "freeze_batchnorm": False},
+            **{"input_px": 32, "epochs": 3, "frames_per_track": 4, "pairs_per_batch": 4, "checkpoint_steps": 1},
+        },
+        "sequences": {"hidden": 8, "epochs": 1, "clip_frames": 8, "heads": ["sequences"]},
+        "predict": {"precision": "fp32"},
+    }
+    write_whole(folder / "config.yaml", json.dumps(settings).encode())
+    write_cheap_detector(folder / "cheap.safetensors", extract)
+
+
+def start(target: Target, folder: Path) -> subprocess.Popen[bytes]:
+    """Start a command in the project's folder; what it says goes to files there."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
+    with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as errors:
+        command = [sys.executable, *target.arguments(folder)]
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=errors)
+
+
+def finish(target: Target, folder: Path) -> None:
+    """Run a command to its end; UserError where that is not a good one."""
+    process = start(target, folder)
+    code = _end(process)
+    if code not in target.good_exits:
+        said = (folder / "stderr.txt").read_text(errors="replace").strip()[-2000:]
+        raise UserError(f"{target.name}: ended with {code}, wanted one of {target.good_exits}; it said: {said}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return None
+
+
+def digests(target: Target, folder: Path) -> dict[str, str]:
+    """The bytes of all that a command made, as digests by path."""
+    paths = {path for pattern in target.outputs for path in folder.glob(pattern) if path.is_file()}
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths) if path.suffix != ".part"}
+
+
+class Attack:
+    """Kills of the commands of one project."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.project, self.snapshots = folder / "project", folder / "snapshots"
+        self.rng = np.random.default_rng(seed)
+        make_project(self.project)
+        self.project_files = {path.name for path in self.project.iterdir()}
+        for number in range(len(STAGES) + 1):
+            (self.project / "data").mkdir(exist_ok=True)
+            shutil.copytree(self.project / "data", self.snapshots / str(number))
+            if number < len(STAGES):
+                finish(Target(STAGES[number], _stage(STAGES[number]), ()), self.project)
+
+    def reset(self, target: Target) -> None:
+        """The project as it is before the command."""
+        for path in self.project.iterdir():
+            if path.name not in self.project_files:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(self.snapshots / str(target.ready), self.project / "data")
+
+    def run(self, target: Target, n: int) -> Tally:
+        """Kill a command `n` times in all, `KILLS_A_TRIAL` times or less before it may come to its end."""
+        self.reset(target)
+        tally, begun = Tally(target.name), time.monotonic()
+        finish(target, self.project)
+        tally.undisturbed_s = time.monotonic() - begun
+        wanted = digests(target, self.project)
+        while tally.kills < n and not tally.breaches:
+            self.reset(target)
+            tally.trials += 1
+            for _ in range(min(KILLS_A_TRIAL, n - tally.kills)):
+                if not self._kill(target, tally):
+                    break
+            finish(target, self.project)
+            made = digests(target, self.project)
+            if made == wanted:
+                tally.equal += 1
+            else:
+                differ = sorted(name for name in made.keys() | wanted.keys() if made.get(name) != wanted.get(name))
+                tally.breaches.append(f"{target.name}, trial {tally.trials}: other bytes in {', '.join(differ[:5])}")
+        return tally
+
+    def _kill(self, target: Target, tally: Tally) -> bool:
+        """Kill it once, or one of its workers; False where it was done before."""
+        process = start(target, self.project)
+        due = time.monotonic() + float(self.rng.uniform(0.15, 1.0)) * tally.undisturbed_s
+        while time.monotonic() < due:
+            if process.poll() is not None:
+                return False
+            time.sleep(0.02)
+        workers = _workers(process.pid)
+        if workers and self.rng.random() < 0.5:
+            workers[int(self.rng.integers(len(workers)))].kill()
+            tally.workers_killed += 1
+            if _end(process) is None:
+                tally.breaches.append(f"{target.name}: it hung after one of its workers was killed")
+        else:
+            process.kill()
+            process.wait()
+            _, alive = psutil.wait_procs(workers, timeout=GONE_S)
+            tally.breaches += [f"{target.name}: process {one.pid} outlived it" for one in alive]
+        tally.kills += 1
+        return True
+
+
+def _workers(pid: int) -> list[psutil.Process]:
+    """The processes that a command started to work for it."""
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+        return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+    except psutil.Error:
+        return []
+
+
+def attack(seed: int, n: int, folder: Path, targets: Sequence[Target] = TARGETS) -> Iterator[Tally]:
+    """Kill each command as often as the others, `n` times in all, and yield what became of it."""
+    made = Attack(folder, seed)
+    for number, target in enumerate(targets):
+        yield made.run(target, n * (number + 1) // len(targets) - n * number // len(targets))
+
+
+def table(tallies: Sequence[Tally]) -> str:
+    """The tallies as a table, and each breach."""
+    lines = ["| command | kills | of workers | trials | same bytes | undisturbed |", "|---|---|---|---|---|---|"]
+    for one in tallies:
+        cells = (one.target, one.kills, one.workers_killed, one.trials, one.equal, f"{one.undisturbed_s:.1f} s")
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    breaches = [breach for one in tallies for breach in one.breaches]
+    return "\n".join([*lines, *(f"BREACH {breach}" for breach in breaches), f"{len(breaches)} breaches"])
