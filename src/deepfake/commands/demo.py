@@ -17,6 +17,7 @@ from pathlib import Path
 from deepfake.commands.arguments import output_folder
 from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT, default_cache
+from deepfake.outputs import try_file
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -62,6 +63,9 @@ def show(settings: Path, weights: Path | None, cache: Path) -> None:
     if not (submission / "report.json").is_file():
         raise UserError(f"{submission / 'report.json'} does not exist; run src/run_stages.py --config {settings}")
 
+    out = submission / "shipped_detector.csv"
+    try_file(out)
+
     from deepfake.demo import verdicts
     from deepfake.demo.build import cores
     from deepfake.demo.plan import TEST_FOLDER
@@ -73,7 +77,7 @@ def show(settings: Path, weights: Path | None, cache: Path) -> None:
 
     weights = weights or shipped_weights()
     detector, labelled = load_detector(weights), read_labels(root / "test_labels.csv")
-    videos, out = root / TEST_FOLDER, submission / "shipped_detector.csv"
+    videos = root / TEST_FOLDER
     print(f"\nThe shipped detector ({weights.name}) on the demo's test videos")
     scored = predict_folder(videos, out, detector, sha256_of(weights), cache, cores())
     print("\n".join(summary_lines(scored, out)))
