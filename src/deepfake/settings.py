@@ -140,7 +140,7 @@ class Extract(Settings):
         ge=1,
         le=1e9,
         description="Megapixels a search may decode to see frames between keyframes, grown like search_frames; 40000 "
-        "are all frames of ten minutes of 1080p, about a minute and a half of one processor.",
+        "are all frames of ten minutes of 1080p.",
     )
     appearance_frames: int = Field(
         4, ge=1, le=64, description="Frames of a long video that a face seen for a second gets at least."
