@@ -136,11 +136,11 @@ class Extract(Settings):
     )
     search_side_px: int = Field(320, ge=96, le=4096, description="Longer side of a searched frame's picture.")
     search_mpx: float = Field(
-        20_000,
+        40_000,
         ge=1,
         le=1e9,
-        description="Megapixels a search may decode to see frames between keyframes, grown like search_frames; 20000 "
-        "are the reference frames of ten minutes of 1080p.",
+        description="Megapixels a search may decode to see frames between keyframes, grown like search_frames; 40000 "
+        "are all frames of ten minutes of 1080p.",
     )
     appearance_frames: int = Field(
         4, ge=1, le=64, description="Frames of a long video that a face seen for a second gets at least."

@@ -7,7 +7,7 @@ worker processes and so imports no pandas.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,9 @@ from deepfake.media.video import Frame, sample, timeline
 from deepfake.settings import Extract
 
 CLOSER_LOOKS = 3  # a shot, as many as extraction takes
-CLOSER_SHARE = 0.1  # of all searched frames
+CLOSER_SHARE = 0.1  # of the frames searched so far
 CLOSER_SIDE_PX = 1600
+CLOSER_FACE_PX = 48  # side of a face in the picture that the rest of its shot is searched in; MTCNN's smallest is 40
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def _appearances(
     """The faces of the searched frames, shot by shot."""
     # One searched frame may miss a face, as one sampled frame may.
     linker = Linker(max(settings.max_gap_s, (1 + MISSED_LOOKS) * plan.gap_s))
-    looking = _Looking(settings, detector, int(CLOSER_SHARE * len(plan.places)))
+    looking = _Looking(settings, detector)
     frames = sample(
         path,
         "keyframe" if plan.keyframes_only else "reference",
@@ -104,15 +105,16 @@ def _appearance(track: Track) -> Appearance:
 
 @dataclass
 class _Looking:
-    """The detector on small pictures, closer on some where a shot shows no face; `closer_left` in the whole video."""
+    """The detector on small pictures, closer on some where a shot shows no face."""
 
     settings: Extract
     detector: FaceDetector
-    closer_left: int
+    n_frames: int = 0
+    n_closer: int = 0
     shot: int = -1
     side_px: int = 0
     closer_in_shot: int = 0
-    has_face: bool = field(default=False)
+    has_face: bool = False
 
     def faces(self, frame: Frame) -> Faces:
         """A frame's faces, in its own pixels."""
@@ -123,10 +125,17 @@ class _Looking:
         full_px = max(frame.width_px, frame.height_px)
         closer_px = min(full_px, CLOSER_SIDE_PX)
         may_look_closer = self.settings.second_look and not self.has_face and closer_px > 1.2 * self.side_px
-        if not len(faces) and may_look_closer and self.closer_in_shot < CLOSER_LOOKS and self.closer_left > 0:
-            self.closer_in_shot, self.closer_left = self.closer_in_shot + 1, self.closer_left - 1
+        may_look_closer &= self.closer_in_shot < CLOSER_LOOKS
+        may_look_closer &= self.n_closer < CLOSER_LOOKS + CLOSER_SHARE * self.n_frames
+        self.n_frames += 1
+        if not len(faces) and may_look_closer:
+            self.closer_in_shot, self.n_closer = self.closer_in_shot + 1, self.n_closer + 1
             faces = self._detected(frame, closer_px)
-            self.side_px = closer_px if len(faces) else self.side_px
+            if len(faces):
+                # As near as these faces need: the largest picture costs five times as much, for the rest of the shot.
+                sides_px = (faces.boxes[:, 2:] - faces.boxes[:, :2]).max(1)
+                needed_px = CLOSER_FACE_PX * full_px / float(sides_px.min())
+                self.side_px = round(min(max(needed_px, self.side_px), closer_px))
         self.has_face |= len(faces) > 0
         return faces
 
