@@ -29,10 +29,11 @@ from lab.damaged_bytes import DAMAGES, boxes_of
 from lab.drawn_people import moving_person
 
 SIDE_PX, N_FRAMES, FPS = 72, 12, 12
-WATCH_S = 0.1
+WATCH_S, COUNT_S = 0.1, 1.0
 GRACE_S = 60  # for the command's start and end, beside the clips
 OUTCOMES = ("scored", "no face", "refused", "stopped", "crashed", "unexpected", "no row")
 BREACHES = ("crashed", "unexpected", "no row")
+WHOLE = "none"  # a clip that is left as it is, but for some bytes after its end that make it another file
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Watched:
     worker_peak_mb: float = 0.0
     main_mb: list[float] = field(default_factory=list)  # the command's own, over time
     left: list[str] = field(default_factory=list)
+    done: list[tuple[float, int]] = field(default_factory=list)  # seconds since the start, clips read by then
 
     @property
     def peak_mb(self) -> float:
@@ -119,15 +121,17 @@ class Fuzzed:
     breaches: Sequence[str]
 
 
-def cases(n: int) -> Iterator[Case]:
+def cases(n: int, damages: Sequence[str] = tuple(DAMAGES)) -> Iterator[Case]:
     """Every damage in every coding in turn, so that any number is spread over all of them."""
-    pairs = [(damage, coding) for coding in CODINGS for damage in DAMAGES]
+    pairs = [(damage, coding) for coding in CODINGS for damage in damages]
     order = np.random.default_rng(0).permutation(len(pairs))
     return (Case(number, *pairs[order[number % len(pairs)]]) for number in range(n))
 
 
 def damaged_bytes(case: Case, whole: bytes, seed: int) -> bytes:
     """A case's file; the seed and its number decide what is damaged."""
+    if case.damage == WHOLE:
+        return whole + bytes(8) + case.number.to_bytes(8)
     rng = np.random.default_rng([seed, case.number])
     return DAMAGES[case.damage](whole, boxes_of(whole, case.coding.container), rng)
 
@@ -145,18 +149,28 @@ def whole_clips(folder: Path) -> dict[Coding, bytes]:
     return made
 
 
-def fuzz(seed: int, n: int, folder: Path, workers: int, deadline_s: float, memory_mb: int) -> Fuzzed:
+@dataclass(frozen=True)
+class Limits:
+    """How many processes read clips, and what one clip may cost."""
+
+    workers: int = 2
+    deadline_s: float = 20
+    memory_mb: int = 1500
+
+
+def fuzz(seed: int, n: int, folder: Path, limits: Limits, damages: Sequence[str] = tuple(DAMAGES)) -> Fuzzed:
     """Damage `n` clips and score them by `deepfake predict` with a cheap detector; all files go below `folder`."""
     clips = folder / "clips"
     clips.mkdir(parents=True)
-    whole, chosen = whole_clips(clips), list(cases(n))
+    whole, chosen = whole_clips(clips), list(cases(n, damages))
     for case in chosen:
         (clips / case.name).write_bytes(damaged_bytes(case, whole[case.coding], seed))
     weights, out = folder / "cheap.safetensors", folder / "scores.csv"
-    write_cheap_detector(weights, {"deadline_s": deadline_s, "memory_mb": memory_mb, "frames_per_video": 6})
+    costs = {"deadline_s": limits.deadline_s, "memory_mb": limits.memory_mb}
+    write_cheap_detector(weights, {**costs, "frames_per_video": 6})
     command = [sys.executable, "-m", "deepfake", "predict", str(clips), "--out", str(out)]
-    command += ["--weights", str(weights), "--cache", str(folder / "cache"), "--workers", str(workers)]
-    watched = watch(command, folder, GRACE_S + deadline_s * -(-n // workers))
+    command += ["--weights", str(weights), "--cache", str(folder / "cache"), "--workers", str(limits.workers)]
+    watched = watch(command, folder, GRACE_S + limits.deadline_s * -(-n // limits.workers))
     rows = _rows(chosen, out)
     undescribed = [words for case in chosen for words in _undescribed(clips / case.name, folder / "cache")]
     return Fuzzed(seed, rows, watched, [*_breaches(rows, watched), *undescribed])
@@ -164,7 +178,7 @@ def fuzz(seed: int, n: int, folder: Path, workers: int, deadline_s: float, memor
 
 def watch(command: Sequence[str], folder: Path, limit_s: float) -> Watched:
     """Run a command in an empty folder with an empty place for temporary files; what it costs and leaves behind."""
-    here, temporary = folder / "here", folder / "temporary"
+    here, temporary, notes = folder / "here", folder / "temporary", folder / "cache/probes"
     for path in (here, temporary):
         path.mkdir()
     source = str(Path(__file__).parents[1])
@@ -176,6 +190,9 @@ def watch(command: Sequence[str], folder: Path, limit_s: float) -> Watched:
         try:
             while process.poll() is None and time.monotonic() - start < limit_s:
                 _look(process.pid, seen, watched)
+                passed_s = time.monotonic() - start
+                if not watched.done or passed_s > watched.done[-1][0] + COUNT_S:
+                    watched.done.append((passed_s, sum(1 for _ in notes.glob("*.json"))))
                 time.sleep(WATCH_S)
         finally:
             process.kill()
@@ -264,22 +281,37 @@ def report(fuzzed: Fuzzed) -> str:
     kinds = [kind for kind in OUTCOMES if any(key[2] == kind for key in counts)]
     lines = [
         (damage, *("/".join(str(counts[damage, container, kind]) for kind in kinds) for container in CONTAINERS))
-        for damage in DAMAGES
+        for damage in dict.fromkeys(row.case.damage for row in sorted(fuzzed.rows, key=_place))
     ]
     totals = Counter(row.outcome for row in fuzzed.rows)
-    watched = fuzzed.watched
+    watched, speeds = fuzzed.watched, " ".join(f"{speed:.1f}" for speed in quarter_speeds(fuzzed.watched.done))
     return "\n".join(
         [
             f"seed {fuzzed.seed}, {len(fuzzed.rows)} clips, {fuzzed.watched.seconds:.0f} s; {' / '.join(kinds)}:",
             *_markdown([("damage", *CONTAINERS), *lines]),
             ", ".join(f"{totals[kind]} {kind}" for kind in kinds),
             *(f"  {count:4d} {reason}" for reason, count in _reasons(fuzzed.rows)),
+            *([f"clips a second, by quarters of the clips read: {speeds}"] if speeds else []),
             f"peak memory: {watched.worker_peak_mb:.0f} MB of a worker, {watched.peak_mb:.0f} MB of the command; "
             f"it held {watched.held_mb(2):.0f} MB in its second quarter, {watched.held_mb(4):.0f} MB in its last",
             *(f"BREACH {breach}" for breach in fuzzed.breaches),
             f"{len(fuzzed.breaches)} breaches",
         ]
     )
+
+
+def _place(row: Row) -> int:
+    return [*DAMAGES, WHOLE].index(row.case.damage)
+
+
+def quarter_speeds(done: Sequence[tuple[float, int]]) -> list[float]:
+    """Clips a second in each quarter of the clips, from the first one read on; empty where there are too few."""
+    read = [(seconds, n) for seconds, n in done if n > 0]
+    if len(read) < 8:
+        return []
+    seconds, counts = zip(*read, strict=True)
+    marks = np.linspace(counts[0], counts[-1], 5)
+    return [float((marks[1] - marks[0]) / max(step, 1e-9)) for step in np.diff(np.interp(marks, counts, seconds))]
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> list[str]:

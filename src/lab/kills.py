@@ -5,13 +5,16 @@ What it makes must be what an undisturbed run makes, byte by byte, and nothing m
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import runpy
 import shutil
-import subprocess
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +31,21 @@ SOURCES = Path(__file__).parents[1]
 PEOPLE, N_FRAMES, SIDE_PX = 6, 16, 96
 KILLS_A_TRIAL = 8
 LIMIT_S = 300  # a command that takes longer hangs
-GONE_S = 5  # workers look for their parent once a second
+GONE_S = 20  # workers look for their parent once a second; a busy machine lets them wait
+PRELOADED = (
+    *(
+        "deepfake.commands.checks",
+        "deepfake.detector.two_passes",
+        "deepfake.evidence.crops",
+        "deepfake.faces.extraction",
+    ),
+    *(
+        "deepfake.training.train",
+        "deepfake.scoring.run_scores",
+        "deepfake.scoring.run_heads",
+        "deepfake.training.folds",
+    ),
+)
 STAGES = ("01_index_videos", "02_extract_faces", "03_make_folds", "04_train_frames", "05_train_sequences")
 
 
@@ -81,11 +98,12 @@ class Tally:
     """What became of a command that was killed."""
 
     target: str
+    wanted: Mapping[str, str]  # what it makes undisturbed, and in what time
+    undisturbed_s: float
     kills: int = 0
     workers_killed: int = 0
     trials: int = 0
     equal: int = 0
-    undisturbed_s: float = 0.0
     breaches: list[str] = field(default_factory=list)
 
 
@@ -123,30 +141,63 @@ def make_project(folder: Path) -> None:
     write_cheap_detector(folder / "cheap.safetensors", extract)
 
 
-def start(target: Target, folder: Path) -> subprocess.Popen[bytes]:
-    """Start a command in the project's folder; what it says goes to files there."""
-    environment = {**os.environ, "PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1"}
-    with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as errors:
-        command = [sys.executable, *target.arguments(folder)]
-        return subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=errors)
+def start(target: Target, folder: Path) -> int:
+    """Start a command in the project's folder, and return its process; what it says goes to files there.
+
+    It is forked from this process, which has imported the libraries: so kills meet its work, not its imports.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.chdir(folder)
+        for number, name in ((1, "stdout.txt"), (2, "stderr.txt")):
+            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        os.environ.update(PYTHONPATH=str(SOURCES), OMP_NUM_THREADS="1")
+        _run(target.arguments(folder))
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _run(arguments: list[str]) -> None:
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
+    sys.exit(0)
 
 
 def finish(target: Target, folder: Path) -> None:
     """Run a command to its end; UserError where that is not a good one."""
-    process = start(target, folder)
-    code = _end(process)
+    code = _end(start(target, folder), LIMIT_S)
     if code not in target.good_exits:
         said = (folder / "stderr.txt").read_text(errors="replace").strip()[-2000:]
         raise UserError(f"{target.name}: ended with {code}, wanted one of {target.good_exits}; it said: {said}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> int | None:
-    try:
-        return process.wait(LIMIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return None
+def _end(pid: int, limit_s: float) -> int | None:
+    """The exit code of a process that ends within so many seconds; None where it does not and is killed."""
+    due = time.monotonic() + limit_s
+    while time.monotonic() < due:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    return None
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def digests(target: Target, folder: Path) -> dict[str, str]:
@@ -161,6 +212,8 @@ class Attack:
     def __init__(self, folder: Path, seed: int) -> None:
         self.project, self.snapshots = folder / "project", folder / "snapshots"
         self.rng = np.random.default_rng(seed)
+        for name in PRELOADED:
+            importlib.import_module(name)
         make_project(self.project)
         self.project_files = {path.name for path in self.project.iterdir()}
         for number in range(len(STAGES) + 1):
@@ -176,45 +229,42 @@ class Attack:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.copytree(self.snapshots / str(target.ready), self.project / "data")
 
-    def run(self, target: Target, n: int) -> Tally:
-        """Kill a command `n` times in all, `KILLS_A_TRIAL` times or less before it may come to its end."""
+    def begin(self, target: Target) -> Tally:
+        """Run a command undisturbed: what it makes, and how long that takes."""
         self.reset(target)
-        tally, begun = Tally(target.name), time.monotonic()
+        begun = time.monotonic()
         finish(target, self.project)
-        tally.undisturbed_s = time.monotonic() - begun
-        wanted = digests(target, self.project)
-        while tally.kills < n and not tally.breaches:
-            self.reset(target)
-            tally.trials += 1
-            for _ in range(min(KILLS_A_TRIAL, n - tally.kills)):
-                if not self._kill(target, tally):
-                    break
-            finish(target, self.project)
-            made = digests(target, self.project)
-            if made == wanted:
-                tally.equal += 1
-            else:
-                differ = sorted(name for name in made.keys() | wanted.keys() if made.get(name) != wanted.get(name))
-                tally.breaches.append(f"{target.name}, trial {tally.trials}: other bytes in {', '.join(differ[:5])}")
-        return tally
+        return Tally(target.name, digests(target, self.project), time.monotonic() - begun)
+
+    def trial(self, target: Target, tally: Tally, n: int) -> None:
+        """Kill a command up to `n` times, then let it come to its end, and compare what it made."""
+        self.reset(target)
+        tally.trials += 1
+        for _ in range(n):
+            if not self._kill(target, tally):
+                break
+        finish(target, self.project)
+        made, wanted = digests(target, self.project), tally.wanted
+        if made == wanted:
+            tally.equal += 1
+            return
+        differ = sorted(name for name in made.keys() | wanted.keys() if made.get(name) != wanted.get(name))
+        tally.breaches.append(f"{target.name}, trial {tally.trials}: other bytes in {', '.join(differ[:5])}")
 
     def _kill(self, target: Target, tally: Tally) -> bool:
         """Kill it once, or one of its workers; False where it was done before."""
-        process = start(target, self.project)
-        due = time.monotonic() + float(self.rng.uniform(0.15, 1.0)) * tally.undisturbed_s
-        while time.monotonic() < due:
-            if process.poll() is not None:
-                return False
-            time.sleep(0.02)
-        workers = _workers(process.pid)
+        pid = start(target, self.project)
+        if _end(pid, float(self.rng.uniform(0.02, 1.0)) * tally.undisturbed_s) is not None:
+            return False
+        workers = _workers(pid)
         if workers and self.rng.random() < 0.5:
             workers[int(self.rng.integers(len(workers)))].kill()
             tally.workers_killed += 1
-            if _end(process) is None:
+            if _end(pid, LIMIT_S) is None:
+                _kill(pid)
                 tally.breaches.append(f"{target.name}: it hung after one of its workers was killed")
         else:
-            process.kill()
-            process.wait()
+            _kill(pid)
             _, alive = psutil.wait_procs(workers, timeout=GONE_S)
             tally.breaches += [f"{target.name}: process {one.pid} outlived it" for one in alive]
         tally.kills += 1
@@ -230,11 +280,16 @@ def _workers(pid: int) -> list[psutil.Process]:
         return []
 
 
-def attack(seed: int, n: int, folder: Path, targets: Sequence[Target] = TARGETS) -> Iterator[Tally]:
-    """Kill each command as often as the others, `n` times in all, and yield what became of it."""
+def attack(seed: int, n: int, folder: Path, targets: Sequence[Target] = TARGETS) -> Iterator[list[Tally]]:
+    """Kill each command as often as the others, `n` times in all; what became of them so far, after each trial."""
     made = Attack(folder, seed)
-    for number, target in enumerate(targets):
-        yield made.run(target, n * (number + 1) // len(targets) - n * number // len(targets))
+    tallies = [made.begin(target) for target in targets]
+    due = [n * (number + 1) // len(targets) - n * number // len(targets) for number in range(len(targets))]
+    while any(tally.kills < most and not tally.breaches for tally, most in zip(tallies, due, strict=True)):
+        for target, tally, most in zip(targets, tallies, due, strict=True):
+            if tally.kills < most and not tally.breaches:
+                made.trial(target, tally, min(KILLS_A_TRIAL, most - tally.kills))
+                yield tallies
 
 
 def table(tallies: Sequence[Tally]) -> str:

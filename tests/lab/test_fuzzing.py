@@ -17,7 +17,21 @@ from deepfake.settings import Extract
 from lab import fuzzing
 from lab.damaged_bytes import DAMAGES, boxes_of
 from lab.drawn_people import moving_person
-from lab.fuzzing import CODINGS, CONTAINERS, Case, Coding, Row, Watched, cases, csv_text, fuzz, report, watch
+from lab.fuzzing import (
+    CODINGS,
+    CONTAINERS,
+    Case,
+    Coding,
+    Limits,
+    Row,
+    Watched,
+    cases,
+    csv_text,
+    fuzz,
+    quarter_speeds,
+    report,
+    watch,
+)
 from run_command import ENVIRONMENT
 
 MP4 = (
@@ -171,9 +185,22 @@ def test_decoders_words_about_a_damaged_clip_do_not_reach_the_screen(tmp_path: P
         assert done.returncode == 0 and (done.stderr == "") is is_silent, done.stderr
 
 
+def test_speeds_are_told_by_quarters_of_the_clips() -> None:
+    steady = [(float(second), 2 * second) for second in range(21)]
+    assert quarter_speeds(steady) == pytest.approx([2, 2, 2, 2])
+    slower = [(0.0, 1), *((float(i * i), 1 + 4 * i) for i in range(1, 9))]
+    assert np.diff(quarter_speeds(slower)).max() < 0 and quarter_speeds(steady[:5]) == []
+
+
+def test_clips_that_are_left_whole_are_different_files(whole: dict[Coding, bytes]) -> None:
+    chosen = list(cases(24, [fuzzing.WHOLE]))
+    made = {fuzzing.damaged_bytes(case, whole[case.coding], seed=0) for case in chosen}
+    assert len(made) == 24 and all(any(data.startswith(clip) for clip in whole.values()) for data in made)
+
+
 @pytest.mark.slow
 def test_two_hundred_damaged_clips_breach_nothing(tmp_path: Path) -> None:
-    fuzzed = fuzz(seed=24, n=200, folder=tmp_path, workers=2, deadline_s=20, memory_mb=1500)
+    fuzzed = fuzz(seed=24, n=200, folder=tmp_path, limits=Limits(workers=2, deadline_s=20))
     print(report(fuzzed))  # with the seed
     assert not fuzzed.breaches, report(fuzzed)
     assert len(csv_text(fuzzed).splitlines()) == 201

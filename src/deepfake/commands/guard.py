@@ -15,8 +15,9 @@ from deepfake.errors import UserError
 EXIT_USER, EXIT_STOPPED = 2, 130
 
 
-# A folder that may not be written, a full disk: the user's to mend.
-USERS_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR}
+# A full disk, a folder that may not be written: the user's to mend.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+USERS_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, *NO_ROOM}
 
 
 # What `pip install deepfake` leaves out, and the extra that brings it.
@@ -58,5 +59,10 @@ def guarded(main: Callable[[], int | None]) -> NoReturn:
     except OSError as error:
         if error.errno not in USERS_DISK:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_of_disk(error)}", file=sys.stderr)
         sys.exit(EXIT_USER)
+
+
+def _of_disk(error: OSError) -> str:
+    remedy = "make room; the same command again goes on from here" if error.errno in NO_ROOM else "name another place"
+    return f"{error.filename or 'a file'}: {error.strerror}; {remedy}"

@@ -17,6 +17,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=2, help="processes that read videos (2)")
     parser.add_argument("--deadline-s", type=float, default=20, metavar="S", help="seconds that a clip may take (20)")
     parser.add_argument("--memory-mb", type=int, default=1500, metavar="MB", help="memory that a clip may take (1500)")
+    parser.add_argument(
+        "--whole", action="store_true", help="leave the clips as they are: what a folder of so many small files takes"
+    )
     parser.add_argument("--out", type=Path, metavar="CSV", help="a line a clip; clips of breaches are kept beside it")
     return parser
 
@@ -24,12 +27,15 @@ def arguments() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     from deepfake.errors import UserError
     from lab import fuzzing
+    from lab.damaged_bytes import DAMAGES
 
     if args.n < 1 or args.workers < 1:
         raise UserError(f"--n {args.n} --workers {args.workers}: wanted at least 1 of each")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
-        fuzzed = fuzzing.fuzz(args.seed, args.n, folder, args.workers, args.deadline_s, args.memory_mb)
+        limits = fuzzing.Limits(args.workers, args.deadline_s, args.memory_mb)
+        damages = [fuzzing.WHOLE] if args.whole else list(DAMAGES)
+        fuzzed = fuzzing.fuzz(args.seed, args.n, folder, limits, damages)
         fuzzing.keep(fuzzed, folder, args.out)
     print(fuzzing.report(fuzzed))
     return 1 if fuzzed.breaches else 0

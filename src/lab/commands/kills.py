@@ -27,9 +27,8 @@ def run(args: argparse.Namespace) -> int:
     if args.n < 1:
         raise UserError(f"--n {args.n}: wanted at least 1")
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
-        tallies = []
-        for tally in kills.attack(args.seed, args.n, Path(folder)):
-            log.info("%s", tally)  # hours on a busy machine
-            tallies.append(tally)
+        tallies: list[kills.Tally] = []
+        for tallies in kills.attack(args.seed, args.n, Path(folder)):
+            log.info("%s", ", ".join(f"{one.target}: {one.kills} kills, {one.equal}/{one.trials}" for one in tallies))
     print(f"seed {args.seed}\n{kills.table(tallies)}")
     return 1 if any(tally.breaches for tally in tallies) else 0
