@@ -70,7 +70,14 @@ class LookedAt(Value):
     """The sampled frames, in which faces were searched."""
 
     n_frames: int = Field(description="Sampled frames, in which faces were searched.")
-    n_damaged_frames: int = Field(description="Left out beside them.")
+    n_damaged_frames: int = Field(description="Left out beside them; among them if `is_damaged`.")
+    is_damaged: bool = Field(
+        False,
+        description="Whether the undamaged frames show no face, so that damaged ones were taken: no verdict then.",
+    )
+    turned: Literal[0, 90, 180, 270] = Field(
+        0, description="Clockwise degrees by which the picture was turned against what players show, to find its faces."
+    )
     times_s: tuple[Seconds, ...]
     unseen_s: tuple[tuple[Seconds, Seconds], ...] = Field(
         description="Parts [from, to] further than half a second from every sampled frame."
@@ -139,14 +146,14 @@ class Check(Value):
     """What `deepfake check` says of one video.
 
     Keys stand in this order. Seconds count from the first frame; boxes are x0 y0 x1 y1 in full-frame pixels of the
-    upright picture; probabilities and scores are calibrated and lie in 0..1.
+    picture as players show it; probabilities and scores are calibrated and lie in 0..1.
     """
 
     schema_version: Literal[1] = 1
     file: CheckedFile
     verdict: Verdict
     exit_code: Literal[0, 3, 4, 5] = Field(description="Of this video alone.")
-    reason: str | None = Field(description="Why there is no score; null where there is one.")
+    reason: str | None = Field(description="Why there is no score, or no verdict whatever the score; else null.")
     p_fake: Probability | None = Field(description="Of the whole video; null without a score.")
     inconclusive_band: Band
     detector: DetectorFacts

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit, logit
 from tqdm import tqdm
 
 from deepfake.detector.file import TrainedDetector
@@ -100,10 +101,19 @@ def kept_scores(
 
 
 def with_score(scorer: VideoScorer, reading: Reading, tracks: Sequence[TrackScore]) -> Scored:
-    """The result of a video whose tracks were scored."""
+    """The result of a video whose tracks were scored; damaged frames alone decide nothing, whatever they score."""
+    if reading.extraction.is_damaged:
+        tracks = [replace(track, logit=undecided(track.logit, scorer.detector.stack.band)) for track in tracks]
     p_fake = float(scorer.p_fake(np.array([scorer.video_logit(tracks)]))[0])
     n_faces = len(reading.extraction.faces)
     return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks)
+
+
+def undecided(track_logit: float, band: tuple[float, float]) -> float:
+    """A track's logit, or the one nearest to it that lies well inside the inconclusive band."""
+    low, high = band
+    edge = 0.01 * (high - low)
+    return float(logit(np.clip(expit(track_logit), low + edge, high - edge)))
 
 
 _ARRAYS = ("frame_logits", "times_s", "frame_indices", "boxes")

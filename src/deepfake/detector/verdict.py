@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,7 +31,7 @@ from deepfake.detector.check import (
     level_of,
 )
 from deepfake.files import printable, sha256_of
-from deepfake.media.file_facts import describe
+from deepfake.media.file_facts import VideoFacts, VideoFile, describe
 from deepfake.settings import Predict
 
 if TYPE_CHECKING:  # torch, timm and pandas cost seconds: pages, --help and --schema do without
@@ -71,7 +71,19 @@ def verdict_of(scored: Scored, band: tuple[float, float]) -> Verdict:
     """What a score means; without a score it depends on whether the video could be read."""
     if scored.fallback is not None:
         return NO_FACE if scored.fallback == "no_face" else UNREADABLE
+    if scored.reading is not None and scored.reading.extraction.is_damaged:
+        return INCONCLUSIVE
     return level_of(scored.p_fake, *band)
+
+
+def reason_of(extraction: Extraction) -> str | None:
+    """Why there is no score, or no verdict whatever the score; None for a video that was judged."""
+    if extraction.faces and extraction.is_damaged:
+        return (
+            f"the file is damaged, {extraction.n_damaged} of {extraction.n_sampled} sampled frames with it, and the "
+            "undamaged ones show no face: fetch it again"
+        )
+    return extraction.reason
 
 
 def check_of(path: Path, scored: Scored, detector: TrainedDetector, weights_sha256: str) -> Check:
@@ -79,21 +91,57 @@ def check_of(path: Path, scored: Scored, detector: TrainedDetector, weights_sha2
     assert scored.reading is not None, f"{scored.video_id}: a score without what it was made from"
     verdict = verdict_of(scored, detector.stack.band)
     file, extraction = scored.reading.file, scored.reading.extraction
-    facts = None if verdict == UNREADABLE else describe(file)
+    facts = None if verdict == UNREADABLE else _facts(file, extraction)
+    tracks = [_as_shown(track, extraction.turned, facts) for track in scored.tracks] if facts else []
     low, high = detector.stack.band
     sha256 = file.sha256 or sha256_of(path)  # unknown where the process that read it was stopped
     return Check(
         file=CheckedFile(path=str(path), name=path.name, sha256=sha256, size_bytes=file.size_bytes),
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
-        reason=None if scored.fallback is None else str(extraction.reason),
+        reason=reason_of(extraction),
         p_fake=None if scored.fallback else _rounded(scored.p_fake),
         inconclusive_band=Band(low=low, high=high),
         detector=_about(detector, weights_sha256),
         video=facts,
         looked_at=_looked_at(extraction, facts.duration_s) if facts else None,
-        shots=_shots(scored.tracks, extraction, facts.duration_s, detector) if facts else (),
+        shots=_shots(tracks, extraction, facts.duration_s, detector) if facts else (),
     )
+
+
+def _facts(file: VideoFile, extraction: Extraction) -> VideoFacts:
+    """The file, with what was odd about its pictures."""
+    facts = describe(file)
+    return facts.model_copy(update={"warnings": (*facts.warnings, *oddities(extraction))})
+
+
+def oddities(extraction: Extraction) -> list[str]:
+    """What a person should know of how the frames were looked at."""
+    messages = []
+    if extraction.n_damaged and not extraction.is_damaged:
+        n_wanted = extraction.n_damaged + extraction.n_sampled
+        messages.append(f"{extraction.n_damaged} of {n_wanted} sampled frames are damaged and were left out.")
+    if extraction.turned:
+        how = "upside down" if extraction.turned == 180 else "lying on its side"
+        messages.append(
+            f"The picture is {how}: players show it without a face, and turned by {extraction.turned} degrees it shows "
+            "one. It was judged so; boxes are drawn where players show the face."
+        )
+    return messages
+
+
+def _as_shown(score: TrackScore, turned: int, facts: VideoFacts) -> TrackScore:
+    """A track with its boxes in the picture that players show, not in one turned clockwise."""
+    if not turned:
+        return score
+    x0, y0, x1, y1 = score.boxes.T
+    width_px, height_px = facts.width_px, facts.height_px
+    shown = {
+        90: (y0, height_px - x1, y1, height_px - x0),
+        180: (width_px - x1, height_px - y1, width_px - x0, height_px - y0),
+        270: (width_px - y1, x0, width_px - y0, x1),
+    }
+    return replace(score, boxes=np.stack(shown[turned], axis=1))
 
 
 def _about(detector: TrainedDetector, weights_sha256: str) -> DetectorFacts:
@@ -115,6 +163,8 @@ def _looked_at(extraction: Extraction, duration_s: float) -> LookedAt:
     return LookedAt(
         n_frames=extraction.n_sampled,
         n_damaged_frames=extraction.n_damaged,
+        is_damaged=extraction.is_damaged,
+        turned=extraction.turned,
         times_s=tuple(round(t, 3) for t in extraction.times_s),
         unseen_s=tuple(_unseen(extraction.times_s, duration_s)),
         decoder=extraction.decoder or "",
@@ -254,12 +304,16 @@ def verdict_line(check: Check) -> str:
     name, band = printable(check.file.name), check.inconclusive_band
     if check.p_fake is None:
         return f"{name}: {check.verdict} ({printable(check.reason)})"
-    return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} (inconclusive from {band.low:.2f} to {band.high:.2f})"
+    why = f"; {printable(check.reason)}" if check.reason else ""
+    return (
+        f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} (inconclusive from {band.low:.2f} to {band.high:.2f}{why})"
+    )
 
 
 def face_lines(check: Check) -> list[str]:
-    """A line for each face, with its scores by the second as a row of bars."""
-    lines = []
+    """A line for each face, with its scores by the second as a row of bars; before them, how the picture was turned."""
+    turned = check.looked_at.turned if check.looked_at else 0
+    lines = [f"  judged turned by {turned} degrees: as players show it there is no face"] if turned else []
     for shot, track in check.tracks:
         bar = "".join("▁▂▃▄▅▆▇█"[min(int(second.p_fake * 8), 7)] for second in track.seconds)
         lines.append(

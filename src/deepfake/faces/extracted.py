@@ -20,6 +20,7 @@ from deepfake.faces.crop_store import read_crop, read_rows
 from deepfake.files import write_whole
 
 Status = Literal["ok", "no_face", "failed"]
+Turn = Literal[0, 90, 180, 270]
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,10 @@ class StoredFace(Face):
 class Extraction:
     """What was sampled of a video, its shots and faces, and the shard where the crops lie (below the work folder).
 
-    `failure`: why the video could not be read; then nothing else is known. `sampled_s` and `cuts_s` are empty and None
-    in shards of older versions, which do not hold them.
+    `failure`: why the video could not be read; then nothing else is known. `is_damaged`: the undamaged frames showed
+    no face, so that the `n_damaged` damaged ones, else left out, are among those sampled. `turned`: turned clockwise by
+    so many degrees against what players show there are faces; boxes are in the picture turned so. `sampled_s` and
+    `cuts_s` are empty and None in shards of older versions, which do not hold them.
     """
 
     video_id: str
@@ -73,6 +76,8 @@ class Extraction:
     n_sampled: int = 0
     sampled_s: tuple[float, ...] = ()
     n_damaged: int = 0
+    is_damaged: bool = False
+    turned: Turn = 0
     n_shots: int = 0
     cuts_s: tuple[float, ...] | None = None
     frame_hashes: tuple[str, ...] = ()
@@ -86,7 +91,10 @@ class Extraction:
     @property
     def reason(self) -> str | None:
         """Why not ok."""
-        return f"no face in {self.n_sampled} frames" if self.status == "no_face" else self.failure
+        if self.status != "no_face":
+            return self.failure
+        which = "of these" if self.is_damaged else "and left out"
+        return f"no face in {self.n_sampled} frames{f'; damaged {which}: {self.n_damaged}' if self.n_damaged else ''}"
 
     @property
     def tracks(self) -> list[tuple[StoredFace, ...]]:
@@ -118,6 +126,8 @@ def shard_rows(extraction: Extraction, faces: list[Face]) -> Mapping[str, object
         "n_sampled": extraction.n_sampled,
         "sampled_s": extraction.sampled_s,
         "n_damaged": extraction.n_damaged,
+        "is_damaged": extraction.is_damaged,
+        "turned": extraction.turned,
         "n_shots": extraction.n_shots,
         "cuts_s": extraction.cuts_s,
         "frame_hashes": extraction.frame_hashes,
@@ -142,6 +152,8 @@ def read_extraction(work_dir: Path, shard: str, video_id: str) -> Extraction:
             n_sampled=rows["n_sampled"],
             sampled_s=tuple(rows.get("sampled_s") or ()),
             n_damaged=rows.get("n_damaged", 0),
+            is_damaged=rows.get("is_damaged", False),
+            turned=rows.get("turned", 0),
             n_shots=rows["n_shots"],
             cuts_s=None if rows.get("cuts_s") is None else tuple(rows["cuts_s"]),
             frame_hashes=tuple(rows["frame_hashes"]),

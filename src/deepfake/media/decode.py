@@ -36,16 +36,16 @@ class Progress:
 
 
 def decode(
-    path: Path, packets: Packets, level: str, threads: int, progress: Progress
+    path: Path, packets: Packets, level: str, threads: int, progress: Progress, with_damaged: bool = False
 ) -> Generator[tuple[Any, int], None, None]:
-    """Decoded pictures with their display keys, in rising order.
+    """Decoded pictures with their display keys, in rising order; corrupt ones are left out, or come `with_damaged`.
 
     Packets before `progress.resume_at` (a keyframe's place in decode order; the reader moves it on)
     are not decoded where that leaves out at least a second.
     """
     with open_video(path) as container:
         stream = video_stream(container, path)
-        codec = set_up(stream, "DEFAULT" if level == "NONKEY" else level, threads)
+        codec = set_up(stream, "DEFAULT" if level == "NONKEY" else level, threads, with_damaged)
         last, counted = -(1 << 62), 0
         for pictures in _decoded_packets(container, stream, level, codec, packets, progress):
             for picture in pictures:
@@ -53,7 +53,8 @@ def decode(
                 if picture.is_corrupt:
                     progress.n_corrupt += 1
                     progress.spoil(packets, key)
-                    continue
+                    if not with_damaged:
+                        continue
                 if key is None or key <= last or not _contains(packets.keys, key):
                     continue
                 last = key

@@ -14,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+from av.codec.context import Flags
 
 from deepfake.media import bitstream
 
@@ -176,9 +177,15 @@ def video_stream(container: Any, path: Path) -> Any:
     return max(streams, key=lambda s: (s.codec_context.width * s.codec_context.height, -s.index))
 
 
-def set_up(stream: Any, level: str, threads: int) -> Any:
-    """The stream's decoder, set to so many threads and to what it may leave out."""
+def set_up(stream: Any, level: str, threads: int, with_damaged: bool = False) -> Any:
+    """The stream's decoder, set to so many threads and to what it may leave out; `with_damaged`: see `decode`."""
     codec = stream.codec_context
+    if with_damaged:
+        codec.flags |= int(Flags.output_corrupt)
+    elif codec.codec.canonical_name == "hevc":
+        # FFmpeg's HEVC decoder conceals what it cannot decode and marks no frame: of 16 clips with 1 to 1000 flipped
+        # bits it reported 3, in this way 11. It still returns the frame.
+        codec.options = {"err_detect": "explode"}
     codec.thread_count = threads
     codec.thread_type = "AUTO" if threads > 1 else "SLICE"
     codec.skip_frame = level

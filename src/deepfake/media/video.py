@@ -93,6 +93,8 @@ class _Request:
     backend: Backend
     threads: int
     every: int
+    with_damaged: bool
+    turned: int
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ def sample(
     cut_detector: CutDetector | None = None,
     every: int = 1,
     demuxed: Demuxed | None = None,
+    with_damaged: bool = False,
+    turned: int = 0,
 ) -> Sampled:
     """Open a video for one pass over the sampled frames, in display order.
 
@@ -129,12 +133,20 @@ def sample(
 
     `on_frame` sees every decoded frame, also those not sampled. `threads` is the decoder's. `every` 2 leaves out
     every second frame of those, beginning with the second. `demuxed` is what `scan` returned for the file, where that
-    is known: then it is not demuxed again.
+    is known: then it is not demuxed again. `with_damaged`: corrupt pictures come, too, as suspect frames. `turned`:
+    turn what players show by so many degrees, clockwise: 0, 90, 180 or 270.
     """
     if n_frames < 1 or sample_fps <= 0:
         raise ValueError(f"found n_frames = {n_frames}, sample_fps = {sample_fps}; wanted at least 1 and more than 0")
     request = _Request(
-        sampling=sampling, n_frames=n_frames, sample_fps=sample_fps, backend=backend, threads=threads, every=every
+        sampling=sampling,
+        n_frames=n_frames,
+        sample_fps=sample_fps,
+        backend=backend,
+        threads=threads,
+        every=every,
+        with_damaged=with_damaged,
+        turned=turned,
     )
     return Sampled(path, request, on_frame, cut_detector, demuxed or scan(path))
 
@@ -159,6 +171,7 @@ class Sampled:
         self.cuts: list[Cut] = []
         self.n_yielded = self.n_decoded = self.n_corrupt = self.n_bad_packets = 0
         self._path, self._threads, self._on_frame = path, request.threads, on_frame
+        self._with_damaged, self._turned = request.with_damaged, request.turned
         self._cut_detector: CutDetector = cut_detector or CutFinder()
         self._last_size = (0, 0)
         plan = _plan(path, self._packets, request)
@@ -207,10 +220,11 @@ class Sampled:
     def _decoded(self, level: str, progress: Progress) -> Generator[tuple[Frame, int], None, None]:
         """Every decoded frame with its display time."""
         packets = self._packets
-        with closing(decode(self._path, packets, level, self._threads, progress)) as pictures:
+        rotation = (self.probe.rotation + self._turned) % 360
+        with closing(decode(self._path, packets, level, self._threads, progress, self._with_damaged)) as pictures:
             for picture, key in pictures:
                 index = int(np.searchsorted(packets.keys, key))
-                frame = Frame(picture, self.probe.rotation, index, packets.time_s(key))
+                frame = Frame(picture, rotation, index, packets.time_s(key))
                 frame.is_suspect = progress.is_suspect
                 self._note(frame)
                 yield frame, key
@@ -255,7 +269,7 @@ class Sampled:
             )
         positions = self._plan.positions.tolist()
         for position, picture in zip(positions, decord_batch(self._path, positions, self.n_frames), strict=True):
-            frame = Frame(picture, 0, position, self._packets.time_s(int(self._packets.keys[position])))
+            frame = Frame(picture, self._turned, position, self._packets.time_s(int(self._packets.keys[position])))
             frame.is_keyframe = bool(self._packets.is_keyframe[position])
             frame.shot = sum(cut.index <= position for cut in self.cuts)
             yield frame
