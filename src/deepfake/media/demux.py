@@ -17,12 +17,14 @@ import numpy.typing as npt
 from av.codec.context import Flags
 
 from deepfake.media import bitstream
+from deepfake.media.encryption import encryption_of
+from deepfake.media.other_kinds import kind_of
 
 # Containers a person's video comes in. Left out on purpose: playlists (they open other files and the
 # network), pictures, and FFmpeg's `tty`, which takes any text file for a video.
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,flv,asf,ogg,mxf,"
-    "nut,rm,dv,gif,wtv,mjpeg,av1,vc1,swf,gxf,yuv4mpegpipe,mp3,wav,flac,aac"
+    "nut,rm,dv,gif,apng,wtv,mjpeg,av1,vc1,swf,gxf,yuv4mpegpipe,mp3,wav,flac,aac"
 )
 # They store no display times; where frames are reordered, FFmpeg's guesses were wrong (h264 in AVI: 6 of 20).
 _NO_DISPLAY_TIMES = {"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"}
@@ -138,25 +140,22 @@ def open_video(path: Path) -> Any:
         # An absolute path, for FFmpeg takes `a:b.mp4` for a protocol.
         return av.open(str(path.absolute()), options=options, metadata_errors="replace")
     except (av.error.FFmpegError, UnicodeError, ValueError) as error:
-        found = f"{_looks_like(path)} ({_words(error)})"
-        raise VideoError(f"video {path.name!r}: {found}, wanted a video; fetch it again or leave it out") from None
+        with path.open("rb") as file:
+            found, remedy = kind_of(file.read(4096))
+        raise VideoError(f"video {path.name!r}: found {found} ({_words(error)}), wanted a video; {remedy}") from None
 
 
 def _words(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _looks_like(path: Path) -> str:
-    """A guess at what an unreadable file is."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-    if b"ftyp" in head[:16]:
-        return "found an MP4 without its index (moov), probably cut short"
-    try:
-        is_text = head.decode("utf-8", errors="strict").isprintable() or b"\n" in head
-    except UnicodeDecodeError:
-        is_text = False
-    return "found text" if is_text else "found bytes that are no known video container"
+def _refuse_encrypted(path: Path, container: Any, stream: Any) -> None:
+    encryption = encryption_of(path, container, stream)
+    if encryption is not None:
+        raise VideoError(
+            f"video {path.name!r}: is encrypted (DRM: {encryption}), wanted a video that can be decoded; ask its "
+            "publisher for a copy without DRM or, with the key, decrypt it first (Shaka Packager, mp4decrypt)"
+        )
 
 
 def video_stream(container: Any, path: Path) -> Any:
@@ -212,6 +211,7 @@ def scan(path: Path) -> Demuxed:
     """Demux a whole file: what it holds, its playable packets in display order, its tags."""
     with open_video(path) as container:
         stream = video_stream(container, path)
+        _refuse_encrypted(path, container, stream)
         codec = stream.codec_context
         named = {**stream.metadata, **container.metadata}
         header = bytes(codec.extradata or b"")
@@ -251,7 +251,9 @@ def _demux(container: Any, stream: Any) -> _Scan:
             shown = not packet.is_discard and bitstream.is_shown(name, data)
             scan.pts.append(packet.pts)
             scan.is_reordered |= packet.pts != packet.dts
-            scan.entry.append(bitstream.entry_kind(name, data, size) if packet.is_keyframe else bitstream.NO_ENTRY)
+            is_delta = name in bitstream.DELTAS and len(scan.pts) > 1
+            is_start = packet.is_keyframe and not is_delta
+            scan.entry.append(bitstream.entry_kind(name, data, size) if is_start else bitstream.NO_ENTRY)
             scan.reference.append(not packet.is_disposable and bitstream.is_reference(name, data, size))
             scan.playable.append(shown)
             scan.n_not_entries += packet.is_keyframe and scan.entry[-1] == bitstream.NO_ENTRY
