@@ -9,6 +9,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from deepfake.commands.arguments import add_limits, limits_given
 from deepfake.files import default_cache
 
 
@@ -21,6 +22,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--early-exit", choices=["off", "on", "forced"], help="stop once the verdict is settled (on: decode less)"
     )
+    add_limits(parser)
     parser.add_argument("--workers", type=int, default=max((os.cpu_count() or 2), 1), help="processes that read videos")
     return parser
 
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
 
     find_videos(args.videos)  # the likeliest mistake first
     weights = args.weights or shipped_weights()
-    detector = load_detector(weights)
+    detector = load_detector(weights).within(limits_given(args))
     if args.early_exit:
         changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})
         detector = replace(detector, ensemble=changed)

@@ -24,6 +24,7 @@ from deepfake.faces.linker import Linker, overlap
 from deepfake.faces.mtcnn import FaceDetector, Faces
 from deepfake.files import digest
 from deepfake.media.demux import Demuxed, VideoError, scan
+from deepfake.media.needs import allow_for, stride_within
 from deepfake.media.pixels import turn
 from deepfake.media.shots import cut_detector
 from deepfake.media.video import Frame, Sampled, sample
@@ -342,7 +343,9 @@ def extract(job: Job, demuxed: Demuxed | None = None) -> Extraction:
     """
     detector = _detector(job.settings.min_face_ratio, job.settings.min_score, "cpu")
     try:
-        frames, kept, way = _find_way(job, detector, demuxed or scan(job.path))
+        demuxed = demuxed or scan(job.path)
+        allow_for(job.path.stat().st_size, demuxed.probe)
+        frames, kept, way = _find_way(job, detector, demuxed)
     except VideoError as error:
         return _failed(job, str(error))
     except Exception as error:  # whatever a library makes of one odd file, the other videos go on
@@ -386,6 +389,8 @@ def _look(job: Job, detector: FaceDetector, demuxed: Demuxed, way: Way) -> tuple
         with_damaged=way.with_damaged,
         turned=way.turned,
     )
+    stride = stride_within(settings.detection_stride, frames.probe)
+    settings = settings.model_copy(update={"detection_stride": stride})
     extractor = Extractor(settings, detector, way.with_damaged)
     try:
         return frames, extractor.run(iter(frames))

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter
 
 from deepfake.files import printable, sha256_of
 from deepfake.media.demux import Demuxed, VideoError, VideoProbe, scan
+from deepfake.media.needs import allow_for
 from deepfake.values import Seconds, Value
 
 # Below these bits a pixel a codec blurs what forging leaves; half of H.264's do for the codecs after it.
@@ -63,6 +64,7 @@ def read_file(path: Path) -> tuple[VideoFile, Demuxed | None]:
     file = VideoFile(path, 0)
     try:
         file = replace(file, size_bytes=path.stat().st_size)
+        allow_for(file.size_bytes)
         file = replace(file, sha256=sha256_of(path))
         demuxed = scan(path)
     except (VideoError, OSError) as error:
