@@ -12,6 +12,7 @@ from pathlib import Path
 from deepfake.faces.extracted import Extraction, kept_extraction
 from deepfake.faces.extractor import Job, extract, shard_name
 from deepfake.files import probe_note, write_whole
+from deepfake.media.demux import Demuxed
 from deepfake.media.file_facts import VideoFile, read_file
 from deepfake.settings import Extract
 
@@ -47,6 +48,14 @@ class ReadJob:
 def read(job: ReadJob) -> Reading:
     """Read one video into the cache; crops that lie there already are not made again."""
     file, demuxed = read_file(job.path)
+    try:
+        return _read(job, file, demuxed)
+    finally:
+        if demuxed is not None and demuxed.source is not None:
+            demuxed.source.close()
+
+
+def _read(job: ReadJob, file: VideoFile, demuxed: Demuxed | None) -> Reading:
     if file.sha256 is None:
         return Reading(file, Extraction(job.video_id, failure=file.reason))
     write_whole(probe_note(job.path, job.cache_dir), file.to_json())

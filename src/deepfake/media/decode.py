@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepfake.media.demux import Packets, VideoError, coded_packets, decode_alone, open_video, set_up, video_stream
+from deepfake.media.source import Source
 
 _MIN_SKIP_S = 1.0  # shorter stretches are decoded although nobody asked: cuts are found by them, tracks span them
 
@@ -36,14 +37,20 @@ class Progress:
 
 
 def decode(
-    path: Path, packets: Packets, level: str, threads: int, progress: Progress, with_damaged: bool = False
+    path: Path,
+    packets: Packets,
+    level: str,
+    threads: int,
+    progress: Progress,
+    with_damaged: bool = False,
+    source: Source | None = None,
 ) -> Generator[tuple[Any, int], None, None]:
     """Decoded pictures with their display keys, in rising order; corrupt ones are left out, or come `with_damaged`.
 
     Packets before `progress.resume_at` (a keyframe's place in decode order; the reader moves it on)
     are not decoded where that leaves out at least a second.
     """
-    with open_video(path) as container:
+    with open_video(path, source) as container:
         stream = video_stream(container, path)
         codec = set_up(stream, "DEFAULT" if level == "NONKEY" else level, threads, with_damaged)
         last, counted = -(1 << 62), 0

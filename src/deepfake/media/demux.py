@@ -19,6 +19,7 @@ from av.codec.context import Flags
 from deepfake.media import bitstream
 from deepfake.media.encryption import encryption_of
 from deepfake.media.other_kinds import kind_of
+from deepfake.media.source import Source
 
 # Containers a person's video comes in. Left out on purpose: playlists (they open other files and the
 # network), pictures, and FFmpeg's `tty`, which takes any text file for a video.
@@ -30,6 +31,7 @@ _CONTAINERS = (
 _NO_DISPLAY_TIMES = {"avi", "h264", "hevc", "m4v", "mpegvideo", "obu"}
 _DECORD_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 _DECORD_CODECS = {"h264", "vp9"}
+_BUFFER_BYTES = 1 << 16
 _COVER_PICTURE = 0x400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC
 
 
@@ -108,6 +110,7 @@ class Demuxed:
     probe: VideoProbe
     packets: Packets
     tags: Mapping[str, str]
+    source: Source | None = None  # it was read by, and is decoded by
 
 
 @dataclass
@@ -126,23 +129,29 @@ class _Scan:
     error: str = ""
 
 
-def open_video(path: Path) -> Any:
-    """The file as a PyAV container; VideoError in words where that fails."""
+def open_video(path: Path, source: Source | None = None) -> Any:
+    """The file as a PyAV container, by a source of it that is open already, if any; VideoError where that fails."""
     # Native logs would flood stderr with one line a damaged block; our errors say what matters.
     av.logging.set_level(None)
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing" if not path.exists() else "no regular file"
-        raise VideoError(f"video {path.name!r}: found {found} at {str(path)!r}, wanted a video file")
+        raise VideoError(absent(path))
     if path.stat().st_size == 0:
         raise VideoError(f"video {path.name!r}: the file has 0 bytes; fetch it again or leave it out")
     options = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"}
     try:
         # An absolute path, for FFmpeg takes `a:b.mp4` for a protocol.
-        return av.open(str(path.absolute()), options=options, metadata_errors="replace")
+        opened = str(path.absolute()) if source is None else source.view()
+        return av.open(opened, options=options, metadata_errors="replace", buffer_size=_BUFFER_BYTES)
     except (av.error.FFmpegError, UnicodeError, ValueError) as error:
         with path.open("rb") as file:
             found, remedy = kind_of(file.read(4096))
         raise VideoError(f"video {path.name!r}: found {found} ({_words(error)}), wanted a video; {remedy}") from None
+
+
+def absent(path: Path) -> str:
+    """What lies where there is no regular file."""
+    found = "a folder" if path.is_dir() else "nothing" if not path.exists() else "no regular file"
+    return f"video {path.name!r}: found {found} at {str(path)!r}, wanted a video file"
 
 
 def _words(error: Exception) -> str:
@@ -207,9 +216,9 @@ def coded_packets(container: Any, stream: Any) -> Iterator[Any]:
             yield packet
 
 
-def scan(path: Path) -> Demuxed:
-    """Demux a whole file: what it holds, its playable packets in display order, its tags."""
-    with open_video(path) as container:
+def scan(path: Path, source: Source | None = None) -> Demuxed:
+    """Demux a whole file: what it holds, its packets in display order, its tags; `source`: see `open_video`."""
+    with open_video(path, source) as container:
         stream = video_stream(container, path)
         _refuse_encrypted(path, container, stream)
         codec = stream.codec_context
@@ -225,7 +234,7 @@ def scan(path: Path) -> Demuxed:
             )
         packets = _in_display_order(scanned, codec.codec.canonical_name, stream)
         described = _describe(path, container, stream, scanned, packets)
-        return Demuxed(described, packets, _tags(named, header + scanned.first))
+        return Demuxed(described, packets, _tags(named, header + scanned.first), source)
 
 
 def _tags(named: Mapping[str, str], data: bytes) -> dict[str, str]:

@@ -13,9 +13,10 @@ from typing import Literal, cast
 
 from pydantic import Field, TypeAdapter
 
-from deepfake.files import printable, sha256_of
-from deepfake.media.demux import Demuxed, VideoError, VideoProbe, scan
+from deepfake.files import printable
+from deepfake.media.demux import Demuxed, VideoError, VideoProbe, absent, scan
 from deepfake.media.needs import allow_for
+from deepfake.media.source import Source
 from deepfake.values import Seconds, Value
 
 # Below these bits a pixel a codec blurs what forging leaves; half of H.264's do for the codecs after it.
@@ -60,13 +61,22 @@ _STORED = TypeAdapter(VideoFile)
 
 
 def read_file(path: Path) -> tuple[VideoFile, Demuxed | None]:
-    """Hash and demux a file, each once; a file that is no readable video says why."""
+    """Hash and demux a file in one reading; a file that is no readable video says why.
+
+    What was demuxed holds the file open (`source`), to be decoded by whoever closes it.
+    """
     file = VideoFile(path, 0)
     try:
+        if not path.is_file():
+            raise VideoError(absent(path))
         file = replace(file, size_bytes=path.stat().st_size)
         allow_for(file.size_bytes)
-        file = replace(file, sha256=sha256_of(path))
-        demuxed = scan(path)
+        source = Source(path)
+        try:
+            demuxed = scan(path, source)
+        except VideoError as error:
+            return replace(file, sha256=source.sha256(), reason=str(error)), None
+        file = replace(file, size_bytes=source.size_bytes, sha256=source.sha256())
     except (VideoError, OSError) as error:
         return replace(file, reason=str(error)), None
     return replace(file, probe=demuxed.probe, tags=dict(demuxed.tags)), demuxed

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import psutil
 
 from deepfake.media.demux import VideoProbe
+from deepfake.media.source import KEPT_BYTES
 from deepfake.settings import Extract
 from deepfake.workers import Limits, allow
 
@@ -35,9 +36,10 @@ LEAST = Needs(300.0, 1500)
 def needs(size_bytes: int, probe: VideoProbe | None = None) -> Needs:
     """The limits for a file, before and after it was demuxed; more than half of the machine's memory is for none."""
     deadline_s, memory_mb = LEAST.deadline_s + size_bytes / _READ_BYTES_PER_S, float(LEAST.memory_mb)
+    kept = size_bytes if size_bytes <= KEPT_BYTES else 0
     if probe is not None:
         deadline_s += probe.n_frames * probe.width_px * probe.height_px / _PIXELS_PER_S
-        memory_mb = max(memory_mb, _WITHOUT_PICTURES_MB + _FRAMES_IN_FLIGHT * picture_bytes(probe) / 2**20)
+        memory_mb = max(memory_mb, _WITHOUT_PICTURES_MB + (kept + _FRAMES_IN_FLIGHT * picture_bytes(probe)) / 2**20)
     most_mb = max(psutil.virtual_memory().total / 2**21, LEAST.memory_mb)
     return Needs(round(deadline_s, 1), round(min(memory_mb, most_mb)))
 

@@ -166,7 +166,7 @@ class Sampled:
         cut_detector: CutDetector | None,
         demuxed: Demuxed,
     ) -> None:
-        self.probe, self._packets = demuxed.probe, demuxed.packets
+        self.probe, self._packets, self._source = demuxed.probe, demuxed.packets, demuxed.source
         self.n_frames = self.probe.n_frames
         self.cuts: list[Cut] = []
         self.n_yielded = self.n_decoded = self.n_corrupt = self.n_bad_packets = 0
@@ -174,7 +174,7 @@ class Sampled:
         self._with_damaged, self._turned = request.with_damaged, request.turned
         self._cut_detector: CutDetector = cut_detector or CutFinder()
         self._last_size = (0, 0)
-        plan = _plan(path, self._packets, request)
+        plan = _plan(path, demuxed, request)
         self._plan = replace(plan, positions=plan.positions[:: request.every])
         self.n_wanted = len(self._plan.positions)
         self.decoder, self.decoder_reason = _choose_backend(request.backend, self.probe, self._plan)
@@ -221,7 +221,9 @@ class Sampled:
         """Every decoded frame with its display time."""
         packets = self._packets
         rotation = (self.probe.rotation + self._turned) % 360
-        with closing(decode(self._path, packets, level, self._threads, progress, self._with_damaged)) as pictures:
+        with closing(
+            decode(self._path, packets, level, self._threads, progress, self._with_damaged, self._source)
+        ) as pictures:
             for picture, key in pictures:
                 index = int(np.searchsorted(packets.keys, key))
                 frame = Frame(picture, rotation, index, packets.time_s(key))
@@ -275,7 +277,8 @@ class Sampled:
             yield frame
 
 
-def _plan(path: Path, packets: Packets, request: _Request) -> _Plan:
+def _plan(path: Path, demuxed: Demuxed, request: _Request) -> _Plan:
+    packets = demuxed.packets
     mode, keys = choose.MODES[request.sampling], packets.keys
     if mode.frames == "all":
         level, how, allowed = "DEFAULT", "every frame decoded", np.arange(len(keys))
@@ -287,7 +290,7 @@ def _plan(path: Path, packets: Packets, request: _Request) -> _Plan:
         allowed = _places(packets.is_reference if level == "NONREF" else None, len(keys))
     first_pass = None
     if mode.first_pass:
-        first_pass, seen = _run_first_pass(path, packets, request.threads, level)
+        first_pass, seen = _run_first_pass(path, demuxed, request.threads, level)
         how += f", after a first pass over {seen}"
     step = float(keys[-1] - keys[0]) / max(len(keys) - 1, 1)
     candidates = choose.Candidates(
@@ -339,8 +342,9 @@ def _keyframe_level(packets: Packets) -> tuple[str, str]:
     return "NONKEY", "keyframes decoded"
 
 
-def _run_first_pass(path: Path, packets: Packets, threads: int, level: str) -> tuple[choose.FirstPass, str]:
+def _run_first_pass(path: Path, demuxed: Demuxed, threads: int, level: str) -> tuple[choose.FirstPass, str]:
     """Decode once for the thumbs alone: how luma changes, where shots begin, and which frames that was seen on."""
+    packets = demuxed.packets
     first_level = _keyframe_level(packets)[0] if len(packets.keys) > _LONG_FRAMES else level
     what = {"DEFAULT": "all frames", "NONREF": "reference frames"}.get(first_level, "keyframes")
     seen: list[int] = []
@@ -348,7 +352,7 @@ def _run_first_pass(path: Path, packets: Packets, threads: int, level: str) -> t
     cuts: list[int] = []
     finder = CutFinder()
     before: Picture | None = None
-    with closing(decode(path, packets, first_level, threads, Progress())) as pictures:
+    with closing(decode(path, packets, first_level, threads, Progress(), source=demuxed.source)) as pictures:
         for picture, key in pictures:
             thumb = pixels.luma_thumb(picture, 0)
             if finder.feed(thumb, packets.time_s(key)):
