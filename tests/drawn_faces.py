@@ -23,8 +23,8 @@ def forge(face: np.ndarray) -> np.ndarray:
     return forged
 
 
-def write_person(path: Path, person: int, forged: tuple[bool, ...] = (False,), n_frames: int = 24) -> None:
-    """A clip of one or more drawn persons side by side, each forged or not; `person` decides looks and scene."""
+def person_frames(person: int, forged: tuple[bool, ...] = (False,), n_frames: int = 24) -> list[np.ndarray]:
+    """One or more drawn persons side by side, each forged or not; `person` decides looks and scene."""
     rng = np.random.default_rng(person)
     side = 100 + 10 * (person % 3)
     wall = cv2.resize(rng.uniform(60, 200, (5, 7, 3)).astype(np.float32), (200 * len(forged), 180))
@@ -37,4 +37,9 @@ def write_person(path: Path, person: int, forged: tuple[bool, ...] = (False,), n
             x = 200 * place + 40 + int(6 * np.sin(i / 5 + place))
             paste(scene, forge(face) if is_forged else face, mask, x, 20)
         frames.append(scene.clip(0, 255).astype(np.uint8))
-    write_clip(path, frames, 24)
+    return frames
+
+
+def write_person(path: Path, person: int, forged: tuple[bool, ...] = (False,), n_frames: int = 24) -> None:
+    """`person_frames` as a clip."""
+    write_clip(path, person_frames(person, forged, n_frames), 24)

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 import worker_tasks
-from deepfake.workers import Failed, Limits, run_each
+from deepfake.workers import Failed, Limits, _Allowance, _Worker, allow, run_each
 
 
 def wait_until_gone(pids: list[int]) -> None:
@@ -33,9 +33,42 @@ def test_a_crash_a_hang_and_a_glutton_cost_one_item_each() -> None:
     assert {key: value for key, value in results.items() if isinstance(value, str)} == {k: k for k in "abcde"}
     reasons = {key: value.reason for key, value in results.items() if isinstance(value, Failed)}
     assert "its process died" in reasons["die"] and "its process died" in reasons["exit"]
-    assert reasons["spin"] == "took longer than 5 s and was stopped; a larger deadline_s gives it more"
-    assert reasons["eat"] == "needed more than 400 MB of memory and was stopped; memory_mb sets the limit"
+    assert reasons["spin"] == "took longer than 5 s and was stopped; --deadline-s 10 gives it more"
+    assert reasons["eat"] == "needed more than 400 MB of memory and was stopped; --memory-mb 800 gives it more"
     assert set(reasons) == {"die", "exit", "spin", "eat"}
+
+
+@pytest.mark.slow
+def test_a_worker_raises_the_limits_of_its_item_where_they_may_grow() -> None:
+    items, limits = [1, -1, 2], Limits(1, 8, 3000, grow=(True, True))
+    results = dict(run_each(worker_tasks.slow_but_allowed, items, limits))
+    assert results[1] == 2 and results[2] == 4
+    assert results[-1] == Failed("took longer than 8 s and was stopped; --deadline-s 16 gives it more")
+
+
+def trouble(limits: Limits, since_s: float, resident_mb: float, allowed: tuple[float, int]) -> Failed | None:
+    worker = _Worker.__new__(_Worker)
+    worker.since, worker.allowed = time.monotonic() - since_s, _Allowance(*allowed)
+    worker.resident_mb = lambda: resident_mb  # type: ignore[method-assign]
+    return worker.trouble(limits)
+
+
+def test_what_is_allowed_counts_where_limits_may_grow_and_messages_name_what_moves_them() -> None:
+    limits = Limits(1, 5, 1000, grow=(True, True))
+    assert trouble(limits, 10, 500, (20, 0)) is None and trouble(limits, 1, 1500, (0, 2000)) is None
+    assert trouble(Limits(1, 5, 1000), 10, 500, (20, 0)) == Failed(
+        "took longer than 5 s and was stopped; --deadline-s 10 gives it more"
+    )
+    assert trouble(Limits(1, 5, 1000).of_section("extract"), 1, 1500, (0, 2000)) == Failed(
+        "needed more than 1000 MB of memory and was stopped; --set extract.memory_mb=2000 gives it more"
+    )
+    assert trouble(limits, 1, 2500, (0, 2000)) == Failed(
+        "needed more than 2000 MB of memory and was stopped; --memory-mb 4000 gives it more"
+    )
+
+
+def test_nothing_is_allowed_outside_a_worker() -> None:
+    allow(5.0, 10)
 
 
 def test_what_the_function_raises_is_raised_here() -> None:

@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+from deepfake.workers import allow
+
 
 def double(number: int) -> int:
     return 2 * number
@@ -32,6 +34,14 @@ def note_pid(folder: str) -> int:
     Path(folder, str(os.getpid())).touch()
     time.sleep(0.2)
     return os.getpid()
+
+
+def slow_but_allowed(number: int) -> int:
+    """Take 9 s after asking for more time; a negative number asks for none."""
+    if number > 0:
+        allow(60.0, 4000)
+    time.sleep(9)
+    return 2 * number
 
 
 def environment(name: str) -> str | None:

@@ -33,11 +33,19 @@ Name = str | os.PathLike[str]
 Box = tuple[float, float, float, float]
 
 
-def check(path: Name, detector: Detector | None = None, cache_dir: Name | None = None) -> Check:
+def check(
+    path: Name,
+    detector: Detector | None = None,
+    cache_dir: Name | None = None,
+    *,
+    deadline_s: float | None = None,
+    memory_mb: int | None = None,
+) -> Check:
     """What the shipped detector, or another one, says of a video: a verdict, its probability and the reasons.
 
     A file that cannot be read, or shows no face, has a verdict too, and None as `p_fake`. UserError where there is no
-    file. The shipped detector is loaded by the first call and kept.
+    file. The shipped detector is loaded by the first call and kept. `deadline_s` and `memory_mb` are what the commands
+    call --deadline-s and --memory-mb: what reading the video may cost, by its size where they are not given.
 
     >>> found = deepfake.check("clip.mp4")
     >>> found.verdict in ("likely forged", "likely real", "inconclusive")
@@ -49,7 +57,7 @@ def check(path: Name, detector: Detector | None = None, cache_dir: Name | None =
     >>> json.loads(found.to_json())["file"]["name"]
     'clip.mp4'
     """
-    return (detector or _shipped()).score(path, cache_dir)
+    return (detector or _shipped()).score(path, cache_dir, deadline_s=deadline_s, memory_mb=memory_mb)
 
 
 def load_detector(path: Name | None = None) -> Detector:
@@ -87,7 +95,14 @@ class Detector:
     def __repr__(self) -> str:
         return f"<deepfake.Detector {self.name!r} of {str(self.path)!r}>"
 
-    def score(self, path: Name, cache_dir: Name | None = None) -> Check:
+    def score(
+        self,
+        path: Name,
+        cache_dir: Name | None = None,
+        *,
+        deadline_s: float | None = None,
+        memory_mb: int | None = None,
+    ) -> Check:
         """What this detector says of a video; see `deepfake.check`.
 
         >>> found = deepfake.load_detector().score("clip.mp4")
@@ -98,7 +113,8 @@ class Detector:
         from deepfake.detector.verdict import check_of
 
         cache = _cache(cache_dir)
-        reading = _read(path, cache, self._networks.extract)
+        limits = {name: v for name, v in (("deadline_s", deadline_s), ("memory_mb", memory_mb)) if v is not None}
+        reading = _read(path, cache, self._networks.within(limits).extract)
         if reading.extraction.faces:
             scored = score_reading(self._scorer, reading, cache, self._sha256)
         else:
@@ -198,11 +214,10 @@ def find_faces(path: Name, cache_dir: Name | None = None) -> list[FaceTrack]:
     [(0, 24)]
     """
     from deepfake.media.demux import VideoError
-    from deepfake.models.detector_file import read_header, shipped_weights
-    from deepfake.settings import Extract
+    from deepfake.models.detector_file import extract_settings, read_header, shipped_weights
 
     cache = _cache(cache_dir)
-    found = _read(path, cache, Extract.model_validate(read_header(shipped_weights())["extract"])).extraction
+    found = _read(path, cache, extract_settings(read_header(shipped_weights()))).extraction
     if found.failure is not None:
         raise VideoError(found.failure)
     return [

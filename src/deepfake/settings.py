@@ -81,7 +81,9 @@ class Index(Settings):
     )
     skip: tuple[str, ...] = Field((), description="video_ids to leave out; each must exist.")
     workers: int = Field(2, ge=1, le=256, description="Processes that probe files.")
-    deadline_s: float = Field(60, gt=0, description="Seconds after which probing one file is given up.")
+    deadline_s: float | None = Field(
+        None, gt=0, description="Seconds after which probing one file is given up; null: by its size, from 60."
+    )
 
 
 class Extract(Settings):
@@ -149,8 +151,16 @@ class Extract(Settings):
         64, ge=1, le=1000, description="A long video's faces, shot by shot, that are judged at most."
     )
     workers: int = Field(2, ge=1, le=256, description="Processes; each holds one MTCNN and one decoder.")
-    deadline_s: float = Field(300, gt=0, description="Seconds after which a video's process is killed.")
-    memory_mb: int = Field(1500, ge=300, description="Resident memory above which a video's process is killed.")
+    deadline_s: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds after which a video's process is killed; null: by its size and length, from 300.",
+    )
+    memory_mb: int | None = Field(
+        None,
+        ge=300,
+        description="Resident memory above which it is killed; null: by the size of its picture, from 1500.",
+    )
 
 
 class Folds(Settings):

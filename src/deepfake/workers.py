@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -38,11 +38,38 @@ class Failed:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one item may cost."""
+    """What one item may cost.
+
+    `options` are those that move deadline and memory, as messages name them. `grow`: whether a worker may raise the one
+    and the other for its item (`allow`).
+    """
 
     workers: int
     deadline_s: float
     memory_mb: int | None = None
+    options: tuple[str, str] = ("--deadline-s", "--memory-mb")
+    grow: tuple[bool, bool] = (False, False)
+
+    def of_section(self, section: str) -> Limits:
+        """The same where this section of the settings moves them."""
+        return replace(self, options=(f"--set {section}.deadline_s=", f"--set {section}.memory_mb="))
+
+
+@dataclass(frozen=True)
+class _Allowance:
+    """What a worker sends where its item turns out to need more than others."""
+
+    deadline_s: float
+    memory_mb: int
+
+
+_to_parent: list[Connection] = []  # in a worker: where it sends
+
+
+def allow(deadline_s: float, memory_mb: int) -> None:
+    """Raise the limits of the item this process works on to these, if they may grow; nothing outside a worker."""
+    for connection in _to_parent:
+        connection.send((True, _Allowance(deadline_s, memory_mb)))
 
 
 def _follow_parent(parent: int) -> None:
@@ -58,6 +85,7 @@ def _serve(connection: Connection, parent: int, environment: dict[str, str], plu
     os.environ.update(environment)
     registry.start_worker(plugins)
     threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
+    _to_parent.append(connection)
     while True:
         try:
             function, item = connection.recv()
@@ -105,9 +133,11 @@ class _Worker(Generic[Item]):
         self.item: Item | None = None
         self.is_busy = False
         self.since = 0.0
+        self.allowed = _Allowance(0.0, 0)
 
     def give(self, function: Callable[[Item], Any], item: Item) -> None:
         self.item, self.is_busy, self.since = item, True, time.monotonic()
+        self.allowed = _Allowance(0.0, 0)
         self.connection.send((function, item))
 
     def end(self) -> None:
@@ -131,13 +161,20 @@ class _Worker(Generic[Item]):
 
     def trouble(self, limits: Limits) -> Failed | None:
         """Why the item must be given up now, if it must."""
-        if time.monotonic() - self.since > limits.deadline_s:
-            return Failed(
-                f"took longer than {limits.deadline_s:g} s and was stopped; a larger deadline_s gives it more"
-            )
-        if limits.memory_mb and self.resident_mb() > limits.memory_mb:
-            return Failed(f"needed more than {limits.memory_mb} MB of memory and was stopped; memory_mb sets the limit")
+        deadline_s = max(limits.deadline_s, self.allowed.deadline_s if limits.grow[0] else 0)
+        if time.monotonic() - self.since > deadline_s:
+            more = _with_value(limits.options[0], f"{2 * deadline_s:.0f}")
+            return Failed(f"took longer than {deadline_s:g} s and was stopped; {more} gives it more")
+        memory_mb = max(limits.memory_mb or 0, self.allowed.memory_mb if limits.grow[1] else 0)
+        if limits.memory_mb and self.resident_mb() > memory_mb:
+            more = _with_value(limits.options[1], str(2 * memory_mb))
+            return Failed(f"needed more than {memory_mb} MB of memory and was stopped; {more} gives it more")
         return None
+
+
+def _with_value(option: str, value: str) -> str:
+    """An option as it stands on a command line."""
+    return f"{option}{'' if option.endswith('=') else ' '}{value}"
 
 
 def run_each(
@@ -210,6 +247,9 @@ def _outcome(worker: _Worker[Item], is_ready: bool, limits: Limits) -> tuple[Any
         code = worker.process.exitcode
         return (Failed(f"its process died (exit code {code}): the decoder or a library crashed"),)
     is_result, value = answer
+    if isinstance(value, _Allowance):
+        worker.allowed = value
+        return None
     if not is_result:
         raise value
     return (value,)

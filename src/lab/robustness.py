@@ -145,7 +145,7 @@ class Bench:
                     for number, (name, path) in enumerate(files.items())
                 ]
                 limits = Limits(self.settings.workers, self.settings.deadline_s, self.settings.memory_mb)
-                for clip, outcome in run_each(write_distorted, clips, limits):
+                for clip, outcome in run_each(write_distorted, clips, limits.of_section("robustness")):
                     files[clip.name] = clip.target
                     if outcome is not None:
                         del files[clip.name]

@@ -12,6 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.special import expit, logit
 
 from deepfake.detector import verdict
 from deepfake.detector.check import (
@@ -26,7 +27,7 @@ from deepfake.detector.check import (
     level_of,
     schema,
 )
-from deepfake.detector.score_videos import Scored
+from deepfake.detector.score_videos import Scored, undecided
 from deepfake.detector.verdict import (
     EXIT_CODES,
     GRAVEST_FIRST,
@@ -438,7 +439,7 @@ def test_a_shard_of_an_older_version_says_that_one_stream_alone_was_looked_at(ch
 def test_without_a_score_there_is_a_reason_and_no_probability(check: Any) -> None:
     no_face, bad = check("no_face", faces=()), unreadable(check)
     assert (no_face.verdict, no_face.p_fake, no_face.exit_code) == (NO_FACE, None, 5)
-    assert no_face.reason == "no face in 6 frames"
+    assert no_face.reason == "no face in 6 frames; damaged and left out: 1"
     assert no_face.shots[0].tracks == () and no_face.looked_at.n_frames == 6
     assert (bad.verdict, bad.reason, bad.video, bad.shots) == (UNREADABLE, "cut short", None, ())
 
@@ -510,3 +511,32 @@ def test_a_single_suspicious_face_in_a_crowd_is_worth_less_than_alone() -> None:
     assert crowd.logit < alone and crowd.decisive == 0
     ratios = [np.exp(3 * 0.5 * 8 / 9), *[np.exp(-3 * 0.5 * 8 / 9)] * 5]
     assert crowd.logit == pytest.approx(np.log(np.mean(ratios)))
+
+
+def test_damaged_frames_alone_give_no_verdict_and_the_reason_says_damage(check: Any) -> None:
+    made = check(is_damaged=True, n_damaged=6)
+    assert (made.verdict, made.exit_code, made.p_fake) == (INCONCLUSIVE, 4, 0.8)
+    assert "damaged" in made.reason and "6 of 6" in made.reason and made.looked_at.is_damaged
+    assert "damaged" in verdict_line(made)
+
+
+def test_a_score_of_damaged_frames_is_drawn_into_the_band() -> None:
+    for p_fake, wanted in ((0.99, 0.696), (0.5, 0.5), (0.01, 0.304)):  # 1 % of 0.3..0.7 inside its bounds
+        assert expit(undecided(float(logit(p_fake)), BAND)) == pytest.approx(wanted)
+    assert expit(undecided(9.0, (0.0, 1.0))) == pytest.approx(0.99)
+
+
+def test_damaged_frames_that_were_left_out_are_named(check: Any) -> None:
+    assert check().video.warnings == ("1 of 7 sampled frames are damaged and were left out.",)
+
+
+@pytest.mark.parametrize(("turned", "box"), [(90, (10, -2, 40, 38)), (180, (14, 8, 54, 38)), (270, (24, 10, 54, 50))])
+def test_boxes_of_a_turned_picture_lie_where_players_show_the_face(
+    turned: int, box: tuple[float, ...], check: Any
+) -> None:
+    # The face is at (10, 10, 50, 40) of the turned picture; players show 64x48 px.
+    made = check(turned=turned, n_damaged=0)
+    assert made.looked_at.turned == turned
+    assert made.tracks[0][1].frames[0].box_px == box
+    assert f"turned by {turned} degrees" in made.video.warnings[0]
+    assert face_lines(made)[0] == f"  judged turned by {turned} degrees: as players show it there is no face"

@@ -160,7 +160,7 @@ def test_colours_follow_matrix_and_range(
         ("notes.mp4", b"This is not a video.\n" * 50, "found text"),
         ("notes.txt", b"This is not a video.\n" * 50, "found text"),
         ("noise.mp4", bytes(range(256)) * 40, "no known video container"),
-        ("list.m3u8", b"#EXTM3U\n#EXTINF:10,\n/etc/hostname\n", "found text"),
+        ("list.m3u8", b"#EXTM3U\n#EXTINF:10,\n/etc/hostname\n", "found a playlist"),
     ],
 )
 def test_a_file_that_is_no_video_is_named_with_what_was_found(

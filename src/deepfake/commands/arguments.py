@@ -16,6 +16,8 @@ from deepfake.outputs import try_file, try_folder
 if TYPE_CHECKING:
     from deepfake.settings import CropView
 
+LEAST_MEMORY_MB = 300  # the libraries alone take as much
+
 
 def stage_parser(description: str | None) -> argparse.ArgumentParser:
     """The flags of every stage."""
@@ -44,6 +46,43 @@ def trial_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
     parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     return parser
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """The flags that move what reading one video may cost."""
+    parser.add_argument(
+        "--memory-mb",
+        type=memory_mb,
+        metavar="MB",
+        help="memory for reading a video (by its picture's size, from 1500)",
+    )
+    parser.add_argument(
+        "--deadline-s", type=seconds, metavar="S", help="time for reading a video (by its size and length, from 300)"
+    )
+
+
+def limits_given(args: argparse.Namespace) -> dict[str, float]:
+    """Which of these were given, by the name of the setting that they are laid over."""
+    given = {"memory_mb": args.memory_mb, "deadline_s": args.deadline_s}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def memory_mb(text: str) -> int:
+    """The type of an argument that limits memory."""
+    if not text.isdecimal() or int(text) < LEAST_MEMORY_MB:
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted a whole number of MB from {LEAST_MEMORY_MB}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """The type of an argument that limits time."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"found {text!r}, wanted seconds, more than 0")
+    return value
 
 
 def whole_number(text: str) -> int:

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepfake.detector.check import Check, CheckedFile, schema
@@ -83,15 +83,22 @@ class Places:
         return page_path.with_suffix(".json") if self.n_videos == 1 else self.folder / "index.json"
 
 
-def check(videos: Sequence[Path], places: Places, weights: Path | None, cache_dir: Path, show: bool) -> int:
-    """Check videos, write and print the results, and return the exit code."""
+def check(
+    videos: Sequence[Path],
+    places: Places,
+    weights: Path | None,
+    cache_dir: Path,
+    show: bool,
+    limits: Mapping[str, float],
+) -> int:
+    """Check videos, write and print the results, and return the exit code; `limits`: see `reading_ahead`."""
     path = weights or shipped_weights()
     workers = min(len(videos), 2)
-    with reading_ahead(videos[:workers], path, cache_dir) as known:
+    with reading_ahead(videos[:workers], path, cache_dir, limits) as known:
         from deepfake.detector.file import load_detector
         from deepfake.evidence.crops import salient_crops
 
-        detector = load_detector(path)
+        detector = load_detector(path).within(limits)
     done: dict[int, tuple[Check, Path]] = {}
     for number, scored, made in check_videos(videos, detector, sha256_of(path), cache_dir, workers, known):
         page_path = places.page(number, made.file)

@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from deepfake.commands.arguments import output_file, output_folder, whole_number
+from deepfake.commands.arguments import add_limits, limits_given, output_file, output_folder, whole_number
 from deepfake.files import default_cache
 
 
@@ -22,6 +22,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--early-exit", choices=["off", "on", "forced"], help="stop once the verdict is settled (on: decode less)"
     )
+    add_limits(parser)
     parser.add_argument(
         "--workers", type=whole_number, default=max((os.cpu_count() or 2), 1), help="processes that read videos"
     )
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.detector.two_passes import score_in_two_passes
     from deepfake.files import sha256_of
 
-    detector = load_detector(weights)
+    detector = load_detector(weights).within(limits_given(args))
     if args.early_exit:
         changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})
         detector = replace(detector, ensemble=changed)

@@ -80,7 +80,14 @@ class LookedAt(Value):
     """The sampled frames, in which faces were searched: of the video stream that stands for the file."""
 
     n_frames: int = Field(description="Sampled frames, in which faces were searched.")
-    n_damaged_frames: int = Field(description="Left out beside them.")
+    n_damaged_frames: int = Field(description="Left out beside them; among them if `is_damaged`.")
+    is_damaged: bool = Field(
+        False,
+        description="Whether the undamaged frames show no face, so that damaged ones were taken: no verdict then.",
+    )
+    turned: Literal[0, 90, 180, 270] = Field(
+        0, description="Clockwise degrees by which the picture was turned against what players show, to find its faces."
+    )
     times_s: tuple[Seconds, ...]
     unseen_s: tuple[tuple[Seconds, Seconds], ...] = Field(
         description="Parts [from, to] further than half a second from every sampled frame."
@@ -173,7 +180,8 @@ class Check(Value):
     """What `deepfake check` says of one video.
 
     Keys stand in this order. Seconds are the file's presentation times, which players show; boxes are x0 y0 x1 y1 in
-    full-frame pixels of the upright picture of their stream; probabilities and scores are calibrated and lie in 0..1.
+    full-frame pixels of their stream's picture as players show it; probabilities and scores are calibrated and lie in
+    0..1.
     """
 
     schema_version: Literal[2] = 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop
 from deepfake.files import current_commit, digest, sha256_of, write_whole
 from deepfake.models.checkpoints import CARD, finished, fold_folder, load_frames, load_model, save_model
-from deepfake.models.detector_file import FORMAT, HEADER
+from deepfake.models.detector_file import FORMAT, HEADER, extract_settings
 from deepfake.models.detector_file import find_weights as find_weights
 from deepfake.models.detector_file import read_header as read_header
 from deepfake.models.members import Member, does_not_fit, half_precision, load_members, pick_member
@@ -51,6 +51,10 @@ class TrainedDetector:
     extract: Extract
     ensemble: Ensemble
     about: dict[str, Any]
+
+    def within(self, limits: Mapping[str, float]) -> TrainedDetector:
+        """The same with other limits on reading a video: `deadline_s`, `memory_mb`."""
+        return replace(self, extract=self.extract.model_copy(update=limits))
 
 
 def run_parts(config: Config) -> list[Part]:
@@ -115,7 +119,7 @@ def load_detector(path: Path) -> TrainedDetector:
             name=str(header["name"]),
             members=members,
             stack=stack,
-            extract=Extract.model_validate(header["extract"]),
+            extract=extract_settings(header),
             ensemble=Ensemble.model_validate(header["ensemble"]),
             about=dict(header["about"]),
         )

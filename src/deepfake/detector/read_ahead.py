@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deepfake.faces.reading import Reading, ReadJob, read, read_note
-from deepfake.models.detector_file import read_header
-from deepfake.settings import Extract
-from deepfake.workers import Failed, Limits, run_each
+from deepfake.media.needs import limits_of
+from deepfake.models.detector_file import extract_settings, read_header
+from deepfake.workers import Failed, run_each
 
 log = logging.getLogger(__name__)
 # The other core imports meanwhile.
@@ -22,23 +22,29 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 
 
 @contextmanager
-def reading_ahead(paths: Sequence[Path], weights: Path, cache_dir: Path) -> Iterator[Mapping[Path, Reading]]:
+def reading_ahead(
+    paths: Sequence[Path], weights: Path, cache_dir: Path, limits: Mapping[str, float] | None = None
+) -> Iterator[Mapping[Path, Reading]]:
     """Read videos with a detector's settings while the block runs; at its end the mapping holds those that were read.
+
+    `limits` of one video, where they were set, by the name of their setting.
 
     Where the block fails, what is being read is stopped.
 
     Those probed before are most likely extracted, too: they are left to the detector.
     """
-    settings = Extract.model_validate(read_header(weights)["extract"])
+    settings = extract_settings(read_header(weights)).model_copy(update=limits or {})
     jobs = [ReadJob(path.name, path, cache_dir, settings) for path in paths if read_note(path, cache_dir) is None]
-    limits = Limits(max(len(jobs), 1), settings.deadline_s, settings.memory_mb)
+    workers = {"workers": max(len(jobs), 1)}
     readings: dict[Path, Reading] = {}
 
     stopped = threading.Event()
 
     def work() -> None:
         try:
-            for job, outcome in run_each(read, jobs, limits, ONE_THREAD, stopped.is_set):
+            for job, outcome in run_each(
+                read, jobs, limits_of(settings.model_copy(update=workers)), ONE_THREAD, stopped.is_set
+            ):
                 log.debug("read ahead: %s: %s", job.path, outcome)
                 if not isinstance(outcome, Failed):
                     readings[job.path] = outcome

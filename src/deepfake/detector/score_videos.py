@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit, logit
 from tqdm import tqdm
 
 from deepfake.detector.file import TrainedDetector
@@ -104,10 +105,20 @@ def kept_scores(
 
 
 def with_score(scorer: VideoScorer, reading: Reading, tracks: Sequence[TrackScore]) -> Scored:
-    """The result of a video whose tracks were scored."""
-    p_fake = float(scorer.p_fake(np.array([scorer.video_logit(tracks)]))[0])
+    """The result of a video whose tracks were scored; damaged frames alone decide nothing, whatever they score."""
+    video_logit = scorer.video_logit(tracks)
+    if reading.extraction.is_damaged:
+        video_logit = undecided(video_logit, scorer.detector.stack.band)
+    p_fake = float(scorer.p_fake(np.array([video_logit]))[0])
     n_faces = len(reading.extraction.faces)
     return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks, reading.extraction.crops)
+
+
+def undecided(video_logit: float, band: tuple[float, float]) -> float:
+    """A video's logit, or the one nearest to it that lies well inside the inconclusive band."""
+    low, high = band
+    edge = 0.01 * (high - low)
+    return float(logit(np.clip(expit(video_logit), low + edge, high - edge)))
 
 
 _ARRAYS = ("frame_logits", "times_s", "frame_indices", "boxes", "member_logits")

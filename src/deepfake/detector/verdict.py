@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -33,7 +33,7 @@ from deepfake.detector.check import (
 )
 from deepfake.detector.looks import Look, looks_of
 from deepfake.files import printable
-from deepfake.media.file_facts import describe
+from deepfake.media.file_facts import VideoFacts, VideoFile, describe
 from deepfake.settings import Predict
 
 if TYPE_CHECKING:  # torch, timm and pandas cost seconds: pages, --help and --schema do without
@@ -78,6 +78,9 @@ def verdict_of(scored: Scored, detector: TrainedDetector) -> tuple[Verdict, str 
         if scored.reading is not None:
             reason = str(scored.reading.extraction.reason)
         return (NO_FACE if scored.fallback == "no_face" else UNREADABLE), reason
+    damage = None if scored.reading is None else damage_of(scored.reading.extraction)
+    if damage is not None:
+        return INCONCLUSIVE, damage
     verdict = level_of(scored.p_fake, *detector.stack.band)
     if verdict == INCONCLUSIVE:
         return verdict, None
@@ -137,16 +140,27 @@ def seen(scores: Sequence[TrackScore]) -> Seen:
     )
 
 
+def damage_of(extraction: Extraction) -> str | None:
+    """Why there is no verdict whatever the score: only damaged frames show a face; else None."""
+    if extraction.faces and extraction.is_damaged:
+        return (
+            f"the file is damaged, {extraction.n_damaged} of {extraction.n_sampled} sampled frames with it, and the "
+            "undamaged ones show no face: fetch it again"
+        )
+    return None
+
+
 def check_of(path: Path, scored: Scored, detector: TrainedDetector, weights_sha256: str) -> Check:
     """All that is known of a scored video; nothing is read that was read for its scores."""
     assert scored.reading is not None, f"{scored.video_id}: a score without what it was made from"
     verdict, reason = verdict_of(scored, detector)
     file, extraction = scored.reading.file, scored.reading.extraction
-    facts = None if verdict == UNREADABLE else describe(file)
+    facts = None if verdict == UNREADABLE else _facts(file, extraction)
     looks = looks_of(extraction, file.probe) if facts and file.probe else []
+    scores = [_as_shown(track, extraction, facts) for track in scored.tracks] if facts else []
     low, high = detector.stack.band
-    tracks, n_counted = _tracks(scored.tracks, detector) if facts else ([], 0)
-    shots = _shots(scored.tracks, tracks, extraction, looks)
+    tracks, n_counted = _tracks(scores, detector)
+    shots = _shots(scores, tracks, extraction, looks)
     return Check(
         file=CheckedFile(path=str(path), name=path.name, sha256=file.sha256, size_bytes=file.size_bytes),
         verdict=verdict,
@@ -184,6 +198,41 @@ def _stream(look: Look, shots: Sequence[Shot]) -> CheckedStream:
     )
 
 
+def _facts(file: VideoFile, extraction: Extraction) -> VideoFacts:
+    """The file, with what was odd about its pictures."""
+    facts = describe(file)
+    return facts.model_copy(update={"warnings": (*facts.warnings, *oddities(extraction))})
+
+
+def oddities(extraction: Extraction) -> list[str]:
+    """What a person should know of how the frames were looked at."""
+    messages = []
+    if extraction.n_damaged and not extraction.is_damaged:
+        n_wanted = extraction.n_damaged + extraction.n_sampled
+        messages.append(f"{extraction.n_damaged} of {n_wanted} sampled frames are damaged and were left out.")
+    if extraction.turned:
+        how = "upside down" if extraction.turned == 180 else "lying on its side"
+        messages.append(
+            f"The picture is {how}: players show it without a face, and turned by {extraction.turned} degrees it shows "
+            "one. It was judged so; boxes are drawn where players show the face."
+        )
+    return messages
+
+
+def _as_shown(score: TrackScore, extraction: Extraction, facts: VideoFacts) -> TrackScore:
+    """A track with its boxes in the picture that players show, not in one turned clockwise."""
+    if not extraction.turned or extraction.stream_of(score.shot) != extraction.stream:
+        return score
+    x0, y0, x1, y1 = score.boxes.T
+    width_px, height_px = facts.width_px, facts.height_px
+    shown = {
+        90: (y0, height_px - x1, y1, height_px - x0),
+        180: (width_px - x1, height_px - y1, width_px - x0, height_px - y0),
+        270: (width_px - y1, x0, width_px - y0, x1),
+    }
+    return replace(score, boxes=np.stack(shown[extraction.turned], axis=1))
+
+
 def _about(detector: TrainedDetector, weights_sha256: str) -> DetectorFacts:
     calibration = detector.stack.calibration
     return DetectorFacts(
@@ -203,6 +252,8 @@ def _looked_at(extraction: Extraction, look: Look) -> LookedAt:
     return LookedAt(
         n_frames=extraction.n_sampled,
         n_damaged_frames=extraction.n_damaged,
+        is_damaged=extraction.is_damaged,
+        turned=extraction.turned,
         times_s=tuple(round(t, 3) for t in look.times_s),
         unseen_s=tuple(look.unseen_s),
         decoder=extraction.decoder or "",
@@ -342,11 +393,10 @@ def verdict_line(check: Check) -> str:
     name, band = printable(check.file.name), check.inconclusive_band
     if check.p_fake is None:
         return f"{name}: {check.verdict} ({printable(check.reason)})"
-    if check.reason is not None:
-        return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} ({printable(check.reason)})"
+    why = f"; {printable(check.reason)}" if check.reason else ""
     faces = f"{check.n_faces_counted} faces count; " if check.n_faces_counted > 1 else ""
     band_words = f"inconclusive from {band.low:.2f} to {band.high:.2f}"
-    return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} ({faces}{band_words})"
+    return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} ({faces}{band_words}{why})"
 
 
 def stream_lines(check: Check) -> list[str]:
@@ -369,9 +419,10 @@ def search_lines(check: Check) -> list[str]:
 
 
 def face_lines(check: Check) -> list[str]:
-    """A line for each face, with its scores by the second as a row of bars."""
+    """A line for each face, with its scores by the second as a row of bars; before them, how the picture was turned."""
     several = sum(one.is_looked_at for one in check.streams) > 1
-    lines = []
+    turned = check.looked_at.turned if check.looked_at else 0
+    lines = [f"  judged turned by {turned} degrees: as players show it there is no face"] if turned else []
     for shot, track in check.tracks:
         bar = "".join("▁▂▃▄▅▆▇█"[min(int(second.p_fake * 8), 7)] for second in track.seconds)
         where = f"shot {shot.shot} of stream {shot.stream}" if several else f"shot {shot.shot}"

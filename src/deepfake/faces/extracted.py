@@ -23,6 +23,7 @@ from deepfake.media.file_facts import READ_BY
 
 log = logging.getLogger(__name__)
 Status = Literal["ok", "no_face", "failed"]
+Turn = Literal[0, 90, 180, 270]
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,11 @@ class Searched:
 class Extraction:
     """What was sampled of a video, its shots and faces, and the shard where the crops lie (below the work folder).
 
-    `failure`: why the video could not be read; then nothing else is known. `sampled_s` and `cuts_s` are empty and None
-    in shards of older versions, which do not hold them. `searched` is None where frames were spread evenly.
+    `failure`: why the video could not be read; then nothing else is known. `is_damaged`: the undamaged frames showed
+    no face, so that the `n_damaged` damaged ones, else left out, are among those sampled. `turned`: turned clockwise by
+    so many degrees against what players show there are faces; boxes are in the picture turned so. `sampled_s` and
+    `cuts_s` are empty and None in shards of older versions, which do not hold them. `searched` is None where frames
+    were spread evenly.
 
     What was sampled is of one video stream, `stream`. The others that were looked at are `further`: their shots and
     tracks are numbered on from those of the stream before, so that a file's tracks are those of all its streams.
@@ -109,6 +113,8 @@ class Extraction:
     n_sampled: int = 0
     sampled_s: tuple[float, ...] = ()
     n_damaged: int = 0
+    is_damaged: bool = False
+    turned: Turn = 0
     n_shots: int = 0
     cuts_s: tuple[float, ...] | None = None
     frame_hashes: tuple[str, ...] = ()
@@ -125,8 +131,11 @@ class Extraction:
     @property
     def reason(self) -> str | None:
         """Why not ok."""
+        if self.status != "no_face":
+            return self.failure
         n_frames = self.n_sampled_of_all + (self.searched.n_frames if self.searched else 0)
-        return f"no face in {n_frames} frames" if self.status == "no_face" else self.failure
+        which = "of these" if self.is_damaged else "and left out"
+        return f"no face in {n_frames} frames{f'; damaged {which}: {self.n_damaged}' if self.n_damaged else ''}"
 
     @property
     def n_sampled_of_all(self) -> int:
@@ -176,6 +185,8 @@ def shard_rows(extraction: Extraction, faces: list[Face]) -> Mapping[str, object
         "n_sampled": extraction.n_sampled,
         "sampled_s": extraction.sampled_s,
         "n_damaged": extraction.n_damaged,
+        "is_damaged": extraction.is_damaged,
+        "turned": extraction.turned,
         "n_shots": extraction.n_shots,
         "cuts_s": extraction.cuts_s,
         "frame_hashes": extraction.frame_hashes,
@@ -203,6 +214,8 @@ def read_extraction(work_dir: Path, shard: str, video_id: str) -> Extraction:
             n_sampled=rows["n_sampled"],
             sampled_s=tuple(rows.get("sampled_s") or ()),
             n_damaged=rows.get("n_damaged", 0),
+            is_damaged=rows.get("is_damaged", False),
+            turned=rows.get("turned", 0),
             n_shots=rows["n_shots"],
             cuts_s=None if rows.get("cuts_s") is None else tuple(rows["cuts_s"]),
             frame_hashes=tuple(rows["frame_hashes"]),

@@ -15,6 +15,7 @@ from deepfake.faces.extractor import Job, extract, shard_name
 from deepfake.faces.reading import Reading, ReadJob, read, read_note
 from deepfake.media.file_facts import lost_file
 from deepfake.media.listing import path_of
+from deepfake.media.needs import limits_of
 from deepfake.settings import Extract
 from deepfake.tables import EXTRACTIONS, FACES, FAILURES, LANDMARKS, empty
 from deepfake.workers import Failed, Limits, run_each
@@ -30,9 +31,14 @@ class Video:
 
 
 def extract_videos(
-    videos: list[Video], work_dir: Path, settings: Extract, force: bool = False, every: int = 1
+    videos: list[Video],
+    work_dir: Path,
+    settings: Extract,
+    force: bool = False,
+    every: int = 1,
+    limits: Limits | None = None,
 ) -> Iterator[Extraction]:
-    """Yield each video's extraction as it is done; `every`: see `faces.extractor.Job`.
+    """Yield each video's extraction as it is done; `every`: see `faces.extractor.Job`; `limits`: by the settings.
 
     A video whose shard is there already is not read again; two files of equal bytes share one.
     A content that cannot be read is noted beside the shard and not tried again, until `force` or another version. A
@@ -51,7 +57,8 @@ def extract_videos(
             jobs.append(Job(first.video_id, first.path, work_dir, shard, settings, every, first.sha256))
         else:
             yield from (replace(kept, video_id=video.video_id) for video in owners)
-    for job, outcome in run_each(extract, jobs, _limits(settings)):
+    limits = limits or limits_of(settings).of_section("extract")
+    for job, outcome in run_each(extract, jobs, limits):
         extraction = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
         yield from (replace(extraction, video_id=video.video_id) for video in same[job.shard])
 
@@ -74,10 +81,11 @@ def read_videos(
     bad = {video_id: file for video_id, file in noted.items() if file.probe is None}
     yield from (Reading(file, Extraction(video_id, failure=file.reason)) for video_id, file in bad.items())
     videos = [Video(v, file.path, file.sha256) for v, file in noted.items() if v not in bad and file.sha256]
-    for extraction in extract_videos(videos, cache_dir, settings, every=every):
+    limits = limits_of(settings)
+    for extraction in extract_videos(videos, cache_dir, settings, every=every, limits=limits):
         yield Reading(noted[extraction.video_id], extraction)
     new = [ReadJob(v, paths[v], cache_dir, settings, every) for v, file in sorted(files.items()) if file is None]
-    for job, outcome in run_each(read, new, _limits(settings)):
+    for job, outcome in run_each(read, new, limits):
         yield _stopped(job, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
@@ -85,10 +93,6 @@ def _stopped(job: ReadJob, reason: str) -> Reading:
     """What is left of a video whose process was stopped or crashed; a note of the file itself may lie there already."""
     file = read_note(job.path, job.cache_dir) or lost_file(job.path, reason)
     return Reading(file, Extraction(job.video_id, failure=reason))
-
-
-def _limits(settings: Extract) -> Limits:
-    return Limits(settings.workers, settings.deadline_s, settings.memory_mb)
 
 
 def extraction_row(extraction: Extraction) -> Mapping[str, object]:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from deepfake.faces.extracted import Extraction, kept_extraction
 from deepfake.faces.extractor import Job, extract, shard_name
-from deepfake.files import probe_note, state_of, write_whole
-from deepfake.media.demux import LostFileError, require_file
+from deepfake.files import State, probe_note, state_of, write_whole
+from deepfake.media.demux import Demuxed, LostFileError, require_file
 from deepfake.media.file_facts import READ_BY, VideoFile, lost_file, read_file, unread
 from deepfake.settings import Extract
 
@@ -57,6 +57,14 @@ def read(job: ReadJob) -> Reading:
         file = lost_file(job.path, reason)
         return Reading(file, Extraction(job.video_id, failure=file.reason))
     file, demuxed = read_file(job.path)
+    try:
+        return _read(job, file, demuxed, state, note)
+    finally:
+        if demuxed is not None and demuxed.source is not None:
+            demuxed.source.close()
+
+
+def _read(job: ReadJob, file: VideoFile, demuxed: Demuxed | None, state: State, note: Path) -> Reading:
     if file.sha256 is None:
         return Reading(file, Extraction(job.video_id, failure=file.reason))
     write_whole(note, json.dumps({"read_by": READ_BY, **json.loads(file.to_json())}).encode())

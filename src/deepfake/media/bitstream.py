@@ -13,6 +13,8 @@ NO_ENTRY, OPEN, CLOSED = 0, 1, 2
 _START_CODE = re.compile(b"\x00\x00\x01", re.DOTALL)
 # Codecs in which every packet stands alone.
 INTRA_ONLY = {"mjpeg", "prores", "dnxhd", "ffv1", "huffyuv", "rawvideo", "png", "gif", "dvvideo", "utvideo"}
+# Their packets are all flagged as keyframes, but only the first stands alone: the others paint over it.
+DELTAS = {"apng"}
 
 
 def length_bytes(codec: str, extradata: bytes) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepfake.media.demux import Packets, VideoError, coded_packets, decode_alone, open_video, set_up
+from deepfake.media.source import Source
 
 _MIN_SKIP_S = 1.0  # shorter stretches are decoded although nobody asked: cuts are found by them, tracks span them
 
@@ -36,16 +37,22 @@ class Progress:
 
 
 def decode(
-    path: Path, packets: Packets, level: str, threads: int, progress: Progress
+    path: Path,
+    packets: Packets,
+    level: str,
+    threads: int,
+    progress: Progress,
+    with_damaged: bool = False,
+    source: Source | None = None,
 ) -> Generator[tuple[Any, int], None, None]:
-    """Decoded pictures with their display keys, in rising order.
+    """Decoded pictures with their display keys, in rising order; corrupt ones are left out, or come `with_damaged`.
 
     Packets before `progress.resume_at` (a keyframe's place in decode order; the reader moves it on)
     are not decoded where that leaves out at least a second.
     """
-    with open_video(path) as container:
+    with open_video(path, source) as container:
         stream = container.streams[packets.stream]
-        codec = set_up(stream, "DEFAULT" if level == "NONKEY" else level, threads)
+        codec = set_up(stream, "DEFAULT" if level == "NONKEY" else level, threads, with_damaged)
         last, counted = -(1 << 62), 0
         for pictures in _decoded_packets(container, stream, level, codec, packets, progress):
             for picture in pictures:
@@ -53,7 +60,8 @@ def decode(
                 if picture.is_corrupt:
                     progress.n_corrupt += 1
                     progress.spoil(packets, key)
-                    continue
+                    if not with_damaged:
+                        continue
                 if key is None or key <= last or not _contains(packets.keys, key):
                     continue
                 last = key

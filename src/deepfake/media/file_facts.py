@@ -16,8 +16,10 @@ import av
 from pydantic import Field, TypeAdapter
 
 from deepfake import __version__
-from deepfake.files import State, printable, sha256_of, state_of
+from deepfake.files import State, printable, state_of
 from deepfake.media.demux import Demuxed, LostFileError, VideoError, VideoProbe, require_file, scan
+from deepfake.media.needs import allow_for
+from deepfake.media.source import Source
 from deepfake.values import Seconds, Value
 
 log = logging.getLogger(__name__)
@@ -66,18 +68,27 @@ _STORED = TypeAdapter(VideoFile)
 
 
 def read_file(path: Path) -> tuple[VideoFile, Demuxed | None]:
-    """Hash and demux a file, each once; a file that is no readable video says why."""
+    """Hash and demux a file in one reading; a file that is no readable video says why.
+
+    What was demuxed holds the file open (`source`), to be decoded by whoever closes it.
+    """
     file = VideoFile(path, 0)
     demuxed = None
     try:
         require_file(path)
         state = state_of(path)
-        file = replace(file, size_bytes=path.stat().st_size, sha256=sha256_of(path))
-        demuxed = scan(path)
+        file = replace(file, size_bytes=path.stat().st_size)
+        allow_for(file.size_bytes)
+        source = Source(path)
+        try:
+            demuxed = scan(path, source)
+        except LostFileError:
+            raise
+        except VideoError as error:
+            file = replace(file, reason=str(error))
+        file = replace(file, size_bytes=source.size_bytes, sha256=source.sha256())
     except LostFileError as error:
         return lost_file(path, str(error)), None
-    except VideoError as error:
-        file = replace(file, reason=str(error))
     except OSError as error:
         return lost_file(path, unread(path, error)), None
     except Exception as error:  # whatever a library makes of one odd file, the other videos go on

@@ -43,6 +43,9 @@ EXTENSIONS = frozenset(
 MOST_NAMED = 8  # endings and folders in a summary
 
 
+PROBE_S = 60.0  # of a file that is not large
+
+
 @dataclass(frozen=True)
 class Note:
     """What a metadata.json or a CSV says of one video."""
@@ -271,9 +274,11 @@ def index_videos(root: Path, settings: Index, labels_csv: Path | None = None, li
     wanted = [video_id for video_id in paths if video_id not in settings.skip]
     if limit is not None and limit < len(wanted):
         wanted = [wanted[i * len(wanted) // limit] for i in range(limit)]
+    is_open = settings.deadline_s is None
+    limits = Limits(settings.workers, settings.deadline_s or PROBE_S, grow=(is_open, False)).of_section("index")
     bar = tqdm(total=len(wanted), desc="probe", unit="video", disable=None)
     rows = []
-    for video_id, file in probe_files({v: paths[v] for v in wanted}, Limits(settings.workers, settings.deadline_s)):
+    for video_id, file in probe_files({v: paths[v] for v in wanted}, limits):
         labelled = _labelled(video_id, notes.get(video_id, Note()), settings.test_folders)
         rows.append({"video_id": video_id, **_measured(file), **labelled})
         bar.update()

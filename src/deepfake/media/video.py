@@ -95,6 +95,8 @@ class _Request:
     backend: Backend
     threads: int
     every: int
+    with_damaged: bool
+    turned: int
     places: Ints | None = None
 
 
@@ -120,6 +122,8 @@ def sample(
     every: int = 1,
     demuxed: Demuxed | None = None,
     places: Ints | None = None,
+    with_damaged: bool = False,
+    turned: int = 0,
 ) -> Sampled:
     """Open a video for one pass over the sampled frames, in display order.
 
@@ -135,7 +139,8 @@ def sample(
     every second frame of those, beginning with the second. `demuxed` is what `scan` returned for the file, where that
     is known: then it is not demuxed again; or one of its `further`, for another stream than the one that stands for
     the file. `places` are the frames to deliver, by their places in display order, instead of those the mode would
-    choose: the nearest of its candidates.
+    choose: the nearest of its candidates. `with_damaged`: corrupt pictures come, too, as suspect frames. `turned`:
+    turn what players show by so many degrees, clockwise: 0, 90, 180 or 270.
     """
     if n_frames < 1 or sample_fps <= 0:
         raise ValueError(f"found n_frames = {n_frames}, sample_fps = {sample_fps}; wanted at least 1 and more than 0")
@@ -147,6 +152,8 @@ def sample(
         threads=threads,
         every=every,
         places=places,
+        with_damaged=with_damaged,
+        turned=turned,
     )
     return Sampled(path, request, on_frame, cut_detector, demuxed or scan(path))
 
@@ -166,14 +173,15 @@ class Sampled:
         cut_detector: CutDetector | None,
         demuxed: Demuxed,
     ) -> None:
-        self.probe, self._packets = demuxed.probe, demuxed.packets
+        self.probe, self._packets, self._source = demuxed.probe, demuxed.packets, demuxed.source
         self.n_frames = self.probe.n_frames
         self.cuts: list[Cut] = []
         self.n_yielded = self.n_decoded = self.n_corrupt = self.n_bad_packets = 0
         self._path, self._threads, self._on_frame = path, request.threads, on_frame
+        self._with_damaged, self._turned = request.with_damaged, request.turned
         self._cut_detector: CutDetector = cut_detector or CutFinder()
         self._last_size = (0, 0)
-        plan = _plan(path, self._packets, request)
+        plan = _plan(path, demuxed, request)
         self._plan = replace(plan, positions=plan.positions[:: request.every])
         self.n_wanted = len(self._plan.positions)
         self.decoder, self.decoder_reason = _choose_backend(request.backend, self.probe, self._plan)
@@ -219,12 +227,15 @@ class Sampled:
     def _decoded(self, level: str, progress: Progress) -> Generator[tuple[Frame, int], None, None]:
         """Every decoded frame with its display time."""
         packets = self._packets
-        with closing(decode(self._path, packets, level, self._threads, progress)) as pictures:
+        is_mirrored = self.probe.is_mirrored
+        # The mirror comes last: a turn of what is shown is the other way round before it.
+        rotation = (self.probe.rotation + (-self._turned if is_mirrored else self._turned)) % 360
+        with closing(
+            decode(self._path, packets, level, self._threads, progress, self._with_damaged, self._source)
+        ) as pictures:
             for picture, key in pictures:
                 index = int(np.searchsorted(packets.keys, key))
-                frame = Frame(
-                    picture, self.probe.rotation, index, packets.time_s(key), is_mirrored=self.probe.is_mirrored
-                )
+                frame = Frame(picture, rotation, index, packets.time_s(key), is_mirrored=is_mirrored)
                 frame.is_suspect = progress.is_suspect
                 self._note(frame)
                 yield frame, key
@@ -269,7 +280,7 @@ class Sampled:
             )
         positions = self._plan.positions.tolist()
         for position, picture in zip(positions, decord_batch(self._path, positions, self.n_frames), strict=True):
-            frame = Frame(picture, 0, position, self._packets.time_s(int(self._packets.keys[position])))
+            frame = Frame(picture, self._turned, position, self._packets.time_s(int(self._packets.keys[position])))
             frame.is_keyframe = bool(self._packets.is_keyframe[position])
             frame.shot = sum(cut.index <= position for cut in self.cuts)
             yield frame
@@ -297,14 +308,15 @@ def _candidates(packets: Packets, frames: choose.FramesOf, n_frames: int) -> tup
     return level, how, _places(packets.is_reference if level == "NONREF" else None, len(packets.keys))
 
 
-def _plan(path: Path, packets: Packets, request: _Request) -> _Plan:
+def _plan(path: Path, demuxed: Demuxed, request: _Request) -> _Plan:
+    packets = demuxed.packets
     mode, keys = choose.MODES[request.sampling], packets.keys
     level, how, allowed = _candidates(packets, mode.frames, request.n_frames)
     if request.places is not None:
         return _Plan(allowed[np.unique(choose.nearest(allowed, request.places.astype(float)))], level, how)
     first_pass = None
     if mode.first_pass:
-        first_pass, seen = _run_first_pass(path, packets, request.threads, level)
+        first_pass, seen = _run_first_pass(path, demuxed, request.threads, level)
         how += f", after a first pass over {seen}"
     step = float(keys[-1] - keys[0]) / max(len(keys) - 1, 1)
     candidates = choose.Candidates(
@@ -356,8 +368,9 @@ def _keyframe_level(packets: Packets) -> tuple[str, str]:
     return "NONKEY", "keyframes decoded"
 
 
-def _run_first_pass(path: Path, packets: Packets, threads: int, level: str) -> tuple[choose.FirstPass, str]:
+def _run_first_pass(path: Path, demuxed: Demuxed, threads: int, level: str) -> tuple[choose.FirstPass, str]:
     """Decode once for the thumbs alone: how luma changes, where shots begin, and which frames that was seen on."""
+    packets = demuxed.packets
     first_level = _keyframe_level(packets)[0] if len(packets.keys) > _LONG_FRAMES else level
     what = {"DEFAULT": "all frames", "NONREF": "reference frames"}.get(first_level, "keyframes")
     seen: list[int] = []
@@ -365,7 +378,7 @@ def _run_first_pass(path: Path, packets: Packets, threads: int, level: str) -> t
     cuts: list[int] = []
     finder = CutFinder()
     before: Picture | None = None
-    with closing(decode(path, packets, first_level, threads, Progress())) as pictures:
+    with closing(decode(path, packets, first_level, threads, Progress(), source=demuxed.source)) as pictures:
         for picture, key in pictures:
             thumb = pixels.luma_thumb(picture, 0)
             if finder.feed(thumb, packets.time_s(key)):

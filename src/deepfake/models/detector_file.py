@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from deepfake.errors import UserError
 from deepfake.files import PACKAGE, PROJECT_ROOT
+from deepfake.settings import SPEED_ONLY, Extract
 
 FORMAT = 3
 HEADER = "detector"
@@ -43,6 +44,11 @@ def read_header(path: Path) -> dict[str, Any]:
             "make it again with 07_ensemble or `deepfake ship`, or take the one that came with this version"
         )
     return header
+
+
+def extract_settings(header: dict[str, Any]) -> Extract:
+    """How a detector wants faces extracted; what only costs time was the choice of the machine that wrote the file."""
+    return Extract.model_validate({k: v for k, v in header["extract"].items() if k not in SPEED_ONLY["extract"]})
 
 
 def shipped_weights() -> Path:
