@@ -8,7 +8,7 @@ import pytest
 from clip_factory import Coding, write
 from conformance import KINDS, Kind
 from deepfake.files import sha256_of
-from deepfake.media.demux import VideoError, scan
+from deepfake.media.demux import Demuxed, VideoError, scan
 from deepfake.media.file_facts import read_file
 from deepfake.media.source import Source
 from deepfake.media.video import sample
@@ -19,6 +19,14 @@ FAST = [
 FAST += [
     k for k in KINDS if k.file in ("stream.ts", "mpeg1.mpg", "raw.h264", "mjpeg.avi", "cut.mkv", "cut_no_moov.mp4")
 ]
+
+
+def pictures(path: Path, demuxed: Demuxed) -> list[tuple[int, np.ndarray]]:
+    """Sampled pictures; none of a file too damaged for any."""
+    try:
+        return [(frame.index, frame.rgb()) for frame in sample(path, "uniform", 5, demuxed=demuxed)]
+    except VideoError:
+        return []
 
 
 def assert_the_same(path: Path, kept_bytes: int) -> None:
@@ -34,9 +42,9 @@ def assert_the_same(path: Path, kept_bytes: int) -> None:
     assert by_source.probe == by_path.probe and by_source.tags == by_path.tags
     assert np.array_equal(by_source.packets.keys, by_path.packets.keys)
     assert np.array_equal(by_source.packets.entries, by_path.packets.entries)
-    frames = [[(f.index, f.rgb()) for f in sample(path, "uniform", 5, demuxed=one)] for one in (by_path, by_source)]
-    assert [index for index, _ in frames[0]] == [index for index, _ in frames[1]]
-    assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(*frames, strict=True))
+    first, second = pictures(path, by_path), pictures(path, by_source)
+    assert [index for index, _ in first] == [index for index, _ in second]
+    assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(first, second, strict=True))
     assert source.sha256() == sha256_of(path)
     source.close()
 

@@ -13,9 +13,7 @@ from pathlib import Path
 from deepfake.files import BLOCK_BYTES
 
 KEPT_BYTES = 128 << 20
-_MOST_SKIPPED_BYTES = (
-    8 << 20
-)  # such a gap (sound between pictures) is read to be hashed; past a larger one FFmpeg peeks
+_MOST_SKIPPED_BYTES = 8 << 20  # such a gap (sound between pictures) is read to be hashed, a larger one at the end
 
 
 class Source:
