@@ -26,7 +26,7 @@ from deepfake.files import digest
 from deepfake.settings import Predict
 
 FRAMES = (1, 2, 3, 4, 6, 8, 12, 16, 32)
-SIDES_PX = (64, 48, 32, 24, 16)  # of the face, half of the crop
+SIDES_PX = (128, 96, 80, 64, 48, 32, 24, 16)  # of the face, half of the crop
 SIGMAS = (1.0, 2.0, 3.0, 5.0)  # of the crop at 320 px
 CROP_PX = 320.0
 Change = Callable[[np.ndarray], np.ndarray]

@@ -491,7 +491,10 @@ def test_the_check_counts_its_faces_and_says_why_there_is_no_verdict(check: Any)
     line = verdict_line(made)
     assert line.endswith("likely forged, p_fake 0.80 (2 faces count; inconclusive from 0.30 to 0.70)")
     little = a_check(verdict=INCONCLUSIVE, exit_code=4, reason="too little to see: 1 frame of a face, wanted 4")
-    assert verdict_line(little) == ("b.mp4: inconclusive, p_fake 0.90 (too little to see: 1 frame of a face, wanted 4)")
+    assert verdict_line(little) == (
+        "b.mp4: inconclusive, p_fake 0.90 (inconclusive from 0.30 to 0.70; "
+        "too little to see: 1 frame of a face, wanted 4)"
+    )
 
 
 def test_short_tracks_of_different_shots_have_one_score_and_name_each_other() -> None:

@@ -402,10 +402,10 @@ def test_a_stream_that_cannot_be_read_is_named_beside_one_that_can(
 ) -> None:
     path, whole = two_streams(square_clip, tmp_path / "two.mp4"), extractor._read_through
 
-    def fails(job: Job, detector: object, demuxed: Demuxed) -> object:
+    def fails(job: Job, detector: object, demuxed: Demuxed, way: object) -> object:
         if demuxed.probe.stream in broken:
             raise broken[demuxed.probe.stream]
-        return whole(job, detector, demuxed)  # type: ignore[arg-type]
+        return whole(job, detector, demuxed, way)  # type: ignore[arg-type]
 
     monkeypatch.setattr(extractor, "_read_through", fails)
     broken: dict[int, Exception] = {0: VideoError("decoded 0 frames")}

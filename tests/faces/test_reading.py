@@ -17,6 +17,7 @@ from deepfake.files import probe_note, sha256_of, state_of
 from deepfake.media import file_facts
 from deepfake.media.demux import Demuxed
 from deepfake.media.file_facts import VideoFile, read_file
+from deepfake.media.source import Source
 from deepfake.settings import Extract
 
 SETTINGS = Extract(frames_per_video=2, workers=1)
@@ -113,7 +114,7 @@ def test_an_error_of_the_machine_is_not_remembered(
 ) -> None:
     path = square_clip(lambda i: [], n_frames=3)
 
-    def fails(_: Path) -> Demuxed:
+    def fails(*_: object) -> Demuxed:
         raise error
 
     with monkeypatch.context() as patch:
@@ -144,13 +145,15 @@ def test_a_file_that_grows_while_it_is_hashed_is_told_so_and_not_remembered(
     whole = path.read_bytes()
     path.write_bytes(whole[:600])
 
-    def growing(path: Path) -> str:
-        digest = sha256_of(path)
+    hashed = Source.sha256
+
+    def growing(source: Source) -> str:
+        digest = hashed(source)
         path.write_bytes(whole)
         return digest
 
     with monkeypatch.context() as patch:
-        patch.setattr(file_facts, "sha256_of", growing)
+        patch.setattr(Source, "sha256", growing)
         file, demuxed = read_file(path)
     assert demuxed is None and file.sha256 is None
     assert file.reason == (

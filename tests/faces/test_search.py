@@ -61,7 +61,8 @@ def test_the_number_of_detections_is_bounded(square_clip: Clip, tmp_path: Path, 
     n_frames = 32 * np.sqrt(120 / 30)
     assert made.n_sampled == pytest.approx(n_frames, abs=1) and len(made.tracks) == 1
     assert made.searched is not None and made.searched.n_frames <= 2 * 120
-    assert len(detector.sizes_px) <= made.searched.n_frames + made.n_sampled
+    tries = 3 * extractor.LOOKED_AT_TURNED  # of unsure faces, whether they stand upright
+    assert len(detector.sizes_px) <= made.searched.n_frames + made.n_sampled + tries
 
 
 def test_a_guest_of_a_second_beside_the_speaker_is_a_track_of_their_own(

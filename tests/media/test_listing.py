@@ -401,7 +401,7 @@ def test_a_file_that_vanishes_or_may_not_be_read_is_a_row(
         raise PermissionError(13, "Permission denied", str(path))
 
     with monkeypatch.context() as patched:
-        patched.setattr("deepfake.media.file_facts.sha256_of", refuse)
+        patched.setattr("deepfake.media.file_facts.Source", refuse)
         file = probe_file(path)
     assert file.reason == "video 'a.mp4': could not be read (Permission denied); try again when it can be"
     path.unlink()

@@ -16,6 +16,11 @@ from deepfake.workers import Limits
 def probe(width_px: int, height_px: int, pixel_format: str = "yuv420p", n_frames: int = 300) -> VideoProbe:
     return VideoProbe(
         path=Path("v.mp4"),
+        stream=0,
+        streams=(),
+        is_mirrored=False,
+        first_frame_s=0.0,
+        timeline_start_s=0.0,
         container="mp4",
         codec="hevc",
         pixel_format=pixel_format,

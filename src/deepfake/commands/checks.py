@@ -89,7 +89,7 @@ def check(
     weights: Path | None,
     cache_dir: Path,
     show: bool,
-    limits: Mapping[str, float],
+    limits: Mapping[str, float] | None = None,
 ) -> int:
     """Check videos, write and print the results, and return the exit code; `limits`: see `reading_ahead`."""
     path = weights or shipped_weights()
