@@ -98,7 +98,7 @@ def check(
         from deepfake.detector.file import load_detector
         from deepfake.evidence.crops import salient_crops
 
-        detector = load_detector(path).within(limits)
+        detector = load_detector(path).within(limits or {})
     done: dict[int, tuple[Check, Path]] = {}
     for number, scored, made in check_videos(videos, detector, sha256_of(path), cache_dir, workers, known):
         page_path = places.page(number, made.file)

@@ -8,7 +8,7 @@ as videos and checked as any file is. Stopped and started again it goes on where
 import argparse
 from pathlib import Path
 
-from deepfake.commands.arguments import whole_number, whole_numbers
+from deepfake.commands.arguments import output_folder, whole_number, whole_numbers
 from deepfake.files import default_cache
 
 SIZES = [1, 2, 3, 4, 6, 9]
@@ -18,13 +18,13 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where tables and grids go")
+    parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where tables and grids go")
     parser.add_argument("--faces", type=whole_numbers, default=SIZES, metavar="N,N", help=f"crowd sizes ({SIZES})")
     parser.add_argument("--draws", type=whole_number, default=4000, metavar="N", help="crowds of each size (4000)")
     parser.add_argument("--grids", type=whole_number, metavar="N", help="videos of each size and kind (none)")
     parser.add_argument("--frames", type=whole_number, default=16, metavar="N", help="of a grid's video (16)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
+    parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     return parser
 
 

@@ -8,7 +8,7 @@ again it goes on where it was.
 import argparse
 from pathlib import Path
 
-from deepfake.commands.arguments import whole_number
+from deepfake.commands.arguments import output_folder, whole_number
 from deepfake.files import default_cache
 
 
@@ -19,7 +19,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=whole_number, default=4, metavar="N", help="of the damaged crops a clip (4)")
     parser.add_argument("--limit", type=whole_number, metavar="N", help="so many clips, half of them real (all)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="where crops are kept")
+    parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     return parser
 
 

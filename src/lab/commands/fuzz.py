@@ -9,28 +9,27 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from deepfake.commands.arguments import memory_mb, natural_number, output_file, seconds, whole_number
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="decides what is damaged (0)")
-    parser.add_argument("--n", type=int, default=1000, help="clips (1000)")
-    parser.add_argument("--workers", type=int, default=2, help="processes that read videos (2)")
-    parser.add_argument("--deadline-s", type=float, default=20, metavar="S", help="seconds that a clip may take (20)")
-    parser.add_argument("--memory-mb", type=int, default=1500, metavar="MB", help="memory that a clip may take (1500)")
+    parser.add_argument("--seed", type=natural_number, default=0, help="decides what is damaged (0)")
+    parser.add_argument("--n", type=whole_number, default=1000, help="clips (1000)")
+    parser.add_argument("--workers", type=whole_number, default=2, help="processes that read videos (2)")
+    parser.add_argument("--deadline-s", type=seconds, default=20, metavar="S", help="seconds that a clip may take (20)")
+    parser.add_argument("--memory-mb", type=memory_mb, default=1500, metavar="MB", help="memory for a clip (1500)")
     parser.add_argument(
         "--whole", action="store_true", help="leave the clips as they are: what a folder of so many small files takes"
     )
-    parser.add_argument("--out", type=Path, metavar="CSV", help="a line a clip; clips of breaches are kept beside it")
+    parser.add_argument("--out", type=output_file, metavar="CSV", help="a line a clip; breaches are kept beside it")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    from deepfake.errors import UserError
     from lab import fuzzing
     from lab.damaged_bytes import DAMAGES
 
-    if args.n < 1 or args.workers < 1:
-        raise UserError(f"--n {args.n} --workers {args.workers}: wanted at least 1 of each")
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
         limits = fuzzing.Limits(args.workers, args.deadline_s, args.memory_mb)

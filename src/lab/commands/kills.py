@@ -10,22 +10,21 @@ import logging
 import tempfile
 from pathlib import Path
 
+from deepfake.commands.arguments import natural_number, whole_number
+
 log = logging.getLogger(__name__)
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="decides when and what is killed (0)")
-    parser.add_argument("--n", type=int, default=100, help="kills, spread over the commands (100)")
+    parser.add_argument("--seed", type=natural_number, default=0, help="decides when and what is killed (0)")
+    parser.add_argument("--n", type=whole_number, default=100, help="kills, spread over the commands (100)")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    from deepfake.errors import UserError
     from lab import kills
 
-    if args.n < 1:
-        raise UserError(f"--n {args.n}: wanted at least 1")
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         tallies: list[kills.Tally] = []
         for tallies in kills.attack(args.seed, args.n, Path(folder)):

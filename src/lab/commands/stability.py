@@ -8,14 +8,14 @@ luck. Stopped and started again it goes on where it was.
 import argparse
 from pathlib import Path
 
-from deepfake.commands.arguments import whole_number
+from deepfake.commands.arguments import output_folder, whole_number
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=Path, required=True, metavar="DIR", help="folder of videos")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label and perhaps family")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the table goes")
+    parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where the table goes")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
     parser.add_argument("--limit", type=whole_number, default=30, metavar="N", help="so many, half of them real (30)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="robustness.*, predict.*")
