@@ -417,7 +417,7 @@ class Ensemble(Settings):
         description="The same for 'likely real': a face's worst frames decide, and few frames seldom hold them.",
     )
     real_s: float = Field(2.0, ge=0, le=3600, description="The same for the seconds behind 'likely real'.")
-    verdict_face_px: float = Field(32.0, ge=0, le=1000, description="The same for its median box's longer side.")
+    verdict_face_px: float = Field(80.0, ge=0, le=1000, description="The same for its median box's longer side.")
     verdict_sharpness: float = Field(5.0, ge=0, le=1000, description="The same for its crops' median sharpness.")
     fake_share: float | None = Field(
         0.5,
