@@ -35,7 +35,7 @@ EXTENSIONS = frozenset(
         "mp4 m4v mov qt f4v 3gp 3gpp 3g2 3gp2 mj2 ismv insv lrv",
         "mkv mk3d webm avi divx flv wmv asf dvr-ms wtv",
         "mpg mpeg mpe m1v m2v vob vro evo mod ts mts m2ts m2t tod trp",
-        "ogv ogg ogm ogx mxf gxf nut rm rmvb dv dif gif swf mjpg mjpeg y4m",
+        "ogv ogg ogm ogx mxf gxf nut rm rmvb dv dif gif swf mjpg mjpeg apng y4m",
         "h264 264 avc h26l hevc 265 h265 obu ivf vc1",
     )
     for name in names.split()
