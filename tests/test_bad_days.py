@@ -12,6 +12,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def test_where_nothing_more_can_be_written_a_run_says_so_and_the_next_one_goes_o
     """A limit for the size of files stands for a full disk: it needs no rights, and writes fail in the same places."""
     command = predict(folder(b"a.mp4", b"b.mp4"), tmp_path / "out.csv", tmp_path / "cache", weights)
     full = subprocess.run(command, capture_output=True, text=True, env=QUIET, preexec_fn=small_files)
-    assert full.returncode == 2 and re.fullmatch(r"error: .*\.tar: File too large; make room; .*\n", full.stderr)
+    assert full.returncode == 2 and "File too large" in full.stderr and "Traceback" not in full.stderr
     assert not (tmp_path / "out.csv").exists() and parts(tmp_path) == []
     done = subprocess.run(command, capture_output=True, text=True, env=QUIET)
     assert (done.returncode, done.stderr) == (0, "") and "scored: 2" in done.stdout
@@ -189,8 +190,8 @@ def test_an_output_folder_that_may_not_be_written_is_told_and_the_older_file_sta
     command = predict(folder(b"a.mp4"), disk / "out.csv", tmp_path / "cache", weights)
     script = f'echo older > "{disk}/out.csv"; mount -o remount,ro "{disk}"; "$@"; echo "$?"; cat "{disk}/out.csv"'
     done = in_a_small_disk(script, disk, *command)
-    assert done.stdout.endswith("2\nolder\n") and done.stderr.count("\n") == 1
-    assert re.match(r"error: .*out\.csv.*", done.stderr) and "Traceback" not in done.stderr
+    assert done.stdout.endswith("2\nolder\n"), "it is seen before the work"
+    assert "out.csv' cannot be written: Read-only file system" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
@@ -212,6 +213,7 @@ def test_the_bar_of_a_folder_run_moves_as_videos_are_done(
 ) -> None:
     videos = folder(*(f"{number}.mp4".encode() for number in range(12)))
     screen, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
     process = subprocess.Popen(
         predict(videos, tmp_path / "o.csv", tmp_path / "cache", weights), stderr=theirs, env=QUIET
     )
