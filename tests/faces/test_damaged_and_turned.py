@@ -78,7 +78,7 @@ def test_of_40_clips_with_flipped_bits_none_is_refused_because_all_its_frames_ar
     found = list(outcomes(tmp_path))
     count = [outcome for _, _, outcome in found]
     assert len(found) == 40 and "refused: all damaged" not in count, table(found)
-    assert count.count("judged") >= 18 and count.count("shown, damaged") >= 2, table(found)
+    assert count.count("judged") >= 15 and count.count("shown, damaged") >= 2, table(found)
     assert count.count("refused otherwise") <= 4, table(found)
     few = {outcome for _, n_bits, outcome in found if n_bits <= 3}
     assert few == {"judged"}, table(found)
