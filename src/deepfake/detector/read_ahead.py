@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from deepfake.faces.reading import Reading, ReadJob, read, read_note
+from deepfake.faces.reading import Reading, ReadJob, read
+from deepfake.files import probe_note
 from deepfake.models.detector_file import read_header
 from deepfake.settings import Extract
 from deepfake.workers import Failed, Limits, run_each
@@ -30,7 +31,9 @@ def reading_ahead(paths: Sequence[Path], weights: Path, cache_dir: Path) -> Iter
     Those probed before are most likely extracted, too: they are left to the detector.
     """
     settings = Extract.model_validate(read_header(weights)["extract"])
-    jobs = [ReadJob(path.name, path, cache_dir, settings) for path in paths if read_note(path, cache_dir) is None]
+    jobs = [
+        ReadJob(path.name, path, cache_dir, settings) for path in paths if not probe_note(path, cache_dir).is_file()
+    ]
     limits = Limits(max(len(jobs), 1), settings.deadline_s, settings.memory_mb)
     readings: dict[Path, Reading] = {}
 
