@@ -45,10 +45,10 @@ def test_the_table_counts_and_names_each_breach() -> None:
 
 @pytest.mark.slow
 def test_after_kills_of_every_command_the_same_bytes_are_made() -> None:
-    done = run("lab.kills", "--seed", 24, "--n", 10, timeout=580)
+    done = run("lab.kills", "--seed", 24, "--n", 5, timeout=580)
     assert done.returncode == 0, done.stdout + done.stderr
     for one in TARGETS:
         _, name, n_kills, _, n_trials, n_equal, *_ = (
             cell.strip() for line in done.stdout.splitlines() if f"| {one.name} " in line for cell in line.split("|")
         )
-        assert (name, n_kills) == (one.name, "2") and n_trials == n_equal != "0"
+        assert (name, n_kills) == (one.name, "1") and n_trials == n_equal != "0"
