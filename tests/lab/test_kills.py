@@ -44,7 +44,7 @@ def test_the_table_counts_and_names_each_breach() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=False, reason="in 2 of some 25 trials 04_train_frames and check made other bytes: to be mended")
+@pytest.mark.xfail(strict=False, reason="in 2 of some 25 trials stage 04 and check made other bytes")
 def test_after_kills_of_every_command_the_same_bytes_are_made() -> None:
     done = run("lab.kills", "--seed", 24, "--n", 5, timeout=580)
     assert done.returncode == 0, done.stdout + done.stderr
