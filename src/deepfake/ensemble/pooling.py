@@ -69,6 +69,11 @@ def credible(n_frames: np.ndarray, min_frames: int, video: np.ndarray | None = N
     return np.asarray(long | (np.bincount(videos, long) == 0)[videos], bool)
 
 
+def _starts(video: np.ndarray) -> np.ndarray:
+    """The first row of each video; `video` (K,), one or more, as in `worst`."""
+    return np.flatnonzero(np.append(True, np.diff(video) != 0))
+
+
 def worst(values: np.ndarray, counts: np.ndarray, video: np.ndarray) -> np.ndarray:
     """Of each video (N) the row of its largest value (K,) among those that count (K,); of equals the first.
 
@@ -76,7 +81,7 @@ def worst(values: np.ndarray, counts: np.ndarray, video: np.ndarray) -> np.ndarr
     """
     if not len(values):
         return np.empty(0, int)
-    starts = np.flatnonzero(np.append(True, np.diff(video) != 0))
+    starts = _starts(video)
     kept = np.where(counts, values, -np.inf)
     is_worst = counts & (kept == np.maximum.reduceat(kept, starts)[video])
     rows = np.flatnonzero(is_worst)
@@ -94,7 +99,7 @@ def of_crowd(logits: np.ndarray, counts: np.ndarray, video: np.ndarray, neutral:
     """
     if not len(logits):
         return np.empty(0)
-    starts = np.flatnonzero(np.append(True, np.diff(video) != 0))
+    starts = _starts(video)
     kept = np.where(counts, logits, -np.inf)
     n = np.bincount(video, counts)
     mean = neutral + np.logaddexp.reduceat(kept - neutral, starts) - np.log(n)
@@ -239,8 +244,7 @@ def mixtures(tracks: Tracks, line: Line) -> Mixtures:
     own_K = line.logits(tracks.logits_KM, tracks.trust_K)
     kept_K = np.where(tracks.credible_K, own_K, -np.inf)
     n = len(tracks)
-    starts = np.flatnonzero(np.append(True, np.diff(tracks.video_K) != 0)) if len(own_K) else np.empty(0, int)
-    together_N = np.logaddexp.reduceat(kept_K, starts) if len(own_K) else np.empty(0)
+    together_N = np.logaddexp.reduceat(kept_K, _starts(tracks.video_K)) if len(own_K) else np.empty(0)
     shares_K = np.exp(kept_K - together_N[tracks.video_K])
     trust_N = np.bincount(tracks.video_K, shares_K * tracks.trust_K, minlength=n)
     part_K = shares_K * tracks.trust_K / np.where(trust_N > 0, trust_N, 1)[tracks.video_K]

@@ -31,7 +31,7 @@ from deepfake.faces.extracted import (
 from deepfake.faces.hashes import perceptual_hash
 from deepfake.faces.linker import Linker, overlap
 from deepfake.faces.mtcnn import FaceDetector, Faces
-from deepfake.faces.search import Search, search
+from deepfake.faces.search import Search, detected, search
 from deepfake.files import State, digest, sha256_of, state_of
 from deepfake.media.demux import Demuxed, LostFileError, VideoError, scan
 from deepfake.media.file_facts import change_of, unread
@@ -164,13 +164,13 @@ class Extractor:
     def _detect(self, sampled: SampledFrame) -> None:
         if sampled.faces is not None:
             return
-        faces = self._run_detector(sampled.frame, self.side_px)
+        faces = detected(sampled.frame, self.side_px, self.settings, self.detector)
         full_side = max(sampled.frame.width_px, sampled.frame.height_px)
         may_look_again = self.settings.second_look and not self.shot_has_face and self.second_looks < SECOND_LOOKS
         if not len(faces) and may_look_again and full_side > 1.2 * self.side_px:
             self.second_looks += 1
             closer_px = min(full_side, SECOND_LOOK_SIDE_PX)
-            faces = self._run_detector(sampled.frame, closer_px)
+            faces = detected(sampled.frame, closer_px, self.settings, self.detector)
             if len(faces):
                 self.side_px = closer_px
         self.shot_has_face |= len(faces) > 0
@@ -178,17 +178,6 @@ class Extractor:
         self.kept.searched_s.setdefault(sampled.frame.shot, []).append(sampled.frame.time_s)
         sampled.faces = faces
         self._keep_look(sampled.frame, faces)
-
-    def _run_detector(self, frame: Frame, side_px: int) -> Faces:
-        small = frame.small_rgb(side_px)
-        # In pixels of the detection picture, so that a larger one shows smaller faces.
-        usual_px = min(max(small.shape[:2]), self.settings.detection_side_px)
-        faces = self.detector.detect([small], round(self.settings.min_face_ratio * usual_px))[0]
-        most = 2 * self.settings.max_tracks
-        if len(faces) > most:
-            area = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1)
-            faces = faces.keep(np.sort(np.lexsort((faces.boxes[:, 0], -area))[:most]))
-        return faces.scaled(frame.width_px / small.shape[1], frame.height_px / small.shape[0])
 
     def _keep_look(self, frame: Frame, faces: Faces) -> None:
         """Keep every n-th picture; n doubles whenever there are too many."""

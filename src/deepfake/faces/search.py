@@ -103,6 +103,19 @@ def _appearance(track: Track) -> Appearance:
     return Appearance(track.shot, track.times_s[0], track.times_s[-1], len(track.boxes) * side_px)
 
 
+def detected(frame: Frame, side_px: int, settings: Extract, detector: FaceDetector) -> Faces:
+    """The largest faces of a frame, in its own pixels, detected on a picture whose longer side is `side_px`."""
+    small = frame.small_rgb(side_px)
+    # In pixels of the detection picture, so that a larger one shows smaller faces.
+    usual_px = min(max(small.shape[:2]), settings.detection_side_px)
+    faces = detector.detect([small], round(settings.min_face_ratio * usual_px))[0]
+    most = 2 * settings.max_tracks
+    if len(faces) > most:
+        area = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1)
+        faces = faces.keep(np.sort(np.lexsort((faces.boxes[:, 0], -area))[:most]))
+    return faces.scaled(frame.width_px / small.shape[1], frame.height_px / small.shape[0])
+
+
 @dataclass
 class _Looking:
     """The detector on small pictures, closer on some where a shot shows no face."""
@@ -121,7 +134,7 @@ class _Looking:
         if frame.shot != self.shot:
             self.shot, self.side_px = frame.shot, self.settings.search_side_px
             self.closer_in_shot, self.has_face = 0, False
-        faces = self._detected(frame, self.side_px)
+        faces = detected(frame, self.side_px, self.settings, self.detector)
         full_px = max(frame.width_px, frame.height_px)
         closer_px = min(full_px, CLOSER_SIDE_PX)
         may_look_closer = self.settings.second_look and not self.has_face and closer_px > 1.2 * self.side_px
@@ -130,7 +143,7 @@ class _Looking:
         self.n_frames += 1
         if not len(faces) and may_look_closer:
             self.closer_in_shot, self.n_closer = self.closer_in_shot + 1, self.n_closer + 1
-            faces = self._detected(frame, closer_px)
+            faces = detected(frame, closer_px, self.settings, self.detector)
             if len(faces):
                 # As near as these faces need: the largest picture costs five times as much, for the rest of the shot.
                 sides_px = (faces.boxes[:, 2:] - faces.boxes[:, :2]).max(1)
@@ -138,13 +151,3 @@ class _Looking:
                 self.side_px = round(min(max(needed_px, self.side_px), closer_px))
         self.has_face |= len(faces) > 0
         return faces
-
-    def _detected(self, frame: Frame, side_px: int) -> Faces:
-        small = frame.small_rgb(side_px)
-        usual_px = min(max(small.shape[:2]), self.settings.detection_side_px)
-        faces = self.detector.detect([small], round(self.settings.min_face_ratio * usual_px))[0]
-        most = 2 * self.settings.max_tracks
-        if len(faces) > most:
-            area = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1)
-            faces = faces.keep(np.sort(np.lexsort((faces.boxes[:, 0], -area))[:most]))
-        return faces.scaled(frame.width_px / small.shape[1], frame.height_px / small.shape[0])
