@@ -6,7 +6,6 @@ extraction is the file's own.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 from deepfake.commands.arguments import output_file, output_folder
@@ -26,7 +25,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    from deepfake.detector import file, fitting, labelled_clips, recalibration
+    from deepfake.detector import file, fitting, recalibration
     from deepfake.detector.check import level_of
     from deepfake.models.detector_file import shipped_weights
     from deepfake.outputs import refuse_inputs
@@ -34,10 +33,8 @@ def run(args: argparse.Namespace) -> None:
 
     refuse_inputs(args.out, [args.labels])
     path = args.weights or shipped_weights()
-    detector = file.load_detector(path)
-    extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})
-    clips = labelled_clips.read_clips(args.clips, args.labels, extract, args.cache)
-    refitted = recalibration.refit(detector, recalibration.networks_sha256(path), clips, Predict())
+    asked = recalibration.ask(path, args.clips, args.labels, args.cache)
+    refitted = recalibration.refit(asked.detector, asked.networks, asked.clips, Predict())
     print(f"{fitting.HEADER}\n{refitted.trial.row(' + '.join(refitted.after.members), '-')}")
     levels = []
     for what, stack in (("before", refitted.before), ("after", refitted.after)):

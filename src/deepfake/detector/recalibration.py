@@ -6,6 +6,7 @@ Networks' logits of a clip's crops are kept beside the crops, so a stopped run g
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,9 @@ from tqdm import tqdm
 
 from deepfake.arrays import map_array, write_array
 from deepfake.detector import fitting
-from deepfake.detector.file import TrainedDetector
+from deepfake.detector.file import TrainedDetector, load_detector
 from deepfake.detector.fitting import Trial
-from deepfake.detector.labelled_clips import Clips
+from deepfake.detector.labelled_clips import Clips, read_clips
 from deepfake.detector.video_scorer import VideoScorer
 from deepfake.ensemble.pooling import Tracks
 from deepfake.ensemble.stack import Stack
@@ -42,6 +43,23 @@ class Refit:
         several = np.bincount(self.tracks.video_K) > 1
         moved = np.abs(self.after.p_fake(self.tracks) - self.before.p_fake(self.tracks)) > by
         return int(several.sum()), int((several & moved).sum())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A detector and the labelled clips it is asked about; `networks` names its networks in what is kept of them."""
+
+    detector: TrainedDetector
+    networks: str
+    clips: Clips
+
+
+def ask(weights: Path, folder: Path, labels_csv: Path, cache_dir: Path, limit: int | None = None) -> Asked:
+    """Open a detector's file and extract the faces of labelled clips by its settings; `limit`: see `read_clips`."""
+    detector = load_detector(weights)
+    extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})
+    clips = read_clips(folder, labels_csv, extract, cache_dir, limit)
+    return Asked(detector, networks_sha256(weights), clips)
 
 
 def networks_sha256(weights: Path) -> str:

@@ -29,9 +29,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    import os
-
-    from deepfake.detector import file, labelled_clips, recalibration
+    from deepfake.detector import recalibration
     from deepfake.detector.verdict import check_videos
     from deepfake.files import sha256_of, write_whole
     from deepfake.models.detector_file import shipped_weights
@@ -40,11 +38,9 @@ def run(args: argparse.Namespace) -> None:
     from lab import crowds
 
     path = args.weights or shipped_weights()
-    detector = file.load_detector(path)
-    extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})
-    clips = labelled_clips.read_clips(args.clips, args.labels, extract, args.cache)
-    networks = recalibration.networks_sha256(path)
-    tracks = recalibration.member_tracks(detector, networks, clips, Predict())
+    asked = recalibration.ask(path, args.clips, args.labels, args.cache)
+    detector, clips = asked.detector, asked.clips
+    tracks = recalibration.member_tracks(detector, asked.networks, clips, Predict())
     singles = crowds.single_logits(tracks, clips, detector.ensemble)
     stack = detector.stack
     table = crowds.simulated(singles, stack.band, stack.prior, args.faces, args.draws)

@@ -24,20 +24,15 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    import os
-
-    from deepfake.detector import file, labelled_clips, recalibration
+    from deepfake.detector import recalibration
     from deepfake.models.detector_file import shipped_weights
     from deepfake.settings import Predict
     from lab import evidence_needed
 
-    path = args.weights or shipped_weights()
-    detector = file.load_detector(path)
-    extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})
-    clips = labelled_clips.read_clips(args.clips, args.labels, extract, args.cache, args.limit)
-    networks = recalibration.networks_sha256(path)
-    judge = evidence_needed.Judge(detector, dict(zip(clips.video_ids, clips.labels.tolist(), strict=True)))
-    logits = recalibration.face_logits(detector, networks, clips, Predict())
+    asked = recalibration.ask(args.weights or shipped_weights(), args.clips, args.labels, args.cache, args.limit)
+    networks, clips = asked.networks, asked.clips
+    judge = evidence_needed.Judge(asked.detector, dict(zip(clips.video_ids, clips.labels.tolist(), strict=True)))
+    logits = recalibration.face_logits(asked.detector, networks, clips, Predict())
     print(evidence_needed.as_markdown(evidence_needed.frames_table(judge, clips, logits)))
     rows = list(evidence_needed.damage_table(judge, clips, args.frames, networks, Predict()))
     print(f"\n{evidence_needed.as_markdown(rows)}")
