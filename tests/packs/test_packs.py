@@ -336,6 +336,33 @@ def test_a_killed_training_goes_on_and_forgets_what_it_noted_later(
     assert sorted(p.name for p in tmp_path.glob("*.safetensors")) == ["a-0000004.safetensors", "a-0000008.safetensors"]
 
 
+@pytest.mark.parametrize("snapshots", [0, 2])
+def test_a_training_killed_after_its_last_step_takes_no_further_one_and_ends_with_the_same_scores(
+    pack: Pack, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapshots: int
+) -> None:
+    settings, place = replace(TINY, snapshots=snapshots), Place(tmp_path, "a", "cpu")
+    scores: dict[str, float] = {}
+
+    def killed(self: training._Run, *_: object) -> None:
+        scores.update(self.scores)
+        raise Killed
+
+    def kept() -> dict[str, dict[str, torch.Tensor]]:
+        return {path.name: read_snapshot(path)[0].state_dict() for path in sorted(tmp_path.glob("*.safetensors"))}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Run, "_end", killed)
+        with pytest.raises(Killed):
+            training.train(pack, pictures, settings, 600, place)
+    before = kept()
+    result = training.train(pack, pictures, settings, 600, place)
+    assert result["pairs"] == 8 and scores and {name: result.get(name) for name in scores} == scores
+    after = kept()
+    assert after.keys() == before.keys() and len(after) == snapshots
+    for name, weights in after.items():
+        assert all(torch.equal(weights[key], before[name][key]) for key in weights)
+
+
 def test_other_settings_begin_anew(pack: Pack, pictures: Pictures, tmp_path: Path) -> None:
     place = Place(tmp_path, "a", "cpu")
     training.train(pack, pictures, TINY, 600, place)

@@ -2,6 +2,7 @@ import json
 import logging
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,34 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
     assert steps == list(range(6))
     crops = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     assert torch.equal(load_model(path)(crops), load_model(whole.run_dir / "frames" / "fold0")(crops))
+
+
+def killed_before_its_model_is_kept(monkeypatch: pytest.MonkeyPatch, training: Callable[[], Path]) -> bytes:
+    """The card of a training that is killed after its last step, started again."""
+
+    def killed(*_: object, **__: object) -> Path:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "save_model", killed)
+        with pytest.raises(Killed):
+            training()
+    return training().read_bytes()
+
+
+def test_a_training_killed_between_its_last_step_and_its_card_ends_with_the_very_same_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, made, tracks = trained_frames(tmp_path)
+    other = config(tmp_path / "other")
+    shutil.copytree(settings.work_dir, other.work_dir)
+    card = settings.run_dir / "frames" / "fold0" / "model.json"
+    resumed = killed_before_its_model_is_kept(monkeypatch, lambda: train_frames_fold(other, made, 0))
+    assert "last_loss" in json.loads(resumed)["metrics"] and resumed == card.read_bytes()
+    whole = train_head_fold(other, "sequences", tracks, 0).read_bytes()
+    forget_folds(other, "sequences")
+    head = killed_before_its_model_is_kept(monkeypatch, lambda: train_head_fold(other, "sequences", tracks, 0))
+    assert "last_loss" in json.loads(head)["metrics"] and head == whole
 
 
 def test_a_finished_fold_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,7 +229,8 @@ class _Run:
         first_pairs, first_seconds = progress.pairs, progress.elapsed
         waited, recent = 0.0, _Recent()
         saved = noted = asked = time.monotonic()
-        for batch in loader:
+        # Where the state is that after the last step, another step would make another network.
+        for batch in loader if progress.share < 1 else ():
             now = time.monotonic()
             waited += now - asked
             recent.add(self.learner.step(progress.steps, progress.share, batch))
@@ -293,7 +294,7 @@ class _Run:
     def _end(self, pairs: int, seconds: float, waited: float) -> dict[str, Any]:
         settings = self.learner.settings
         is_kept = not settings.snapshots or self.kept_pairs == self.progress.pairs
-        if self.progress.marks <= settings.validations or not is_kept:
+        if self.progress.marks <= settings.validations or not is_kept or not self.scores:
             self._mark(is_last=True)
         if self.progress.steps < FEW_STEPS and not settings.pairs:
             log.warning(

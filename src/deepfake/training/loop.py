@@ -111,6 +111,7 @@ class Loop:
             use_fast_depthwise(model)
         self.ema = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True)
         self.model, self.optimizer = accelerator.prepare(model, make_optimizer(model, recipe))
+        self.last: dict[str, float] = {}  # metrics of the last step that was taken, by this process or an earlier one
 
     def state(self, step: int, settings_digest: str) -> dict[str, Any]:
         """Plain tensors and values from which `step` can be taken next."""
@@ -118,6 +119,7 @@ class Loop:
         return {
             "settings_digest": settings_digest,
             "step": step,
+            "last": self.last,
             "model": self.accelerator.unwrap_model(self.model).state_dict(),
             "ema": self.ema.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -131,6 +133,7 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.last = dict(state.get("last", {}))  # states of earlier versions have none
         return int(state["step"])
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
@@ -146,6 +149,7 @@ class Loop:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(self.accelerator.unwrap_model(self.model), step=step + 1)
+        self.last = {"last_loss": notes["loss"]}
         return notes | {"learning_rate": self.recipe.learning_rate * factor}
 
     def _backward(self, step: int, batch: Batch) -> dict[str, float]:
@@ -244,12 +248,12 @@ def fit(
     metrics = {"n_steps": float(batches.n_steps), "n_items": float(n_items)}
     notes = Log(folder, batches.start_step) if accelerator.is_main_process else None
     try:
-        last = _steps(loop, loader, batches, folder / STATE, settings_digest, notes, keep_snapshot)
+        _steps(loop, loader, batches, folder / STATE, settings_digest, notes, keep_snapshot)
     finally:
         if notes is not None:
             notes.close()
     accelerator.wait_for_everyone()
-    return loop.ema.module, {**metrics, **last}
+    return loop.ema.module, {**metrics, **loop.last}
 
 
 def _steps(
@@ -260,7 +264,7 @@ def _steps(
     settings_digest: str,
     notes: Log | None,
     keep_snapshot: KeepSnapshot | None,
-) -> dict[str, float]:
+) -> None:
     recent: list[float] = []
     bar = tqdm(
         _numbered(loader, batches.start_step),
@@ -282,7 +286,6 @@ def _steps(
             keep_snapshot(step + 1, loop.ema.module)
         if (step + 1) % loop.recipe.checkpoint_steps == 0 or step + 1 == batches.n_steps:
             save_state(state_path, loop.state(step + 1, settings_digest))
-    return {"last_loss": recent[-1]} if recent else {}
 
 
 def _numbered(loader: DataLoader[Any], start_step: int) -> Iterator[tuple[int, Batch]]:
