@@ -89,9 +89,18 @@ def test_a_place_that_may_not_be_written_or_is_full_is_named(
             raise error
 
         monkeypatch.setattr(Path, "write_bytes", refuse)
-        monkeypatch.setattr("deepfake.outputs.tempfile.NamedTemporaryFile", refuse)
         with pytest.raises(UserError, match=rf"x.*cannot be written: {error.strerror}; name a"):
             attempt(tmp_path / "x")
+    assert everything_below(tmp_path) == []
+
+
+@pytest.mark.parametrize(("attempt", "name", "part"), [(try_file, "x", "x"), (try_folder, ".", "tried")])
+def test_what_a_killed_attempt_left_goes_with_the_next(tmp_path: Path, attempt: object, name: str, part: str) -> None:
+    assert callable(attempt)
+    left = tmp_path / f".{part}.{os.getppid()}.part"
+    left.write_bytes(b"")
+    os.utime(left, (1e9, 1e9))  # before that process began, so it is of another one of the same number
+    attempt(tmp_path / name)
     assert everything_below(tmp_path) == []
 
 

@@ -6,11 +6,13 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
@@ -24,6 +26,8 @@ PROJECT_ROOT = PACKAGE.parent.parent if IN_SOURCE_TREE else Path.cwd()
 BLOCK_BYTES = 1 << 20
 MOST_NAME_BYTES = 230  # of 255 in all: a mark, a process and an ending are added
 END_BYTES = 1 << 16
+PART = re.compile(r"\.(?P<name>.+)\.(?P<pid>[1-9][0-9]*)\.part", re.DOTALL)
+CLOCKS_DIFFER_S = 2.0  # the time of a file, and that since the machine was started
 State = tuple[int, ...]
 
 
@@ -97,25 +101,83 @@ def _escaped(character: str) -> str:
 
 def part_beside(path: Path) -> Path:
     """Where a file is written before it is renamed into place."""
-    name = path.name if len(os.fsencode(path.name)) <= MOST_NAME_BYTES else digest(path.name)
-    return path.with_name(f".{name}.{os.getpid()}.part")
+    return path.with_name(f".{_part_name(path)}.{os.getpid()}.part")
+
+
+def _part_name(path: Path) -> str:
+    return path.name if len(os.fsencode(path.name)) <= MOST_NAME_BYTES else digest(path.name)
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file aside, flush it to the disk and rename it into place; an OSError names it."""
-    aside = part_beside(path)
+    """Write a file aside, flush it to the disk and rename it into place; an OSError names it.
+
+    What killed processes left of the same file goes.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale_parts(path)
+        try:
+            _write_aside(path, data)
+        except FileNotFoundError:
+            # To another machine or container that shares the folder this process is none, so its part is a stale one.
+            _write_aside(path, data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_aside(path: Path, data: bytes) -> None:
+    aside = part_beside(path)
+    try:
         with aside.open("wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         aside.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with suppress(OSError):
             aside.unlink()
+
+
+def remove_whole(path: Path) -> None:
+    """Remove a file that `write_whole` wrote, if it is there, and what killed processes left of it."""
+    path.unlink(missing_ok=True)
+    remove_stale_parts(path)
+
+
+def remove_stale_parts(path: Path) -> None:
+    """Remove what killed processes began to write aside of this one file; that of living ones stays."""
+    for part, pid in _parts_in(path.parent, os.getpid()).get(_part_name(path), ()):
+        with suppress(OSError):
+            if not _is_being_written(part, pid):
+                part.unlink()
+
+
+@lru_cache(maxsize=1024)
+def _parts_in(folder: Path, _pid: int) -> Mapping[str, Sequence[tuple[Path, int]]]:
+    """Parts in a folder and the processes they are of, by `_part_name`.
+
+    Listed once by a process: folders of a cache hold a file a video, and are written to as often.
+    """
+    parts: dict[str, list[tuple[Path, int]]] = {}
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = PART.fullmatch(entry.name) if entry.name.endswith(".part") else None
+            if match:
+                parts.setdefault(match["name"], []).append((folder / entry.name, int(match["pid"])))
+    return parts
+
+
+def _is_being_written(part: Path, pid: int) -> bool:
+    """Whether its process lives; not another one that has got the same number since."""
+    import psutil  # not needed by --help
+
+    try:
+        began = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+    return bool(began <= part.stat().st_mtime + CLOCKS_DIFFER_S)
 
 
 def replace_folder(aside: Path, out: Path) -> None:

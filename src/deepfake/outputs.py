@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deepfake.errors import UserError
-from deepfake.files import part_beside
+from deepfake.files import part_beside, remove_stale_parts
 
 SCREEN = "-"
 TRIED_BYTES = 1 << 16  # a full disk takes an empty file
@@ -25,11 +24,7 @@ def try_file(path: Path) -> None:
         if path.exists() and not path.is_file():
             raise UserError(f"{str(path)!r} is a device or a pipe; name a file")
         with _made(path.parent):
-            part = part_beside(path)
-            try:
-                part.write_bytes(bytes(TRIED_BYTES))
-            finally:
-                part.unlink(missing_ok=True)
+            _try_part(path)
 
 
 def try_folder(path: Path) -> None:
@@ -37,9 +32,17 @@ def try_folder(path: Path) -> None:
     with _in_words(path, "a folder"):
         if path.exists() and not path.is_dir():
             raise UserError(f"{str(path)!r} is a file; name a folder")
-        with _made(path), tempfile.NamedTemporaryFile(dir=path, prefix=".tried.") as tried:
-            tried.write(bytes(TRIED_BYTES))
-            tried.flush()
+        with _made(path):
+            _try_part(path / "tried")
+
+
+def _try_part(path: Path) -> None:
+    remove_stale_parts(path)
+    part = part_beside(path)
+    try:
+        part.write_bytes(bytes(TRIED_BYTES))
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def refuse_inputs(out: Path | None, inputs: Iterable[Path]) -> None:
