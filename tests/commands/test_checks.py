@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,21 @@ import pytest
 
 from clip_factory import pictures
 from deepfake.commands import check as check_command
-from deepfake.commands import probe
+from deepfake.commands import checks, probe
 from deepfake.commands.checks import Places, print_schema
 from deepfake.detector import read_ahead
 from deepfake.detector.check import CheckedFile
 from deepfake.detector.read_ahead import reading_ahead
 from deepfake.errors import UserError
+from deepfake.faces import extraction
 from deepfake.faces.extraction import read_videos
 from deepfake.faces.extractor import shard_name
 from deepfake.faces.reading import ReadJob, read, read_note
 from deepfake.files import probe_note, sha256_of, write_whole
 from deepfake.media.clips import write_clip
 from deepfake.settings import Extract
+from deepfake.workers import Failed
+from lab.cheap_detector import write_cheap_detector
 
 FOUND = CheckedFile(path="c.mp4", name="a <b> ../c.mp4", sha256="0123456789" * 6 + "abcd", size_bytes=3)
 
@@ -50,6 +55,48 @@ def test_several_videos_get_pages_of_their_own_in_one_folder() -> None:
     assert pages == [Path("out/c-01234567-1.html"), Path("out/c-01234567-2.html")], "also of equal files"
     assert places.json_path(Path("out/index.html")) == Path("out/index.json")
     assert Places("x.json", None, Path("checks"), 2).json_path(Path("i.html")) == Path("x.json")
+
+
+UNREAD = FOUND.model_copy(update={"sha256": None})
+
+
+def test_the_page_of_a_file_that_could_not_be_read_is_named_after_its_place() -> None:
+    places = Places(None, None, Path("checks"), 1)
+    elsewhere, absolute = (
+        UNREAD.model_copy(update={"path": path}) for path in ("d/c.mp4", str(Path("c.mp4").absolute()))
+    )
+    names = [places.page(0, one).name for one in (UNREAD, elsewhere, absolute)]
+    assert all(re.fullmatch(r"c-unread-[0-9a-f]{8}\.html", name) for name in names)
+    assert names[0] == names[2] != names[1]
+
+
+def test_a_page_of_a_file_that_is_read_at_last_takes_the_place_of_the_one_that_says_it_could_not_be() -> None:
+    one, several = Places(None, None, Path("checks"), 1), Places(None, Path("out"), Path("checks"), 2)
+    page = one.page(0, UNREAD)
+    assert one.outdated(0, FOUND) == [page, page.with_suffix(".json")] and one.outdated(0, UNREAD) == []
+    assert several.outdated(1, FOUND) == [several.page(1, UNREAD)], "their JSON is one for all"
+    assert Places("x.json", None, Path("checks"), 1).outdated(0, FOUND) == [page]
+    assert Places(None, Path("p.html"), Path("checks"), 1).outdated(0, FOUND) == [], "it is named"
+
+
+def test_a_check_whose_worker_was_killed_and_the_same_check_again_leave_one_page_and_one_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, video, out = tmp_path / "cheap.safetensors", tmp_path / "broken.mp4", tmp_path / "pages"
+    write_cheap_detector(weights, {"frames_per_video": 4})
+    video.write_bytes(bytes(700))
+    monkeypatch.setattr(checks, "reading_ahead", lambda *_: nullcontext({}))
+
+    def check() -> list[str]:
+        places = Places(None, None, out, 1)
+        assert checks.check([video], places, weights, tmp_path / "cache", show=False) == 5
+        return sorted(path.name for path in out.iterdir())
+
+    monkeypatch.setattr(extraction, "run_each", lambda _, jobs, __: ((job, Failed("its process died")) for job in jobs))
+    killed = check()
+    assert len(killed) == 2 and all("-unread-" in name for name in killed)
+    monkeypatch.setattr(extraction, "run_each", lambda read, jobs, _: ((job, read(job)) for job in jobs))
+    assert check() == [f"broken-{sha256_of(video)[:8]}.{kind}" for kind in ("html", "json")]
 
 
 def test_a_place_that_cannot_be_is_refused_before_any_work(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import sys
 import webbrowser
@@ -21,7 +22,7 @@ from deepfake.detector.verdict import (
     verdict_line,
 )
 from deepfake.errors import UserError
-from deepfake.files import sha256_of, write_whole
+from deepfake.files import digest, remove_whole, sha256_of, write_whole
 from deepfake.models.detector_file import shipped_weights
 from deepfake.outputs import SCREEN, is_same_place, refuse_inputs, try_file, try_folder
 from deepfake.report.check_page import index_page, page
@@ -52,7 +53,7 @@ class Places:
 
         The names of pages that go to a folder are not known yet; the folder is tried.
         """
-        page_path = self.html if self.n_videos == 1 and self.html is not None and not self.html.is_dir() else None
+        page_path = self._one_page
         top = page_path or self.folder / "index.html"
         json_path = None if self.json == SCREEN else self.json_path(top)
         if json_path is not None and is_same_place(json_path, top):
@@ -64,12 +65,27 @@ class Places:
             try_file(json_path)
 
     def page(self, number: int, file: CheckedFile) -> Path:
-        """The page of the video of this number."""
-        if self.html is not None and self.n_videos == 1 and not self.html.is_dir():
-            return self.html
+        """The page of the video of this number, by its content; by its place where nothing is known of that."""
+        if self._one_page is not None:
+            return self._one_page
+        return self._named(number, file, file.sha256[:8] if file.sha256 else _unread_name(file))
+
+    def outdated(self, number: int, file: CheckedFile) -> list[Path]:
+        """What an earlier run that could not read this file may have written in place of the page of now."""
+        if file.sha256 is None or self._one_page is not None:
+            return []
+        page = self._named(number, file, _unread_name(file))
+        return [page, page.with_suffix(".json")] if self.json is None and self.n_videos == 1 else [page]
+
+    def _named(self, number: int, file: CheckedFile, content: str) -> Path:
         stem = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(file.name).stem)[:60].strip(".-_") or "video"
         again = f"-{number + 1}" if self.n_videos > 1 else ""
-        return self.folder / f"{stem}-{(file.sha256 or 'unread')[:8]}{again}.html"
+        return self.folder / f"{stem}-{content}{again}.html"
+
+    @property
+    def _one_page(self) -> Path | None:
+        """The page, where it was named."""
+        return self.html if self.n_videos == 1 and self.html is not None and not self.html.is_dir() else None
 
     @property
     def folder(self) -> Path:
@@ -81,6 +97,11 @@ class Places:
         if self.json is not None:
             return Path(self.json)
         return page_path.with_suffix(".json") if self.n_videos == 1 else self.folder / "index.json"
+
+
+def _unread_name(file: CheckedFile) -> str:
+    """What stands for the content of a file that could not be read; the same name elsewhere is another file."""
+    return f"unread-{digest(os.fsencode(Path(file.path).absolute()).hex())[:8]}"
 
 
 def check(
@@ -104,6 +125,8 @@ def check(
         page_path = places.page(number, made.file)
         crops = salient_crops(made, scored.reading.extraction, detector, cache_dir) if scored.reading else []
         write_whole(page_path, page(made, crops, page_path))
+        for older in places.outdated(number, made.file):
+            remove_whole(older)
         done[number] = made, page_path
         if places.json != SCREEN:
             lines = [verdict_line(made), *stream_lines(made), *search_lines(made), *face_lines(made)]
