@@ -1,6 +1,6 @@
 """`kill -9` at random moments: of a command or one of its workers, then the same command again until it is done.
 
-What it makes must be what an undisturbed run makes, byte by byte, and nothing may be left running.
+What it makes must be what an undisturbed run makes, byte by byte, and nothing may be left running or half-written.
 """
 
 from __future__ import annotations
@@ -76,6 +76,18 @@ TARGETS = (
     Target("04_train_frames", _stage(STAGES[3]), ("data/runs/tiny/*.parquet", "data/runs/tiny/frames/*/model.*"), 3),
     Target("06_predict_videos", _stage("06_predict_videos"), ("data/runs/tiny/*.parquet",), 5),
 )
+
+
+def targets_of(names: str | None) -> tuple[Target, ...]:
+    """The commands of these names, a comma between two; None: all of them."""
+    if names is None:
+        return TARGETS
+    known = {target.name: target for target in TARGETS}
+    wanted = [name.strip() for name in names.split(",")]
+    unknown = next((name for name in wanted if name not in known), None)
+    if unknown is not None:
+        raise UserError(f"--only: found {unknown!r}, wanted some of {', '.join(known)}")
+    return tuple(known[name] for name in dict.fromkeys(wanted))
 
 
 @dataclass
@@ -191,7 +203,12 @@ def _kill(pid: int) -> None:
 def digests(target: Target, folder: Path) -> dict[str, str]:
     """The bytes of all that a command made, as digests by path."""
     paths = {path for pattern in target.outputs for path in folder.glob(pattern) if path.is_file()}
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths) if path.suffix != ".part"}
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths)}
+
+
+def parts_left(folder: Path) -> list[str]:
+    """Files that were begun aside and stayed there."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.part"))
 
 
 class Attack:
@@ -230,6 +247,9 @@ class Attack:
             if not self._kill(target, tally):
                 break
         finish(target, self.project)
+        left = parts_left(self.project)
+        if left:
+            tally.breaches.append(f"{target.name}, trial {tally.trials}: left behind {', '.join(left[:5])}")
         made, wanted = digests(target, self.project), tally.wanted
         if made == wanted:
             tally.equal += 1
