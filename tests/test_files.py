@@ -2,8 +2,10 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deepfake import files
@@ -68,6 +70,17 @@ def test_parts_of_other_files_of_other_programs_and_of_living_processes_stay(tmp
         others.add(tmp_path / name)
     write_whole(path, b"whole")
     assert set(tmp_path.iterdir()) == {path, *others}
+
+
+def test_a_process_that_ended_and_was_not_yet_asked_how_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.read() == b"", "its end is the end of what it says"
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        part_of(path, process.pid)
+        write_whole(path, b"whole")
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_part_older_than_the_process_of_its_number_is_stale(tmp_path: Path) -> None:

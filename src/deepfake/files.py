@@ -172,12 +172,13 @@ def _is_being_written(part: Path, pid: int) -> bool:
     import psutil  # not needed by --help
 
     try:
-        began = psutil.Process(pid).create_time()
+        process = psutil.Process(pid)
+        began, is_dead = process.create_time(), process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
     except psutil.Error:
         return True
-    return bool(began <= part.stat().st_mtime + CLOCKS_DIFFER_S)
+    return not is_dead and bool(began <= part.stat().st_mtime + CLOCKS_DIFFER_S)
 
 
 def replace_folder(aside: Path, out: Path) -> None:
