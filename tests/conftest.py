@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-# One thread for each of several processes of tests (`pytest -n`), said before torch is imported: more wait for each other.
+# Several processes of tests (`pytest -n`) have one thread each, or they wait for each other; said before torch comes.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
