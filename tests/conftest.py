@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 # Several processes of tests (`pytest -n`) have one thread each, or they wait for each other; said before torch comes.
+# A worker of a command that is alone has a thread a core all the same: those sleep while they wait.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest

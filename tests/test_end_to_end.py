@@ -62,8 +62,8 @@ dataset: drawn
 run: tiny
 data_dir: {folder}/data
 submissions_dir: {folder}/submissions
-index: {{root: {folder}/raw, workers: 1}}
-extract: {{frames_per_video: 8, crop_px: 96, workers: 1}}
+index: {{root: {folder}/raw}}
+extract: {{frames_per_video: 8, crop_px: 96}}
 frames: {{backbone: test_efficientnet, start_from: random, frozen_stages: 0, freeze_batchnorm: false, input_px: 64,
   epochs: 3, frames_per_track: 4, pairs_per_batch: 4, learning_rate: 0.003}}
 sequences: {{hidden: 8, epochs: 2, clip_frames: 8, heads: [sequences, motion]}}
@@ -135,7 +135,7 @@ def test_a_changed_setting_repeats_only_what_depends_on_it(project: Path) -> Non
 def by_folder(project: Path) -> tuple[Path, tuple[object, ...]]:
     """What the folder command made of the test videos, and its arguments."""
     out, weights = project / "out.csv", project / "data/runs/tiny/detector.safetensors"
-    flags = ("--weights", weights, "--cache", project / "cache", "--workers", 1)
+    flags = ("--weights", weights, "--cache", project / "cache")
     args = (project / "raw/test_videos", "--out", out, *flags)
     done = run("deepfake.predict", *args)
     assert done.returncode == 0, done.stderr
