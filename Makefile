@@ -4,6 +4,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 OUT ?= predictions.csv
 CROPS ?= ../shared/data/more/more.csv
+# Tests run in as many processes as there are cores, at most four (each may hold 2 GB); those of one file stay together.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 export NO_ALBUMENTATIONS_UPDATE := 1
 # Names of files reach commands through the environment as they are typed, quotes and dollar signs too.
 unexport VIDEO VIDEOS OUT
@@ -33,10 +35,10 @@ demo: $(VENV)/.made ## Real clips -> demo data -> eight stages -> submissions/de
 	$(PY) -m deepfake demo show
 
 test: lint $(if $(CI),chromium) ## Lint, types and tests (CI=1 adds the slow ones)
-	$(PY) -m pytest -rs $(if $(CI),,-m "not slow")
+	$(PY) -m pytest -rs $(PARALLEL) $(if $(CI),,-m "not slow")
 
 test-all: lint ## All tests
-	$(PY) -m pytest -rs
+	$(PY) -m pytest -rs $(PARALLEL)
 
 # A machine of CI has no browser. Where none can be had, the tests of pages are skipped and say why.
 chromium:

@@ -1,8 +1,15 @@
-"""Rules and little clips for all tests: whoever logs an ERROR fails."""
+"""Rules and little clips for all tests: whoever logs an ERROR fails. Files that take long are begun first."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+# Several processes of tests (`pytest -n`) have one thread each, or they wait for each other; said before torch comes.
+# A worker of a command that is alone has a thread a core all the same: those sleep while they wait.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest
@@ -10,6 +17,18 @@ import pytest
 from deepfake.media.clips import write_clip
 
 Box = tuple[int, int, int, int]
+# Files of half a minute and more, the longest first: begun last, one would keep a single process busy in the end.
+LONG = (
+    "tests/lab/test_kills.py",
+    "tests/test_end_to_end.py",
+    "tests/test_bad_days.py",
+    "tests/test_wheel.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.location[0], len(LONG)))
 
 
 @pytest.fixture(autouse=True)

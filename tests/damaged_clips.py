@@ -47,13 +47,13 @@ def flip_bits(path: Path, n_bits: int, seed: int) -> None:
 
 
 def damaged_clips(folder: Path, n_flipped: Sequence[int] = N_FLIPPED) -> Iterator[tuple[Form, int, Path]]:
-    """Each form with each number of flipped bits; the seed is the clip's place in this row."""
+    """Each form with each number of flipped bits, of `N_FLIPPED`; the seed is the clip's place in the whole table."""
     frames = person_frames(1, n_frames=72)
     for place, form in enumerate(FORMS):
-        for number, n_bits in enumerate(n_flipped):
+        for n_bits in n_flipped:
             path = folder / f"{place}_{n_bits}{form.suffix}"
             write_clip(path, frames, 24, form.codec, 14, options=dict(form.options))
-            flip_bits(path, n_bits, 100 * place + number)
+            flip_bits(path, n_bits, 100 * place + N_FLIPPED.index(n_bits))
             yield form, n_bits, path
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import deepfake
 from deepfake import api, files
+from deepfake.commands.main import main
 from deepfake.files import PROJECT_ROOT
 from drawn_faces import write_person
 
@@ -81,14 +82,12 @@ def test_the_examples_say_what_happens(example: doctest.DocTest) -> None:
     assert doctest.DocTestRunner().run(example, out=output.append).failed == 0, "".join(output)
 
 
-def test_a_check_is_what_the_command_writes(folder: Path) -> None:
-    command = [sys.executable, "-m", "deepfake", "check", "clip.mp4", "--json", "-", "--html", folder / "page.html"]
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "src")}
-    done = subprocess.run(
-        [*command, "--cache", folder / "cache2"], capture_output=True, text=True, env=environment, cwd=folder
-    )
-    by_command, by_api = json.loads(done.stdout), json.loads(deepfake.check("clip.mp4").to_json())
-    assert done.returncode == by_api["exit_code"], done.stderr
+def test_a_check_is_what_the_command_writes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "clip.mp4", "--json", "-", "--html", "page.html", "--cache", "cache2"])
+    by_command = json.loads(capsys.readouterr().out)
+    by_api = json.loads(deepfake.check("clip.mp4").to_json())
+    assert ended.value.code == by_api["exit_code"]
     assert by_command["p_fake"] == pytest.approx(by_api["p_fake"], abs=1e-5)
     assert by_command["shots"][0]["tracks"][0]["n_frames"] == by_api["shots"][0]["tracks"][0]["n_frames"]
 

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from deepfake import tables
+from deepfake.commands.main import main
 from deepfake.detector.file import load_detector
 from deepfake.errors import UserError
 from drawn_faces import write_person
@@ -34,8 +35,8 @@ def run(name: str, *args: object) -> subprocess.CompletedProcess[str]:
 def make_data(raw: Path) -> None:
     for person in range(PEOPLE):
         part = raw / f"dfdc_train_part_{person % 3}"
-        write_person(part / f"real{person}.mp4", person)
-        write_person(part / f"fake{person}.mp4", person, (True,))
+        write_person(part / f"real{person}.mp4", person, n_frames=12)
+        write_person(part / f"fake{person}.mp4", person, (True,), n_frames=12)
     for number in range(3):
         entries = {}
         for person in range(number, PEOPLE, 3):
@@ -130,12 +131,21 @@ def test_a_changed_setting_repeats_only_what_depends_on_it(project: Path) -> Non
     assert done.stdout.count("up to date") == 7
 
 
-def test_the_folder_command_gives_a_row_a_file_whatever_its_state_and_goes_on_where_it_was(project: Path) -> None:
-    out = project / "out.csv"
-    weights = project / "data/runs/tiny/detector.safetensors"
-    args = (project / "raw/test_videos", "--out", out, "--weights", weights, "--cache", project / "cache")
+@pytest.fixture(scope="module")
+def by_folder(project: Path) -> tuple[Path, tuple[object, ...]]:
+    """What the folder command made of the test videos, and its arguments."""
+    out, weights = project / "out.csv", project / "data/runs/tiny/detector.safetensors"
+    flags = ("--weights", weights, "--cache", project / "cache")
+    args = (project / "raw/test_videos", "--out", out, *flags)
     done = run("deepfake.predict", *args)
     assert done.returncode == 0, done.stderr
+    return out, args
+
+
+def test_the_folder_command_gives_a_row_a_file_whatever_its_state_and_goes_on_where_it_was(
+    project: Path, by_folder: tuple[Path, tuple[object, ...]]
+) -> None:
+    out, args = by_folder
     made = pd.read_csv(out).set_index("filename")
     assert sorted(made.index) == sorted(path.name for path in (project / "raw/test_videos").iterdir())
     assert made.loc[["broken.mp4", "empty.mp4"], "fallback"].str.startswith("unreadable").all()
@@ -145,16 +155,14 @@ def test_the_folder_command_gives_a_row_a_file_whatever_its_state_and_goes_on_wh
     assert out.read_bytes() == first
 
 
-def test_the_folder_command_agrees_with_the_stages(project: Path) -> None:
-    out, cache = project / "same.csv", project / "cache"
+def test_the_folder_command_agrees_with_the_stages(project: Path, by_folder: tuple[Path, tuple[object, ...]]) -> None:
     weights = project / "data/runs/tiny/detector.safetensors"
-    run("deepfake.predict", project / "raw/test_videos", "--out", out, "--weights", weights, "--cache", cache)
     scores = tables.read(tables.VIDEO_SCORES, project / "data/runs/tiny/test_video_scores.parquet")
     by_stages = scores.assign(filename=scores["video_id"].str.removeprefix("test_videos/")).set_index("filename")
-    by_folder = pd.read_csv(out).set_index("filename")
+    rows = pd.read_csv(by_folder[0]).set_index("filename")
     stack = load_detector(weights).stack
     assert sum(weight > 0.05 for weight in stack.weights) >= 2, "one member alone could not disagree with itself"
-    assert np.allclose(by_folder["label"], by_stages.loc[by_folder.index, "p_fake"], atol=0.003), "half precision"
+    assert np.allclose(rows["label"], by_stages.loc[rows.index, "p_fake"], atol=0.003), "half precision"
 
 
 def test_one_video_gets_a_verdict_by_face_and_second(project: Path) -> None:
@@ -225,10 +233,13 @@ def test_weights_that_are_not_a_detectors_are_refused_in_words(
     ],
 )
 def test_a_users_mistake_ends_with_a_sentence_and_exit_code_2(
-    script: str, args: list[str], words: str, tmp_path: Path
+    script: str, args: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty.mp4").touch()
-    done = run(script, *(arg.format(videos=tmp_path) for arg in args))
-    assert done.returncode == 2, done.stderr
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    _, command = script.split(".")
+    with pytest.raises(SystemExit) as ended:
+        main([command, *(arg.format(videos=tmp_path) for arg in args)])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert "Traceback" not in told

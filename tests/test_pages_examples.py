@@ -3,7 +3,6 @@
 import importlib
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import torch
 
 from clip_factory import Coding, write
-from deepfake import registry
+from deepfake import api, registry
 from deepfake.commands.main import COMMANDS
 from deepfake.files import PROJECT_ROOT
 from drawn_faces import write_person
@@ -102,7 +101,11 @@ def test_the_worked_examples_work(my_ideas: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "src/README.md"])
-def test_the_examples_of_the_api_run(page: str, tmp_path: Path) -> None:
+def test_the_examples_of_the_api_run(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(api, "default_cache", lambda: tmp_path / "cache")
     for name in ("clip.mp4", "a.mp4", "b.mp4"):
         write_person(tmp_path / name, 0)
     examples = [
@@ -110,8 +113,8 @@ def test_the_examples_of_the_api_run(page: str, tmp_path: Path) -> None:
     ]
     assert examples
     for example in examples:
-        done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0 and done.stdout, done.stderr
+        exec(compile(example, page, "exec"), {"__name__": "example"})
+        assert capsys.readouterr().out
 
 
 def test_the_map_of_the_code_names_every_module() -> None:

@@ -40,10 +40,10 @@ def test_a_crash_a_hang_and_a_glutton_cost_one_item_each() -> None:
 
 @pytest.mark.slow
 def test_a_worker_raises_the_limits_of_its_item_where_they_may_grow() -> None:
-    items, limits = [1, -1, 2], Limits(1, 8, 3000, grow=(True, True))
+    items, limits = [1, -1, 2], Limits(1, 3, 3000, grow=(True, True))
     results = dict(run_each(worker_tasks.slow_but_allowed, items, limits))
     assert results[1] == 2 and results[2] == 4
-    assert results[-1] == Failed("took longer than 8 s and was stopped; --deadline-s 16 gives it more")
+    assert results[-1] == Failed("took longer than 3 s and was stopped; --deadline-s 6 gives it more")
 
 
 def trouble(limits: Limits, since_s: float, resident_mb: float, allowed: tuple[float, int]) -> Failed | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -18,10 +20,14 @@ def drawn_face(side_px: int, skin: tuple[int, int, int], mouth: float = 0.0) -> 
 
     def oval(x: float, y: float, width: float, height: float, colour: object, share: float, soft: float = 0) -> None:
         mask: np.ndarray = np.zeros((big, big), np.float32)
-        axes = (max(int(big * width), 1), max(int(big * height), 1))
-        cv2.ellipse(mask, (int(big * x), int(big * y)), axes, 0, 0, 360, 1, -1, cv2.LINE_AA)
+        centre, axes = (int(big * x), int(big * y)), (max(int(big * width), 1), max(int(big * height), 1))
+        cv2.ellipse(mask, centre, axes, 0, 0, 360, 1, -1, cv2.LINE_AA)
         mask = cv2.GaussianBlur(mask, (0, 0), big * soft) if soft else mask
-        face[:] = face * (1 - share * mask[..., None]) + np.asarray(colour, np.float32) * share * mask[..., None]
+        # Elsewhere the mask is 0 and nothing changes; a blur reaches four sigmas.
+        reach = [axis + math.ceil(4 * big * soft) + 3 for axis in axes]
+        part = tuple(slice(max(c - r, 0), c + r + 1) for c, r in zip(centre[::-1], reach[::-1], strict=True))
+        mask_HW1 = mask[part][..., None]
+        face[part] = face[part] * (1 - share * mask_HW1) + np.asarray(colour, np.float32) * share * mask_HW1
 
     for x in (0.36, 0.64):
         oval(x, 0.43, 0.085, 0.05, tone * 0.6, 0.7, 0.02)

@@ -74,12 +74,12 @@ def test_a_damaged_video_without_a_face_says_so(square_clip: Callable[..., Path]
 
 
 @pytest.mark.slow
-def test_of_40_clips_with_flipped_bits_none_is_refused_because_all_its_frames_are_suspect(tmp_path: Path) -> None:
-    found = list(outcomes(tmp_path))
+def test_of_20_clips_with_flipped_bits_none_is_refused_because_all_its_frames_are_suspect(tmp_path: Path) -> None:
+    found = list(outcomes(tmp_path, (1, 30, 100, 500)))  # every other column of the table
     count = [outcome for _, _, outcome in found]
-    assert len(found) == 40 and "refused: all damaged" not in count, table(found)
-    assert count.count("judged") >= 15 and count.count("shown, damaged") >= 2, table(found)
-    assert count.count("refused otherwise") <= 4, table(found)
+    assert len(found) == 20 and "refused: all damaged" not in count, table(found)
+    assert count.count("judged") >= 6 and count.count("shown, damaged") >= 2, table(found)
+    assert count.count("refused otherwise") <= 2, table(found)
     few = {outcome for _, n_bits, outcome in found if n_bits <= 3}
     assert few == {"judged"}, table(found)
 

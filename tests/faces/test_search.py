@@ -34,8 +34,17 @@ def seen_at(*spans_s: tuple[float, float]) -> Callable[[int], list[tuple[int, in
     return lambda number: [(60, 30, 90, 60)] if any(a <= number / FPS < b for a, b in spans_s) else []
 
 
+_made: dict[tuple[object, ...], bytes] = {}
+
+
 def clip(square_clip: Clip, length_s: float, *spans_s: tuple[float, float]) -> Path:
-    return square_clip(seen_at(*spans_s), n_frames=round(length_s * FPS), fps=FPS)
+    """A clip with a face within these spans; an equal one is not encoded twice."""
+    what = (length_s, *spans_s)
+    if what not in _made:
+        _made[what] = square_clip(seen_at(*spans_s), n_frames=round(length_s * FPS), fps=FPS).read_bytes()
+    path = square_clip(seen_at(), n_frames=1, fps=FPS)
+    path.write_bytes(_made[what])
+    return path
 
 
 def extraction(path: Path, tmp_path: Path, settings: Extract = MINUTES) -> Extraction:

@@ -289,9 +289,8 @@ def test_the_text_counts_what_has_no_score(tmp_path: Path) -> None:
 
 
 def people(folder: Path) -> tuple[Path, Path]:
-    for person in (1, 2):
-        write_person(folder / "videos" / f"real{person}.mp4", person, n_frames=12)
-        write_person(folder / "videos" / f"fake{person}.mp4", person, (True,), n_frames=12)
+    write_person(folder / "videos" / "real.mp4", 1, n_frames=8)
+    write_person(folder / "videos" / "fake.mp4", 1, (True,), n_frames=8)
     names = [path.name for path in sorted((folder / "videos").iterdir())]
     labels = pd.DataFrame({"file": names, "label": ["FAKE" if n.startswith("fake") else "REAL" for n in names]})
     labels.assign(family=labels["label"].str.lower()).to_csv(folder / "labels.csv", index=False)
@@ -325,6 +324,6 @@ def test_the_command_scores_damaged_people_with_a_shipped_detector(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     original, none, small = csv.DictReader((tmp_path / "out/robustness.csv").open())
     assert original["n_without_score"] == none["n_without_score"] == "0"
-    assert small["n_without_score"] == "4"  # no face is found in 20 x 18 px
+    assert small["n_without_score"] == "2"  # no face is found in 20 x 18 px
     first = (tmp_path / "out/robustness.csv").read_bytes()
     assert run("lab.robustness", *args).returncode == 0 and (tmp_path / "out/robustness.csv").read_bytes() == first
