@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake.detector.check import FORGED, REAL, Verdict
+from deepfake.detector.check import FORGED, REAL, UNREADABLE, Verdict
 from deepfake.ensemble.submission import csv_bytes
 from deepfake.errors import UserError
 from lab.distortions import Distortion
@@ -100,6 +100,8 @@ def in_order(steps: Sequence[Step]) -> list[Step]:
 
 def remark(step: Step, before: Step, first: Step, prior: float) -> str:
     """What must not be, in words; empty where there is none. `before` is one level lighter, `first` undamaged."""
+    if step.verdict == UNREADABLE:
+        return "NO SCORE"
     found = []
     if step.verdict == OPPOSITE.get(first.verdict):
         found.append("VERDICT TURNED")
@@ -114,7 +116,7 @@ def remark(step: Step, before: Step, first: Step, prior: float) -> str:
 def remarks(steps: Sequence[Step], prior: float) -> list[str]:
     """`remark` of each of these, in their order; every clip has every step."""
     by_name = {(step.clip, step.damage.name): step for step in steps}
-    before = {}
+    before: dict[str, str] = {}
     for kind, levels in LADDERS:
         names = [WHOLE.name, *(Distortion(kind, level).name for level in levels)]
         before |= dict(zip(names[1:], names, strict=False))
@@ -145,13 +147,13 @@ def as_markdown(steps: Sequence[Step], prior: float) -> str:
     for name in dict.fromkeys(step.damage.name for step in steps):
         lines.append(f"| {name} | " + " | ".join(cells[clip, name] for clip in clips) + " |")
     damaged = [one for step, one in zip(steps, words, strict=True) if step.damage != WHOLE]
-    counts = {what: sum(what in one for one in damaged) for what in ("VERDICT", "past", "farther")}
+    counts = {what: sum(what in one for one in damaged) for what in ("VERDICT", "past", "farther", "SCORE")}
     return "\n".join(
         [
             *lines,
             f"{len(damaged)} damaged clips, prior {prior:.2f}: {damaged.count('')} as near to the prior as the step "
             f"before or nearer, {counts['farther']} farther, {counts['past']} past it, "
-            f"{counts['VERDICT']} of turned verdict",
+            f"{counts['VERDICT']} of turned verdict, {counts['SCORE']} not scored",
         ]
     )
 

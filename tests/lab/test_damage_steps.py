@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake.detector.check import FORGED, INCONCLUSIVE, REAL, Verdict
+from deepfake.detector.check import FORGED, INCONCLUSIVE, REAL, UNREADABLE, Verdict
 from deepfake.errors import UserError
 from deepfake.media.video import probe
 from drawn_faces import write_person
@@ -63,12 +63,16 @@ def test_a_real_one_comes_to_the_prior_from_below() -> None:
     assert remarks(steps, PRIOR) == ["", "", "farther than before", "past the prior"]
 
 
+def test_a_clip_that_was_not_read_is_no_good_sign() -> None:
+    assert remarks([*FADES, step("h264", 45, PRIOR, UNREADABLE)], PRIOR)[-1] == "NO SCORE"
+
+
 def test_the_table_counts_what_must_not_be() -> None:
     text = as_markdown([*FADES, step("h264", 45, 0.1, REAL)], PRIOR)
     assert "| none | 0.90 likely forged |" in text
     assert "| h264 45 | 0.10 likely real **VERDICT TURNED, past the prior** |" in text
     assert "5 damaged clips, prior 0.50: 4 as near" in text
-    assert "0 farther, 1 past it, 1 of turned verdict" in text
+    assert "0 farther, 1 past it, 1 of turned verdict, 0 not scored" in text
 
 
 def test_twelve_damages_are_measured_from_light_to_heavy() -> None:
