@@ -109,6 +109,7 @@ KINDS: Mapping[str, Kind] = {
         change=noisy,
     ),
     "fps": Kind("one frame in", (2, 4, 8), 1, 1000, 1),
+    "cut": Kind("frames left, from the first", (16, 4, 2, 1), 1, 100_000, 1),
     "brightness": Kind(
         meaning="values times", levels=(0.85, 0.725, 0.6, 0.475, 0.35), low=0, high=4, step=None, change=darkened
     ),
@@ -149,7 +150,8 @@ class Distortion:
         """Damaged copies of frames (HWC uint8 RGB); `seed` is of the noise, which differs from frame to frame."""
         rng = np.random.default_rng(seed)
         change = KINDS[self.kind].change
-        for frame_HWC in islice(frames, 0, None, self.slowdown):
+        n_kept = int(self.level) if self.kind == "cut" and self.level else None
+        for frame_HWC in islice(frames, 0, n_kept, self.slowdown):
             yield frame_HWC if change is None else change(frame_HWC, self.level or 0.0, rng)
 
 

@@ -99,6 +99,8 @@ class Watched:
     main_mb: list[float] = field(default_factory=list)  # the command's own, over time
     left: list[str] = field(default_factory=list)
     done: list[tuple[float, int]] = field(default_factory=list)  # seconds since the start, clips read by then
+    worked: list[tuple[float, int]] = field(default_factory=list)  # the same in seconds of processors
+    processor_s: dict[int, float] = field(default_factory=dict)  # of each process, by its id
 
     @property
     def peak_mb(self) -> float:
@@ -192,7 +194,9 @@ def watch(command: Sequence[str], folder: Path, limit_s: float) -> Watched:
                 _look(process.pid, seen, watched)
                 passed_s = time.monotonic() - start
                 if not watched.done or passed_s > watched.done[-1][0] + COUNT_S:
-                    watched.done.append((passed_s, sum(1 for _ in notes.glob("*.json"))))
+                    n_read = sum(1 for _ in notes.glob("*.json"))
+                    watched.done.append((passed_s, n_read))
+                    watched.worked.append((sum(watched.processor_s.values()), n_read))
                 time.sleep(WATCH_S)
         finally:
             process.kill()
@@ -212,6 +216,7 @@ def _look(pid: int, seen: dict[int, psutil.Process], watched: Watched) -> None:
         for one in (main, *main.children(recursive=True)):
             seen.setdefault(one.pid, one)
             used_mb = one.memory_info().rss / 2**20
+            watched.processor_s[one.pid] = sum(one.cpu_times()[:2])
             if one.pid == pid:
                 watched.main_mb.append(used_mb)
             else:
@@ -284,14 +289,21 @@ def report(fuzzed: Fuzzed) -> str:
         for damage in dict.fromkeys(row.case.damage for row in sorted(fuzzed.rows, key=_place))
     ]
     totals = Counter(row.outcome for row in fuzzed.rows)
-    watched, speeds = fuzzed.watched, " ".join(f"{speed:.1f}" for speed in quarter_speeds(fuzzed.watched.done))
+    watched = fuzzed.watched
+    speeds, rates = (
+        " ".join(f"{speed:.1f}" for speed in quarter_speeds(pairs)) for pairs in (watched.done, watched.worked)
+    )
     return "\n".join(
         [
             f"seed {fuzzed.seed}, {len(fuzzed.rows)} clips, {fuzzed.watched.seconds:.0f} s; {' / '.join(kinds)}:",
             *_markdown([("damage", *CONTAINERS), *lines]),
             ", ".join(f"{totals[kind]} {kind}" for kind in kinds),
             *(f"  {count:4d} {reason}" for reason, count in _reasons(fuzzed.rows)),
-            *([f"clips a second, by quarters of the clips read: {speeds}"] if speeds else []),
+            *(
+                [f"clips a second, by quarters of the clips read: {speeds}; a processor's second: {rates}"]
+                if speeds
+                else []
+            ),
             f"peak memory: {watched.worker_peak_mb:.0f} MB of a worker, {watched.peak_mb:.0f} MB of the command; "
             f"it held {watched.held_mb(2):.0f} MB in its second quarter, {watched.held_mb(4):.0f} MB in its last",
             *(f"BREACH {breach}" for breach in fuzzed.breaches),

@@ -1,7 +1,8 @@
 """What long videos cost and who is seen in them: clips of drawn faces, from seconds to hours.
 
 A speaker is there all the time, and guests come for a quarter of a second to five. The groups of pictures are encoded
-once and put together by copying packets, so that three hours take seconds to make.
+once and put together by copying packets, so that three hours take seconds to make. `measure_repeated` does so with the
+beginning of any clip: what hours cost in its size and frame rate.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import numpy as np
 
 from deepfake.faces.extracted import Extraction, StoredFace
 from deepfake.faces.extractor import Job, extract
-from deepfake.media.clips import join_groups, write_clip
+from deepfake.media.clips import join_groups, loop_clip, write_clip
+from deepfake.media.video import sample
 from deepfake.settings import Extract
 from lab.drawn_faces import SKINS, drawn_face, paste
+from lab.robustness import EVERY_FRAME
 
 FPS = 8
 GROUP_S = 5  # between two keyframes: encoders leave 250 frames at most, so that most looks fall between them
@@ -102,6 +105,44 @@ def _measure_length(name: str, source: Path, settings: Extract, report: Callable
     )
 
 
+def measure_repeated(
+    clip: Path, names: Sequence[str], settings: Extract, report: Callable[[str], None]
+) -> Iterator[Row]:
+    """Measure each length on a clip's first seconds, encoded anew and repeated; nobody comes or goes there."""
+    with tempfile.TemporaryDirectory() as folder:
+        report(f"encoding the first {GROUP_S} s of {clip.name}")
+        source, repeated = Path(folder) / "group.mp4", Path(folder) / "clip.mp4"
+        group_s = write_group(clip, source)
+        for name in names:
+            report(name)
+            loop_clip(source, repeated, max(round(LENGTHS_S[name] / group_s), 1))
+            start = time.process_time()
+            made = extract(Job(name, repeated, source.parent, "clip.tar", settings))
+            seconds = time.process_time() - start
+            yield Row(
+                length=name,
+                n_clips=1,
+                seconds=seconds,
+                n_searched=made.searched.n_frames if made.searched else 0,
+                n_sampled=made.n_sampled,
+                n_crops=len(made.faces),
+                gap_s=made.searched.gap_s if made.searched else _widest(made, LENGTHS_S[name]),
+                n_guests=0,
+                smallest_s=None,
+                found={},
+            )
+
+
+def write_group(clip: Path, target: Path) -> float:
+    """Write a clip's first seconds as one group of pictures without B-frames; return how many seconds it lasts."""
+    with sample(clip, "uniform", EVERY_FRAME) as video:
+        fps = video.probe.fps or 25.0
+        frames = (frame.rgb() for frame in islice(video, round(GROUP_S * fps)))
+        options = {"preset": "veryfast", "g": str(round(GROUP_S * fps)), "sc_threshold": "0", "bf": "0"}
+        n_frames = write_clip(target, frames, fps, crf=23, options=options)
+    return n_frames / fps
+
+
 def smallest_judged(tries: dict[float, list[int]]) -> float | None:
     """The shortest stay of which, as of all longer ones, everybody got enough frames; `tries` are their frames."""
     smallest = None
@@ -173,9 +214,11 @@ def _widest(made: Extraction, length_s: float) -> float:
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
     titles = ["length", "clips", "seconds", "searched", "sampled", "crops", "longest gap", "smallest judged"]
-    lines = [titles + [f"{stay:g} s" for stay in STAYS_S], ["---"] * (len(titles) + len(STAYS_S))]
+    stays = STAYS_S if any(row.n_guests for row in rows) else ()
+    lines = [titles + [f"{stay:g} s" for stay in stays], ["---"] * (len(titles) + len(stays))]
     for row in rows:
         smallest = "none" if row.smallest_s is None else f"{row.smallest_s:g} s"
+        smallest = smallest if row.n_guests else "-"
         counts = [f"{value:.0f}" for value in (row.n_searched, row.n_sampled, row.n_crops)]
         cells = [row.length, str(row.n_clips), f"{row.seconds:.1f}", *counts, f"{row.gap_s:.2f} s", smallest]
         lines.append(cells + list(row.found.values()))

@@ -15,6 +15,7 @@ import numpy as np
 
 from deepfake.detector.check import level_of
 from deepfake.ensemble.submission import csv_bytes
+from deepfake.errors import UserError
 from deepfake.files import write_whole
 from lab.distortions import Distortion
 
@@ -31,6 +32,15 @@ CHANGES = (
 )
 COLUMNS = ("change", "n", "without_score", "mean_move", "median_move", "largest_move", "mean_shift", "verdicts_changed")
 Row = Mapping[str, Any]
+
+
+def chosen(kinds: Sequence[str] | None) -> list[Distortion]:
+    """The changes of these kinds (None: all), after `none`, which they are compared with."""
+    known = list(dict.fromkeys(change.kind for change in CHANGES[1:]))
+    unknown = [kind for kind in kinds or [] if kind not in known]
+    if unknown:
+        raise UserError(f"--changes: found {unknown[0]!r}, wanted of {', '.join(known)} (none always comes along)")
+    return [change for change in CHANGES if kinds is None or change.kind in ("none", *kinds)]
 
 
 def moves(cells: Sequence[Row], band: tuple[float, float]) -> list[dict[str, Any]]:

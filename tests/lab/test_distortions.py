@@ -64,6 +64,12 @@ def test_fewer_frames_a_second_keeps_one_in_so_many() -> None:
     assert Distortion("fps", 4).slowdown == 4 and Distortion("jpeg", 40).slowdown == 1
 
 
+def test_a_cut_leaves_the_first_frames_and_asks_for_no_more() -> None:
+    frames = (flat(i) for i in range(10))
+    assert [frame[0, 0, 0] for frame in Distortion("cut", 2).apply(frames, seed=0)] == [0, 1]
+    assert next(frames)[0, 0, 0] == 2, "the rest of a long video is not decoded"
+
+
 @pytest.mark.parametrize("distortion", [Distortion("none"), Distortion("h264", 40)])
 def test_what_the_codec_does_leaves_the_frames_as_they_are(distortion: Distortion) -> None:
     assert (one(distortion.kind, distortion.level, busy()) == busy()).all()

@@ -137,7 +137,8 @@ def test_a_command_s_left_processes_files_and_words_are_seen(tmp_path: Path) -> 
     program = (
         "import subprocess, sys, tempfile, time;"
         "tempfile.mkstemp(); open('crumb', 'w'); print('a decoder said', file=sys.stderr);"
-        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); time.sleep(0.5)"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        "[0 for _ in iter(lambda: time.process_time() < 0.5, False)]"
     )
     watched = watch([sys.executable, "-c", program], tmp_path, 60)
     assert watched.exit_code == 0 and watched.stderr == "a decoder said\n"
@@ -145,6 +146,7 @@ def test_a_command_s_left_processes_files_and_words_are_seen(tmp_path: Path) -> 
     assert len(processes) == 1 and len(watched.left) == 3 and "file here/crumb" in watched.left
     psutil.Process(processes[0]).kill()
     assert watched.peak_mb > 1 and watched.worker_peak_mb > 1
+    assert 0.2 < sum(watched.processor_s.values()) < 3, "half a second of work, seen ten times a second"
 
 
 def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:

@@ -9,7 +9,20 @@ import pytest
 
 from deepfake.media.clips import join_groups, write_clip
 from deepfake.media.video import probe, sample
-from lab.long_videos import FPS, GROUP_S, PLACES, STAYS_S, Row, plan_clip, smallest_judged, table
+from deepfake.settings import Extract
+from drawn_faces import write_person
+from lab.long_videos import (
+    FPS,
+    GROUP_S,
+    PLACES,
+    STAYS_S,
+    Row,
+    measure_repeated,
+    plan_clip,
+    smallest_judged,
+    table,
+    write_group,
+)
 
 
 def test_groups_of_pictures_are_joined_in_the_order_asked_for(tmp_path: Path) -> None:
@@ -53,3 +66,14 @@ def test_the_table_says_how_many_of_each_stay_were_judged() -> None:
     lines = text.splitlines()
     assert lines[2].startswith("| 1 h | 1 | 87.2 | 2161 | 499 | 618 | 2.38 s | 2 s | 6/6 |")
     assert "| 9.00 s | none |" in lines[3] and len({line.count("|") for line in lines}) == 1
+
+
+def test_the_beginning_of_a_clip_is_repeated_and_its_table_has_no_guests(tmp_path: Path) -> None:
+    write_person(tmp_path / "a.mp4", 1, n_frames=24)
+    assert write_group(tmp_path / "a.mp4", tmp_path / "group.mp4") == pytest.approx(1.0), "all it has"
+    settings = Extract(frames_per_video=4, detection_side_px=96)
+    (row,) = measure_repeated(tmp_path / "a.mp4", ["10 s"], settings, lambda _: None)
+    assert (row.length, row.n_sampled, row.n_guests) == ("10 s", 4, 0)
+    assert row.gap_s == pytest.approx(2.5, abs=0.3), "four looks in ten seconds"
+    first, _, last = table([row]).splitlines()
+    assert first.endswith("| smallest judged |") and last.endswith("s | - |")

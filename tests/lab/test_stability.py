@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deepfake.errors import UserError
 from lab.distortions import ALWAYS, KINDS, Distortion, choose
-from lab.stability import CHANGES, moves, write_moves
+from lab.stability import CHANGES, chosen, moves, write_moves
 
 BAND = (0.3, 0.7)
 
@@ -45,6 +46,13 @@ def test_harmless_changes_are_measured_where_they_are_named_and_not_as_damage() 
     assert not [one for one in choose() if KINDS[one.kind].harmless and one.kind not in ALWAYS]
     assert Distortion("grey", 1) in choose(["grey"])
     assert {one.kind for one in CHANGES} >= {"none", "grey", "gamma", "mirror", "crop", "h264", "scale"}
+
+
+def test_some_changes_come_with_what_they_are_compared_with_and_an_unknown_one_is_refused() -> None:
+    assert chosen(None) == list(CHANGES)
+    assert [one.name for one in chosen(["h264", "gamma"])] == ["none", "gamma 0.8", "gamma 1.25", "h264 20"]
+    with pytest.raises(UserError, match="found 'jpeg', wanted of original, grey, gamma"):
+        chosen(["crop", "jpeg"])
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.name)

@@ -3,10 +3,12 @@
 A speaker is there all the time; guests come for a quarter of a second to five. "Smallest judged" is the shortest stay
 of which, as of all longer ones, everybody got three frames or more, enough to be judged; the last columns say how many
 of those who stayed so long did. Seconds are a processor's: to read the file, find faces and cut crops.
+With --clip nobody comes or goes: its first 5 s, a group of pictures in its size and frame rate, follow each other.
 """
 
 import argparse
 import sys
+from pathlib import Path
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -15,13 +17,14 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="such as extract.long_from_s=1e9"
     )
+    parser.add_argument("--clip", type=Path, metavar="FILE", help="the first 5 s of this one, repeated, instead")
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
     from deepfake.errors import UserError
     from deepfake.settings_file import default_config
-    from lab.long_videos import LENGTHS_S, measure, table
+    from lab.long_videos import LENGTHS_S, measure, measure_repeated, table
 
     config = default_config(args.set)
     names = [name.strip() for name in args.lengths.split(",")]
@@ -32,4 +35,8 @@ def run(args: argparse.Namespace) -> None:
     def report(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    print(table(list(measure(names, config.extract, report))))
+    if args.clip is None:
+        rows = measure(names, config.extract, report)
+    else:
+        rows = measure_repeated(args.clip, names, config.extract, report)
+    print(table(list(rows)))

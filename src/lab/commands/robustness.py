@@ -1,8 +1,8 @@
 """Measure how a detector bears damage: videos x kinds x levels -> robustness.csv, .json and .svg, and a table.
 
 Each video's beginning is damaged as a whole, before any face is detected, written as a clip and scored as
-`deepfake predict` scores it. Kinds: jpeg, h264, scale, blur, noise, fps, brightness, contrast; beside them always
-`original` (the files as they are) and `none` (written without damage). Stopped and started again it goes on
+`deepfake predict` scores it. Kinds: jpeg, h264, scale, blur, noise, fps, cut, brightness, contrast; beside them
+always `original` (the files as they are) and `none` (written without damage). Stopped and started again it goes on
 where it was.
 """
 

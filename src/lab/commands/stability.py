@@ -18,6 +18,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where the table goes")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="detector file (the one in data/weights)")
     parser.add_argument("--limit", type=whole_number, default=30, metavar="N", help="so many, half of them real (30)")
+    parser.add_argument("--changes", type=lambda text: text.split(","), metavar="KINDS", help="such as crop,h264 (all)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="robustness.*, predict.*")
     return parser
 
@@ -31,10 +32,11 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.models.detector_file import shipped_weights
     from deepfake.stages import alone
     from lab.robustness import gather, measure
-    from lab.stability import CHANGES, write_moves
+    from lab.stability import chosen, write_moves
 
+    changes = chosen(args.changes)
     material = gather(args.videos, read_labels(args.labels), args.limit)
     weights = args.weights or shipped_weights()
     with alone(args.out):
-        measured = measure(weights, material, CHANGES, config, args.out)
+        measured = measure(weights, material, changes, config, args.out)
         print(write_moves(measured.cells, measured.about, load_detector(weights).stack.band, args.out))
