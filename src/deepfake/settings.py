@@ -359,7 +359,7 @@ class Ensemble(Settings):
 
     top_ratio: float = Field(0.25, gt=0, le=1, description="A track's worst frames, as a share of its frames.")
     top_weight: float = Field(0.5, ge=0, le=1, description="Weight of their mean; the rest goes to the mean of all.")
-    min_track_frames: int = Field(3, ge=1, le=1000, description="Shorter tracks count only if there is no longer one.")
+    min_track_frames: int = Field(3, ge=1, le=1000, description="Shorter tracks are no evidence: the prior.")
     prior_frames: float = Field(1.0, ge=0, le=100, description="A track of n frames is trusted n / (n + prior_frames).")
     views: tuple[CropView, ...] = Field(
         (CropView(),),

@@ -12,6 +12,7 @@ from deepfake.ensemble.pooling import (
     Tracks,
     counted,
     credible,
+    judged_length_trust,
     judged_with,
     length_trust,
     of_crowd,
@@ -106,9 +107,11 @@ def test_a_one_sided_member_that_finds_nothing_hardly_moves_what_others_say_and_
     assert rows["logit"].tolist() == [-6.0, 6.0, -6.0, -6.0], "the rows given are left as they are"
 
 
-def test_short_tracks_count_where_there_is_no_longer_one() -> None:
+def test_short_tracks_count_where_there_is_no_longer_one_and_say_no_more_than_the_prior() -> None:
     assert credible(np.array([2, 1]), 3).tolist() == [True, True]
-    assert p_of([[FAKE] * 2]) > 0.5
+    assert p_of([[FAKE] * 2]) == p_of([[REAL]]) == 0.5
+    assert p_of([[FAKE] * 3]) > 0.5
+    assert judged_length_trust(np.array([1, 2, 3, 32]), SETTINGS) == pytest.approx([0, 0, 3 / 4, 32 / 33])
 
 
 def test_the_order_of_faces_does_not_matter_and_ties_go_to_the_lower_track() -> None:
@@ -121,7 +124,15 @@ def test_a_small_or_blurred_face_is_trusted_in_proportion() -> None:
     small, blurred = SETTINGS.small_face_px, SETTINGS.blurred_sharpness
     assert trust(np.full(3, 2 * small), np.full(3, 2 * blurred), SETTINGS) == 1.0
     assert trust(np.full(3, small / 2), np.full(3, 2 * blurred), SETTINGS) == pytest.approx(0.5)
-    assert trust(np.full(3, small / 2), np.full(3, blurred / 4), SETTINGS) == pytest.approx(0.125)
+    assert trust(np.full(3, small / 2), np.full(3, blurred / 3), SETTINGS) == pytest.approx(1 / 6)
+
+
+def test_a_face_more_blurred_than_a_verdict_wants_is_trusted_less_than_in_proportion() -> None:
+    assert (SETTINGS.verdict_sharpness, SETTINGS.blurred_sharpness) == (5.0, 15.0)
+    assert trust(np.full(3, 200.0), np.full(3, 2.5), SETTINGS) == pytest.approx(2.5 / 15 * 0.25)
+    assert trust(np.full(3, 200.0), np.zeros(3), SETTINGS) == 0.0
+    without = SETTINGS.model_copy(update={"verdict_sharpness": 0.0})
+    assert trust(np.full(3, 200.0), np.full(3, 2.5), without) == pytest.approx(2.5 / 15)
 
 
 def test_only_the_track_of_the_small_face_is_drawn_to_the_prior() -> None:

@@ -129,7 +129,7 @@ def test_fewer_frames_are_spread_evenly(wanted: int, kept: list[int]) -> None:
 
 def test_frames_of_two_people_in_one_picture_count_once() -> None:
     rows = frame_rows(4, {("a", 0): -1.0, ("a", 1): 1.0})
-    tracks = _Frames(rows, faces_of(rows), Ensemble(prior_frames=0.0))
+    tracks = _Frames(rows, faces_of(rows), Ensemble(prior_frames=0.0, min_track_frames=1))
     assert tracks.n_frames.tolist() == [4]
     together = np.log((np.exp(-0.98) + np.exp(1.02)) / 2)
     assert pooling.video_logits(tracks.pooled(1), pooling.Line((1.0,)))[0] == pytest.approx([together])

@@ -51,12 +51,19 @@ def trust(side_px: np.ndarray, sharpness: np.ndarray, settings: Ensemble) -> flo
 
 def _seen_well(side_px: np.ndarray, sharpness: np.ndarray, settings: Ensemble) -> np.ndarray:
     sides, sharp = np.asarray(side_px) / settings.small_face_px, np.asarray(sharpness) / settings.blurred_sharpness
-    return np.asarray(np.clip(sides, 0, 1) * np.clip(sharp, 0, 1))
+    # Below what a verdict wants, blur hides a forgery rather than showing that there is none.
+    soft = np.asarray(sharpness) / max(min(settings.verdict_sharpness, settings.blurred_sharpness), 1e-9)
+    return np.asarray(np.clip(sides, 0, 1) * np.clip(sharp, 0, 1) * np.clip(soft, 0, 1) ** 2)
 
 
 def length_trust(n_frames: np.ndarray, settings: Ensemble) -> np.ndarray:
     """How far tracks of so many frames (n,) are trusted, beside `trust`."""
     return np.asarray(n_frames / (np.asarray(n_frames) + settings.prior_frames), np.float64)
+
+
+def judged_length_trust(n_frames: np.ndarray, settings: Ensemble) -> np.ndarray:
+    """The same of what is judged (n,): not at all where it is too short, for a fake's first frames may look real."""
+    return length_trust(n_frames, settings) * (np.asarray(n_frames) >= settings.min_track_frames)
 
 
 def credible(n_frames: np.ndarray, min_frames: int, video: np.ndarray | None = None) -> np.ndarray:
@@ -329,7 +336,7 @@ def joined(raw: RawTracks, video_ids: tuple[str, ...], members: tuple[str, ...],
         raw.track_K[first],
         n_frames,
         logits_KM,
-        seen_well * length_trust(n_frames, settings),
+        seen_well * judged_length_trust(n_frames, settings),
         credible(n_frames, settings.min_track_frames, raw.video_K[first]),
         n_joined,
     )
