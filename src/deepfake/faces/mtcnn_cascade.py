@@ -18,6 +18,7 @@ WINDOW_PX, STRIDE_PX = 12, 2  # what PNet sees at once, and how far apart
 PYRAMID_STEP = 0.709  # each picture of the pyramid has half the area of the one before
 SAME_SCALE_IOU, SAME_FACE_IOU = 0.5, 0.7
 BATCH = 64  # crops at once: more are no faster, and a pattern of stripes gives hundreds
+TABLE_ROWS = 256  # of overlaps at once: thousands of boxes would make a large table
 
 Overlap = Callable[[Floats, Floats], Floats]
 
@@ -25,11 +26,14 @@ Overlap = Callable[[Floats, Floats], Floats]
 class Judges(Protocol):
     """MTCNN's networks, by whatever library runs them; see `mtcnn_networks.Networks`."""
 
-    def propose(self, picture_1CHW: Floats) -> tuple[Floats, Floats]: ...
+    def propose(self, picture_1CHW: Floats) -> tuple[Floats, Floats]:
+        """Scores (h, w) and corrections (4, h, w) of windows of 12 px, one at every second pixel."""
 
-    def refine(self, crops: Iterator[Floats]) -> tuple[Floats, Floats]: ...
+    def refine(self, crops: Iterator[Floats]) -> tuple[Floats, Floats]:
+        """Scores (n,) and corrections (n, 4) of crops of 24 px, which come batch by batch."""
 
-    def decide(self, crops: Iterator[Floats]) -> tuple[Floats, Floats, Floats]: ...
+    def decide(self, crops: Iterator[Floats]) -> tuple[Floats, Floats, Floats]:
+        """Scores (n,), corrections (n, 4) and landmarks (n, 10: five x, five y) of crops of 48 px."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +159,13 @@ def suppressed(boxes: Floats, scores: Floats, most: float, overlap: Overlap) -> 
     Two boxes without an area overlap by what is no number, and so both stay.
     """
     order = np.argsort(-scores, kind="stable")
+    if len(order) < 2:
+        return order
     boxes = boxes[order]
     alive = np.ones(len(order), bool)
-    for start in range(0, len(order), 256):  # block by block: thousands of boxes would make a large table
+    for start in range(0, len(order), TABLE_ROWS):
         with np.errstate(invalid="ignore", divide="ignore"):
-            is_same = overlap(boxes[start : start + 256], boxes[start:]) > np.float64(most)
+            is_same = overlap(boxes[start : start + TABLE_ROWS], boxes[start:]) > np.float64(most)
         for i, same in enumerate(is_same):
             if alive[start + i]:
                 alive[start + i + 1 :] &= ~same[i + 1 :]
@@ -168,19 +174,23 @@ def suppressed(boxes: Floats, scores: Floats, most: float, overlap: Overlap) -> 
 
 def iou(boxes_N4: Floats, others_M4: Floats) -> Floats:
     """Intersection over union, (n, m)."""
-    inner = _intersection(boxes_N4, others_M4, 0)
-    areas, other_areas = (_sides(boxes).prod(axis=1) for boxes in (boxes_N4, others_M4))
-    return np.asarray(inner / (areas[:, None] + other_areas - inner))
+    inner = _intersections(boxes_N4, others_M4, 0)
+    return np.asarray(inner / (_areas(boxes_N4, 0)[:, None] + _areas(others_M4, 0) - inner))
 
 
 def share_of_smaller(boxes_N4: Floats, others_M4: Floats) -> Floats:
-    """Intersection over the smaller of the two areas, (n, m); pixels at both ends count."""
-    inner = _intersection(boxes_N4, others_M4, 1)
-    areas, other_areas = ((_sides(boxes) + 1).prod(axis=1) for boxes in (boxes_N4, others_M4))
-    return np.asarray(inner / np.minimum(areas[:, None], other_areas))
+    """Intersection over the smaller of the two areas, (n, m); the pixels at both ends count."""
+    smaller = np.minimum(_areas(boxes_N4, 1)[:, None], _areas(others_M4, 1))
+    return np.asarray(_intersections(boxes_N4, others_M4, 1) / smaller)
 
 
-def _intersection(boxes_N4: Floats, others_M4: Floats, end_px: int) -> Floats:
-    begin = np.maximum(boxes_N4[:, None, :2], others_M4[:, :2])
-    end = np.minimum(boxes_N4[:, None, 2:], others_M4[:, 2:])
-    return np.asarray(np.maximum(end - begin + end_px, 0).prod(axis=2))
+def _areas(boxes: Floats, end_px: int) -> Floats:
+    return np.asarray((boxes[:, 2] - boxes[:, 0] + end_px) * (boxes[:, 3] - boxes[:, 1] + end_px))
+
+
+def _intersections(boxes_N4: Floats, others_M4: Floats, end_px: int) -> Floats:
+    x0, y0, x1, y1 = boxes_N4.T[:, :, None]
+    others_x0, others_y0, others_x1, others_y1 = others_M4.T
+    widths = np.minimum(x1, others_x1) - np.maximum(x0, others_x0) + end_px
+    heights = np.minimum(y1, others_y1) - np.maximum(y0, others_y0) + end_px
+    return np.asarray(np.maximum(widths, 0) * np.maximum(heights, 0))

@@ -63,7 +63,7 @@ def read_networks(path: Path = NETWORKS_FILE, sha256: str = NETWORKS_SHA256) -> 
 
 @dataclass(frozen=True)
 class Networks:
-    """The three of them. Boxes are corrections of x0 y0 x1 y1, as shares of the candidate's sides."""
+    """The three of them, loaded when they are first asked; what they give is told by `mtcnn_cascade.Judges`."""
 
     threads: int = 1
 
@@ -92,17 +92,17 @@ class Networks:
             ) from None
 
     def propose(self, picture_1CHW: Floats) -> tuple[Floats, Floats]:
-        """PNet: scores (h, w) and boxes (4, h, w) of squares of 12 px, one at every second pixel."""
+        """PNet on a whole picture."""
         scores, boxes = self._sessions["pnet"].run(["scores", "boxes"], {INPUT: picture_1CHW})
         return scores[0, 0], boxes[0]
 
     def refine(self, crops: Iterator[Floats]) -> tuple[Floats, Floats]:
-        """RNet: scores (n,) and boxes (n, 4) of crops of 24 px, handed over batch by batch."""
+        """RNet on the candidates."""
         scores, boxes = self._run("rnet", ["scores", "boxes"], crops)
         return scores[:, 0], boxes
 
     def decide(self, crops: Iterator[Floats]) -> tuple[Floats, Floats, Floats]:
-        """ONet: scores (n,), boxes (n, 4) and landmarks (n, 10: five x, five y) of crops of 48 px."""
+        """ONet on those that are left."""
         scores, boxes, landmarks = self._run("onet", ["scores", "boxes", "landmarks"], crops)
         return scores[:, 0], boxes, landmarks
 
