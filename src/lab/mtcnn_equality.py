@@ -76,6 +76,11 @@ def real_pictures(root: Path, n: int, side_px: int) -> Iterator[Picture]:
         yield picture
 
 
+def clips_of(root: Path) -> list[Path]:
+    """The clips below a folder, sorted; it may hold none."""
+    return sorted(path for path in visible_files(root) if path.suffix.lower() in EXTENSIONS)
+
+
 def spread(paths: Sequence[Path], n: int) -> list[Path]:
     """The middles of `n` equal parts; all where there are fewer."""
     n = min(n, len(paths))

@@ -29,7 +29,7 @@ Weights = Mapping[str, np.ndarray]
 class Plan:
     """Layers of a network by facenet's names; `pool3` is no layer there: 3 x 3, every second pixel.
 
-    `heads`: the output and its last layer; `scores` is made of two numbers, for and against a face.
+    `heads`: the output and its last layer; `logits` is the difference of two numbers, for and against a face.
     `dense_CHW`: the shape of what reaches the first dense layer.
     """
 
@@ -43,18 +43,18 @@ PLANS = {
     "pnet": Plan(
         None,
         "conv1 prelu1 pool2 conv2 prelu2 conv3 prelu3",
-        {"scores": "conv4_1", "boxes": "conv4_2"},
+        {"logits": "conv4_1", "boxes": "conv4_2"},
     ),
     "rnet": Plan(
         24,
         "conv1 prelu1 pool3 conv2 prelu2 pool3 conv3 prelu3 dense4 prelu4",
-        {"scores": "dense5_1", "boxes": "dense5_2"},
+        {"logits": "dense5_1", "boxes": "dense5_2"},
         (64, 3, 3),
     ),
     "onet": Plan(
         48,
         "conv1 prelu1 pool3 conv2 prelu2 pool3 conv3 prelu3 pool2 conv4 prelu4 dense5 prelu5",
-        {"scores": "dense6_1", "boxes": "dense6_2", "landmarks": "dense6_3"},
+        {"logits": "dense6_1", "boxes": "dense6_2", "landmarks": "dense6_3"},
         (128, 3, 3),
     ),
 }
@@ -80,7 +80,7 @@ def networks_file() -> bytes:
 
 
 def as_onnx(name: str, weights: Weights) -> bytes:
-    """One network: 0..255 in, scores (sigmoid) and corrections out."""
+    """One network: 0..255 in, logits and corrections out."""
     plan, graph = PLANS[name], _Graph(weights)
     value = INPUT
     for layer in plan.layers.split():
@@ -138,13 +138,11 @@ class _Graph:
         return self._linear(layer, value, weight, bias)
 
     def add_head(self, output: str, layer: str, value: str) -> None:
-        """A last layer; of the two scores the difference alone is computed: softmax of two is the sigmoid of that."""
+        """A last layer; of the numbers for and against a face the difference, of which a sigmoid makes the softmax."""
         weight, bias = self.weights[f"{layer}.weight"], self.weights[f"{layer}.bias"]
-        if output != "scores":
-            self._linear(layer, value, weight, bias, output)
-            return
-        difference = self._linear(layer, value, weight[1:] - weight[:1], bias[1:] - bias[:1])
-        self._node("Sigmoid", [difference], output)
+        if output == "logits":
+            weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
+        self._linear(layer, value, weight, bias, output)
 
     def _prelu(self, layer: str, value: str) -> str:
         """Slope * x + (1 - slope) * relu(x): ONNX Runtime's PRelu takes longer than a whole convolution."""

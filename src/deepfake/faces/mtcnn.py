@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, Self
 import numpy as np
 
 from deepfake.errors import UserError
-from deepfake.faces.mtcnn_cascade import Found, find_faces, iou, suppressed
+from deepfake.faces.mtcnn_cascade import Found, find_faces, iou, suppressed, surest
 from deepfake.faces.mtcnn_networks import Networks, is_installed, threads_here
 
 MTCNN_INPUT_PX = 12  # side of the picture its first network sees
@@ -26,18 +26,35 @@ Thresholds = tuple[float, float, float]
 
 def _batched_nms(boxes_N4: Any, scores_N: Any, picture_N: Any, max_iou: float) -> Any:
     """What `torchvision.ops.batched_nms` returns: indices of boxes that no better one overlaps, best first."""
+    return _of_each_picture(
+        lambda boxes, scores: suppressed(boxes, scores, max_iou, iou), boxes_N4, scores_N, picture_N
+    )
+
+
+def _batched_nms_numpy(boxes_N4: Any, scores_N: Any, picture_N: Any, _share: float, _method: str) -> Any:
+    """The same for facenet's last step, which has a function of its own."""
+    return _of_each_picture(surest, boxes_N4, scores_N, picture_N)
+
+
+def _of_each_picture(
+    kept: Callable[[np.ndarray, np.ndarray], np.ndarray], boxes_N4: Any, scores_N: Any, picture_N: Any
+) -> Any:
+    """Suppress boxes of several pictures at once, laid so far apart that those of two pictures do not overlap."""
     import torch
 
     if not len(boxes_N4):
         return torch.empty(0, dtype=torch.int64, device=boxes_N4.device)
     apart = picture_N.to(boxes_N4) * (boxes_N4.max() + 1)
     boxes, scores = (boxes_N4 + apart[:, None]).cpu().numpy(), scores_N.cpu().numpy()
-    return torch.from_numpy(suppressed(boxes, scores, max_iou, iou)).to(boxes_N4.device)
+    return torch.from_numpy(kept(boxes, scores)).to(boxes_N4.device)
 
 
 @lru_cache(maxsize=1)
 def facenet_mtcnn() -> Any:
-    """facenet-pytorch's class, imported without torchvision: it needs one function of it, at 160 MB and a second."""
+    """facenet-pytorch's class, imported without torchvision: it needs one function of it, at 160 MB and a second.
+
+    Ties between faces are broken by their place, as in our own steps.
+    """
     for package in ("torch", "facenet_pytorch"):
         if find_spec(package) is None:
             raise UserError(
@@ -57,12 +74,14 @@ def facenet_mtcnn() -> Any:
         vars(sys.modules[name]).update(contents)
     try:
         from facenet_pytorch import MTCNN
+        from facenet_pytorch.models.utils import detect_face
     finally:
         for name, module in before.items():
             if module is None:
                 del sys.modules[name]
             else:
                 sys.modules[name] = module
+    detect_face.batched_nms_numpy = _batched_nms_numpy
     return MTCNN
 
 

@@ -120,7 +120,7 @@ def _decided(picture: AreaResizer, networks: Judges, boxes: Floats, threshold: f
     sides = _sides(boxes) + 1
     landmarks = sides[:, None] * points.reshape(-1, 2, 5).transpose(0, 2, 1) + boxes[:, None, :2] - 1
     boxes = boxes + shifts * sides[:, [0, 1, 0, 1]]
-    kept = suppressed(boxes, scores, SAME_FACE_IOU, share_of_smaller)
+    kept = surest(boxes, scores)
     return Found(boxes[kept], scores[kept], landmarks[kept])
 
 
@@ -170,6 +170,15 @@ def suppressed(boxes: Floats, scores: Floats, most: float, overlap: Overlap) -> 
             if alive[start + i]:
                 alive[start + i + 1 :] &= ~same[i + 1 :]
     return order[alive]
+
+
+def surest(boxes: Floats, scores: Floats) -> Ints:
+    """Indices of the faces that lie in no surer one, the surest first; the last of equally sure ones stays.
+
+    Many are as sure as a float can say. facenet leaves it to an unstable sort which of them stays: nearly always the
+    last, but that depends on the processor.
+    """
+    return len(boxes) - 1 - suppressed(boxes[::-1], scores[::-1], SAME_FACE_IOU, share_of_smaller)
 
 
 def iou(boxes_N4: Floats, others_M4: Floats) -> Floats:

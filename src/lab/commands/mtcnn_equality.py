@@ -28,7 +28,6 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from deepfake.media.listing import find_videos
     from lab import mtcnn_equality as equality
 
     compared = [equality.compare("drawn", equality.generated_pictures(args.generated))]
@@ -36,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         compared.append(equality.compare(root.name, equality.real_pictures(root, args.n, args.side_px)))
     print(equality.table(compared))
     if args.crops:
-        clips = equality.spread([path for root in args.pictures for path in find_videos(root)], args.crops)
+        clips = equality.spread([path for root in args.pictures for path in equality.clips_of(root)], args.crops)
         crops = equality.compare_crops(clips)
         print(f"\n{len(clips)} clips: {crops.n_same} of {crops.n} crops are the same to the last byte")
     return 1 if any(kind.n_different for kind in compared) else 0
