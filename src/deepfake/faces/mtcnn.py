@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from deepfake.errors import UserError
-from deepfake.faces.mtcnn_cascade import Found, find_faces, iou, suppressed, surest
+from deepfake.faces.detections import Faces as Faces
+from deepfake.faces.mtcnn_cascade import find_faces, iou, suppressed, surest
 from deepfake.faces.mtcnn_networks import Networks, is_installed, threads_here
 
 MTCNN_INPUT_PX = 12  # side of the picture its first network sees
@@ -85,36 +85,6 @@ def facenet_mtcnn() -> Any:
     return MTCNN
 
 
-@dataclass(frozen=True)
-class Faces:
-    """Faces of one picture, best score first.
-
-    `boxes` (n, 4) float32 x0 y0 x1 y1 and `landmarks` (n, 5, 2) float32 x y (left eye, right eye,
-    nose, left and right mouth corner, as seen in the picture) in its pixels; `scores` (n,) in 0..1.
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    landmarks: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def scaled(self, x_ratio: float, y_ratio: float) -> Self:
-        """The same faces in a picture of another size."""
-        ratio = np.array([x_ratio, y_ratio], np.float32)
-        return type(self)(self.boxes * np.tile(ratio, 2), self.scores, self.landmarks * ratio)
-
-    def keep(self, which: np.ndarray) -> Self:
-        """Some of the faces, by mask or index."""
-        return type(self)(self.boxes[which], self.scores[which], self.landmarks[which])
-
-    @classmethod
-    def none(cls) -> Self:
-        """No faces."""
-        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2), np.float32))
-
-
 def are_plausible(faces: Faces) -> np.ndarray:
     """Which faces (n,) have landmarks where a face has them, judged inside their own box.
 
@@ -153,7 +123,7 @@ Engine = Literal["onnxruntime", "torch"]
 class _Finder(Protocol):
     """A way to run MTCNN on one picture that it can take."""
 
-    def find(self, picture_HWC: np.ndarray, min_face_px: int) -> Found | None: ...
+    def find(self, picture_HWC: np.ndarray, min_face_px: int) -> Faces: ...
 
 
 class _ByOnnxRuntime:
@@ -163,7 +133,7 @@ class _ByOnnxRuntime:
         self.thresholds = thresholds
         self.networks = Networks(threads)
 
-    def find(self, picture_HWC: np.ndarray, min_face_px: int) -> Found:
+    def find(self, picture_HWC: np.ndarray, min_face_px: int) -> Faces:
         return find_faces(picture_HWC, self.networks, min_face_px, self.thresholds)
 
 
@@ -186,7 +156,7 @@ class _ByFacenet:
             )
         return self._networks[min_face_px]
 
-    def find(self, picture_HWC: np.ndarray, min_face_px: int) -> Found | None:
+    def find(self, picture_HWC: np.ndarray, min_face_px: int) -> Faces:
         network = self._network(min_face_px)
         import torch
 
@@ -194,7 +164,13 @@ class _ByFacenet:
         planes_CHW = torch.from_numpy(np.ascontiguousarray(picture_HWC.transpose(2, 0, 1)))
         with torch.inference_mode():
             boxes, scores, landmarks = network.detect(planes_CHW.permute(1, 2, 0), landmarks=True)
-        return None if boxes is None else Found(boxes, scores, landmarks)
+        if boxes is None:
+            return Faces.none()
+        return Faces(
+            np.asarray(boxes, np.float32).reshape(-1, 4),
+            np.asarray(scores, np.float32).reshape(-1),
+            np.asarray(landmarks, np.float32).reshape(-1, 5, 2),
+        )
 
 
 class FaceDetector:
@@ -240,14 +216,7 @@ class FaceDetector:
             min_face_px = 20
             if min(height_px, width_px) < min_face_px + 4:
                 return Faces.none()
-        found = self._finder.find(picture_HWC, min_face_px)
-        if found is None:
-            return Faces.none()
-        found_faces = Faces(
-            np.asarray(found.boxes, np.float32).reshape(-1, 4),
-            np.asarray(found.scores, np.float32).reshape(-1),
-            np.asarray(found.landmarks, np.float32).reshape(-1, 5, 2),
-        )
+        found_faces = self._finder.find(picture_HWC, min_face_px)
         sides = found_faces.boxes[:, 2:] - found_faces.boxes[:, :2]
         real = np.isfinite(found_faces.boxes).all(1) & (sides > 4).all(1) & are_plausible(found_faces)
         centre = found_faces.boxes[:, :2] + sides / 2

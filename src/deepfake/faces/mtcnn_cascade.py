@@ -7,12 +7,12 @@ Boxes are x0 y0 x1 y1, float32, in pixels of the picture.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from deepfake.faces.area_resize import AreaResizer, Floats, Ints
+from deepfake.faces.detections import Faces
 
 WINDOW_PX, STRIDE_PX = 12, 2  # what PNet sees at once, and how far apart
 PYRAMID_STEP = 0.709  # each picture of the pyramid has half the area of the one before
@@ -36,18 +36,9 @@ class Judges(Protocol):
         """Scores (n,), corrections (n, 4) and landmarks (n, 10: five x, five y) of crops of 48 px."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """Faces of a picture: boxes (n, 4), scores (n,), landmarks (n, 5, 2)."""
-
-    boxes: Floats
-    scores: Floats
-    landmarks: Floats
-
-
 def find_faces(
     picture_HWC: np.ndarray, networks: Judges, min_face_px: int, thresholds: tuple[float, float, float]
-) -> Found:
+) -> Faces:
     """Faces of an RGB picture; `thresholds`: the least score in each of the three steps."""
     picture = AreaResizer(picture_HWC)
     boxes = _proposed(picture, networks, min_face_px, thresholds[0])
@@ -109,11 +100,11 @@ def _refined(picture: AreaResizer, networks: Judges, boxes: Floats, threshold: f
     return _squared(boxes + shifts[kept] * (_sides(boxes) + 1)[:, [0, 1, 0, 1]])
 
 
-def _decided(picture: AreaResizer, networks: Judges, boxes: Floats, threshold: float) -> Found:
+def _decided(picture: AreaResizer, networks: Judges, boxes: Floats, threshold: float) -> Faces:
     """The faces that ONet sees."""
     boxes, inner = _inside(boxes, picture)
     if not len(boxes):
-        return Found(*_no_candidates()[:2], np.zeros((0, 5, 2), np.float32))
+        return Faces.none()
     scores, shifts, points = networks.decide(_crops(picture, inner, 48))
     passed = scores > np.float32(threshold)
     boxes, scores, shifts, points = boxes[passed], scores[passed], shifts[passed], points[passed]
@@ -121,7 +112,7 @@ def _decided(picture: AreaResizer, networks: Judges, boxes: Floats, threshold: f
     landmarks = sides[:, None] * points.reshape(-1, 2, 5).transpose(0, 2, 1) + boxes[:, None, :2] - 1
     boxes = boxes + shifts * sides[:, [0, 1, 0, 1]]
     kept = surest(boxes, scores)
-    return Found(boxes[kept], scores[kept], landmarks[kept])
+    return Faces(boxes[kept], scores[kept], landmarks[kept])
 
 
 def _crops(picture: AreaResizer, boxes: Ints, side_px: int) -> Iterator[Floats]:

@@ -74,6 +74,7 @@ class Networks:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False  # made for one size of picture; the pyramid has many: 15 MB a worker
         options.log_severity_level = 3
         # Waiting threads would take the core that the decoder runs on.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
