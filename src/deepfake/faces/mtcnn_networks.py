@@ -1,6 +1,6 @@
 """MTCNN's three networks for ONNX Runtime, from a file in this package: facenet-pytorch's weights, without torch.
 
-`python -m lab export-mtcnn` makes the file; what is in it, its source and licence: `mtcnn.LICENSE.md` beside it.
+`python -m lab export-mtcnn` makes the file; what is in it, its source and licence: `mtcnn.LICENSE` beside it.
 """
 
 from __future__ import annotations
