@@ -10,6 +10,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -162,7 +163,7 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
         return name
 
-    def _node(self, kind: str, inputs: list[str], output: str | None = None, **attributes: object) -> str:
+    def _node(self, kind: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
         output = output or f"{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
