@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from deepfake.errors import UserError
-from deepfake.faces import mtcnn
+from deepfake.faces import extractor, mtcnn, mtcnn_networks
+from deepfake.faces.extractor import Job, extract
 from deepfake.faces.mtcnn import FaceDetector, Faces, _batched_nms, are_plausible
+from deepfake.settings import Extract
 from drawn_faces import person_frames
 
 # Landmarks of a frontal face as shares of its box: eyes, nose, mouth corners.
@@ -218,8 +221,9 @@ def test_torchvision_is_whole_after_facenet_was_imported() -> None:
     assert run_python(code) == "torchvision.ops.boxes"
 
 
-def test_onnx_runtime_is_taken_on_a_processor_and_torch_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mtcnn, "is_installed", lambda: True)
+def test_onnx_runtime_is_taken_on_a_processor_and_torch_on_a_gpu() -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("facenet_pytorch")
     assert FaceDetector(0.0625, 0.9).engine == "onnxruntime"
     assert FaceDetector(0.0625, 0.9, device="cuda").engine == "torch"
 
@@ -236,7 +240,20 @@ def test_without_either_library_a_sentence_says_which_to_install(monkeypatch: py
     monkeypatch.setattr(mtcnn, "find_spec", lambda name: None)
     mtcnn.facenet_mtcnn.cache_clear()
     with pytest.raises(UserError, match="neither onnxruntime nor torch is installed here; pip install onnxruntime"):
-        FaceDetector(0.0625, 0.9).detect([np.zeros((60, 80, 3), np.uint8)])
+        FaceDetector(0.0625, 0.9)
+
+
+def test_a_damaged_file_of_networks_stops_the_command_and_is_no_fault_of_the_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "mtcnn.zip").write_bytes(b"cut short")
+    damaged = partial(mtcnn_networks.read_networks, tmp_path / "mtcnn.zip")
+    monkeypatch.setattr(mtcnn_networks, "read_networks", damaged)
+    extractor._detector.cache_clear()
+    job = Job("clip", tmp_path / "clip.mp4", tmp_path, "clip.tar", Extract())
+    with pytest.raises(UserError, match="cut short, damaged or of another version"):
+        extract(job)
 
 
 @pytest.mark.parametrize("n_people", [1, 2])

@@ -143,11 +143,12 @@ class _ByFacenet:
     def __init__(self, thresholds: Thresholds, device: str) -> None:
         self.thresholds = thresholds
         self.device = device
+        self._mtcnn = facenet_mtcnn()
         self._networks: dict[int, Any] = {}
 
     def _network(self, min_face_px: int) -> Any:
         if min_face_px not in self._networks:
-            self._networks[min_face_px] = facenet_mtcnn()(
+            self._networks[min_face_px] = self._mtcnn(
                 keep_all=True,
                 min_face_size=min_face_px,
                 thresholds=list(self.thresholds),
@@ -178,6 +179,7 @@ class FaceDetector:
 
     `engine`: which library runs it; None: ONNX Runtime on a CPU where it is installed, else torch. Their boxes agree
     (`python -m lab mtcnn-equality`). `threads` of ONNX Runtime; None: as many as the process was started with, or one.
+    UserError where the networks cannot be loaded.
     """
 
     def __init__(

@@ -10,8 +10,6 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -61,14 +59,14 @@ def read_networks(path: Path = NETWORKS_FILE, sha256: str = NETWORKS_SHA256) -> 
         return {name: packed.read(f"{name}.onnx") for name in NAMES}
 
 
-@dataclass(frozen=True)
 class Networks:
-    """The three of them, loaded when they are first asked; what they give is told by `mtcnn_cascade.Judges`."""
+    """The three of them; what they give is told by `mtcnn_cascade.Judges`."""
 
-    threads: int = 1
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
+        self._sessions = self._load()
 
-    @cached_property
-    def _sessions(self) -> dict[str, Any]:
+    def _load(self) -> dict[str, Any]:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
