@@ -2,13 +2,18 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from deepfake.faces.mtcnn import FaceDetector, Faces, _nms, are_plausible
+from deepfake.errors import UserError
+from deepfake.faces import extractor, mtcnn, mtcnn_networks
+from deepfake.faces.extractor import Job, extract
+from deepfake.faces.mtcnn import FaceDetector, Faces, _batched_nms, are_plausible
+from deepfake.settings import Extract
+from drawn_faces import person_frames
 
 # Landmarks of a frontal face as shares of its box: eyes, nose, mouth corners.
 FRONTAL = np.array([(0.3, 0.4), (0.7, 0.4), (0.5, 0.58), (0.35, 0.78), (0.65, 0.78)], np.float32)
@@ -140,8 +145,8 @@ class Network:
 
 
 def faces_by(network: Network, monkeypatch: pytest.MonkeyPatch) -> Faces:
-    detector = FaceDetector(0.0625, 0.9)
-    monkeypatch.setattr(detector, "_network", lambda min_face_px: network)
+    detector = FaceDetector(0.0625, 0.9, engine="torch")
+    monkeypatch.setattr(detector._finder, "_network", lambda min_face_px: network)
     return detector.detect([np.zeros((240, 320, 3), np.uint8)])[0]
 
 
@@ -174,6 +179,7 @@ def test_none_from_mtcnn_is_no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("max_iou", [0.5, 0.6, 0.7])
 @pytest.mark.parametrize("seed", range(8))
 def test_overlapping_boxes_are_dropped_as_torchvision_drops_them(seed: int, max_iou: float) -> None:
+    torch = pytest.importorskip("torch")
     from torchvision.ops import batched_nms
 
     draw = torch.Generator().manual_seed(seed)
@@ -184,18 +190,80 @@ def test_overlapping_boxes_are_dropped_as_torchvision_drops_them(seed: int, max_
     if seed % 2:  # equal scores, touching sides, boxes without an area
         boxes, scores = (boxes / 20).round(), (scores * 10).round()
     pictures = torch.randint(0, 2, (n_boxes,), generator=draw)
-    assert _nms(boxes, scores, pictures, max_iou).tolist() == batched_nms(boxes, scores, pictures, max_iou).tolist()
+    ours = _batched_nms(boxes, scores, pictures, max_iou)
+    assert ours.tolist() == batched_nms(boxes, scores, pictures, max_iou).tolist()
 
 
-def test_a_worker_loads_none_of_the_large_libraries_it_does_not_need() -> None:
-    code = "import sys, deepfake.faces.extractor; print({'torchvision', 'pandas', 'numba', 'timm'} & set(sys.modules))"
-    folder = Path(__file__).parents[2] / "src"
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+SRC = Path(__file__).parents[2] / "src"
 
 
-def test_torchvision_is_whole_after_the_faces_module_was_imported() -> None:
-    code = "import deepfake.faces.mtcnn, torchvision, timm; print(torchvision.ops.batched_nms.__module__)"
-    folder = Path(__file__).parents[2] / "src"
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "torchvision.ops.boxes"
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=SRC, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_a_worker_finds_faces_without_the_large_libraries() -> None:
+    pytest.importorskip("onnxruntime")
+    code = (
+        "import sys, numpy, deepfake.faces.extractor as e; "
+        "e.FaceDetector(0.0625, 0.9).detect([numpy.zeros((60, 80, 3), numpy.uint8)]); "
+        "print({'torch', 'torchvision', 'facenet_pytorch', 'pandas', 'numba', 'timm'} & set(sys.modules))"
+    )
+    assert run_python(code) == "set()"
+
+
+def test_torchvision_is_whole_after_facenet_was_imported() -> None:
+    pytest.importorskip("facenet_pytorch")
+    code = (
+        "from deepfake.faces import mtcnn; mtcnn.facenet_mtcnn(); "
+        "import torchvision, timm; print(torchvision.ops.batched_nms.__module__)"
+    )
+    assert run_python(code) == "torchvision.ops.boxes"
+
+
+def test_onnx_runtime_is_taken_on_a_processor_and_torch_on_a_gpu() -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("facenet_pytorch")
+    assert FaceDetector(0.0625, 0.9).engine == "onnxruntime"
+    assert FaceDetector(0.0625, 0.9, device="cuda").engine == "torch"
+
+
+def test_torch_is_taken_where_onnx_runtime_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("facenet_pytorch")
+    monkeypatch.setattr(mtcnn, "is_installed", lambda: False)
+    detector = FaceDetector(0.0625, 0.9)
+    assert detector.engine == "torch" and len(detector.detect(person_frames(0, n_frames=1))[0]) == 1
+
+
+def test_without_either_library_a_sentence_says_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mtcnn, "is_installed", lambda: False)
+    monkeypatch.setattr(mtcnn, "find_spec", lambda name: None)
+    mtcnn.facenet_mtcnn.cache_clear()
+    with pytest.raises(UserError, match="neither onnxruntime nor torch is installed here; pip install onnxruntime"):
+        FaceDetector(0.0625, 0.9)
+
+
+def test_a_damaged_file_of_networks_stops_the_command_and_is_no_fault_of_the_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "mtcnn.zip").write_bytes(b"cut short")
+    damaged = partial(mtcnn_networks.read_networks, tmp_path / "mtcnn.zip")
+    monkeypatch.setattr(mtcnn_networks, "read_networks", damaged)
+    extractor._detector.cache_clear()
+    job = Job("clip", tmp_path / "clip.mp4", tmp_path, "clip.tar", Extract())
+    with pytest.raises(UserError, match="cut short, damaged or of another version"):
+        extract(job)
+
+
+@pytest.mark.parametrize("n_people", [1, 2])
+def test_both_libraries_find_the_same_faces(n_people: int) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("facenet_pytorch")
+    frames = [frame for person in range(3) for frame in person_frames(person, (False,) * n_people, n_frames=1)]
+    ours, theirs = (FaceDetector(0.0625, 0.9, engine=engine).detect(frames) for engine in ("onnxruntime", "torch"))
+    assert [len(faces) for faces in ours] == [n_people] * 3 == [len(faces) for faces in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.boxes == pytest.approx(other.boxes, abs=0.01)
+        assert one.landmarks == pytest.approx(other.landmarks, abs=0.01)
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
