@@ -18,6 +18,7 @@ CONTRACTS = (
     "settings",
     "settings_file",
     "values",
+    "probabilities",
     "workers",
 )
 LADDER = (
