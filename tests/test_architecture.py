@@ -19,6 +19,7 @@ CONTRACTS = (
     "settings_file",
     "values",
     "probabilities",
+    "kept",
     "workers",
 )
 LADDER = (

@@ -153,7 +153,7 @@ def test_what_cannot_be_read_ahead_is_noted_and_not_tried_again(tmp_path: Path) 
 
 
 def test_reading_ahead_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise OSError("no more processes")
 
     monkeypatch.setattr(read_ahead, "run_each", broken)
@@ -168,7 +168,7 @@ def test_a_block_that_fails_stops_the_reading_and_leaves_no_thread_behind(
 ) -> None:
     started = threading.Event()
 
-    def endless(*given: Any) -> Iterator[None]:
+    def endless(*given: Any, **_: Any) -> Iterator[None]:
         *_, is_stopped = given
         while not is_stopped():
             started.set()
@@ -192,7 +192,7 @@ def test_what_was_read_before_is_not_read_ahead(tmp_path: Path, monkeypatch: pyt
     read(ReadJob("known", known, tmp_path, Extract()))
     write_whole(probe_note(earlier, tmp_path), b"{}")  # of another version
     seen: list[Path] = []
-    monkeypatch.setattr(read_ahead, "run_each", lambda _, jobs, *__: seen.extend(job.path for job in jobs) or [])
+    monkeypatch.setattr(read_ahead, "run_each", lambda _, jobs, *__, **___: seen.extend(job.path for job in jobs) or [])
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": {}})
     with reading_ahead([known, new, earlier], tmp_path, tmp_path):
         pass

@@ -15,8 +15,10 @@ import av
 import pytest
 
 from deepfake import files
+from deepfake.commands import checks
 from deepfake.commands.checks import Places, check
 from deepfake.detector import file, read_ahead
+from deepfake.detector.header import DetectorHeader
 from deepfake.detector.score_videos import predict_folder
 from deepfake.faces import crop_store, extraction, extractor
 from deepfake.media import demux
@@ -80,7 +82,10 @@ def checked(
         monkeypatch.setattr(module, "run_each", run_here)
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": EXTRACT.model_dump()})
     monkeypatch.setattr(file, "load_detector", lambda _: replace(made, extract=EXTRACT))
-    monkeypatch.setattr("deepfake.detector.verdict.Predict", lambda: Predict(device="cpu", precision="fp32"))
+    monkeypatch.setattr(
+        checks, "read_detector", lambda path: DetectorHeader(path, "d", made.stack, EXTRACT, made.ensemble, {})
+    )
+    monkeypatch.setattr(checks, "Predict", lambda: Predict(device="cpu", precision="fp32"))
     monkeypatch.setattr(extractor, "_detector", lambda *_: SquareDetector())
     path = square_clip(moving, name="v.mp4")
     weights = tmp_path / "weights.bin"
