@@ -184,10 +184,10 @@ def _with_value(option: str, value: str) -> str:
     return f"{option}{'' if option.endswith('=') else ' '}{value}"
 
 
-Ready = Sequence[_Worker[Any]]
+Started = Sequence[_Worker[Any]]
 
 
-def start_ahead(n: int, environment: dict[str, str], modules: Sequence[str]) -> Ready:
+def start_ahead(n: int, environment: dict[str, str], modules: Sequence[str]) -> Started:
     """Start processes before it is known what they are to do, for one call of `run_each`.
 
     They import `modules` meanwhile. Nothing heavy is imported here: a command calls this first.
@@ -201,7 +201,7 @@ def run_each(
     limits: Limits,
     environment: dict[str, str] | None = None,
     is_stopped: Callable[[], bool] = lambda: False,
-    ready: Ready = (),
+    started: Started = (),
 ) -> Iterator[tuple[Item, T | Failed]]:
     """Yield (item, result or Failed) as they finish, in no fixed order.
 
@@ -209,11 +209,11 @@ def run_each(
     is raised here too, since only the function knows which errors belong to an item. Closing the
     iterator or Ctrl-C stops all processes. `environment` is set before the function is imported. The deadline
     of a new process's first item includes its start. Once `is_stopped` says so, all processes end and nothing more
-    is yielded: for another thread, which cannot close the iterator. `ready` are processes that were started ahead: they
-    are used first, with the environment that they have, and end with the others.
+    is yielded: for another thread, which cannot close the iterator. `started` are processes that were started ahead:
+    they are used first, with the environment that they have, and end with the others.
     """
     variables = {**_one_thread_each(limits.workers), **(environment or {})}
-    workers: list[_Worker[Item]] = [*ready]
+    workers: list[_Worker[Item]] = [*started]
     source = iter(items)
     try:
         _fill(workers, function, source, limits, variables)

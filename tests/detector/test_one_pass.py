@@ -123,6 +123,30 @@ def test_a_file_that_was_checked_before_is_not_opened_and_its_shard_is_read_once
     assert counts == {"sha256_of weights.bin": 1, "shard_name": 1, "read_rows": 1}
 
 
+def test_a_known_video_s_page_and_verdict_need_no_network(
+    checked: Callable[[], dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, page = checked(), (tmp_path / "v.html").read_bytes()
+    monkeypatch.setattr(DetectorHeader, "load", None)
+    assert checked() == first
+    assert (tmp_path / "v.html").read_bytes() == page and page.count(b"data:image/jpeg") >= 4
+
+
+@pytest.mark.parametrize("folder", ["scores", "pictures"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "emptied"])
+def test_what_is_damaged_of_what_was_kept_is_made_again(
+    checked: Callable[[], dict[str, object]], tmp_path: Path, folder: str, damage: str
+) -> None:
+    first, page = checked(), (tmp_path / "v.html").read_bytes()
+    (kept,) = (tmp_path / "cache" / folder).rglob("*.json")
+    whole = kept.read_bytes()
+    place = max(whole.rindex(digit) for digit in (b"1", b"2", b"3"))
+    changed = whole[:place] + (b"4" if folder == "scores" else b"0") + whole[place + 1 :]
+    kept.write_bytes({"cut": whole[:-9], "changed": changed, "emptied": b""}[damage])
+    assert checked() == first
+    assert (tmp_path / "v.html").read_bytes() == page and kept.read_bytes() == whole
+
+
 def test_what_is_not_read_ahead_is_read_once_too(
     checked: Callable[[], dict[str, object]], counts: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

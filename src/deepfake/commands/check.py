@@ -22,7 +22,7 @@ from deepfake.errors import UserError
 from deepfake.files import default_cache, default_checks, probe_note
 
 if TYPE_CHECKING:
-    from deepfake.workers import Ready
+    from deepfake.workers import Started
 
 READERS = 2  # videos that are read at once
 
@@ -54,12 +54,12 @@ def run(args: argparse.Namespace) -> int:
             nothing = "is a link that leads to no file" if path.is_symlink() else "does not exist"
             kind = "is a pipe, a socket or a device" if path.exists() else nothing
             raise UserError(f"video {str(path)!r} {kind}")
-    ready = _start_readers([path for path in args.videos[:READERS] if not _is_noted(path, args.cache)])
+    started = _start_readers([path for path in args.videos[:READERS] if not _is_noted(path, args.cache)])
     from deepfake.commands import checks
 
     places = checks.Places(args.json, args.html, default_checks(), len(args.videos))
     places.try_all([*args.videos, *([args.weights] if args.weights else [])])
-    return checks.check(args.videos, places, args.weights, args.cache, args.open, limits_given(args), ready)
+    return checks.check(args.videos, places, args.weights, args.cache, args.open, limits_given(args), started)
 
 
 def _is_noted(path: Path, cache_dir: Path) -> bool:
@@ -69,7 +69,7 @@ def _is_noted(path: Path, cache_dir: Path) -> bool:
         return False
 
 
-def _start_readers(new: Sequence[Path]) -> Ready:
+def _start_readers(new: Sequence[Path]) -> Started:
     """Start the processes that will read videos, which takes them as long as this one's own imports do."""
     if not new:
         return ()

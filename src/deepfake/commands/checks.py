@@ -27,7 +27,7 @@ from deepfake.files import sha256_of, write_whole
 from deepfake.models.detector_file import shipped_weights
 from deepfake.outputs import SCREEN, is_same_place, refuse_inputs, try_file, try_folder
 from deepfake.settings import Predict
-from deepfake.workers import Ready
+from deepfake.workers import Started
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +93,12 @@ def check(
     cache_dir: Path,
     show: bool,
     limits: Mapping[str, float] | None = None,
-    ready: Ready = (),
+    started: Started = (),
 ) -> int:
-    """Check videos, write and print the results, and return the exit code; `limits`, `ready`: see `reading_ahead`."""
+    """Check videos, write and print the results, and return the exit code; `limits`, `started`: see `reading_ahead`."""
     path = weights or shipped_weights()
     workers = min(len(videos), READERS)
-    with reading_ahead(videos[:workers], path, cache_dir, limits, ready) as ahead:
+    with reading_ahead(videos[:workers], path, cache_dir, limits, started) as ahead:
         from deepfake.report.check_page import index_page, page
         from deepfake.report.shown_crops import shown_crops
 

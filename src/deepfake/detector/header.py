@@ -83,6 +83,9 @@ def read_detector(path: Path) -> DetectorHeader:
         raise does_not_fit(path, error) from None
 
 
+DEVICES = ("cuda", "cpu")  # on which scores may have been made where the settings leave it open
+
+
 class Networks:
     """A detector's networks, ready to score from the moment they are first asked for; `rules` are its own."""
 
@@ -104,3 +107,14 @@ class Networks:
             loaded = self.rules.load() if isinstance(self.rules, DetectorHeader) else self.rules
             self._scorer = VideoScorer(loaded, self.predict)
         return self._scorer
+
+    @property
+    def key(self) -> str:
+        """What of the machine moves scores: kept ones are told apart by it."""
+        return self.scorer.device.type
+
+    @property
+    def possible_keys(self) -> tuple[str, ...]:
+        """Each `key` that these settings may come to, so that no library has to be asked what the machine has."""
+        asked = self.predict.device.partition(":")[0]
+        return DEVICES if asked == "auto" else (asked,)

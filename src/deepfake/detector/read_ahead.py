@@ -15,7 +15,7 @@ from pathlib import Path
 from deepfake.faces.reading import Reading, ReadJob, read, read_note
 from deepfake.media.needs import limits_of
 from deepfake.models.detector_file import extract_settings, read_header
-from deepfake.workers import ONE_THREAD, Failed, Ready, run_each
+from deepfake.workers import ONE_THREAD, Failed, Started, run_each
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,11 @@ def reading_ahead(
     weights: Path,
     cache_dir: Path,
     limits: Mapping[str, float] | None = None,
-    ready: Ready = (),
+    started: Started = (),
 ) -> Iterator[Ahead]:
     """Read videos with a detector's settings while the block runs; at its end `readings` holds those that were read.
 
-    `limits` of one video, where they were set, by the name of their setting; `ready`: see `run_each`.
+    `limits` of one video, where they were set, by the name of their setting; `started`: see `run_each`.
 
     Where the block fails, what is being read is stopped.
 
@@ -54,7 +54,7 @@ def reading_ahead(
     def work() -> None:
         try:
             most = limits_of(settings.model_copy(update=workers))
-            for job, outcome in run_each(read, jobs, most, ONE_THREAD, stopped.is_set, ready=ready):
+            for job, outcome in run_each(read, jobs, most, ONE_THREAD, stopped.is_set, started=started):
                 log.debug("read ahead: %s: %s", job.path, outcome)
                 if not isinstance(outcome, Failed):
                     ahead.readings[job.path] = outcome

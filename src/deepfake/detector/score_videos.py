@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # networks cost seconds, and a video whose scores are kept ne
 
 MOST_NAMED = 20  # unreadable videos in a summary
 MIN_VIDEOS_TO_DIFFER = 11  # ten videos of one kind may well get the same score
-DEVICES = ("cuda", "cpu")  # on which scores may have been made where the settings leave it open
 
 
 EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_difference"}
@@ -117,22 +116,21 @@ def kept_scores(
 ) -> list[TrackScore]:
     """What `score` makes of a video's tracks, kept by its crops, the weights and the settings.
 
-    What was kept on any device that the settings allow serves, so that no library is asked what devices there are.
+    What was kept on any device that the settings allow serves: the networks are loaded only where there is nothing.
     """
     changed = networks.rules.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
 
-    def place(device: str) -> Path:
-        known_by = [weights_sha256, extraction.shard, device, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
+    def place(machine: str) -> Path:
+        known_by = [weights_sha256, extraction.shard, machine, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
         key = digest(known_by)[:32]
         return cache_dir / "scores" / key[:2] / f"{key}.json"
 
-    asked = networks.predict.device.partition(":")[0]
-    for device in DEVICES if asked == "auto" else (asked,):
-        known = _as_scores(kept(place(device)))
+    for machine in networks.possible_keys:
+        known = _as_scores(kept(place(machine)))
         if known is not None:
             return known
     scores = [TrackScore(**vars(made)) for made in score(networks.scorer)]
-    keep(place(networks.scorer.device.type), [_plain(one) for one in scores])
+    keep(place(networks.key), [_plain(one) for one in scores])
     return scores
 
 
