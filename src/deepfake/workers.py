@@ -21,8 +21,6 @@ from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-import psutil
-
 from deepfake import registry
 
 WATCH_S = 0.2
@@ -153,6 +151,8 @@ class _Worker(Generic[Item]):
         self.connection.close()
 
     def resident_mb(self) -> float:
+        import psutil  # only here: the process that is started does without
+
         try:
             return float(psutil.Process(self.process.pid).memory_info().rss / 2**20)
         except psutil.Error:

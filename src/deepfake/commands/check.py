@@ -17,14 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake.commands.arguments import add_limits, limits_given, output_folder
+from deepfake.commands.arguments import READERS, add_limits, limits_given, output_folder
 from deepfake.errors import UserError
 from deepfake.files import default_cache, default_checks, probe_note
 
 if TYPE_CHECKING:
     from deepfake.workers import Started
-
-READERS = 2  # videos that are read at once
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ import webbrowser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deepfake.commands.check import READERS
+from deepfake.commands.arguments import READERS
 from deepfake.detector.check import Check, CheckedFile, schema
 from deepfake.detector.header import Networks, read_detector
 from deepfake.detector.read_ahead import reading_ahead
