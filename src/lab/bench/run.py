@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -274,7 +275,7 @@ def measure_check(setting: Setting) -> Iterator[Row]:
 def measure_command(setting: Setting) -> Iterator[Row]:
     """What a person waits for before the work: help, the first decoded frame, the answer of a video that is known."""
     for name, arguments in (("deepfake --help", ["--help"]), ("deepfake check --help", ["check", "--help"])):
-        rounds = [_processor_s(lambda command=arguments: _command("-m", "deepfake", *command)) for _ in range(3)]
+        rounds = [_processor_s(partial(_command, "-m", "deepfake", *arguments)) for _ in range(3)]
         yield Row(f"{name}, of the processor", min(rounds))
     with tempfile.TemporaryDirectory() as folder:
         cheap, flags = Path(folder) / "cheap.safetensors", ["--cache", folder, "--html", f"{folder}/page.html"]
@@ -287,7 +288,7 @@ def measure_command(setting: Setting) -> Iterator[Row]:
         yield Row("check, first frame decoded", first_s, "the whole check by a network of no size", first_s / whole)
         yield Row("check, page written", whole, peak_mb=peak_mb)
         start = time.perf_counter()
-        seconds = _processor_s(lambda: _command(*check, good=VERDICT_CODES))
+        seconds = _processor_s(partial(_command, *check, good=VERDICT_CODES))
         yield Row("check of a known video", time.perf_counter() - start)
         yield Row("check of a known video, of the processor", seconds)
 
