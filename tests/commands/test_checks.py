@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from clip_factory import pictures
+from deepfake import workers
 from deepfake.commands import check as check_command
-from deepfake.commands import probe
+from deepfake.commands import checks, probe
 from deepfake.commands.checks import Places, print_schema
 from deepfake.detector import read_ahead
 from deepfake.detector.check import CheckedFile
@@ -197,3 +198,21 @@ def test_what_was_read_before_is_not_read_ahead(tmp_path: Path, monkeypatch: pyt
     with reading_ahead([known, new, earlier], tmp_path, tmp_path):
         pass
     assert seen == [new, earlier]
+
+
+def test_a_reader_is_started_ahead_for_each_video_that_was_never_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, new = tmp_path / "known.mp4", tmp_path / "new.mp4"
+    for path in (known, new):
+        path.write_text("no video")
+    read(ReadJob("known", known, tmp_path, Extract()))
+    begun: list[int] = []
+    monkeypatch.setattr(workers, "start_ahead", lambda n, *_: begun.append(n) or ["process"] * n)
+    given: list[object] = []
+    monkeypatch.setattr(checks, "check", lambda *arguments: given.append(arguments[-1]) or 0)
+    for videos in ([known], [known, new], [new, new, new]):
+        check_command.run(
+            check_command.arguments().parse_args([*map(str, videos), "--cache", str(tmp_path), "--html", str(tmp_path)])
+        )
+    assert begun == [1, 2] and given == [(), ["process"], ["process"] * 2]
