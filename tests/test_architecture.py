@@ -18,6 +18,8 @@ CONTRACTS = (
     "settings",
     "settings_file",
     "values",
+    "probabilities",
+    "kept",
     "workers",
 )
 LADDER = (

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 import worker_tasks
-from deepfake.workers import Failed, Limits, _Allowance, _Worker, allow, run_each
+from deepfake.workers import Failed, Limits, _Allowance, _Worker, allow, run_each, start_ahead
 
 
 def wait_until_gone(pids: list[int]) -> None:
@@ -116,3 +116,12 @@ def test_items_are_taken_as_they_are_needed() -> None:
 def test_the_processes_share_the_cores_and_get_the_environment() -> None:
     results = dict(run_each(worker_tasks.environment, ["OMP_NUM_THREADS", "MINE"], Limits(2, 30), {"MINE": "yes"}))
     assert results == {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // 2, 1)), "MINE": "yes"}
+
+
+def test_a_process_that_was_started_ahead_does_the_work_and_ends() -> None:
+    (worker,) = started = start_ahead(1, {"SAID": "ahead"}, ["colorsys"])
+    assert dict(run_each(worker_tasks.environment, ["SAID"], Limits(1, 120), started=started)) == {"SAID": "ahead"}
+    assert not worker.process.is_alive()
+    (idle,) = started = start_ahead(1, {}, [])
+    assert list(run_each(worker_tasks.environment, [], Limits(1, 120), started=started)) == []
+    assert not idle.process.is_alive()

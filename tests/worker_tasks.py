@@ -1,11 +1,16 @@
-"""What the processes of tests/test_workers.py do; spawn imports it by name."""
+"""What processes of tests do (test_workers.py, commands/test_libraries.py); spawn imports it by name."""
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepfake.workers import allow
+
+if TYPE_CHECKING:
+    from deepfake.faces.reading import ReadJob
 
 
 def double(number: int) -> int:
@@ -46,3 +51,11 @@ def slow_but_allowed(number: int) -> int:
 
 def environment(name: str) -> str | None:
     return os.environ.get(name)
+
+
+def libraries_after_reading(job: "ReadJob") -> list[str]:
+    """Read a video that shows a face; what was imported by then, by the names of the packages."""
+    from deepfake.faces.reading import read
+
+    assert read(job).extraction.faces
+    return sorted({name.partition(".")[0] for name in sys.modules})

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from deepfake.detector.check import Check
-    from deepfake.detector.video_scorer import VideoScorer
     from deepfake.faces.extracted import StoredFace
     from deepfake.faces.reading import Reading
     from deepfake.media.demux import VideoProbe
@@ -87,10 +86,13 @@ class Detector:
 
     def __init__(self, path: Path) -> None:
         from deepfake.detector.file import load_detector
+        from deepfake.detector.header import Networks
+        from deepfake.settings import Predict
 
         self.path = path
-        self._networks, self._sha256 = load_detector(path), sha256_of(path)
-        self.name = self._networks.name
+        self._detector, self._sha256 = load_detector(path), sha256_of(path)
+        self._networks = Networks(self._detector, Predict())
+        self.name = self._detector.name
 
     def __repr__(self) -> str:
         return f"<deepfake.Detector {self.name!r} of {str(self.path)!r}>"
@@ -114,19 +116,12 @@ class Detector:
 
         cache = _cache(cache_dir)
         limits = {name: v for name, v in (("deadline_s", deadline_s), ("memory_mb", memory_mb)) if v is not None}
-        reading = _read(path, cache, self._networks.within(limits).extract)
+        reading = _read(path, cache, self._detector.within(limits).extract)
         if reading.extraction.faces:
-            scored = score_reading(self._scorer, reading, cache, self._sha256)
+            scored = score_reading(self._networks, reading, cache, self._sha256)
         else:
-            scored = without_score(reading, self._networks.stack.prior)
-        return check_of(Path(path), scored, self._networks, self._sha256)
-
-    @functools.cached_property
-    def _scorer(self) -> VideoScorer:
-        from deepfake.detector.video_scorer import VideoScorer
-        from deepfake.settings import Predict
-
-        return VideoScorer(self._networks, Predict())
+            scored = without_score(reading, self._detector.stack.prior)
+        return check_of(Path(path), scored, self._detector, self._sha256)
 
 
 def probe(path: Name) -> VideoProbe:

@@ -9,11 +9,9 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from deepfake import __version__
@@ -62,6 +60,9 @@ def packaged_file(package: str, name: str, remedy: str, sha256: str | None = Non
 
     UserError where the package is missing, or the file another than the one of that digest; `remedy` says what to do.
     """
+    # Here, as in `current_commit`: --help waits for no import that it can spare.
+    from importlib.metadata import PackageNotFoundError, files
+
     try:
         (path,) = (Path(str(entry.locate())) for entry in files(package) or () if str(entry) == name)
         digest_here = sha256_of(path)
@@ -232,6 +233,8 @@ def current_commit() -> str:
     """
     if not IN_SOURCE_TREE:
         return f"version {__version__}"
+    import subprocess
+
     try:
         command = ["git", "-C", str(PROJECT_ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()

@@ -63,7 +63,8 @@ SPEED_ONLY: dict[str, set[str]] = {
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors, values never change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Deferred: a command uses two or three of these, and to build them all takes it a tenth of a second.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Index(Settings):
@@ -510,16 +511,16 @@ class Config(Settings):
         description="Modules of your own on PYTHONPATH that register heads, forgeries or sampling modes. What a module "
         "made before it was changed is not made again by itself: --force.",
     )
-    index: Index = Index()
-    extract: Extract = Extract()
-    folds: Folds = Folds()
-    frames: Frames = Frames()
-    sequences: Sequences = Sequences()
-    predict: Predict = Predict()
-    ensemble: Ensemble = Ensemble()
-    validation: Validation = Validation()
-    robustness: Robustness = Robustness()
-    kaggle: Kaggle = Kaggle()
+    index: Index = Field(default_factory=Index)
+    extract: Extract = Field(default_factory=Extract)
+    folds: Folds = Field(default_factory=Folds)
+    frames: Frames = Field(default_factory=Frames)
+    sequences: Sequences = Field(default_factory=Sequences)
+    predict: Predict = Field(default_factory=Predict)
+    ensemble: Ensemble = Field(default_factory=Ensemble)
+    validation: Validation = Field(default_factory=Validation)
+    robustness: Robustness = Field(default_factory=Robustness)
+    kaggle: Kaggle = Field(default_factory=Kaggle)
 
     @model_validator(mode="after")
     def _inner_face_is_in_wide_crops(self) -> Config:

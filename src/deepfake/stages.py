@@ -20,7 +20,7 @@ from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT, current_commit, digest, sha256_of, visible_files, write_whole
 from deepfake.settings import Config, section_values
 
-FORMAT = 4  # raise it when the same settings give other tables, as when video_faces.FORMAT is raised
+FORMAT = 4  # raise it when the same settings give other tables, as when faces.extracted.FORMAT is raised
 
 
 # Written by `report.csv_tables`, which is too heavy to be imported here.
@@ -121,8 +121,7 @@ def unfinished_videos(config: Config) -> list[str]:
     failed = {row["video_id"] for row in table if row["stage"] == "02_extract_faces"}
     if not failed:
         return missing_shards(config)
-    from deepfake.faces.extracted import noted_failure
-    from deepfake.faces.extractor import shard_name
+    from deepfake.faces.extracted import noted_failure, shard_name
 
     videos = pq.read_table(config.work_dir / "videos.parquet", columns=["video_id", "sha256"]).to_pylist()
     shards = {row["video_id"]: shard_name(row["sha256"], config.extract) for row in videos if row["video_id"] in failed}

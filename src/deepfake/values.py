@@ -19,5 +19,9 @@ class Value(BaseModel):
     """Base of a check's parts: frozen, and nothing unknown or not a number in them."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, json_schema_serialization_defaults_required=True
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        json_schema_serialization_defaults_required=True,
+        defer_build=True,  # a process that reads a video makes no check
     )

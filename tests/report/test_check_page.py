@@ -14,7 +14,7 @@ import pytest
 
 from deepfake.detector.check import Check, FrameScore
 from deepfake.evidence.crops import SalientCrop
-from deepfake.report.check_page import clock, heated, index_page, page
+from deepfake.report.check_page import clock, heated, index_page, page, shown
 
 SHARP_NAME = "</title><script>alert('x')</script> \"q\" 50%#1?\n.mp4"
 
@@ -105,7 +105,7 @@ def check_of(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any
 
 
 def made(values: dict[str, Any], pictures: list[SalientCrop] | None = None, at: str = "pages/p.html") -> str:
-    return page(Check.model_validate(values), pictures or [], Path(at)).decode()
+    return page(Check.model_validate(values), [shown(one) for one in pictures or []], Path(at)).decode()
 
 
 def test_a_hostile_name_stays_text_everywhere() -> None:
@@ -275,7 +275,7 @@ def test_a_long_video_with_many_faces_stays_below_five_megabytes() -> None:
     noisy = [SalientCrop(0, SHOWN, rng.integers(0, 256, (192, 192, 3), np.uint8), np.ones((192, 192)))] * 8
     values = check_of([track(n, 0, [0.5] * 600) for n in range(8)])
     values["video"]["duration_s"] = 600.0
-    assert len(page(Check.model_validate(values), noisy, Path("p.html"))) < 5e6
+    assert len(page(Check.model_validate(values), [shown(one) for one in noisy], Path("p.html"))) < 5e6
 
 
 def test_heat_is_grey_below_a_tenth_and_red_at_one() -> None:

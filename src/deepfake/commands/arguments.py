@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from deepfake.settings import CropView
 
 LEAST_MEMORY_MB = 300  # the libraries alone take as much
+READERS = 2  # videos that `deepfake check` reads at once
 
 
 def stage_parser(description: str | None) -> argparse.ArgumentParser:

@@ -10,12 +10,19 @@ beside their pages. Nothing is fetched or sent. Exit codes; of several videos th
   2  a mistake in the command
 """
 
-import argparse
-from pathlib import Path
+from __future__ import annotations
 
-from deepfake.commands.arguments import add_limits, limits_given, output_folder
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepfake.commands.arguments import READERS, add_limits, limits_given, output_folder
 from deepfake.errors import UserError
-from deepfake.files import default_cache, default_checks
+from deepfake.files import default_cache, default_checks, probe_note
+
+if TYPE_CHECKING:
+    from deepfake.workers import Started
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -32,9 +39,9 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from deepfake.commands import checks
-
     if args.schema:
+        from deepfake.commands import checks
+
         return checks.print_schema()
     if not args.videos:
         raise UserError("no video given; `deepfake check --help` lists the arguments")
@@ -45,6 +52,25 @@ def run(args: argparse.Namespace) -> int:
             nothing = "is a link that leads to no file" if path.is_symlink() else "does not exist"
             kind = "is a pipe, a socket or a device" if path.exists() else nothing
             raise UserError(f"video {str(path)!r} {kind}")
+    started = _start_readers([path for path in args.videos[:READERS] if not _is_noted(path, args.cache)])
+    from deepfake.commands import checks
+
     places = checks.Places(args.json, args.html, default_checks(), len(args.videos))
     places.try_all([*args.videos, *([args.weights] if args.weights else [])])
-    return checks.check(args.videos, places, args.weights, args.cache, args.open, limits_given(args))
+    return checks.check(args.videos, places, args.weights, args.cache, args.open, limits_given(args), started)
+
+
+def _is_noted(path: Path, cache_dir: Path) -> bool:
+    try:
+        return probe_note(path, cache_dir).is_file()
+    except OSError:  # reading it will say why
+        return False
+
+
+def _start_readers(new: Sequence[Path]) -> Started:
+    """Start the processes that will read videos, which takes them as long as this one's own imports do."""
+    if not new:
+        return ()
+    from deepfake.workers import ONE_THREAD, start_ahead
+
+    return start_ahead(len(new), ONE_THREAD, ["deepfake.faces.reading", "deepfake.faces.extractor"])

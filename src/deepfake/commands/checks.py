@@ -11,10 +11,12 @@ import webbrowser
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from deepfake.commands.arguments import READERS
 from deepfake.detector.check import Check, CheckedFile, schema
+from deepfake.detector.header import Networks, read_detector
 from deepfake.detector.read_ahead import reading_ahead
 from deepfake.detector.verdict import (
-    check_videos,
+    check_with,
     exit_code,
     face_lines,
     search_lines,
@@ -25,7 +27,8 @@ from deepfake.errors import UserError
 from deepfake.files import digest, remove_whole, sha256_of, write_whole
 from deepfake.models.detector_file import shipped_weights
 from deepfake.outputs import SCREEN, is_same_place, refuse_inputs, try_file, try_folder
-from deepfake.report.check_page import index_page, page
+from deepfake.settings import Predict
+from deepfake.workers import Started
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,19 +114,23 @@ def check(
     cache_dir: Path,
     show: bool,
     limits: Mapping[str, float] | None = None,
+    started: Started = (),
 ) -> int:
-    """Check videos, write and print the results, and return the exit code; `limits`: see `reading_ahead`."""
+    """Check videos, write and print the results, and return the exit code; `limits`, `started`: see `reading_ahead`."""
     path = weights or shipped_weights()
-    workers = min(len(videos), 2)
-    with reading_ahead(videos[:workers], path, cache_dir, limits) as known:
-        from deepfake.detector.file import load_detector
-        from deepfake.evidence.crops import salient_crops
+    workers = min(len(videos), READERS)
+    with reading_ahead(videos[:workers], path, cache_dir, limits, started) as ahead:
+        from deepfake.report.check_page import index_page, page
+        from deepfake.report.shown_crops import shown_crops
 
-        detector = load_detector(path).within(limits or {})
+        networks = Networks(read_detector(path).within(limits or {}), Predict())
+        weights_sha256 = sha256_of(path)
+        if ahead.n_videos:
+            networks.scorer  # noqa: B018 - loaded while other processes read
     done: dict[int, tuple[Check, Path]] = {}
-    for number, scored, made in check_videos(videos, detector, sha256_of(path), cache_dir, workers, known):
+    for number, scored, made in check_with(networks, videos, weights_sha256, cache_dir, workers, ahead.readings):
         page_path = places.page(number, made.file)
-        crops = salient_crops(made, scored.reading.extraction, detector, cache_dir) if scored.reading else []
+        crops = shown_crops(made, scored.reading.extraction, networks, cache_dir) if scored.reading else []
         write_whole(page_path, page(made, crops, page_path))
         for older in places.outdated(number, made.file):
             remove_whole(older)

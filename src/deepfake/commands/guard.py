@@ -36,6 +36,7 @@ def guarded(main: Callable[[], int | None]) -> NoReturn:
     """Run a command; a user's mistake and Ctrl-C end it with a sentence instead of a traceback."""
     fall_back_to_plain()
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # they are looked for in what every package says of itself
     logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(message)s", stream=sys.stderr)
     for name in ("matplotlib", "numba", "PIL", "fontTools"):
         logging.getLogger(name).setLevel(logging.WARNING)

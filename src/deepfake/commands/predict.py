@@ -38,12 +38,12 @@ def run(args: argparse.Namespace) -> None:
     weights = args.weights or shipped_weights()
     refuse_inputs(args.out, [*listing.videos, weights])
 
-    from deepfake.detector.file import load_detector
+    from deepfake.detector.header import read_detector
     from deepfake.detector.score_videos import predict_folder, score_videos, summary_lines
     from deepfake.detector.two_passes import score_in_two_passes
     from deepfake.files import sha256_of
 
-    detector = load_detector(weights).within(limits_given(args))
+    detector = read_detector(weights).within(limits_given(args))
     if args.early_exit:
         changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})
         detector = replace(detector, ensemble=changed)

@@ -11,8 +11,8 @@ import numpy as np
 from deepfake.detector.check import STANDS_FOR_S
 from deepfake.media.streams import VideoStream
 
-if TYPE_CHECKING:  # torch and pandas cost seconds, see `verdict`
-    from deepfake.detector.video_scorer import TrackScore
+if TYPE_CHECKING:
+    from deepfake.detector.judged import TrackScore
     from deepfake.faces.extracted import Extraction
     from deepfake.media.demux import VideoProbe
 

@@ -1,4 +1,4 @@
-"""Read videos in another process while this one still imports its libraries: that saves a check some seconds.
+"""Read videos in another process while this one still imports its networks: that saves a check some seconds.
 
 What was read is handed over as it is; whatever goes wrong here comes up again, and is reported, where it is scored.
 """
@@ -9,25 +9,36 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepfake.faces.reading import Reading, ReadJob, read, read_note
 from deepfake.media.needs import limits_of
 from deepfake.models.detector_file import extract_settings, read_header
-from deepfake.workers import Failed, run_each
+from deepfake.workers import ONE_THREAD, Failed, Started, run_each
 
 log = logging.getLogger(__name__)
-# The other core imports meanwhile.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What is read ahead: so many videos, and at the end of the block what was read of them."""
+
+    n_videos: int
+    readings: dict[Path, Reading] = field(default_factory=dict)
 
 
 @contextmanager
 def reading_ahead(
-    paths: Sequence[Path], weights: Path, cache_dir: Path, limits: Mapping[str, float] | None = None
-) -> Iterator[Mapping[Path, Reading]]:
-    """Read videos with a detector's settings while the block runs; at its end the mapping holds those that were read.
+    paths: Sequence[Path],
+    weights: Path,
+    cache_dir: Path,
+    limits: Mapping[str, float] | None = None,
+    started: Started = (),
+) -> Iterator[Ahead]:
+    """Read videos with a detector's settings while the block runs; at its end `readings` holds those that were read.
 
-    `limits` of one video, where they were set, by the name of their setting.
+    `limits` of one video, where they were set, by the name of their setting; `started`: see `run_each`.
 
     Where the block fails, what is being read is stopped.
 
@@ -36,25 +47,24 @@ def reading_ahead(
     settings = extract_settings(read_header(weights)).model_copy(update=limits or {})
     jobs = [ReadJob(path.name, path, cache_dir, settings) for path in paths if read_note(path, cache_dir) is None]
     workers = {"workers": max(len(jobs), 1)}
-    readings: dict[Path, Reading] = {}
+    ahead = Ahead(len(jobs))
 
     stopped = threading.Event()
 
     def work() -> None:
         try:
-            for job, outcome in run_each(
-                read, jobs, limits_of(settings.model_copy(update=workers)), ONE_THREAD, stopped.is_set
-            ):
+            most = limits_of(settings.model_copy(update=workers))
+            for job, outcome in run_each(read, jobs, most, ONE_THREAD, stopped.is_set, started=started):
                 log.debug("read ahead: %s: %s", job.path, outcome)
                 if not isinstance(outcome, Failed):
-                    readings[job.path] = outcome
+                    ahead.readings[job.path] = outcome
         except Exception:  # it is only ahead: the same comes up again where it can be reported
             log.debug("read ahead", exc_info=True)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
-        yield readings
+        yield ahead
     except BaseException:  # Ctrl-C, too: what is read serves nobody any more
         stopped.set()
         raise

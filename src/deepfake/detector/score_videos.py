@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit, logit
-from tqdm import tqdm
 
-from deepfake.detector.file import TrainedDetector
-from deepfake.detector.video_scorer import FORMAT, TrackScore, VideoScorer
+from deepfake.detector.header import DetectorHeader, Networks, Rules
+from deepfake.detector.judged import FORMAT, TrackScore, judge
 from deepfake.ensemble.early_exit import FIRST_ROUND
 from deepfake.ensemble.submission import count_reasons, csv_bytes, rounded
 from deepfake.errors import UserError
-from deepfake.faces.extracted import Extraction, StoredFace
+from deepfake.faces.extracted import Extraction
 from deepfake.faces.extraction import read_videos
-from deepfake.faces.reading import Reading
+from deepfake.faces.reading import Reading, read_note
 from deepfake.files import digest, write_whole
+from deepfake.kept import keep, kept
 from deepfake.media.listing import find_videos, video_id_of
-from deepfake.scoring.frame_scorer import MIN_VIDEOS_TO_DIFFER
+from deepfake.probabilities import expit, logit
 from deepfake.settings import Predict
 
+if TYPE_CHECKING:  # networks cost seconds, and a video whose scores are kept needs none
+    from deepfake.detector import video_scorer
+    from deepfake.detector.file import TrainedDetector
+
 MOST_NAMED = 20  # unreadable videos in a summary
+MIN_VIDEOS_TO_DIFFER = 11  # ten videos of one kind may well get the same score
 
 
 EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_difference"}
@@ -49,31 +53,51 @@ class Scored:
 
 def score_videos(
     paths: Mapping[str, Path],
-    detector: TrainedDetector,
+    detector: DetectorHeader | TrainedDetector,
     weights_sha256: str,
     cache_dir: Path,
     predict: Predict,
     workers: int,
+) -> Iterator[Scored]:
+    """Yield the result of each video as it is done; crops are kept below `cache_dir`, so a stopped run goes on."""
+    networks = Networks(detector, predict)
+    load_if_new(networks, paths, cache_dir)
+    yield from score_with(networks, paths, weights_sha256, cache_dir, workers)
+
+
+def load_if_new(networks: Networks, paths: Mapping[str, Path], cache_dir: Path) -> None:
+    """Load the networks where a video was never read: weights that do not fit are an error before the work."""
+    if any(read_note(path, cache_dir) is None for path in paths.values()):
+        _ = networks.scorer
+
+
+def score_with(
+    networks: Networks,
+    paths: Mapping[str, Path],
+    weights_sha256: str,
+    cache_dir: Path,
+    workers: int,
     known: Mapping[Path, Reading] | None = None,
 ) -> Iterator[Scored]:
-    """Yield the result of each video as it is done; crops are kept below `cache_dir`, so a stopped run goes on.
+    """`score_videos` with networks that are loaded by the first video whose scores are not kept.
 
     What is `known` of files is not read again.
     """
-    settings = detector.extract.model_copy(update={"workers": workers})
-    scorer: VideoScorer | None = None
+    settings = networks.rules.extract.model_copy(update={"workers": workers})
     for reading in read_videos(paths, cache_dir, settings, known=known):
-        if not reading.extraction.faces:
-            yield without_score(reading, detector.stack.prior)
-            continue
-        scorer = scorer or VideoScorer(detector, predict)
-        yield score_reading(scorer, reading, cache_dir, weights_sha256)
+        if reading.extraction.faces:
+            yield score_reading(networks, reading, cache_dir, weights_sha256)
+        else:
+            yield without_score(reading, networks.rules.stack.prior)
 
 
-def score_reading(scorer: VideoScorer, reading: Reading, cache_dir: Path, weights_sha256: str) -> Scored:
+def score_reading(networks: Networks, reading: Reading, cache_dir: Path, weights_sha256: str) -> Scored:
     """The result of a video that shows a face."""
-    tracks = kept_scores(scorer, reading.extraction, cache_dir, weights_sha256, scorer.score)
-    return with_score(scorer, reading, tracks)
+    extraction = reading.extraction
+    tracks = kept_scores(
+        networks, extraction, cache_dir, weights_sha256, lambda scorer: scorer.score(cache_dir, extraction.faces)
+    )
+    return with_score(networks.rules, reading, tracks)
 
 
 def without_score(reading: Reading, prior: float) -> Scored:
@@ -84,32 +108,38 @@ def without_score(reading: Reading, prior: float) -> Scored:
 
 
 def kept_scores(
-    scorer: VideoScorer,
+    networks: Networks,
     extraction: Extraction,
     cache_dir: Path,
     weights_sha256: str,
-    score: Callable[[Path, Sequence[StoredFace]], list[TrackScore]],
+    score: Callable[[video_scorer.VideoScorer], Sequence[video_scorer.TrackScore]],
 ) -> list[TrackScore]:
-    """What `score(cache_dir, faces)` makes of a video's tracks, kept by its crops, the weights and the settings."""
-    changed = scorer.detector.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
-    key = digest(
-        [weights_sha256, extraction.shard, scorer.device.type, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
-    )[:32]
-    path = cache_dir / "scores" / key[:2] / f"{key}.json"
-    known = _read_scores(path)
-    if known is not None:
-        return known
-    scores = score(cache_dir, extraction.faces)
-    write_whole(path, _stored(scores))
+    """What `score` makes of a video's tracks, kept by its crops, the weights and the settings.
+
+    What was kept on any device that the settings allow serves: the networks are loaded only where there is nothing.
+    """
+    changed = networks.rules.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
+
+    def place(machine: str) -> Path:
+        known_by = [weights_sha256, extraction.shard, machine, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
+        key = digest(known_by)[:32]
+        return cache_dir / "scores" / key[:2] / f"{key}.json"
+
+    for machine in networks.possible_keys:
+        known = _as_scores(kept(place(machine)))
+        if known is not None:
+            return known
+    scores = [TrackScore(**vars(made)) for made in score(networks.scorer)]
+    keep(place(networks.key), [_plain(one) for one in scores])
     return scores
 
 
-def with_score(scorer: VideoScorer, reading: Reading, tracks: Sequence[TrackScore]) -> Scored:
+def with_score(rules: Rules, reading: Reading, tracks: Sequence[TrackScore]) -> Scored:
     """The result of a video whose tracks were scored; damaged frames alone decide nothing, whatever they score."""
-    video_logit = scorer.video_logit(tracks)
+    video_logit = judge(tracks, rules.stack, rules.ensemble).logit
     if reading.extraction.is_damaged:
-        video_logit = undecided(video_logit, scorer.detector.stack.band)
-    p_fake = float(scorer.p_fake(np.array([video_logit]))[0])
+        video_logit = undecided(video_logit, rules.stack.band)
+    p_fake = float(expit(np.array([video_logit]))[0])
     n_faces = len(reading.extraction.faces)
     return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks, reading.extraction.crops)
 
@@ -118,23 +148,21 @@ def undecided(video_logit: float, band: tuple[float, float]) -> float:
     """A video's logit, or the one nearest to it that lies well inside the inconclusive band."""
     low, high = band
     edge = 0.01 * (high - low)
-    return float(logit(np.clip(expit(video_logit), low + edge, high - edge)))
+    return float(logit(np.clip(expit(np.array(video_logit)), low + edge, high - edge)))
 
 
 _ARRAYS = ("frame_logits", "times_s", "frame_indices", "boxes", "member_logits")
 
 
-def _stored(scores: Sequence[TrackScore]) -> bytes:
-    tracks = [{**vars(score), **{name: getattr(score, name).tolist() for name in _ARRAYS}} for score in scores]
-    return json.dumps({"tracks": tracks}).encode()
+def _plain(score: TrackScore) -> dict[str, Any]:
+    return {**vars(score), **{name: getattr(score, name).tolist() for name in _ARRAYS}}
 
 
-def _read_scores(path: Path) -> list[TrackScore] | None:
-    """What `_stored` was made from; None where there is nothing, or something of another version."""
+def _as_scores(tracks: Any) -> list[TrackScore] | None:
+    """The scores that `_plain` was made from; None where there is nothing, or something of another version."""
     try:
-        tracks = json.loads(path.read_text())["tracks"]
         return [TrackScore(**{**track, **{name: np.array(track[name]) for name in _ARRAYS}}) for track in tracks]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -152,16 +180,20 @@ def refuse_equal_scores(scored: list[Scored]) -> None:
 def predict_folder(
     folder: Path,
     out: Path,
-    detector: TrainedDetector,
+    detector: DetectorHeader | TrainedDetector,
     weights_sha256: str,
     cache_dir: Path,
     workers: int,
-    score: Callable[[dict[str, Path], TrainedDetector, str, Path, Predict, int], Iterator[Scored]] = score_videos,
+    score: Callable[
+        [dict[str, Path], DetectorHeader | TrainedDetector, str, Path, Predict, int], Iterator[Scored]
+    ] = score_videos,
 ) -> list[Scored]:
     """Score every video below a folder into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
 
     Returns the videos by name. `score` does what `score_videos` does.
     """
+    from tqdm import tqdm
+
     paths = {video_id_of(path, folder): path for path in find_videos(folder)}
     scored: list[Scored] = []
     with tqdm(total=len(paths), desc="videos", unit="video", disable=None) as bar:

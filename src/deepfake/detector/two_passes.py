@@ -8,22 +8,27 @@ used again: the detector of faces runs on other frames then, and the boxes carri
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from deepfake.detector.file import TrainedDetector
-from deepfake.detector.score_videos import Scored, kept_scores, score_videos, with_score, without_score
-from deepfake.detector.video_scorer import Track, TrackScore, VideoScorer
+from deepfake.detector.header import DetectorHeader, Networks
+from deepfake.detector.score_videos import Scored, kept_scores, load_if_new, score_with, with_score, without_score
 from deepfake.ensemble.early_exit import is_settled
 from deepfake.faces.extracted import StoredFace, by_track
 from deepfake.faces.extraction import read_videos
 from deepfake.settings import Predict
+
+if TYPE_CHECKING:  # networks cost seconds, and a video whose scores are kept needs none
+    from deepfake.detector.file import TrainedDetector
+    from deepfake.detector.video_scorer import TrackScore, VideoScorer
 
 EVERY = 2
 
 
 def score_every_second(scorer: VideoScorer, work_dir: Path, faces: Sequence[StoredFace]) -> list[TrackScore]:
     """Scores of a video's tracks by every second frame of each; none where they leave its verdict open."""
+    from deepfake.detector.video_scorer import Track
+
     tracks = [Track(scorer, work_dir, own, n_frames=EVERY * len(own)) for own in by_track(faces)]
     scored = scorer.score_tracks(tracks)
     so_far, band = [partial_score for _, partial_score in scored], scorer.detector.stack.band_logits
@@ -36,7 +41,7 @@ def score_every_second(scorer: VideoScorer, work_dir: Path, faces: Sequence[Stor
 
 def score_in_two_passes(
     paths: Mapping[str, Path],
-    detector: TrainedDetector,
+    detector: DetectorHeader | TrainedDetector,
     weights_sha256: str,
     cache_dir: Path,
     predict: Predict,
@@ -47,7 +52,8 @@ def score_in_two_passes(
     What a video gets depends on nothing that lies in `cache_dir`; a stopped run goes on where it was.
     """
     settings = detector.extract.model_copy(update={"workers": workers})
-    scorer: VideoScorer | None = None
+    networks = Networks(detector, predict)
+    load_if_new(networks, paths, cache_dir)
     is_open = dict(paths)
     for reading in read_videos(paths, cache_dir, settings, every=EVERY):
         extraction = reading.extraction
@@ -56,9 +62,15 @@ def score_in_two_passes(
             del is_open[extraction.video_id]
         if not extraction.faces:
             continue  # there may be one in the other frames
-        scorer = scorer or VideoScorer(detector, predict)
-        tracks = kept_scores(scorer, extraction, cache_dir, weights_sha256, partial(score_every_second, scorer))
+        faces = extraction.faces
+        tracks = kept_scores(
+            networks,
+            extraction,
+            cache_dir,
+            weights_sha256,
+            lambda scorer, faces=faces: score_every_second(scorer, cache_dir, faces),  # type: ignore[misc]
+        )
         if tracks:
-            yield with_score(scorer, reading, tracks)
+            yield with_score(detector, reading, tracks)
             del is_open[extraction.video_id]
-    yield from score_videos(is_open, detector, weights_sha256, cache_dir, predict, workers)
+    yield from score_with(networks, is_open, weights_sha256, cache_dir, workers)

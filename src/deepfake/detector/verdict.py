@@ -36,10 +36,11 @@ from deepfake.files import printable
 from deepfake.media.file_facts import VideoFacts, VideoFile, describe
 from deepfake.settings import Predict
 
-if TYPE_CHECKING:  # torch, timm and pandas cost seconds: pages, --help and --schema do without
+if TYPE_CHECKING:  # networks cost seconds: pages, --help and --schema do without, and a video that is known
     from deepfake.detector.file import TrainedDetector
+    from deepfake.detector.header import Networks, Rules
+    from deepfake.detector.judged import TrackScore
     from deepfake.detector.score_videos import Scored
-    from deepfake.detector.video_scorer import TrackScore
     from deepfake.faces.extracted import Extraction, Searched
     from deepfake.faces.reading import Reading
     from deepfake.settings import Ensemble
@@ -50,19 +51,31 @@ GRAVEST_FIRST = (FORGED, INCONCLUSIVE, UNREADABLE, NO_FACE, REAL)
 
 
 def check_videos(
+    paths: Sequence[Path], detector: TrainedDetector, weights_sha256: str, cache_dir: Path
+) -> Iterator[tuple[int, Scored, Check]]:
+    """Yield each video's place in `paths`, its scores and its check, as each is done."""
+    from deepfake.detector.header import Networks
+
+    yield from check_with(Networks(detector, Predict()), paths, weights_sha256, cache_dir)
+
+
+def check_with(
+    networks: Networks,
     paths: Sequence[Path],
-    detector: TrainedDetector,
     weights_sha256: str,
     cache_dir: Path,
     workers: int = 1,
     known: Mapping[Path, Reading] | None = None,
 ) -> Iterator[tuple[int, Scored, Check]]:
-    """Yield each video's place in `paths`, its scores and its check, as each is done; `known`: see `score_videos`."""
-    from deepfake.detector.score_videos import score_videos
+    """`check_videos` with networks that are loaded by the first video whose scores are not kept.
+
+    What is `known` of files is not read again.
+    """
+    from deepfake.detector.score_videos import score_with
 
     by_id = {f"{number:06d}": path for number, path in enumerate(paths)}
-    for scored in score_videos(by_id, detector, weights_sha256, cache_dir, Predict(), workers, known):
-        made = check_of(by_id[scored.video_id], scored, detector, weights_sha256)
+    for scored in score_with(networks, by_id, weights_sha256, cache_dir, workers, known):
+        made = check_of(by_id[scored.video_id], scored, networks.rules, weights_sha256)
         yield int(scored.video_id), scored, made
 
 
@@ -71,7 +84,7 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
     return EXIT_CODES[min(verdicts, key=GRAVEST_FIRST.index)]
 
 
-def verdict_of(scored: Scored, detector: TrainedDetector) -> tuple[Verdict, str | None]:
+def verdict_of(scored: Scored, detector: Rules) -> tuple[Verdict, str | None]:
     """What a score means, and why it has no meaning: no score, or too little to be seen behind it."""
     if scored.fallback is not None:
         reason = scored.fallback.removeprefix("unreadable: ")
@@ -112,12 +125,12 @@ class Seen:
         return [f"{words}, wanted {least:g}" for value, least, words in wanted if value < least]
 
 
-def too_little(scores: Sequence[TrackScore], detector: TrainedDetector, verdict: Verdict) -> str | None:
+def too_little(scores: Sequence[TrackScore], detector: Rules, verdict: Verdict) -> str | None:
     """Why a video's faces are not enough for a verdict; None where they are.
 
     "Likely forged" rests on the face that speaks most for it, "likely real" on the one that was seen longest.
     """
-    from deepfake.detector.video_scorer import judge
+    from deepfake.detector.judged import judge
 
     judged = judge(scores, detector.stack, detector.ensemble)
     row = judged.decisive
@@ -150,7 +163,7 @@ def damage_of(extraction: Extraction) -> str | None:
     return None
 
 
-def check_of(path: Path, scored: Scored, detector: TrainedDetector, weights_sha256: str) -> Check:
+def check_of(path: Path, scored: Scored, detector: Rules, weights_sha256: str) -> Check:
     """All that is known of a scored video; nothing is read that was read for its scores."""
     assert scored.reading is not None, f"{scored.video_id}: a score without what it was made from"
     verdict, reason = verdict_of(scored, detector)
@@ -233,7 +246,7 @@ def _as_shown(score: TrackScore, extraction: Extraction, facts: VideoFacts) -> T
     return replace(score, boxes=np.stack(shown[extraction.turned], axis=1))
 
 
-def _about(detector: TrainedDetector, weights_sha256: str) -> DetectorFacts:
+def _about(detector: Rules, weights_sha256: str) -> DetectorFacts:
     calibration = detector.stack.calibration
     return DetectorFacts(
         name=detector.name,
@@ -293,11 +306,10 @@ def _shots(
     return tuple(shots)
 
 
-def _tracks(scores: Sequence[TrackScore], detector: TrainedDetector) -> tuple[list[CheckedTrack], int]:
+def _tracks(scores: Sequence[TrackScore], detector: Rules) -> tuple[list[CheckedTrack], int]:
     """Every track as it is judged, and how many judged faces count."""
-    from scipy.special import expit
-
-    from deepfake.detector.video_scorer import judge
+    from deepfake.detector.judged import judge
+    from deepfake.probabilities import expit
 
     if not scores:
         return [], 0
@@ -326,7 +338,7 @@ class Standing:
     judged_with: tuple[int, ...]
 
 
-def _track(score: TrackScore, standing: Standing, detector: TrainedDetector) -> CheckedTrack:
+def _track(score: TrackScore, standing: Standing, detector: Rules) -> CheckedTrack:
     apply = detector.stack.calibration.apply
     p_frames = apply(score.frame_logits)
     seconds = np.floor(score.times_s).astype(int)

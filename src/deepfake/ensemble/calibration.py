@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import expit
+
+from deepfake.probabilities import expit
 
 Kind = Literal["none", "temperature", "platt"]
 KINDS: tuple[Kind, ...] = ("none", "temperature", "platt")
@@ -207,6 +208,8 @@ def _newton(
     stiffness: np.ndarray,
 ) -> np.ndarray:
     """The line of lowest weighted log loss + stiffness / 2 * (line - start)²; entries not `free` stay."""
+    from scipy.special import expit as expit_of_many  # a second of import, which serving does without
+
     columns = design[:, free]
 
     def cost(line: np.ndarray) -> float:
@@ -215,7 +218,7 @@ def _newton(
 
     line = start.copy()
     for _ in range(MAX_STEPS):
-        p = expit(design @ line + offset)
+        p = expit_of_many(design @ line + offset)
         gradient = columns.T @ (weights * (p - labels)) + (stiffness * (line - start))[free]
         curvature = (columns * (weights * p * (1 - p))[:, None]).T @ columns + np.diag(stiffness[free])
         step = np.zeros(2)

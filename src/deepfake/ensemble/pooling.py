@@ -16,14 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
-from scipy.special import entr
 
 from deepfake.errors import UserError
 from deepfake.settings import Ensemble
+
+if TYPE_CHECKING:  # half a second of import, which serving does without
+    import pandas as pd
 
 
 def track_logit(logits: np.ndarray, settings: Ensemble) -> float:
@@ -121,10 +122,12 @@ def judged_with(video: np.ndarray, shot: np.ndarray, n_frames: np.ndarray, min_f
     each, ... Two of one shot are two people, or a face that was lost, and stay apart. Rows lie by `video`.
     """
     rows = np.arange(len(video))
-    short = rows[np.asarray(n_frames) < min_frames]
-    table = pd.DataFrame({"row": short, "video": video[short], "shot": shot[short]})
-    table["place"] = table.groupby(["video", "shot"]).cumcount()
-    rows[short] = table.groupby(["video", "place"])["row"].transform("first").to_numpy(int)
+    seen: dict[tuple[int, int], int] = {}  # by video and shot, how many short tracks came before
+    first: dict[tuple[int, int], int] = {}  # by video and place in the shot
+    for row in np.flatnonzero(np.asarray(n_frames) < min_frames).tolist():
+        of_shot = int(video[row]), int(shot[row])
+        place = seen[of_shot] = seen.get(of_shot, -1) + 1
+        rows[row] = first.setdefault((of_shot[0], place), row)
     return rows
 
 
@@ -215,6 +218,8 @@ class Tracks:
 
     def counts(self) -> pd.DataFrame:
         """Columns n_faces and n_tracks, by video_id."""
+        import pandas as pd
+
         n = len(self)
         faces = np.bincount(self.video_K, self.n_frames_K, minlength=n).astype(int)
         tracks = np.bincount(self.video_K, self.n_joined_K, minlength=n).astype(int)
@@ -248,6 +253,8 @@ def mixtures(tracks: Tracks, line: Line) -> Mixtures:
     log(mean(exp(z))) = sum(w z) + entropy(w) - log(n) where w are the shares exp(z) / sum(exp(z)), and both sides have
     the same gradient: so a line that is fitted with the shares it leads to is one fitted to the videos' own scores.
     """
+    from scipy.special import entr
+
     own_K = line.logits(tracks.logits_KM, tracks.trust_K)
     kept_K = np.where(tracks.credible_K, own_K, -np.inf)
     n = len(tracks)
@@ -264,6 +271,8 @@ def mixtures(tracks: Tracks, line: Line) -> Mixtures:
 
 def track_logits(frame_scores: pd.DataFrame, settings: Ensemble) -> pd.DataFrame:
     """Rows of the track_scores table from rows of the frame_scores table."""
+    import pandas as pd
+
     rows = [
         {"model": model, "video_id": video_id, "track": track, "n_frames": len(part), "logit": logit}
         for (model, video_id, track), part in frame_scores.groupby(["model", "video_id", "track"], sort=True)["logit"]
@@ -279,6 +288,8 @@ def pool(
 
     `faces` has the faces of all these tracks. `members` gives their order; else it is that of their names.
     """
+    import pandas as pd
+
     wide = track_scores.set_index(["video_id", "track", "model"])["logit"].unstack().sort_index()  # noqa: PD010 - keys are unique
     wide = wide[list(members)] if members is not None and len(wide) else wide
     names = tuple(str(name) for name in (wide.columns if members is None else members))

@@ -15,16 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from scipy.optimize import minimize
-from scipy.special import expit, log_expit, logit
 
 from deepfake.ensemble.calibration import Calibration, fit
 from deepfake.ensemble.pooling import Line, Mixtures, Tracks, mixtures, video_logits
+from deepfake.probabilities import expit, logit
 from deepfake.settings import Ensemble
+
+if TYPE_CHECKING:  # half a second of import, which serving does without; as long as SciPy, which only fits need
+    import pandas as pd
 
 MOST_TURNS = 50
 STILL = 1e-7  # logits: scores that move less from one turn to the next stay
@@ -113,6 +114,8 @@ def fit_stack(tracks: Tracks, labels: np.ndarray, settings: Ensemble, folds: np.
 
 def _fit(tracks: Tracks, labels: np.ndarray, settings: Ensemble, prior: float) -> tuple[list[float], Calibration]:
     """Weights and calibration under which the videos' own scores have the lowest log loss."""
+    from scipy.special import log_expit
+
     weigh, neutral = class_weights(labels, settings.fake_share), neutral_logit(prior)
     equal = np.full(len(tracks.members), 1 / len(tracks.members))
     line = Line(tuple(equal.tolist()), neutral=neutral)
@@ -182,13 +185,17 @@ def _weights(
     mixed: Mixtures, labels: np.ndarray, weights: np.ndarray, equal: np.ndarray, l2: float, neutral: float
 ) -> np.ndarray:
     """Shares of lowest log loss + l2 / 2 * distance² to equal ones, none negative, beside a free intercept."""
+    from scipy.optimize import minimize
+    from scipy.special import expit as expit_of_many
+    from scipy.special import log_expit
+
     sign = np.where(labels == 1, 1.0, -1.0)
     design = mixed.trust_N[:, None] * np.column_stack([mixed.logits_NM, np.ones(len(labels))])
     offset = (1 - mixed.trust_N) * neutral + mixed.shift_N
 
     def cost(line: np.ndarray) -> tuple[float, np.ndarray]:
         z = design @ line + offset
-        slope = -weights * sign * expit(-sign * z)
+        slope = -weights * sign * expit_of_many(-sign * z)
         off = np.append(line[:-1] - equal, 0.0)
         return float(-weights @ log_expit(sign * z) + l2 / 2 * off @ off), design.T @ slope + l2 * off
 
@@ -225,6 +232,8 @@ def score_rows(
     model: str, p_fake: pd.Series, counts: pd.DataFrame, fallbacks: Mapping[str, str], prior: float
 ) -> pd.DataFrame:
     """Rows of video_scores: scored videos (`p_fake` by video_id) and those that get the prior, with the reason."""
+    import pandas as pd
+
     scored = counts.loc[p_fake.index, ["n_faces", "n_tracks"]].assign(p_fake=p_fake, fallback=None)
     rest = pd.DataFrame(
         {"n_faces": 0, "n_tracks": 0, "p_fake": prior, "fallback": pd.Series(dict(fallbacks), dtype=object)}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from deepfake.errors import UserError
 from deepfake.files import write_whole
+
+if TYPE_CHECKING:  # half a second of import, and `deepfake predict` takes no table
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,11 @@ def read_sample(path: Path) -> list[str]:
             names = [row["filename"] for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"sample submission {str(path)!r} cannot be read: {error}") from None
-    repeated = pd.Series(names)[pd.Series(names).duplicated()]
-    if len(repeated):
-        raise UserError(f"{path}: {repeated.iloc[0]!r} stands there twice; keep one")
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise UserError(f"{path}: {name!r} stands there twice; keep one")
+        seen.add(name)
     if not names:
         raise UserError(f"{path}: no rows; wanted one a video")
     return names
@@ -62,10 +67,10 @@ def read_sample(path: Path) -> list[str]:
 
 def short_names(video_ids: Sequence[str]) -> dict[str, str]:
     """video_id of each file name; the whole id where two files share a name."""
-    names = pd.Series([PurePosixPath(video_id).name for video_id in video_ids])
-    unique = ~names.duplicated(keep=False)
+    names = [PurePosixPath(video_id).name for video_id in video_ids]
+    n_alike = Counter(names)
     return {
-        (name if alone else video_id): video_id for name, alone, video_id in zip(names, unique, video_ids, strict=True)
+        (name if n_alike[name] == 1 else video_id): video_id for name, video_id in zip(names, video_ids, strict=True)
     }
 
 
@@ -112,5 +117,4 @@ def write_submission(path: Path, submission: Submission) -> None:
 
 def count_reasons(fallbacks: dict[str, str]) -> dict[str, int]:
     """How many videos got the prior, by the short reason."""
-    short = pd.Series([reason.partition(":")[0] for reason in fallbacks.values()], dtype=object)
-    return {str(reason): int(count) for reason, count in short.value_counts().sort_index().items()}
+    return dict(sorted(Counter(reason.partition(":")[0] for reason in fallbacks.values()).items()))

@@ -1,7 +1,8 @@
 """The extraction of one video, as values: its faces, and all that is known of how they were made.
 
-A shard keeps these as plain rows beside the crops (`shard_rows`, `read_extraction`). Worker processes import this
-module, so it imports no pandas.
+A shard keeps these as plain rows beside the crops (`shard_rows`, `read_extraction`); `faces.extractor` makes one for a
+`Job`. Worker processes import this module, and the process that hands out the jobs, which runs no detector of faces: so
+it imports neither pandas nor the extractor.
 """
 
 from __future__ import annotations
@@ -18,12 +19,44 @@ import numpy as np
 
 from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop, read_rows
-from deepfake.files import digest, write_whole
+from deepfake.files import State, digest, write_whole
 from deepfake.media.file_facts import READ_BY
+from deepfake.settings import Extract, result_values
 
 log = logging.getLogger(__name__)
+FORMAT = 6  # raise it when the same settings give other crops or rows
 Status = Literal["ok", "no_face", "failed"]
 Turn = Literal[0, 90, 180, 270]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to extract: where it lies, and where its shard goes (a path below the work folder).
+
+    `every` 2: of every second frame only of those the settings would sample. The shard is named by a content: `state`
+    is the file's when that was read, where this process did; else the file is hashed, and must have that `sha256`.
+    """
+
+    video_id: str
+    path: Path
+    work_dir: Path
+    shard: str
+    settings: Extract
+    every: int = 1
+    sha256: str | None = None
+    state: State | None = None
+
+    @property
+    def shard_path(self) -> Path:
+        """Where the shard goes."""
+        return self.work_dir / self.shard
+
+
+def shard_name(sha256: str, settings: Extract, every: int = 1) -> str:
+    """Path of a video's shard below the work folder: by content and settings, so runs never mix; `every`: see `Job`."""
+    values = {**result_values(settings, "extract"), **({"every": every} if every > 1 else {})}
+    key = digest({"content": sha256, "settings": values, "format": FORMAT})
+    return f"crops/{digest({'settings': values, 'format': FORMAT})[:12]}/{key[:2]}/{key[:32]}.tar"
 
 
 @dataclass(frozen=True)

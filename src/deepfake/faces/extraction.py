@@ -1,24 +1,25 @@
-"""Many videos -> the extraction of each, in worker processes, resumable by the video; and stage 02's tables of it."""
+"""Many videos -> the extraction of each, in worker processes, resumable by the video; and stage 02's tables of it.
+
+`deepfake check` and `predict` take no table and run no detector of faces in their own process: pandas and the extractor
+are imported by the functions that need them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-from tqdm import tqdm
-
-from deepfake.faces.extracted import Extraction, StoredFace, failure_note, kept_extraction
-from deepfake.faces.extractor import Job, extract, shard_name
-from deepfake.faces.reading import Reading, ReadJob, read, read_note
+from deepfake.faces.extracted import Extraction, Job, StoredFace, failure_note, kept_extraction, shard_name
+from deepfake.faces.reading import Reading, ReadJob, extract_job, read, read_note
 from deepfake.media.file_facts import lost_file
-from deepfake.media.listing import path_of
 from deepfake.media.needs import limits_of
 from deepfake.settings import Extract
-from deepfake.tables import EXTRACTIONS, FACES, FAILURES, LANDMARKS, empty
 from deepfake.workers import Failed, Limits, run_each
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def extract_videos(
     every: int = 1,
     limits: Limits | None = None,
 ) -> Iterator[Extraction]:
-    """Yield each video's extraction as it is done; `every`: see `faces.extractor.Job`; `limits`: by the settings.
+    """Yield each video's extraction as it is done; `every`: see `faces.extracted.Job`; `limits`: by the settings.
 
     A video whose shard is there already is not read again; two files of equal bytes share one.
     A content that cannot be read is noted beside the shard and not tried again, until `force` or another version. A
@@ -58,7 +59,7 @@ def extract_videos(
         else:
             yield from (replace(kept, video_id=video.video_id) for video in owners)
     limits = limits or limits_of(settings).of_section("extract")
-    for job, outcome in run_each(extract, jobs, limits):
+    for job, outcome in run_each(extract_job, jobs, limits):
         extraction = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
         yield from (replace(extraction, video_id=video.video_id) for video in same[job.shard])
 
@@ -70,7 +71,7 @@ def read_videos(
     every: int = 1,
     known: Mapping[Path, Reading] | None = None,
 ) -> Iterator[Reading]:
-    """Yield all that is known of each video before it is scored, as it is done; `every`: see `faces.extractor.Job`.
+    """Yield all that is known of each video before it is scored, as it is done; `every`: see `faces.extracted.Job`.
 
     What an earlier run read is read back, by the file's state; `known` was read by this one.
     """
@@ -112,16 +113,24 @@ _ROW_COLUMNS = ("video_id", "decoder", "decoder_reason")
 
 def face_rows(video_id: str, faces: Sequence[StoredFace]) -> list[Mapping[str, object]]:
     """Rows of the faces table."""
+    from deepfake.tables import LANDMARKS
+
     return [{**vars(face), "video_id": video_id, **dict(zip(LANDMARKS, face.landmarks, strict=True))} for face in faces]
 
 
 def faces_table(video_id: str, faces: Sequence[StoredFace]) -> pd.DataFrame:
     """Faces of one video as a faces table."""
+    import pandas as pd
+
+    from deepfake.tables import FACES
+
     return pd.DataFrame(face_rows(video_id, faces), columns=FACES.schema.names)
 
 
 def faces_of_rows(rows: Iterable[Mapping[str, Any]]) -> list[StoredFace]:
     """Faces from rows of the faces table."""
+    from deepfake.tables import LANDMARKS
+
     return [
         StoredFace(**{name: row[name] for name in _COLUMNS}, landmarks=tuple(row[name] for name in LANDMARKS))
         for row in rows
@@ -144,6 +153,12 @@ def extract_table(
     videos: pd.DataFrame, root: Path, work_dir: Path, settings: Extract, force: bool = False
 ) -> ExtractedTables:
     """Extract every readable video of a videos table, with a progress bar."""
+    import pandas as pd
+    from tqdm import tqdm
+
+    from deepfake.media.listing import path_of
+    from deepfake.tables import EXTRACTIONS, FACES, FAILURES, empty
+
     readable = videos[videos["status"] == "ok"]
     todo = [Video(v, path_of(root, v), s) for v, s in zip(readable["video_id"], readable["sha256"], strict=True)]
     bad = videos[videos["status"] != "ok"]

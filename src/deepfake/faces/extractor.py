@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -28,11 +27,15 @@ from deepfake.faces.extracted import (
     shard_rows,
     stored,
 )
+from deepfake.faces.extracted import (
+    Job as Job,
+)
+from deepfake.faces.extracted import shard_name as shard_name
 from deepfake.faces.hashes import perceptual_hash
 from deepfake.faces.linker import Linker, overlap
 from deepfake.faces.mtcnn import FaceDetector, Faces
 from deepfake.faces.search import Search, detected, search
-from deepfake.files import State, digest, sha256_of, state_of
+from deepfake.files import sha256_of, state_of
 from deepfake.media.demux import Demuxed, LostFileError, VideoError, scan
 from deepfake.media.file_facts import change_of, unread
 from deepfake.media.long_sampling import weightiest_in_time
@@ -40,10 +43,9 @@ from deepfake.media.needs import allow_for, stride_within
 from deepfake.media.pixels import turn
 from deepfake.media.shots import cut_detector
 from deepfake.media.video import Frame, Sampled, sample
-from deepfake.settings import Extract, result_values
+from deepfake.settings import Extract
 
 log = logging.getLogger(__name__)
-FORMAT = 6  # raise it when the same settings give other crops or rows
 HASHED_FRAMES = 8
 SECOND_LOOKS = 3  # a shot
 SECOND_LOOK_SIDE_PX = 1600
@@ -331,40 +333,10 @@ def credible_tracks(
     return sorted(best, key=lambda track: start[track])
 
 
-@dataclass(frozen=True)
-class Job:
-    """One video to extract: where it lies, and where its shard goes (a path below the work folder).
-
-    `every` 2: of every second frame only of those the settings would sample. The shard is named by a content: `state`
-    is the file's when that was read, where this process did; else the file is hashed, and must have that `sha256`.
-    """
-
-    video_id: str
-    path: Path
-    work_dir: Path
-    shard: str
-    settings: Extract
-    every: int = 1
-    sha256: str | None = None
-    state: State | None = None
-
-    @property
-    def shard_path(self) -> Path:
-        """Where the shard goes."""
-        return self.work_dir / self.shard
-
-
 @lru_cache(maxsize=2)
 def _detector(min_face_ratio: float, min_score: float, device: str) -> FaceDetector:
     cv2.setNumThreads(1)
     return FaceDetector(min_face_ratio, min_score, device)
-
-
-def shard_name(sha256: str, settings: Extract, every: int = 1) -> str:
-    """Path of a video's shard below the work folder: by content and settings, so runs never mix; `every`: see `Job`."""
-    values = {**result_values(settings, "extract"), **({"every": every} if every > 1 else {})}
-    key = digest({"content": sha256, "settings": values, "format": FORMAT})
-    return f"crops/{digest({'settings': values, 'format': FORMAT})[:12]}/{key[:2]}/{key[:32]}.tar"
 
 
 def extract(job: Job, demuxed: Demuxed | None = None) -> Extraction:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 # Where MTCNN's points lie in a frontal face: origin between the eyes, unit their distance, y down.
 CANONICAL_POINTS = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.57], [-0.41, 1.15], [0.41, 1.15]])
@@ -129,6 +128,8 @@ def face_region(landmarks: np.ndarray, height_px: int, width_px: int) -> Region 
 
 def smooth_in_time(landmarks: np.ndarray, sigma_frames: float = 1.2) -> np.ndarray:
     """Landmarks (T, 5, 2) with short gaps (NaN) filled and jitter removed; long gaps stay NaN."""
+    from scipy.ndimage import gaussian_filter1d
+
     seen = np.flatnonzero(np.isfinite(landmarks).all((1, 2)))
     smooth = np.full(landmarks.shape, np.nan)
     for run in np.split(seen, np.flatnonzero(np.diff(seen) > MAX_GAP_FRAMES) + 1):

@@ -2,7 +2,8 @@
 
 What was read is kept in a cache: of the file a note, found by its state (`files.probe_note`); of its faces a shard,
 found by content and settings. What the file itself is not the cause of is not noted: it may pass.
-Worker processes import this module, so it imports no pandas.
+Worker processes import this module, so it imports no pandas; and the process that hands out the jobs, so that the
+extractor with its detector of faces is imported by the first job that needs it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from deepfake.faces.extracted import Extraction, kept_extraction
-from deepfake.faces.extractor import Job, extract, shard_name
+from deepfake.faces.extracted import Extraction, Job, kept_extraction, shard_name
 from deepfake.files import State, probe_note, state_of, write_whole
 from deepfake.media.demux import Demuxed, LostFileError, require_file
 from deepfake.media.file_facts import READ_BY, VideoFile, lost_file, read_file, unread
@@ -38,7 +38,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class ReadJob:
-    """A video, the cache, and how to extract; `every`: see `faces.extractor.Job`."""
+    """A video, the cache, and how to extract; `every`: see `faces.extracted.Job`."""
 
     video_id: str
     path: Path
@@ -73,7 +73,14 @@ def _read(job: ReadJob, file: VideoFile, demuxed: Demuxed | None, state: State, 
     shard = shard_name(file.sha256, job.settings, job.every)
     known = kept_extraction(job.cache_dir, shard, job.video_id)
     whole = Job(job.video_id, job.path, job.cache_dir, shard, job.settings, job.every, state=state)
-    return Reading(file, known or extract(whole, demuxed))
+    return Reading(file, known or extract_job(whole, demuxed))
+
+
+def extract_job(job: Job, demuxed: Demuxed | None = None) -> Extraction:
+    """`faces.extractor.extract`, which is imported here."""
+    from deepfake.faces.extractor import extract
+
+    return extract(job, demuxed)
 
 
 def read_note(path: Path, cache_dir: Path) -> VideoFile | None:

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from deepfake.detector.file import TrainedDetector, load_detector
+from deepfake.detector.judged import judge
 from deepfake.detector.score_videos import Scored, refuse_equal_scores, score_videos
-from deepfake.detector.video_scorer import judge
 from deepfake.ensemble.submission import (
     Submission,
     count_reasons,

@@ -5,6 +5,7 @@ Nothing here judges a video. A hint says what was found and how far it may be tr
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Mapping
@@ -56,15 +57,17 @@ class VideoFile:
 
     def to_json(self) -> bytes:
         """The file without its path, which may hold bytes that are no text."""
-        return _STORED.dump_json(self.at(Path()))
+        return _stored().dump_json(self.at(Path()))
 
     @classmethod
     def from_json(cls, data: bytes, path: Path) -> VideoFile:
         """Undo `to_json`; ValueError for anything else, such as a note of an older version."""
-        return _STORED.validate_json(data).at(path)
+        return _stored().validate_json(data).at(path)
 
 
-_STORED = TypeAdapter(VideoFile)
+@functools.cache
+def _stored() -> TypeAdapter[VideoFile]:
+    return TypeAdapter(VideoFile)
 
 
 def read_file(path: Path) -> tuple[VideoFile, Demuxed | None]:

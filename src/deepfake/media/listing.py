@@ -14,18 +14,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import pandas as pd
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from deepfake import labels
 from deepfake.errors import UserError
 from deepfake.files import files_below, printable, visible_files
 from deepfake.media.file_facts import VideoFile, lost_file, probe_file
 from deepfake.settings import Index
-from deepfake.tables import VIDEOS, empty
 from deepfake.workers import Failed, Limits, run_each
+
+if TYPE_CHECKING:  # half a second of import, and listing a folder takes no table
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 # Of the containers that `demux.open_video` reads; sound and still pictures are none of them.
@@ -264,6 +263,11 @@ _OF_PROBE = ("n_frames", "fps", "duration_s", "width_px", "height_px", "rotation
 
 def index_videos(root: Path, settings: Index, labels_csv: Path | None = None, limit: int | None = None) -> pd.DataFrame:
     """The videos table of a folder; `limit` takes so many videos, evenly from all folders."""
+    import pandas as pd
+    from tqdm import tqdm
+
+    from deepfake.tables import VIDEOS, empty
+
     paths = {video_id_of(path, root): path for path in find_videos(root)}
     unknown = sorted(set(settings.skip) - set(paths))
     if unknown:

@@ -129,7 +129,7 @@ class Crop:
     heat_max: float | None
 
 
-def page(check: Check, pictures: Sequence[SalientCrop], page_path: Path) -> bytes:
+def page(check: Check, crops: Sequence[Crop], page_path: Path) -> bytes:
     """The page of one video as UTF-8; it names the video relative to the folder of `page_path`."""
     axis = _axis(check)
     band = check.inconclusive_band
@@ -142,8 +142,8 @@ def page(check: Check, pictures: Sequence[SalientCrop], page_path: Path) -> byte
         source=_source(Path(check.file.path), page_path),
         lanes=[_lane(shot, track, check, axis) for shot, track in check.tracks],
         ticks=_ticks(axis),
-        crops=[_crop(picture) for picture in pictures],
-        has_heat=any(picture.heat_HW is not None for picture in pictures),
+        crops=crops,
+        has_heat=any(crop.heat_url is not None for crop in crops),
         data=_script_json(_page_data(check, axis)),
         low=band.low,
         high=band.high,
@@ -312,7 +312,8 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def _crop(picture: SalientCrop) -> Crop:
+def shown(picture: SalientCrop) -> Crop:
+    """A crop as it stands in the page."""
     heat = None if picture.heat_HW is None else heated(picture.picture_HWC, picture.heat_HW)
     return Crop(
         track=picture.track,

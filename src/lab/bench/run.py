@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -34,10 +35,12 @@ from deepfake.workers import Failed, Limits, run_each
 from lab.bench import learning
 from lab.bench.clips import Clips, make_clips
 from lab.bench.extraction import STAGE, UNIT, WINNER, Turns, job_for, recall_of, take_turns, time_steps
+from lab.cheap_detector import write_cheap_detector
 
 Item = TypeVar("Item")
 T = TypeVar("T")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+FIRST_FRAME = Path(__file__).parent / "first_frame"
 WATCH_S = 0.005
 COMMAND_WATCH_S = 0.05  # of a whole command: its processes are read page by page
 DEADLINE_S = 1800
@@ -269,6 +272,35 @@ def measure_check(setting: Setting) -> Iterator[Row]:
             yield Row(name, seconds, UNIT, seconds / decode_s, peak_mb)
 
 
+def measure_command(setting: Setting) -> Iterator[Row]:
+    """What a person waits for before the work: help, the first decoded frame, the answer of a video that is known."""
+    for name, arguments in (("deepfake --help", ["--help"]), ("deepfake check --help", ["check", "--help"])):
+        rounds = [_processor_s(partial(_command, "-m", "deepfake", *arguments)) for _ in range(3)]
+        yield Row(f"{name}, of the processor", min(rounds))
+    with tempfile.TemporaryDirectory() as folder:
+        cheap, flags = Path(folder) / "cheap.safetensors", ["--cache", folder, "--html", f"{folder}/page.html"]
+        write_cheap_detector(cheap, {})
+        check = ("-m", "deepfake", "check", "--weights", str(cheap), *flags, str(setting.clips.hd))
+        notes = Path(folder) / "first_frame"
+        begun = time.time()
+        whole, peak_mb = _command(*check, good=VERDICT_CODES, watched=notes)
+        first_s = min(float(line) for line in notes.read_text().split()) - begun
+        yield Row("check, first frame decoded", first_s, "the whole check by a network of no size", first_s / whole)
+        yield Row("check, page written", whole, peak_mb=peak_mb)
+        start = time.perf_counter()
+        seconds = _processor_s(partial(_command, *check, good=VERDICT_CODES))
+        yield Row("check of a known video", time.perf_counter() - start)
+        yield Row("check of a known video, of the processor", seconds)
+
+
+def _processor_s(work: Callable[[], object]) -> float:
+    """Seconds of all processors that what is started by `work` and ends takes."""
+    before = os.times()
+    work()
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
 def measure_second_run(setting: Setting) -> Iterator[Row]:
     """`run_stages` where nothing has changed."""
     config = demo_config()
@@ -304,14 +336,20 @@ def demo_config() -> Config:
     return load_config(PROJECT_ROOT / "configs/demo.yaml")
 
 
-def _command(*arguments: str, good: tuple[int, ...] = (0,)) -> tuple[float, float]:
-    """Seconds of `python` with these arguments, and the peak memory in MB of it and what it starts."""
+def _command(*arguments: str, good: tuple[int, ...] = (0,), watched: Path | None = None) -> tuple[float, float]:
+    """Seconds of `python` with these arguments, and the peak memory in MB of it and what it starts.
+
+    `watched` is a file in which its processes note when each had decoded its first frame.
+    """
     command = [sys.executable, *arguments]
     peak_mb = 0.0
     with tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
-        sources = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "src")}
-        started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=sources)
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "src")}
+        if watched is not None:
+            environment["PYTHONPATH"] = os.pathsep.join([str(FIRST_FRAME), environment["PYTHONPATH"]])
+            environment["FIRST_FRAME"] = str(watched)
+        started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=environment)
         while started.poll() is None:
             peak_mb = max(peak_mb, _memory_mb(started.pid))
             time.sleep(COMMAND_WATCH_S)
@@ -349,6 +387,7 @@ PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "blends": measure_blends,
     "numbers": measure_numbers,
     "check": measure_check,
+    "command": measure_command,
     "stages": measure_second_run,
     "dfdc": measure_dfdc,
 }
