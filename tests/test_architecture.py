@@ -44,6 +44,7 @@ DOORS = {
     "facenet_pytorch": "faces.mtcnn",
     "albumentations": "datasets.views",
     "accelerate": "training",
+    "onnxruntime": "models.runtime",
     "trackers": "lab",
     "motrics": "lab",
 }

@@ -86,10 +86,11 @@ class Detector:
     """
 
     def __init__(self, path: Path) -> None:
-        from deepfake.detector.file import load_detector
+        from deepfake.detector.file import open_detector
+        from deepfake.settings import Predict
 
         self.path = path
-        self._networks, self._sha256 = load_detector(path), sha256_of(path)
+        self._networks, self._sha256 = open_detector(path, Predict()), sha256_of(path)
         self.name = self._networks.name
 
     def __repr__(self) -> str:

@@ -374,7 +374,7 @@ def sweep_modes(weights: Path, wanted: Wanted, config: Config) -> Iterator[list[
     """
     detector, weights_sha256 = load_detector(weights), sha256_of(weights)
     scorer = VideoScorer(detector, config.predict)
-    key = digest([weights_sha256, section_values(config, "predict"), scorer.device.type, FORMAT])
+    key = digest([weights_sha256, section_values(config, "predict"), scorer.networks_key, FORMAT])
     paths = find_videos(wanted.clips)
     points: list[Point] = []
     for sampling in wanted.samplings:

@@ -79,8 +79,8 @@ def checked(
     for module in (read_ahead, extraction):
         monkeypatch.setattr(module, "run_each", run_here)
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": EXTRACT.model_dump()})
-    monkeypatch.setattr(file, "load_detector", lambda _: replace(made, extract=EXTRACT))
-    monkeypatch.setattr("deepfake.detector.verdict.Predict", lambda: Predict(device="cpu", precision="fp32"))
+    monkeypatch.setattr(file, "open_detector", lambda *_: replace(made, extract=EXTRACT))
+    monkeypatch.setattr("deepfake.commands.checks.Predict", lambda: Predict(device="cpu", precision="fp32"))
     monkeypatch.setattr(extractor, "_detector", lambda *_: SquareDetector())
     path = square_clip(moving, name="v.mp4")
     weights = tmp_path / "weights.bin"
@@ -148,7 +148,7 @@ def test_a_check_of_a_file_that_took_another_s_place_is_its_own(
 def test_a_folder_run_scores_a_file_that_took_another_s_place(
     checked: Callable[[], dict[str, object]], square_clip: Callable[..., Path], tmp_path: Path
 ) -> None:
-    detector, folder = file.load_detector(tmp_path), tmp_path / "folder"
+    detector, folder = file.open_detector(tmp_path, Predict()), tmp_path / "folder"
     folder.mkdir()
     for source in two_in_disguise(square_clip):
         shutil.copy2(source, folder / "v.avi")

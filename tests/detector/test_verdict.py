@@ -312,6 +312,7 @@ def test_the_schema_names_the_keys_of_version_2() -> None:
         "n_faces_counted",
         "inconclusive_band",
         "detector",
+        "engine",
         "video",
         "looked_at",
         "streams",

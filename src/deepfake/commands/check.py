@@ -13,7 +13,7 @@ beside their pages. Nothing is fetched or sent. Exit codes; of several videos th
 import argparse
 from pathlib import Path
 
-from deepfake.commands.arguments import add_limits, limits_given, output_folder
+from deepfake.commands.arguments import add_engine, add_limits, limits_given, output_folder, predict_given
 from deepfake.errors import UserError
 from deepfake.files import default_cache, default_checks
 
@@ -27,6 +27,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
     parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     add_limits(parser)
+    add_engine(parser)
     parser.add_argument("--schema", action="store_true", help="print the JSON's schema and stop")
     return parser
 
@@ -47,4 +48,6 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"video {str(path)!r} {kind}")
     places = checks.Places(args.json, args.html, default_checks(), len(args.videos))
     places.try_all([*args.videos, *([args.weights] if args.weights else [])])
-    return checks.check(args.videos, places, args.weights, args.cache, args.open, limits_given(args))
+    return checks.check(
+        args.videos, places, args.weights, args.cache, args.open, limits_given(args), predict_given(args)
+    )

@@ -25,6 +25,7 @@ from deepfake.files import sha256_of, write_whole
 from deepfake.models.detector_file import shipped_weights
 from deepfake.outputs import SCREEN, is_same_place, refuse_inputs, try_file, try_folder
 from deepfake.report.check_page import index_page, page
+from deepfake.settings import Predict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,17 +91,20 @@ def check(
     cache_dir: Path,
     show: bool,
     limits: Mapping[str, float] | None = None,
+    predict: Predict | None = None,
 ) -> int:
     """Check videos, write and print the results, and return the exit code; `limits`: see `reading_ahead`."""
     path = weights or shipped_weights()
     workers = min(len(videos), 2)
     with reading_ahead(videos[:workers], path, cache_dir, limits) as known:
-        from deepfake.detector.file import load_detector
+        from deepfake.detector.file import open_detector
         from deepfake.evidence.crops import salient_crops
 
-        detector = load_detector(path).within(limits or {})
+        predict = predict or Predict()
+        detector = open_detector(path, predict).within(limits or {})
     done: dict[int, tuple[Check, Path]] = {}
-    for number, scored, made in check_videos(videos, detector, sha256_of(path), cache_dir, workers, known):
+    sha256 = sha256_of(path)
+    for number, scored, made in check_videos(videos, detector, sha256, cache_dir, workers, known, predict):
         page_path = places.page(number, made.file)
         crops = salient_crops(made, scored.reading.extraction, detector, cache_dir) if scored.reading else []
         write_whole(page_path, page(made, crops, page_path))

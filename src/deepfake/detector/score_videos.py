@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit, logit
 from tqdm import tqdm
 
 from deepfake.detector.file import TrainedDetector
@@ -21,6 +20,7 @@ from deepfake.faces.extraction import read_videos
 from deepfake.faces.reading import Reading
 from deepfake.files import digest, write_whole
 from deepfake.media.listing import find_videos, video_id_of
+from deepfake.models.engine import Engine
 from deepfake.scoring.frame_scorer import MIN_VIDEOS_TO_DIFFER
 from deepfake.settings import Predict
 
@@ -34,7 +34,7 @@ EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_d
 class Scored:
     """One video's result, whatever state the file is in; `reading` is what it was made from.
 
-    `crops` names what was seen of it, alike for copies; None where that is not known.
+    `crops` names what was seen of it, alike for copies; None where that is not known. `engine` ran the networks.
     """
 
     video_id: str
@@ -45,6 +45,15 @@ class Scored:
     reading: Reading | None = None
     tracks: Sequence[TrackScore] = ()
     crops: str | None = None
+    engine: Engine | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was made of a video's tracks, now or before, and by what."""
+
+    tracks: list[TrackScore]
+    engine: Engine
 
 
 def score_videos(
@@ -72,8 +81,7 @@ def score_videos(
 
 def score_reading(scorer: VideoScorer, reading: Reading, cache_dir: Path, weights_sha256: str) -> Scored:
     """The result of a video that shows a face."""
-    tracks = kept_scores(scorer, reading.extraction, cache_dir, weights_sha256, scorer.score)
-    return with_score(scorer, reading, tracks)
+    return with_score(scorer, reading, kept_scores(scorer, reading.extraction, cache_dir, weights_sha256, scorer.score))
 
 
 def without_score(reading: Reading, prior: float) -> Scored:
@@ -89,51 +97,55 @@ def kept_scores(
     cache_dir: Path,
     weights_sha256: str,
     score: Callable[[Path, Sequence[StoredFace]], list[TrackScore]],
-) -> list[TrackScore]:
+) -> Kept:
     """What `score(cache_dir, faces)` makes of a video's tracks, kept by its crops, the weights and the settings."""
     changed = scorer.detector.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
     key = digest(
-        [weights_sha256, extraction.shard, scorer.device.type, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
+        [weights_sha256, extraction.shard, scorer.networks_key, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
     )[:32]
     path = cache_dir / "scores" / key[:2] / f"{key}.json"
     known = _read_scores(path)
     if known is not None:
         return known
-    scores = score(cache_dir, extraction.faces)
-    write_whole(path, _stored(scores))
-    return scores
+    kept = Kept(score(cache_dir, extraction.faces), scorer.engine)
+    write_whole(path, _stored(kept))
+    return kept
 
 
-def with_score(scorer: VideoScorer, reading: Reading, tracks: Sequence[TrackScore]) -> Scored:
+def with_score(scorer: VideoScorer, reading: Reading, kept: Kept) -> Scored:
     """The result of a video whose tracks were scored; damaged frames alone decide nothing, whatever they score."""
+    tracks = kept.tracks
     video_logit = scorer.video_logit(tracks)
     if reading.extraction.is_damaged:
         video_logit = undecided(video_logit, scorer.detector.stack.band)
     p_fake = float(scorer.p_fake(np.array([video_logit]))[0])
     n_faces = len(reading.extraction.faces)
-    return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks, reading.extraction.crops)
+    crops = reading.extraction.crops
+    return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks, crops, kept.engine)
 
 
 def undecided(video_logit: float, band: tuple[float, float]) -> float:
     """A video's logit, or the one nearest to it that lies well inside the inconclusive band."""
     low, high = band
     edge = 0.01 * (high - low)
-    return float(logit(np.clip(expit(video_logit), low + edge, high - edge)))
+    p = float(np.clip(0.5 * (1 + np.tanh(0.5 * video_logit)), low + edge, high - edge))
+    return float(np.log(p / (1 - p)))
 
 
 _ARRAYS = ("frame_logits", "times_s", "frame_indices", "boxes", "member_logits")
 
 
-def _stored(scores: Sequence[TrackScore]) -> bytes:
-    tracks = [{**vars(score), **{name: getattr(score, name).tolist() for name in _ARRAYS}} for score in scores]
-    return json.dumps({"tracks": tracks}).encode()
+def _stored(kept: Kept) -> bytes:
+    tracks = [{**vars(score), **{name: getattr(score, name).tolist() for name in _ARRAYS}} for score in kept.tracks]
+    return json.dumps({"tracks": tracks, "engine": kept.engine.model_dump()}).encode()
 
 
-def _read_scores(path: Path) -> list[TrackScore] | None:
+def _read_scores(path: Path) -> Kept | None:
     """What `_stored` was made from; None where there is nothing, or something of another version."""
     try:
-        tracks = json.loads(path.read_text())["tracks"]
-        return [TrackScore(**{**track, **{name: np.array(track[name]) for name in _ARRAYS}}) for track in tracks]
+        stored = json.loads(path.read_text())
+        tracks = [{**track, **{name: np.array(track[name]) for name in _ARRAYS}} for track in stored["tracks"]]
+        return Kept([TrackScore(**track) for track in tracks], Engine.model_validate(stored["engine"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -157,6 +169,7 @@ def predict_folder(
     cache_dir: Path,
     workers: int,
     score: Callable[[dict[str, Path], TrainedDetector, str, Path, Predict, int], Iterator[Scored]] = score_videos,
+    predict: Predict | None = None,
 ) -> list[Scored]:
     """Score every video below a folder into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
 
@@ -165,7 +178,7 @@ def predict_folder(
     paths = {video_id_of(path, folder): path for path in find_videos(folder)}
     scored: list[Scored] = []
     with tqdm(total=len(paths), desc="videos", unit="video", disable=None) as bar:
-        for result in score(paths, detector, weights_sha256, cache_dir, Predict(), workers):
+        for result in score(paths, detector, weights_sha256, cache_dir, predict or Predict(), workers):
             scored.append(result)
             bar.update()
     refuse_equal_scores(scored)
@@ -182,8 +195,10 @@ def summary_lines(scored: Sequence[Scored], out: Path) -> list[str]:
     n_without = sum(reasons.values())
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
     unreadable = [s for s in scored if s.fallback and s.fallback.startswith("unreadable")]
+    engines = sorted({s.engine.words for s in scored if s.engine})
     return [
         f"{len(scored)} videos -> {out}",
+        *(f"networks by {words}" for words in engines),
         f"scored: {len(scored) - n_without}; without a score: {counts}",
         *(f"  {s.video_id!r}: {(s.fallback or '').partition(': ')[2]}" for s in unreadable[:MOST_NAMED]),
         *_stream_lines(scored),

@@ -57,8 +57,8 @@ def score_in_two_passes(
         if not extraction.faces:
             continue  # there may be one in the other frames
         scorer = scorer or VideoScorer(detector, predict)
-        tracks = kept_scores(scorer, extraction, cache_dir, weights_sha256, partial(score_every_second, scorer))
-        if tracks:
-            yield with_score(scorer, reading, tracks)
+        kept = kept_scores(scorer, extraction, cache_dir, weights_sha256, partial(score_every_second, scorer))
+        if kept.tracks:
+            yield with_score(scorer, reading, kept)
             del is_open[extraction.video_id]
     yield from score_videos(is_open, detector, weights_sha256, cache_dir, predict, workers)

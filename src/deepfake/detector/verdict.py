@@ -56,12 +56,13 @@ def check_videos(
     cache_dir: Path,
     workers: int = 1,
     known: Mapping[Path, Reading] | None = None,
+    predict: Predict | None = None,
 ) -> Iterator[tuple[int, Scored, Check]]:
     """Yield each video's place in `paths`, its scores and its check, as each is done; `known`: see `score_videos`."""
     from deepfake.detector.score_videos import score_videos
 
     by_id = {f"{number:06d}": path for number, path in enumerate(paths)}
-    for scored in score_videos(by_id, detector, weights_sha256, cache_dir, Predict(), workers, known):
+    for scored in score_videos(by_id, detector, weights_sha256, cache_dir, predict or Predict(), workers, known):
         made = check_of(by_id[scored.video_id], scored, detector, weights_sha256)
         yield int(scored.video_id), scored, made
 
@@ -170,6 +171,7 @@ def check_of(path: Path, scored: Scored, detector: TrainedDetector, weights_sha2
         n_faces_counted=n_counted,
         inconclusive_band=Band(low=low, high=high),
         detector=_about(detector, weights_sha256),
+        engine=scored.engine,
         video=facts,
         looked_at=_looked_at(extraction, looks[0]) if looks else None,
         streams=tuple(_stream(look, shots) for look in looks),
