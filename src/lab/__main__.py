@@ -21,6 +21,7 @@ COMMANDS = {
     "fuzz": "damaged clips through `deepfake predict`: a row each, and what must not happen",
     "kills": "`kill -9` of commands and their workers: the same bytes in the end",
     "bench": "seconds, ratios and memory of every step",
+    "bench-engines": "what runs networks on a processor: time an image, and whether logits are the same",
     "bench-tracks": "our linker beside others on invented scenes",
 }
 ABOUT = "Measures and compares what `deepfake` does. Nothing here is imported by it or shipped with it."
