@@ -129,7 +129,7 @@ def test_a_detector_is_loaded_once_for_many_videos(monkeypatch: pytest.MonkeyPat
     detector = deepfake.load_detector()
     assert repr(detector) == f"<deepfake.Detector 'selfblend' of {str(detector.path)!r}>"
     first = detector.score("clip.mp4")
-    monkeypatch.setattr("deepfake.detector.file.load_members", None)
+    monkeypatch.setattr("deepfake.detector.file.open_detector", None)
     assert detector.score("clip.mp4") == first == deepfake.check("clip.mp4", detector)
     assert detector.score("text.mp4").p_fake is None
 

@@ -85,12 +85,11 @@ class Detector:
     """
 
     def __init__(self, path: Path) -> None:
-        from deepfake.detector.file import load_detector
-        from deepfake.detector.header import Networks
+        from deepfake.detector.header import Networks, read_detector
         from deepfake.settings import Predict
 
         self.path = path
-        self._detector, self._sha256 = load_detector(path), sha256_of(path)
+        self._detector, self._sha256 = read_detector(path), sha256_of(path)
         self._networks = Networks(self._detector, Predict())
         self.name = self._detector.name
 

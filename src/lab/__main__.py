@@ -25,6 +25,7 @@ COMMANDS = {
     "export-mtcnn": "facenet-pytorch's MTCNN as the file of networks that the package holds",
     "mtcnn-equality": "our MTCNN beside facenet-pytorch's: faces, boxes, landmarks, scores, milliseconds",
     "bench": "seconds, ratios and memory of every step",
+    "bench-engines": "what runs networks on a processor: time an image, and whether logits are the same",
     "bench-tracks": "our linker beside others on invented scenes",
 }
 ABOUT = "Measures and compares what `deepfake` does. Nothing here is imported by it or shipped with it."

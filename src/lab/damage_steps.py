@@ -77,8 +77,8 @@ def write_steps(clips: Sequence[Path], folder: Path) -> list[tuple[str, Distorti
 
 def check_steps(clips: Sequence[Path], detector: TrainedDetector, weights_sha256: str, out: Path) -> Iterator[Step]:
     """Yield every step of every clip, checked; clips and scores are kept below `out`."""
+    from deepfake.detector.judged import judge
     from deepfake.detector.verdict import check_videos, seen
-    from deepfake.detector.video_scorer import judge
 
     made = write_steps(clips, out / "clips")
     paths = [path for _, _, path in made]

@@ -22,8 +22,9 @@ from tqdm import tqdm
 
 from deepfake.detector.file import load_detector
 from deepfake.detector.fitting import cross_fitted
+from deepfake.detector.judged import FORMAT
 from deepfake.detector.labelled_clips import HALVES, Clips, read_clips
-from deepfake.detector.video_scorer import FORMAT, Track, VideoScorer
+from deepfake.detector.video_scorer import Track, VideoScorer
 from deepfake.ensemble.early_exit import SkipGate, thumb
 from deepfake.ensemble.pooling import Tracks
 from deepfake.errors import UserError
@@ -374,7 +375,7 @@ def sweep_modes(weights: Path, wanted: Wanted, config: Config) -> Iterator[list[
     """
     detector, weights_sha256 = load_detector(weights), sha256_of(weights)
     scorer = VideoScorer(detector, config.predict)
-    key = digest([weights_sha256, section_values(config, "predict"), scorer.device.type, FORMAT])
+    key = digest([weights_sha256, section_values(config, "predict"), scorer.networks_key, FORMAT])
     paths = find_videos(wanted.clips)
     points: list[Point] = []
     for sampling in wanted.samplings:

@@ -182,7 +182,7 @@ class Measured:
 
 def measure(weights: Path, material: Material, chosen: Sequence[Distortion], config: Config, out: Path) -> Measured:
     """Score every cell with a detector, with a progress bar; what was scored before is read back from `out`."""
-    from deepfake.detector import score_videos, video_scorer
+    from deepfake.detector import judged, score_videos
     from deepfake.detector.file import load_detector
 
     detector, weights_sha256 = load_detector(weights), sha256_of(weights)
@@ -191,7 +191,7 @@ def measure(weights: Path, material: Material, chosen: Sequence[Distortion], con
         workers = config.robustness.workers
         return score_videos.score_videos(paths, detector, weights_sha256, cache_dir, config.predict, workers)
 
-    key = digest([weights_sha256, video_scorer.FORMAT, section_values(config, "predict")])
+    key = digest([weights_sha256, judged.FORMAT, section_values(config, "predict")])
     bench = Bench(score, key, detector.stack.prior, config.robustness, out)
     cells = []
     with tqdm(total=len(chosen) * len(material.paths), unit="video", disable=None) as bar:

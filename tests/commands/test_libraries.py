@@ -25,8 +25,8 @@ from worker_tasks import libraries_after_reading
 
 UNWANTED = {"torch", "torchvision", "timm", "facenet_pytorch", "pandas", "sklearn", "numba", "scipy", "matplotlib"}
 # Until networks and MTCNN are run by ONNX Runtime: what these two still bring along. Then both are empty.
-STILL_WITH_NETWORKS = ("torch", "torchvision", "timm", "facenet_pytorch", "pandas", "numba", "scipy")
-STILL_WITH_MTCNN = ("torch", "torchvision", "facenet_pytorch")
+STILL_WITH_NETWORKS: tuple[str, ...] = ()
+STILL_WITH_MTCNN: tuple[str, ...] = ()
 # Prints the libraries that a command imported, after whatever the command prints.
 PROGRAM = """
 import atexit, json, sys

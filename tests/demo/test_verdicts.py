@@ -7,8 +7,8 @@ import pytest
 from deepfake.demo.build import KNOWN_TO_SHIPPED
 from deepfake.demo.plan import SOURCES
 from deepfake.demo.verdicts import Judged, caution, judge, outcome, table, tally
+from deepfake.detector.judged import TrackScore
 from deepfake.detector.score_videos import Scored
-from deepfake.detector.video_scorer import TrackScore
 from deepfake.ensemble.calibration import Calibration
 from deepfake.ensemble.stack import Stack
 from deepfake.errors import UserError

@@ -8,64 +8,21 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load, save_file
-from torch import nn
 
 from deepfake import tables
 from deepfake.detector.file import Part, half_precision_error, load_detector, save_detector, unpack_frames
-from deepfake.ensemble.calibration import Calibration
-from deepfake.ensemble.stack import Stack
 from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT
 from deepfake.models.build import new_head
-from deepfake.models.checkpoints import load_model, save_model
+from deepfake.models.checkpoints import load_model
 from deepfake.models.detector_file import read_header
-from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads.sequences import SequenceClassifier
-from deepfake.settings import Config, Sequences
-from learning_data import config, invented, one_thread  # noqa: F401 - a fixture
+from deepfake.settings import Sequences
+from learning_data import invented, one_thread  # noqa: F401 - a fixture
+from little_detector import frames, saved, sequences, settings, stack, two_members
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CROPS = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-
-
-def saved(folder: Path, kind: str, model: nn.Module) -> Path:
-    save_model(folder, kind, model, fold=None, settings_digest="d", metrics={}, about={})
-    return folder
-
-
-def frames(folder: Path, seed: int, **settings: object) -> Path:
-    """A network whose logits are as large as those of a learnt one."""
-    torch.manual_seed(seed)
-    model = FrameClassifier("test_efficientnet", 32, **settings)
-    nn.init.normal_(model.head.weight, std=0.5)
-    return saved(folder, "frames", model)
-
-
-def sequences(folder: Path, frames_dir: Path) -> Path:
-    model = load_model(frames_dir, "frames")
-    assert isinstance(model, FrameClassifier)
-    return saved(folder, "sequences", SequenceClassifier(model.n_features, 4))
-
-
-def stack(*members: str) -> Stack:
-    return Stack(
-        members, tuple(1 / len(members) for _ in members), Calibration("platt", 0.7, -0.1, 40), 0.5, (0.4, 0.6)
-    )
-
-
-def settings(folder: Path) -> Config:
-    return config(folder)
-
-
-def two_members(folder: Path) -> tuple[Path, list[Part]]:
-    """A detector of two frame networks under names of their own, one folded and with maps; no sequences."""
-    parts = [
-        Part("wide", frames(folder / "one", 1, view_ratio=0.7)),
-        Part("near-250", frames(folder / "two", 2, maps=True, folded=True)),
-    ]
-    path = folder / "two.safetensors"
-    save_detector(path, "two", parts, stack("wide", "near-250"), settings(folder))
-    return path, parts
 
 
 def test_two_frame_members_without_sequences_come_back_under_their_names(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def checked(
     for module in (read_ahead, extraction):
         monkeypatch.setattr(module, "run_each", run_here)
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": EXTRACT.model_dump()})
-    monkeypatch.setattr(file, "load_detector", lambda _: replace(made, extract=EXTRACT))
+    monkeypatch.setattr(file, "open_detector", lambda *_: replace(made, extract=EXTRACT))
     monkeypatch.setattr(
         checks, "read_detector", lambda path: DetectorHeader(path, "d", made.stack, EXTRACT, made.ensemble, {})
     )
@@ -177,7 +177,7 @@ def test_a_check_of_a_file_that_took_another_s_place_is_its_own(
 def test_a_folder_run_scores_a_file_that_took_another_s_place(
     checked: Callable[[], dict[str, object]], square_clip: Callable[..., Path], tmp_path: Path
 ) -> None:
-    detector, folder = file.load_detector(tmp_path), tmp_path / "folder"
+    detector, folder = file.open_detector(tmp_path, Predict()), tmp_path / "folder"
     folder.mkdir()
     for source in two_in_disguise(square_clip):
         shutil.copy2(source, folder / "v.avi")

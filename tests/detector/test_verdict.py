@@ -27,6 +27,7 @@ from deepfake.detector.check import (
     level_of,
     schema,
 )
+from deepfake.detector.judged import TrackScore, judge
 from deepfake.detector.score_videos import Scored, undecided
 from deepfake.detector.verdict import (
     EXIT_CODES,
@@ -40,7 +41,6 @@ from deepfake.detector.verdict import (
     verdict_line,
     verdict_of,
 )
-from deepfake.detector.video_scorer import TrackScore, judge
 from deepfake.ensemble.calibration import Calibration
 from deepfake.ensemble.stack import Stack
 from deepfake.faces.extracted import Extraction, FurtherStream, Searched, StoredFace
@@ -312,6 +312,7 @@ def test_the_schema_names_the_keys_of_version_2() -> None:
         "n_faces_counted",
         "inconclusive_band",
         "detector",
+        "engine",
         "video",
         "looked_at",
         "streams",

@@ -215,6 +215,15 @@ def test_figures_are_those_of_the_detector_s_file() -> None:
     assert "never calibrated" in made(silent) and "labelled videos so that" not in made(silent)
 
 
+def test_the_page_names_what_ran_the_networks_and_warns_of_bf16() -> None:
+    engine = {"name": "ONNX Runtime", "version": "1.32.0", "device": "CPU", "precision": "fp32"}
+    exact = made(check_of([track(0, 0, [0.9])], engine=engine))
+    assert "<dd>ONNX Runtime 1.32.0 on CPU, fp32</dd>" in exact
+    assert "scores may differ" not in exact and "<dt>Engine</dt>" not in made(check_of([track(0, 0, [0.9])]))
+    fast = made(check_of([track(0, 0, [0.9])], engine={**engine, "name": "PyTorch", "precision": "bf16"}))
+    assert "PyTorch 1.32.0 on CPU, bf16 (--fast: scores may differ from those of other machines)" in fast
+
+
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [

@@ -12,9 +12,10 @@ from deepfake import tables
 from deepfake.datasets.pairs import Tables
 from deepfake.ensemble.costs import read_cost
 from deepfake.errors import UserError
+from deepfake.models import torch_network
 from deepfake.models.checkpoints import load_model
 from deepfake.models.frames import FrameClassifier
-from deepfake.scoring import frame_scorer, run_scores
+from deepfake.scoring import run_scores
 from deepfake.scoring.frame_scorer import FrameScorer
 from deepfake.scoring.run_scores import fold_features, frame_outputs, oof_frames, predict_frames, refuse_constant
 from deepfake.settings import Config, Predict
@@ -54,7 +55,7 @@ def test_every_labelled_video_is_scored_by_the_model_that_has_not_seen_it(run: t
     with torch.inference_mode():
         expected = model(crops).numpy()
     logits = scores.loc[scores["video_id"] == "real1.mp4", "logit"].to_numpy()
-    assert logits == pytest.approx(expected, abs=frame_scorer.MAX_BF16_DIFFERENCE)
+    assert logits == pytest.approx(expected, abs=torch_network.MAX_BF16_DIFFERENCE)
 
 
 def test_a_fold_learns_from_the_videos_it_does_not_hold_out(run: tuple[Config, Tables]) -> None:
@@ -97,7 +98,7 @@ def test_parts_give_the_scores_of_the_whole(run: tuple[Config, Tables], monkeypa
     assert [part["video_id"].nunique() for part in parts] == [3, 1]
     joined = pd.concat(parts)
     assert joined["video_id"].tolist() == whole["video_id"].tolist()
-    assert joined["logit"].to_numpy() == pytest.approx(whole["logit"].to_numpy(), abs=frame_scorer.MAX_BF16_DIFFERENCE)
+    assert joined["logit"].to_numpy() == pytest.approx(whole["logit"].to_numpy(), abs=torch_network.MAX_BF16_DIFFERENCE)
 
 
 def test_a_damaged_part_is_scored_again(run: tuple[Config, Tables]) -> None:
@@ -137,20 +138,20 @@ def test_logits_that_are_no_numbers_are_an_error() -> None:
 
 
 def test_bf16_is_used_only_where_the_logits_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frame_scorer, "is_fast_at_bf16", lambda _: True)
+    monkeypatch.setattr(torch_network, "is_fast_at_bf16", lambda _: True)
     probe = [picture(i, False) for i in range(4)]
     auto = Predict(device="cpu", precision="auto")
     near = FrameScorer(small(), auto, probe)
-    assert near.bf16
-    assert near.bf16_difference is not None
+    assert near.model.bf16
+    assert near.model.bf16_difference is not None
     wild = small()
     with torch.no_grad():
         wild.head.weight *= 1000 / np.abs(FrameScorer(wild, FP32).crops(probe)[0]).max()
     far = FrameScorer(wild, auto, probe)
-    assert not far.bf16
-    assert far.bf16_difference is not None
-    assert far.bf16_difference > frame_scorer.MAX_BF16_DIFFERENCE
-    assert not FrameScorer(small(), auto).bf16
+    assert not far.model.bf16
+    assert far.model.bf16_difference is not None
+    assert far.model.bf16_difference > torch_network.MAX_BF16_DIFFERENCE
+    assert not FrameScorer(small(), auto).model.bf16
 
 
 def scores(logits: list[float]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from deepfake.files import default_cache
 from deepfake.outputs import try_file, try_folder
 
 if TYPE_CHECKING:
-    from deepfake.settings import CropView
+    from deepfake.settings import CropView, Predict
 
 LEAST_MEMORY_MB = 300  # the libraries alone take as much
 READERS = 2  # videos that `deepfake check` reads at once
@@ -66,6 +66,26 @@ def limits_given(args: argparse.Namespace) -> dict[str, float]:
     """Which of these were given, by the name of the setting that they are laid over."""
     given = {"memory_mb": args.memory_mb, "deadline_s": args.deadline_s}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what runs the networks."""
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "onnxruntime", "torch"],
+        default="auto",
+        help="what runs the networks (auto: ONNX Runtime on a processor, PyTorch on a GPU)",
+    )
+    parser.add_argument(
+        "--fast", action="store_true", help="let PyTorch compute in bf16 where that is fast: single scores move"
+    )
+
+
+def predict_given(args: argparse.Namespace) -> Predict:
+    """The settings that these flags stand for."""
+    from deepfake.settings import Predict
+
+    return Predict(engine=args.engine, precision="auto" if args.fast else "fp32")
 
 
 def memory_mb(text: str) -> int:

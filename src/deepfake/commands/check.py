@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake.commands.arguments import READERS, add_limits, limits_given, output_folder
+from deepfake.commands.arguments import READERS, add_engine, add_limits, limits_given, output_folder, predict_given
 from deepfake.errors import UserError
 from deepfake.files import default_cache, default_checks, probe_note
 
@@ -34,6 +34,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
     parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     add_limits(parser)
+    add_engine(parser)
     parser.add_argument("--schema", action="store_true", help="print the JSON's schema and stop")
     return parser
 
@@ -57,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
     places = checks.Places(args.json, args.html, default_checks(), len(args.videos))
     places.try_all([*args.videos, *([args.weights] if args.weights else [])])
-    return checks.check(args.videos, places, args.weights, args.cache, args.open, limits_given(args), started)
+    given, predict = limits_given(args), predict_given(args)
+    return checks.check(args.videos, places, args.weights, args.cache, args.open, given, started, predict)
 
 
 def _is_noted(path: Path, cache_dir: Path) -> bool:

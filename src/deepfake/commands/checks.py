@@ -115,6 +115,7 @@ def check(
     show: bool,
     limits: Mapping[str, float] | None = None,
     started: Started = (),
+    predict: Predict | None = None,
 ) -> int:
     """Check videos, write and print the results, and return the exit code; `limits`, `started`: see `reading_ahead`."""
     path = weights or shipped_weights()
@@ -123,7 +124,7 @@ def check(
         from deepfake.report.check_page import index_page, page
         from deepfake.report.shown_crops import shown_crops
 
-        networks = Networks(read_detector(path).within(limits or {}), Predict())
+        networks = Networks(read_detector(path).within(limits or {}), predict or Predict())
         weights_sha256 = sha256_of(path)
         if ahead.n_videos:
             networks.scorer  # noqa: B018 - loaded while other processes read

@@ -69,14 +69,15 @@ def show(settings: Path, weights: Path | None, cache: Path) -> None:
     from deepfake.demo import verdicts
     from deepfake.demo.build import cores
     from deepfake.demo.plan import TEST_FOLDER
-    from deepfake.detector.file import load_detector
+    from deepfake.detector.file import open_detector
     from deepfake.detector.score_videos import predict_folder, summary_lines
     from deepfake.evaluation.labelled import read_labels
     from deepfake.files import sha256_of
     from deepfake.models.detector_file import shipped_weights
+    from deepfake.settings import Predict
 
     weights = weights or shipped_weights()
-    detector, labelled = load_detector(weights), read_labels(root / "test_labels.csv")
+    detector, labelled = open_detector(weights, Predict()), read_labels(root / "test_labels.csv")
     videos = root / TEST_FOLDER
     print(f"\nThe shipped detector ({weights.name}) on the demo's test videos")
     scored = predict_folder(videos, out, detector, sha256_of(weights), cache, cores())

@@ -28,6 +28,7 @@ COMMANDS = {
     "average": "average the weights of networks tuned from one start",
     "ship": "weigh and calibrate networks on labelled clips, and write them as one detector",
     "recalibrate": "fit a detector's stack and calibration anew on labelled clips; its networks stay",
+    "export": "write a detector's file with graphs for ONNX Runtime, which scores without PyTorch",
     "unpack": "take a detector's file apart: each member becomes a run's network",
     "demo": "build the demo data: real clips and forgeries of them, laid out like DFDC",
     "kaggle": "build the bundle for an offline Kaggle notebook",

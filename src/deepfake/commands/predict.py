@@ -9,7 +9,15 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from deepfake.commands.arguments import add_limits, limits_given, output_file, output_folder, whole_number
+from deepfake.commands.arguments import (
+    add_engine,
+    add_limits,
+    limits_given,
+    output_file,
+    output_folder,
+    predict_given,
+    whole_number,
+)
 from deepfake.files import default_cache
 
 
@@ -23,6 +31,7 @@ def arguments() -> argparse.ArgumentParser:
         "--early-exit", choices=["off", "on", "forced"], help="stop once the verdict is settled (on: decode less)"
     )
     add_limits(parser)
+    add_engine(parser)
     parser.add_argument(
         "--workers", type=whole_number, default=max((os.cpu_count() or 2), 1), help="processes that read videos"
     )
@@ -43,10 +52,12 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.detector.two_passes import score_in_two_passes
     from deepfake.files import sha256_of
 
+    predict = predict_given(args)
     detector = read_detector(weights).within(limits_given(args))
     if args.early_exit:
         changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})
         detector = replace(detector, ensemble=changed)
     score = score_in_two_passes if detector.ensemble.early_exit == "on" else score_videos
-    scored = predict_folder(args.videos, args.out, detector, sha256_of(weights), args.cache, args.workers, score)
+    sha256 = sha256_of(weights)
+    scored = predict_folder(args.videos, args.out, detector, sha256, args.cache, args.workers, score, predict)
     print("\n".join([*summary_lines(scored, args.out), *listing.summary_lines()]))

@@ -14,6 +14,7 @@ from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema
 
 from deepfake.media.file_facts import VideoFacts
+from deepfake.models.engine import Engine
 from deepfake.values import Probability, Seconds, Sha256, Value
 
 Verdict = Literal["likely forged", "likely real", "inconclusive", "no face found", "could not be read"]
@@ -198,6 +199,7 @@ class Check(Value):
     )
     inconclusive_band: Band
     detector: DetectorFacts
+    engine: Engine | None = Field(None, description="What ran its networks; null where none was asked.")
     video: VideoFacts | None = Field(description="The file; null where it could not be read.")
     looked_at: LookedAt | None = Field(description="null where the file could not be read.")
     streams: tuple[CheckedStream, ...] = Field(

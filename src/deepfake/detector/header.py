@@ -5,7 +5,7 @@ Reading it takes a hundredth of a second; the networks, and the library that run
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,11 +58,11 @@ class DetectorHeader:
         """The same with other limits on reading a video: `deadline_s`, `memory_mb`."""
         return replace(self, extract=self.extract.model_copy(update=limits))
 
-    def load(self) -> TrainedDetector:
-        """The whole detector, with these settings."""
+    def load(self, predict: Predict) -> TrainedDetector:
+        """The whole detector, ready to score, with these settings."""
         from deepfake.detector import file
 
-        return replace(file.load_detector(self.path), extract=self.extract, ensemble=self.ensemble)
+        return replace(file.open_detector(self.path, predict), extract=self.extract, ensemble=self.ensemble)
 
 
 def read_detector(path: Path) -> DetectorHeader:
@@ -78,7 +78,7 @@ def read_detector(path: Path) -> DetectorHeader:
             about=dict(header["about"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        from deepfake.models.members import does_not_fit
+        from deepfake.models.detector_file import does_not_fit
 
         raise does_not_fit(path, error) from None
 
@@ -104,17 +104,14 @@ class Networks:
         if self._scorer is None:
             from deepfake.detector.video_scorer import VideoScorer
 
-            loaded = self.rules.load() if isinstance(self.rules, DetectorHeader) else self.rules
+            loaded = self.rules.load(self.predict) if isinstance(self.rules, DetectorHeader) else self.rules
             self._scorer = VideoScorer(loaded, self.predict)
         return self._scorer
 
     @property
-    def key(self) -> str:
-        """What of the machine moves scores: kept ones are told apart by it."""
-        return self.scorer.device.type
-
-    @property
-    def possible_keys(self) -> tuple[str, ...]:
-        """Each `key` that these settings may come to, so that no library has to be asked what the machine has."""
+    def possible_keys(self) -> Iterator[list[str]]:
+        """Each `VideoScorer.networks_key` these settings may come to, so that no library is asked what there is."""
         asked = self.predict.device.partition(":")[0]
-        return DEVICES if asked == "auto" else (asked,)
+        precisions = {"fp32": ("fp32",), "bf16": ("bf16",), "auto": ("bf16", "fp32")}[self.predict.precision]
+        for device in DEVICES if asked == "auto" else (asked,):
+            yield from (sorted([device, precision]) for precision in precisions)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from deepfake.arrays import map_array, write_array
 from deepfake.detector import fitting
-from deepfake.detector.file import TrainedDetector, load_detector
+from deepfake.detector.file import TrainedDetector, open_detector
 from deepfake.detector.fitting import Trial
 from deepfake.detector.labelled_clips import Clips, read_clips
 from deepfake.detector.video_scorer import VideoScorer
@@ -56,7 +56,7 @@ class Asked:
 
 def ask(weights: Path, folder: Path, labels_csv: Path, cache_dir: Path, limit: int | None = None) -> Asked:
     """Open a detector's file and extract the faces of labelled clips by its settings; `limit`: see `read_clips`."""
-    detector = load_detector(weights)
+    detector = open_detector(weights, Predict())
     extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})
     clips = read_clips(folder, labels_csv, extract, cache_dir, limit)
     return Asked(detector, networks_sha256(weights), clips)
@@ -99,7 +99,7 @@ def face_logits(detector: TrainedDetector, networks: str, clips: Clips, predict:
     scorer = every_member(detector, predict)
     logits_NM = np.empty((len(clips.faces), len(detector.stack.members)))
     views = detector.ensemble.model_dump(mode="json", include={"views", "member_views"})
-    key = digest([networks, scorer.device.type, predict.precision, views])
+    key = digest([networks, scorer.networks_key, predict.precision, views])
     groups = clips.faces.groupby("video_id", sort=True).indices
     for places in tqdm(groups.values(), desc="networks", unit="video", disable=None):
         faces = clips.faces.iloc[places]

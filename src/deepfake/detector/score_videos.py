@@ -20,12 +20,13 @@ from deepfake.faces.reading import Reading, read_note
 from deepfake.files import digest, write_whole
 from deepfake.kept import keep, kept
 from deepfake.media.listing import find_videos, video_id_of
+from deepfake.models.engine import Engine
 from deepfake.probabilities import expit, logit
 from deepfake.settings import Predict
 
 if TYPE_CHECKING:  # networks cost seconds, and a video whose scores are kept needs none
-    from deepfake.detector import video_scorer
     from deepfake.detector.file import TrainedDetector
+    from deepfake.detector.video_scorer import VideoScorer
 
 MOST_NAMED = 20  # unreadable videos in a summary
 MIN_VIDEOS_TO_DIFFER = 11  # ten videos of one kind may well get the same score
@@ -38,7 +39,7 @@ EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_d
 class Scored:
     """One video's result, whatever state the file is in; `reading` is what it was made from.
 
-    `crops` names what was seen of it, alike for copies; None where that is not known.
+    `crops` names what was seen of it, alike for copies; None where that is not known. `engine` ran the networks.
     """
 
     video_id: str
@@ -49,6 +50,15 @@ class Scored:
     reading: Reading | None = None
     tracks: Sequence[TrackScore] = ()
     crops: str | None = None
+    engine: Engine | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was made of a video's tracks, now or before, and by what."""
+
+    tracks: list[TrackScore]
+    engine: Engine
 
 
 def score_videos(
@@ -94,10 +104,10 @@ def score_with(
 def score_reading(networks: Networks, reading: Reading, cache_dir: Path, weights_sha256: str) -> Scored:
     """The result of a video that shows a face."""
     extraction = reading.extraction
-    tracks = kept_scores(
+    kept = kept_scores(
         networks, extraction, cache_dir, weights_sha256, lambda scorer: scorer.score(cache_dir, extraction.faces)
     )
-    return with_score(networks.rules, reading, tracks)
+    return with_score(networks.rules, reading, kept)
 
 
 def without_score(reading: Reading, prior: float) -> Scored:
@@ -112,16 +122,22 @@ def kept_scores(
     extraction: Extraction,
     cache_dir: Path,
     weights_sha256: str,
-    score: Callable[[video_scorer.VideoScorer], Sequence[video_scorer.TrackScore]],
-) -> list[TrackScore]:
+    score: Callable[[VideoScorer], Sequence[TrackScore]],
+) -> Kept:
     """What `score` makes of a video's tracks, kept by its crops, the weights and the settings.
 
     What was kept on any device that the settings allow serves: the networks are loaded only where there is nothing.
     """
     changed = networks.rules.ensemble.model_dump(include=EXIT_SETTINGS, exclude_defaults=True)
 
-    def place(machine: str) -> Path:
-        known_by = [weights_sha256, extraction.shard, machine, FORMAT, *([changed, FIRST_ROUND] if changed else [])]
+    def place(machine: Sequence[str]) -> Path:
+        known_by = [
+            weights_sha256,
+            extraction.shard,
+            list(machine),
+            FORMAT,
+            *([changed, FIRST_ROUND] if changed else []),
+        ]
         key = digest(known_by)[:32]
         return cache_dir / "scores" / key[:2] / f"{key}.json"
 
@@ -129,19 +145,21 @@ def kept_scores(
         known = _as_scores(kept(place(machine)))
         if known is not None:
             return known
-    scores = [TrackScore(**vars(made)) for made in score(networks.scorer)]
-    keep(place(networks.key), [_plain(one) for one in scores])
-    return scores
+    made = Kept(list(score(networks.scorer)), networks.scorer.engine)
+    keep(place(networks.scorer.networks_key), _plain(made))
+    return made
 
 
-def with_score(rules: Rules, reading: Reading, tracks: Sequence[TrackScore]) -> Scored:
+def with_score(rules: Rules, reading: Reading, kept: Kept) -> Scored:
     """The result of a video whose tracks were scored; damaged frames alone decide nothing, whatever they score."""
+    tracks = kept.tracks
     video_logit = judge(tracks, rules.stack, rules.ensemble).logit
     if reading.extraction.is_damaged:
         video_logit = undecided(video_logit, rules.stack.band)
     p_fake = float(expit(np.array([video_logit]))[0])
     n_faces = len(reading.extraction.faces)
-    return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks, reading.extraction.crops)
+    crops = reading.extraction.crops
+    return Scored(reading.video_id, p_fake, n_faces, len(tracks), None, reading, tracks, crops, kept.engine)
 
 
 def undecided(video_logit: float, band: tuple[float, float]) -> float:
@@ -154,14 +172,16 @@ def undecided(video_logit: float, band: tuple[float, float]) -> float:
 _ARRAYS = ("frame_logits", "times_s", "frame_indices", "boxes", "member_logits")
 
 
-def _plain(score: TrackScore) -> dict[str, Any]:
-    return {**vars(score), **{name: getattr(score, name).tolist() for name in _ARRAYS}}
+def _plain(scores: Kept) -> dict[str, Any]:
+    tracks = [{**vars(score), **{name: getattr(score, name).tolist() for name in _ARRAYS}} for score in scores.tracks]
+    return {"tracks": tracks, "engine": scores.engine.model_dump()}
 
 
-def _as_scores(tracks: Any) -> list[TrackScore] | None:
+def _as_scores(stored: Any) -> Kept | None:
     """The scores that `_plain` was made from; None where there is nothing, or something of another version."""
     try:
-        return [TrackScore(**{**track, **{name: np.array(track[name]) for name in _ARRAYS}}) for track in tracks]
+        tracks = [{**track, **{name: np.array(track[name]) for name in _ARRAYS}} for track in stored["tracks"]]
+        return Kept([TrackScore(**track) for track in tracks], Engine.model_validate(stored["engine"]))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -187,6 +207,7 @@ def predict_folder(
     score: Callable[
         [dict[str, Path], DetectorHeader | TrainedDetector, str, Path, Predict, int], Iterator[Scored]
     ] = score_videos,
+    predict: Predict | None = None,
 ) -> list[Scored]:
     """Score every video below a folder into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
 
@@ -197,7 +218,7 @@ def predict_folder(
     paths = {video_id_of(path, folder): path for path in find_videos(folder)}
     scored: list[Scored] = []
     with tqdm(total=len(paths), desc="videos", unit="video", disable=None) as bar:
-        for result in score(paths, detector, weights_sha256, cache_dir, Predict(), workers):
+        for result in score(paths, detector, weights_sha256, cache_dir, predict or Predict(), workers):
             scored.append(result)
             bar.update()
     refuse_equal_scores(scored)
@@ -214,8 +235,10 @@ def summary_lines(scored: Sequence[Scored], out: Path) -> list[str]:
     n_without = sum(reasons.values())
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
     unreadable = [s for s in scored if s.fallback and s.fallback.startswith("unreadable")]
+    engines = sorted({s.engine.words for s in scored if s.engine})
     return [
         f"{len(scored)} videos -> {out}",
+        *(f"networks by {words}" for words in engines),
         f"scored: {len(scored) - n_without}; without a score: {counts}",
         *(f"  {s.video_id!r}: {(s.fallback or '').partition(': ')[2]}" for s in unreadable[:MOST_NAMED]),
         *_stream_lines(scored),

@@ -20,7 +20,8 @@ from deepfake.settings import Predict
 
 if TYPE_CHECKING:  # networks cost seconds, and a video whose scores are kept needs none
     from deepfake.detector.file import TrainedDetector
-    from deepfake.detector.video_scorer import TrackScore, VideoScorer
+    from deepfake.detector.judged import TrackScore
+    from deepfake.detector.video_scorer import VideoScorer
 
 EVERY = 2
 
@@ -63,14 +64,14 @@ def score_in_two_passes(
         if not extraction.faces:
             continue  # there may be one in the other frames
         faces = extraction.faces
-        tracks = kept_scores(
+        kept = kept_scores(
             networks,
             extraction,
             cache_dir,
             weights_sha256,
             lambda scorer, faces=faces: score_every_second(scorer, cache_dir, faces),  # type: ignore[misc]
         )
-        if tracks:
-            yield with_score(detector, reading, tracks)
+        if kept.tracks:
+            yield with_score(detector, reading, kept)
             del is_open[extraction.video_id]
     yield from score_with(networks, is_open, weights_sha256, cache_dir, workers)

@@ -183,6 +183,7 @@ def check_of(path: Path, scored: Scored, detector: Rules, weights_sha256: str) -
         n_faces_counted=n_counted,
         inconclusive_band=Band(low=low, high=high),
         detector=_about(detector, weights_sha256),
+        engine=scored.engine,
         video=facts,
         looked_at=_looked_at(extraction, looks[0]) if looks else None,
         streams=tuple(_stream(look, shots) for look in looks),

@@ -3,93 +3,28 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
-from scipy.special import expit
 
-from deepfake.datasets.track_clips import split_tracks
 from deepfake.detector.file import TrainedDetector
+from deepfake.detector.judged import TrackScore, judge
 from deepfake.ensemble.early_exit import PartialScore, SkipGate, score_until_settled, standard_error
-from deepfake.ensemble.pooling import RawTracks, Tracks, counted, joined, length_trust, track_logit, trust, video_logits
-from deepfake.ensemble.stack import Stack
+from deepfake.ensemble.pooling import counted, length_trust, track_logit, trust
 from deepfake.faces.extracted import StoredFace, by_track, stored_crop
 from deepfake.faces.extraction import faces_table
-from deepfake.models.devices import choose_device
-from deepfake.scoring.frame_scorer import FrameScorer, mean_of_views
-from deepfake.scoring.track_scorer import head_logits
-from deepfake.settings import CropView, Ensemble, Predict
+from deepfake.models.engine import Engine
+from deepfake.scoring.frame_scorer import FrameScorer
+from deepfake.settings import Predict
 
-FORMAT = 5  # raise it when the same weights and crops give other scores
+if TYPE_CHECKING:  # torch costs seconds, and is needed only for networks over tracks
+    from deepfake.models.heads.base import TrackHead
+    from deepfake.scoring.track_scorer import TrackLogit
+
 GATE_CROPS = 8
-
-
-@dataclass(frozen=True)
-class TrackScore:
-    """One person in one shot: a logit for the whole, calibrated and drawn to the prior as far as it is not trusted,
-    and one a frame, stacked but neither calibrated nor drawn anywhere.
-
-    `member_logits` (M,) are the track's logits by the members of the stack, 0 of those without a weight; `trust` is
-    how well its faces are to be seen, `sharpness` the median of its crops'. `n_frames` is how many frames the track
-    has, where not all were scored.
-    """
-
-    track: int
-    shot: int
-    logit: float
-    frame_logits: np.ndarray
-    times_s: np.ndarray
-    frame_indices: np.ndarray
-    boxes: np.ndarray
-    member_logits: np.ndarray
-    trust: float
-    sharpness: float
-    n_frames: int | None = None
-
-    @property
-    def length(self) -> int:
-        """How many frames the track has."""
-        return self.n_frames or len(self.frame_logits)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a video's tracks come to: its calibrated logit, and of each track the row of `tracks` that it is judged in.
-
-    `logits_K` are the rows' own calibrated logits, `decisive` is the row that speaks most for a forgery.
-    """
-
-    logit: float
-    tracks: Tracks
-    row_of: np.ndarray
-    logits_K: np.ndarray
-    decisive: int
-
-    def most_telling(self, scores: Sequence[TrackScore]) -> int:
-        """The place of the track that speaks most for a forgery: of the decisive row, the one of the highest logit."""
-        own = np.flatnonzero(self.row_of == self.decisive).tolist()
-        return max(own, key=lambda place: scores[place].logit)
-
-
-def judge(scores: Sequence[TrackScore], stack: Stack, settings: Ensemble) -> Judged:
-    """Pool a video's tracks, one or more, in the order of their numbers."""
-    raw = RawTracks(
-        np.zeros(len(scores), int),
-        np.array([score.track for score in scores]),
-        np.array([score.shot for score in scores]),
-        np.array([score.length for score in scores]),
-        np.stack([score.member_logits for score in scores]).astype(np.float64),
-        np.array([score.trust for score in scores]),
-    )
-    tracks = joined(raw, ("",), stack.members, settings)
-    logits_N, rows_N = video_logits(tracks, stack.line)
-    _, row_of = np.unique(raw.judged_with(settings), return_inverse=True)
-    own = stack.line.logits(tracks.logits_KM, tracks.trust_K)
-    return Judged(float(logits_N[0]), tracks, row_of, own, int(rows_N[0]))
 
 
 def _boxes(faces: Sequence[StoredFace]) -> np.ndarray:
@@ -108,7 +43,6 @@ class VideoScorer:
 
     def __init__(self, detector: TrainedDetector, predict: Predict) -> None:
         self.detector, self.predict = detector, predict
-        self.device = choose_device(predict.device)
         weights = zip(detector.stack.members, detector.stack.weights, strict=True)
         self.weights = {name: weight for name, weight in weights if weight}  # the others are not asked
         self.line = detector.stack.line
@@ -118,6 +52,17 @@ class VideoScorer:
             for heads in [{kind: head for kind, head in m.heads.items() if kind in self.weights}]
             if heads or m.name in self.weights
         ]
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the frame networks."""
+        return self.members[0][1].model.engine
+
+    @property
+    def networks_key(self) -> list[str]:
+        """What else than weights and settings may move a score by more than 0.001: kept scores are told apart by it."""
+        models = [scorer.model for _, scorer, _ in self.members]
+        return sorted({model.device_type for model in models} | {model.engine.precision for model in models})
 
     def with_settings(self, **changes: Any) -> Self:
         """The same networks under other settings of `Ensemble`."""
@@ -148,14 +93,8 @@ class VideoScorer:
 
     def frame_outputs(self, crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Of each frame network the logits_N and features_ND of crops."""
-        outputs = []
-        for name, scorer, heads in self.members:
-
-            def score(view: CropView, scorer: FrameScorer = scorer) -> tuple[np.ndarray, np.ndarray]:
-                return scorer.seeing(view).crops(crops)
-
-            outputs.append(mean_of_views(self.detector.ensemble.views_of(name), score, bool(heads)))
-        return outputs
+        views_of = self.detector.ensemble.views_of
+        return [scorer.in_views(views_of(name), crops, bool(heads)) for name, scorer, heads in self.members]
 
     def frame_logits(self, outputs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         """Stacked logits_N of crops by what `frame_outputs` gave: of the frame networks alone, no heads."""
@@ -172,7 +111,6 @@ class VideoScorer:
         ]
         return np.asarray(np.sum(shares, axis=0), np.float64)
 
-    @torch.inference_mode()
     def track_score(
         self,
         faces: Sequence[StoredFace],
@@ -189,10 +127,7 @@ class VideoScorer:
         of_tracks: dict[str, list[float]] = {}
         for (name, _, heads), (logits_T, features_TD) in zip(self.members, outputs, strict=True):
             per_frame.setdefault(name, []).append(logits_T.astype(np.float64))
-            rows = faces_table(faces[0].shard, faces) if heads else None
-            tracks = [] if rows is None else split_tracks(rows, features_TD, logits_T, {}, work_dir)
-            for kind, head in heads.items():
-                (track_logits,) = head_logits(head, tracks, self.predict)
+            for kind, track_logits in self._head_logits(heads, faces, logits_T, features_TD, work_dir).items():
                 per_frame.setdefault(kind, []).append(track_logits.frame_logits_T.astype(np.float64))
                 of_tracks.setdefault(kind, []).append(track_logits.logit)
         means = {name: np.mean(values, axis=0) for name, values in per_frame.items()}
@@ -217,13 +152,30 @@ class VideoScorer:
             n_frames=n_frames,
         )
 
+    def _head_logits(
+        self,
+        heads: Mapping[str, TrackHead],
+        faces: Sequence[StoredFace],
+        logits_T: np.ndarray,
+        features_TD: np.ndarray,
+        work_dir: Path,
+    ) -> dict[str, TrackLogit]:
+        """What networks over tracks make of a track; PyTorch runs them, and is imported where there is one."""
+        if not heads:
+            return {}
+        from deepfake.datasets.track_clips import split_tracks
+        from deepfake.scoring.track_scorer import head_logits
+
+        tracks = split_tracks(faces_table(faces[0].shard, faces), features_TD, logits_T, {}, work_dir)
+        return {kind: head_logits(head, tracks, self.predict)[0] for kind, head in heads.items()}
+
     def video_logit(self, tracks: Sequence[TrackScore]) -> float:
         """Calibrated logit of a video by its tracks."""
         return judge(tracks, self.detector.stack, self.detector.ensemble).logit
 
     def p_fake(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities of calibrated logits."""
-        return np.asarray(expit(logits), np.float64)
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(logits, np.float64))))
 
 
 class Track:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
 
 from deepfake.datasets.views import see
 from deepfake.detector.check import Check, CheckedTrack, FrameScore
 from deepfake.detector.file import TrainedDetector
 from deepfake.faces.extracted import Extraction, stored_crop
-from deepfake.models.frames import MAPS, FrameClassifier
+from deepfake.models.graphs import MAPS
+from deepfake.models.networks import Runner
+from deepfake.settings import Predict
+
+if TYPE_CHECKING:  # torch costs seconds, and where ONNX Runtime scores it is not needed
+    from deepfake.models.frames import FrameClassifier
 
 MAX_TRACKS = 4
 MAX_CROPS = 8
@@ -75,13 +80,12 @@ def _spread(track: CheckedTrack, most: int) -> list[FrameScore]:
     return sorted(kept, key=lambda frame: frame.frame)
 
 
-@torch.inference_mode()
-def heat_maps(models: Sequence[FrameClassifier], crops: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+def heat_maps(models: Sequence[FrameClassifier | Runner], crops: Sequence[np.ndarray]) -> list[np.ndarray | None]:
     """Mean map of forged places, in 0..1, of crops (HWC uint8 RGB) as the first model that draws maps sees them.
 
     None for each crop where no model was built with maps.
     """
-    able = [model for model in models if model.map_head is not None]
+    able = [model for model in models if model.has_maps]
     if not able or not crops:
         return [None] * len(crops)
     alike = [model for model in able if model.view_ratio == able[0].view_ratio]
@@ -89,9 +93,14 @@ def heat_maps(models: Sequence[FrameClassifier], crops: Sequence[np.ndarray]) ->
     return [cv2.resize(heat_HW, (PICTURE_PX, PICTURE_PX), interpolation=cv2.INTER_LINEAR) for heat_HW in maps]
 
 
-def _forged(model: FrameClassifier, crops: Sequence[np.ndarray]) -> np.ndarray:
+def _forged(model: FrameClassifier | Runner, crops: Sequence[np.ndarray]) -> np.ndarray:
     """Shares of forgery (B, H, W), at one size for all models."""
     seen = np.stack([see(crop, model.view_ratio, model.input_px) for crop in crops]).transpose(0, 3, 1, 2)
-    _, maps_BKHW = model.features_and_maps(torch.from_numpy(seen).to(model.head.weight.device))
-    forged_BHW = torch.sigmoid(maps_BKHW[:, MAPS.index("forged")].float()).cpu().numpy()
+    if isinstance(model, Runner):
+        maps_BKHW = model.maps(seen)
+    else:
+        from deepfake.models.torch_network import TorchNetwork
+
+        maps_BKHW = TorchNetwork(model, Predict()).maps(seen)
+    forged_BHW = 0.5 * (1 + np.tanh(0.5 * maps_BKHW[:, MAPS.index("forged")]))
     return np.stack([cv2.resize(heat_HW, (PICTURE_PX, PICTURE_PX)) for heat_HW in forged_BHW])

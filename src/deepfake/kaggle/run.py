@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfake.detector.file import TrainedDetector, load_detector
+from deepfake.detector.file import TrainedDetector, open_detector
 from deepfake.detector.judged import judge
 from deepfake.detector.score_videos import Scored, refuse_equal_scores, score_videos
 from deepfake.ensemble.submission import (
@@ -77,7 +77,7 @@ class Scorer:
 def open_scorer(places: Places, config: Config) -> Scorer:
     """The bundle's detector."""
     weights = find_weights(places.bundle / "weights")
-    return Scorer(load_detector(weights), sha256_of(weights), places.work, config)
+    return Scorer(open_detector(weights, config.predict), sha256_of(weights), places.work, config)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,12 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def does_not_fit(path: Path, error: Exception) -> UserError:
+    """The error for a detector file whose header and tensors contradict each other."""
+    reason = " ".join(str(error).split())[:300]
+    return UserError(f"weights {str(path)!r}: they do not fit the networks their header names: {reason}")
+
+
 def extract_settings(header: dict[str, Any]) -> Extract:
     """How a detector wants faces extracted; what only costs time was the choice of the machine that wrote the file."""
     return Extract.model_validate({k: v for k, v in header["extract"].items() if k not in SPEED_ONLY["extract"]})

@@ -21,6 +21,7 @@ from timm.models._manipulate import group_parameters
 from torch import Tensor, nn
 
 from deepfake.errors import UserError
+from deepfake.models.graphs import MAPS as MAPS
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,6 @@ _LATER = {
     "_project_conv": "conv_pwl",
     "_bn2": "bn3",
 }
-MAPS = ("border", "forged")  # what the map head finds: 4 m (1 - m) and m of a fake's soft mask m
 MAP_STRIDE = 16
 _NORMS = nn.modules.batchnorm._BatchNorm
 
@@ -90,6 +90,7 @@ class FrameClassifier(nn.Module):
             nn.init.zeros_(head.weight)
             head.bias = nn.Parameter(torch.full((len(MAPS),), -2.0))  # most of a crop is no border
             self.map_head = head
+        self.has_maps = maps
         self.freeze_batchnorm = False
         self._frozen_norms: list[nn.Module] = []
         if folded:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,10 @@ from torch import Tensor, nn
 
 from deepfake.errors import UserError
 from deepfake.models.build import build
-from deepfake.models.detector_file import read_header
+from deepfake.models.detector_file import does_not_fit, read_header
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.heads.base import TrackHead
-
-
-@dataclass(frozen=True)
-class Member:
-    """A frame network and the networks over tracks, by family, that were trained beside it.
-
-    Members of one `name`, and heads of one family, count as one for the stack: the mean of their logits.
-    """
-
-    name: str
-    frames: FrameClassifier
-    heads: Mapping[str, TrackHead] = field(default_factory=dict)
+from deepfake.models.networks import Member as Member
 
 
 def load_members(path: Path) -> list[Member]:
@@ -40,12 +28,6 @@ def load_members(path: Path) -> list[Member]:
         return [_member(str(name), number, header["networks"], tensors) for number, name in named]
     except (KeyError, TypeError, ValueError, SafetensorError, RuntimeError) as error:
         raise does_not_fit(path, error) from None
-
-
-def does_not_fit(path: Path, error: Exception) -> UserError:
-    """The error for a detector file whose header and tensors contradict each other."""
-    reason = " ".join(str(error).split())[:300]
-    return UserError(f"weights {str(path)!r}: they do not fit the networks their header names: {reason}")
 
 
 def _member(name: str, number: int, settings: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Member:

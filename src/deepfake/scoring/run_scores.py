@@ -22,7 +22,7 @@ from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop
 from deepfake.files import digest
 from deepfake.models.checkpoints import fold_folder, read_card
-from deepfake.models.devices import machine_of
+from deepfake.models.devices import choose_device, machine_of
 from deepfake.scoring.frame_scorer import MIN_VIDEOS_TO_DIFFER, PLACES, FrameScorer, open_scorer
 from deepfake.settings import Config
 
@@ -77,7 +77,7 @@ def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader
         crops,
         batch_size=scorer.batch_size,
         num_workers=loader_workers,
-        pin_memory=scorer.device.type == "cuda",
+        pin_memory=scorer.model.device_type == "cuda",
     )
     names = [f"{v!r} track {t} frame {f}" for v, t, f in faces[PLACES[:3]].itertuples(index=False)]
     logits_N = np.empty(len(faces), np.float32)
@@ -88,7 +88,7 @@ def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader
         logits_N[rows], features_ND[rows] = scorer.batch(batch_NCHW, names[rows])
         start += len(batch_NCHW)
     seconds, n_videos = time.perf_counter() - began, faces["video_id"].nunique()
-    cost = Cost(seconds, n_videos, machine=machine_of(scorer.device))
+    cost = Cost(seconds, n_videos, machine=machine_of(choose_device(scorer.model.device_type)))
     return FrameOutputs(faces, logits_N, features_ND, work_dir, cost)
 
 

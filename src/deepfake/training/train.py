@@ -223,7 +223,9 @@ def start_frames(frames: Frames, config: Config | None = None) -> FrameClassifie
         model.take_over(load_frames(run_network(config.run_dir.parent, frames.start_run)))
     elif frames.start_weights is not None:
         weights = frames.start_weights if config is None else config.path(frames.start_weights)
-        model.take_over(pick_member(load_members(weights), frames.start_member, weights).frames)
+        start = pick_member(load_members(weights), frames.start_member, weights).frames
+        assert isinstance(start, FrameClassifier), "load_members builds them"
+        model.take_over(start)
     model.freeze(frames.frozen_stages, frames.freeze_batchnorm)
     return model
 

@@ -1,0 +1,131 @@
+"""Graphs of a detector's frame networks inside its file: what ONNX Runtime runs, without torch.
+
+A graph is ONNX without weights: its initializers are the file's own tensors, by name. The header says to which
+tensors each belongs, so one of other weights, of another version or damaged is refused, never run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from deepfake.errors import UserError
+from deepfake.settings import CropView
+from deepfake.values import Sha256, Value
+
+GRAPHS = "graphs"  # the header's key
+OPSET = 18
+PROBE_PX = 14
+MAPS = ("border", "forged")  # what the map head finds: 4 m (1 - m) and m of a fake's soft mask m
+REMEDY = "make them anew with `deepfake export` (pip install 'deepfake[train]')"
+
+
+class Graph(Value):
+    """A frame network at one side of its input; `probe_logit` is torch's, of the crop that `probe_crop` draws."""
+
+    sha256: Sha256
+    probe_logit: float
+
+
+class NetworkGraphs(Value):
+    """The graphs of a frame network, by the side of their input.
+
+    `tensors` are the names of its weights, without the network's own; `tensors_sha256` is `tensors_digest` of them.
+    """
+
+    n_features: int = Field(ge=1)
+    tensors: tuple[str, ...]
+    tensors_sha256: Sha256
+    sizes: dict[int, Graph]
+
+
+class Graphs(Value):
+    """What the header says of all graphs of a file; `networks` by the names that the header gives them."""
+
+    opset: int
+    networks: dict[str, NetworkGraphs]
+
+
+def graph_name(network: str, side_px: int) -> str:
+    """The tensor that holds a graph's bytes."""
+    return f"onnx/{network}/{side_px}"
+
+
+def is_graph(tensor: str) -> bool:
+    """Whether a tensor of the file is a graph, not weights."""
+    return tensor.startswith("onnx/")
+
+
+def sides_of(settings: Mapping[str, Any], views: Sequence[CropView]) -> list[int]:
+    """The sides at which a network is shown crops: its own, by which it learnt, and those of its views."""
+    return sorted({side_of(int(settings["input_px"]), view) for view in (CropView(), *views)})
+
+
+def side_of(input_px: int, view: CropView) -> int:
+    """The side at which a view shows crops to a network."""
+    return round(input_px * view.size_ratio)
+
+
+def probe_crop(side_px: int) -> np.ndarray:
+    """A soft picture (3, side, side) uint8, alike under every version of NumPy: what an engine makes of it is known."""
+    places = np.arange(3 * PROBE_PX**2)
+    coarse = ((places * places * 31 + places * 17) % 251).astype(np.uint8).reshape(3, PROBE_PX, PROBE_PX)
+    nearest = np.arange(side_px) * PROBE_PX // side_px
+    return np.asarray(coarse[:, nearest][:, :, nearest])
+
+
+def tensors_digest(names: Sequence[str], tensor: Callable[[str], np.ndarray]) -> str:
+    """A hash of tensors with their names and shapes, as a file holds them."""
+    hashed = hashlib.sha256()
+    for name in names:
+        value = np.ascontiguousarray(tensor(name))
+        hashed.update(f"{name} {value.dtype} {value.shape}\n".encode())
+        hashed.update(value.data)
+    return hashed.hexdigest()
+
+
+def graphs_of(header: Mapping[str, Any], path: Path) -> Graphs | None:
+    """The graphs that a header names; None where the file has none, UserError where they are of another version."""
+    if GRAPHS not in header:
+        return None
+    try:
+        graphs = Graphs.model_validate(header[GRAPHS])
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, one["loc"])) for one in error.errors()[:3])
+        raise refusal(path, f"its header's description of them is none that this version knows ({fields})") from None
+    if graphs.opset != OPSET:
+        raise refusal(path, f"found ONNX opset {graphs.opset}, wanted {OPSET}")
+    return graphs
+
+
+def refusal(path: Path, reason: str) -> UserError:
+    """The error for graphs that are not run."""
+    return UserError(f"weights {str(path)!r}: the graphs for ONNX Runtime do not fit: {reason}; {REMEDY}")
+
+
+class StoredNetwork:
+    """A network's weights (float32) and graphs as they lie in a file, held against what the header says of them."""
+
+    def __init__(self, path: Path, name: str, graphs: NetworkGraphs, sides: Sequence[int]) -> None:
+        self.path, self.name, self.graphs = path, name, graphs
+        try:
+            with safe_open(path, "np") as stored:
+                values = {key: stored.get_tensor(f"{name}.{key}") for key in graphs.tensors}
+                self.models = {side: stored.get_tensor(graph_name(name, side)).tobytes() for side in sides}
+        except (SafetensorError, OSError) as error:
+            raise refusal(path, f"{name}: {error}") from None
+        if tensors_digest(graphs.tensors, values.__getitem__) != graphs.tensors_sha256:
+            raise refusal(path, f"{name}: they are of other weights than the file's")
+        for side, model in self.models.items():
+            if hashlib.sha256(model).hexdigest() != graphs.sizes[side].sha256:
+                raise refusal(path, f"{name} at {side} px: damaged")
+        self.weights = {f"{name}.{key}": np.asarray(value, np.float32) for key, value in values.items()}
+        for key, value in self.weights.items():
+            if not np.isfinite(value).all():
+                raise UserError(f"weights {str(path)!r}: tensor {key} holds values that are no numbers; fetch it again")
