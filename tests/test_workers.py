@@ -29,11 +29,11 @@ def test_no_items_start_nothing_and_give_nothing() -> None:
 
 def test_a_crash_a_hang_and_a_glutton_cost_one_item_each() -> None:
     items = ["a", "die", "b", "spin", "c", "eat", "d", "exit", "e"]
-    results = dict(run_each(worker_tasks.mishap, items, Limits(2, 5, memory_mb=400)))
+    results = dict(run_each(worker_tasks.mishap, items, Limits(2, 12, memory_mb=400)))
     assert {key: value for key, value in results.items() if isinstance(value, str)} == {k: k for k in "abcde"}
     reasons = {key: value.reason for key, value in results.items() if isinstance(value, Failed)}
     assert "its process died" in reasons["die"] and "its process died" in reasons["exit"]
-    assert reasons["spin"] == "took longer than 5 s and was stopped; --deadline-s 10 gives it more"
+    assert reasons["spin"] == "took longer than 12 s and was stopped; --deadline-s 24 gives it more"
     assert reasons["eat"] == "needed more than 400 MB of memory and was stopped; --memory-mb 800 gives it more"
     assert set(reasons) == {"die", "exit", "spin", "eat"}
 
