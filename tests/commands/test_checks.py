@@ -22,7 +22,7 @@ from deepfake.commands import checks, probe
 from deepfake.commands.checks import Places, print_schema
 from deepfake.detector import read_ahead
 from deepfake.detector.check import CheckedFile
-from deepfake.detector.read_ahead import reading_ahead
+from deepfake.detector.read_ahead import Ahead, reading_ahead
 from deepfake.errors import UserError
 from deepfake.faces import extraction
 from deepfake.faces.extraction import read_videos
@@ -86,7 +86,7 @@ def test_a_check_whose_worker_was_killed_and_the_same_check_again_leave_one_page
     weights, video, out = tmp_path / "cheap.safetensors", tmp_path / "broken.mp4", tmp_path / "pages"
     write_cheap_detector(weights, {"frames_per_video": 4})
     video.write_bytes(bytes(700))
-    monkeypatch.setattr(checks, "reading_ahead", lambda *_: nullcontext({}))
+    monkeypatch.setattr(checks, "reading_ahead", lambda *_: nullcontext(Ahead(0)))
 
     def check() -> list[str]:
         places = Places(None, None, out, 1)
@@ -257,7 +257,7 @@ def test_a_reader_is_started_ahead_for_each_video_that_was_never_read(
     begun: list[int] = []
     monkeypatch.setattr(workers, "start_ahead", lambda n, *_: begun.append(n) or ["process"] * n)
     given: list[object] = []
-    monkeypatch.setattr(checks, "check", lambda *arguments: given.append(arguments[-1]) or 0)
+    monkeypatch.setattr(checks, "check", lambda *arguments: given.append(arguments[-2]) or 0)
     for videos in ([known], [known, new], [new, new, new]):
         check_command.run(
             check_command.arguments().parse_args([*map(str, videos), "--cache", str(tmp_path), "--html", str(tmp_path)])

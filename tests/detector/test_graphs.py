@@ -14,6 +14,7 @@ from safetensors.numpy import load, save_file
 from deepfake.commands import export
 from deepfake.detector import graphs
 from deepfake.detector.file import TrainedDetector, load_detector, open_detector, save_detector, write_stack
+from deepfake.detector.header import Networks
 from deepfake.detector.score_videos import kept_scores
 from deepfake.detector.video_scorer import VideoScorer
 from deepfake.errors import UserError
@@ -307,8 +308,8 @@ def test_a_network_that_cannot_be_written_is_named(copied: Path, monkeypatch: py
 
 def test_kept_scores_say_which_engine_made_them(written: Path, tmp_path: Path) -> None:
     extraction = Extraction("v", shard="ab.tar")
-    made = kept_scores(VideoScorer(open_detector(written, CPU), CPU), extraction, tmp_path, "w", lambda *_: [])
-    torch = VideoScorer(load_detector(written), CPU)
+    made = kept_scores(Networks(open_detector(written, CPU), CPU), extraction, tmp_path, "w", lambda *_: [])
+    torch = Networks(load_detector(written), CPU)
     known = kept_scores(torch, extraction, tmp_path, "w", lambda *_: pytest.fail("both engines' scores are the same"))
     assert made == known and known.engine.name == "ONNX Runtime"
     assert known.engine.words == f"ONNX Runtime {known.engine.version} on CPU, fp32"

@@ -14,7 +14,6 @@ from scipy.special import expit
 from torch import nn
 
 from deepfake.datasets.views import blur_surroundings, resize, see
-from deepfake.detector import judged, video_scorer
 from deepfake.detector.score_videos import Scored, refuse_equal_scores, summary_lines
 from deepfake.detector.video_scorer import Track, VideoScorer
 from deepfake.ensemble.submission import count_reasons
@@ -393,7 +392,3 @@ def test_skipping_moves_a_score_by_no_more_than_the_frames_it_skips(
         assert watched.n_shown == n_shown, "unlike pictures are all scored; forced, only one is"
         most = np.abs(skipped.frame_logits - plain.frame_logits).max()
         assert abs(skipped.logit - plain.logit) <= most + 1e-6
-
-
-def test_scores_are_kept_under_the_version_that_makes_them() -> None:
-    assert judged.FORMAT == video_scorer.FORMAT

@@ -22,7 +22,6 @@ from deepfake.values import Sha256, Value
 GRAPHS = "graphs"  # the header's key
 OPSET = 18
 PROBE_PX = 14
-MAPS = ("border", "forged")  # what the map head finds: 4 m (1 - m) and m of a fake's soft mask m
 REMEDY = "make them anew with `deepfake export` (pip install 'deepfake[train]')"
 
 
