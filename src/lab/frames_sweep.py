@@ -20,7 +20,7 @@ import pandas as pd
 from scipy.special import expit
 from tqdm import tqdm
 
-from deepfake.detector.file import load_detector
+from deepfake.detector.file import open_detector
 from deepfake.detector.fitting import cross_fitted
 from deepfake.detector.judged import FORMAT
 from deepfake.detector.labelled_clips import HALVES, Clips, read_clips
@@ -373,7 +373,7 @@ def sweep_modes(weights: Path, wanted: Wanted, config: Config) -> Iterator[list[
 
     What was extracted, shown to the networks or timed before is read back.
     """
-    detector, weights_sha256 = load_detector(weights), sha256_of(weights)
+    detector, weights_sha256 = open_detector(weights, config.predict), sha256_of(weights)
     scorer = VideoScorer(detector, config.predict)
     key = digest([weights_sha256, section_values(config, "predict"), scorer.networks_key, FORMAT])
     paths = find_videos(wanted.clips)

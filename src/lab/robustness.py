@@ -183,9 +183,9 @@ class Measured:
 def measure(weights: Path, material: Material, chosen: Sequence[Distortion], config: Config, out: Path) -> Measured:
     """Score every cell with a detector, with a progress bar; what was scored before is read back from `out`."""
     from deepfake.detector import judged, score_videos
-    from deepfake.detector.file import load_detector
+    from deepfake.detector.file import open_detector
 
-    detector, weights_sha256 = load_detector(weights), sha256_of(weights)
+    detector, weights_sha256 = open_detector(weights, config.predict), sha256_of(weights)
 
     def score(paths: dict[str, Path], cache_dir: Path) -> Iterator[Scored]:
         workers = config.robustness.workers

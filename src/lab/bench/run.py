@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,7 @@ DEADLINE_S = 1800
 RECALL_CLIPS = 6
 DFDC_CLIPS = 119_154
 THROUGHPUT_CLIPS = 24
+FOLDER_CLIPS = 40
 VERDICT_CODES = tuple(sorted(set(EXIT_CODES.values())))
 THROUGHPUT_ROUNDS = 2
 
@@ -272,6 +274,28 @@ def measure_check(setting: Setting) -> Iterator[Row]:
             yield Row(name, seconds, UNIT, seconds / decode_s, peak_mb)
 
 
+def measure_folder(setting: Setting) -> Iterator[Row]:
+    """`deepfake predict` on a folder of 40 clips of 10 s 1080p with a face, and how busy it keeps the processors."""
+    n_clips = FOLDER_CLIPS if not setting.quick else 2
+    start = time.perf_counter()
+    decode_plainly(setting.clips.hd, 1)
+    decode_s = time.perf_counter() - start
+    with tempfile.TemporaryDirectory() as folder:
+        clip = setting.clips.hd.read_bytes()
+        (Path(folder) / "clips").mkdir()
+        for number in range(n_clips):  # an empty box at the end makes each a file of its own
+            box = struct.pack(">I4sI", 12, b"free", number)
+            (Path(folder) / f"clips/{number}.mp4").write_bytes(clip + box)
+        flags = ["--out", f"{folder}/scores.csv", "--cache", f"{folder}/cache"]
+        before = time.perf_counter()
+        processor_s = _processor_s(partial(_command, "-m", "deepfake", "predict", *flags, f"{folder}/clips"))
+        clip_s = (time.perf_counter() - before) / n_clips
+        yield Row(f"predict, a clip in a folder of {n_clips}", clip_s, UNIT, clip_s / decode_s)
+        cores = os.cpu_count() or 1
+        share = 100 * processor_s / (clip_s * n_clips * cores)
+        yield Row("the same, of the processor", processor_s / n_clips, f"% of {cores} cores kept busy", share)
+
+
 def measure_command(setting: Setting) -> Iterator[Row]:
     """What a person waits for before the work: help, the first decoded frame, the answer of a video that is known."""
     for name, arguments in (("deepfake --help", ["--help"]), ("deepfake check --help", ["check", "--help"])):
@@ -387,6 +411,7 @@ PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "blends": measure_blends,
     "numbers": measure_numbers,
     "check": measure_check,
+    "folder": measure_folder,
     "command": measure_command,
     "stages": measure_second_run,
     "dfdc": measure_dfdc,

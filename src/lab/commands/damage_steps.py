@@ -20,15 +20,16 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    from deepfake.detector.file import load_detector
+    from deepfake.detector.file import open_detector
     from deepfake.files import sha256_of, write_whole
     from deepfake.models.detector_file import shipped_weights
+    from deepfake.settings import Predict
     from deepfake.stages import alone
     from lab import damage_steps
 
     weights = args.weights or shipped_weights()
     with alone(args.out):
-        detector = load_detector(weights)
+        detector = open_detector(weights, Predict())
         found = list(damage_steps.check_steps(args.clips, detector, sha256_of(weights), args.out))
         prior = detector.stack.prior
         steps = damage_steps.in_order(found)

@@ -24,7 +24,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    from deepfake.detector.file import load_detector
+    from deepfake.detector.header import read_detector
     from deepfake.detector.labelled_clips import read_clips
     from deepfake.evaluation.labelled import match, read_scores
     from deepfake.files import write_whole
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
 
     refuse_inputs(args.out, [args.scores, args.labels])
     scores = read_scores(args.scores)
-    extract = load_detector(args.weights or shipped_weights()).extract
+    extract = read_detector(args.weights or shipped_weights()).extract
     clips = read_clips(args.clips, args.labels, extract, args.cache)
     matched = match(scores, clips.labelled)
     ids = dict(zip((video.name for video in clips.labelled), clips.video_ids, strict=True))

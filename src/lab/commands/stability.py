@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.settings_file import default_config
 
     config = default_config(args.set)
-    from deepfake.detector.file import load_detector
+    from deepfake.detector.header import read_detector
     from deepfake.evaluation.labelled import read_labels
     from deepfake.models.detector_file import shipped_weights
     from deepfake.stages import alone
@@ -39,4 +39,4 @@ def run(args: argparse.Namespace) -> None:
     weights = args.weights or shipped_weights()
     with alone(args.out):
         measured = measure(weights, material, changes, config, args.out)
-        print(write_moves(measured.cells, measured.about, load_detector(weights).stack.band, args.out))
+        print(write_moves(measured.cells, measured.about, read_detector(weights).stack.band, args.out))
