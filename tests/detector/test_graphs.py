@@ -242,13 +242,13 @@ def test_without_torch_a_file_that_needs_it_is_refused_with_both_ways_to_go_on(
     for change, words in (({"engine": "torch"}, "predict.engine=torch"), ({"device": "cuda"}, "predict.device=cuda")):
         with pytest.raises(UserError, match=rf"{words}; and PyTorch is missing here: pip install 'deepfake\[train\]'"):
             open_detector(copied, CPU.model_copy(update=change))
-    with pytest.raises(UserError, match=r"has no graphs .*`deepfake export` writes them.*pip install 'deepfake\[train\]'"):
+    with pytest.raises(
+        UserError, match=r"has no graphs .*`deepfake export` writes them.*pip install 'deepfake\[train\]'"
+    ):
         open_detector(without_graphs(copied), CPU)
 
 
-def test_without_torch_a_network_over_tracks_is_refused_in_words(
-    copied: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_torch_a_network_over_tracks_is_refused_in_words(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file, "has_torch", lambda: False)
     rewrite(copied, lambda header: header["networks"].update({"lrcn.0": {}}))
     with pytest.raises(UserError, match=r"lrcn\.0 is a network over tracks, .*PyTorch is missing here: pip install"):

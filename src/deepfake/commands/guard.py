@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import NoReturn
 
 from deepfake.commands.plain_text import fall_back_to_plain
@@ -39,12 +40,15 @@ EXTRAS = {
     "nbformat": "kaggle",
     "packaging": "kaggle",
 }
+# Looked for before a command that needs the extra begins: else it would read, fetch or write before it fails. Not the
+# rest: a training from a pack, on a machine that has little else, does with a part of its extra.
+LOOKED_FOR = {"evaluate": "pandas", "train": "torch", "kaggle": "nbformat"}
 
 
 def guarded(main: Callable[[], int | None], extra: str | None = None) -> NoReturn:
     """Run a command; a user's mistake and Ctrl-C end it with a sentence instead of a traceback.
 
-    `extra`: the one that brings all that the command needs, named whichever module is missing first.
+    `extra`: the one that brings all that the command needs, named whichever module is missing.
     """
     fall_back_to_plain()
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -53,6 +57,8 @@ def guarded(main: Callable[[], int | None], extra: str | None = None) -> NoRetur
     for name in ("matplotlib", "numba", "PIL", "fontTools"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
+        if extra is not None and find_spec(LOOKED_FOR[extra]) is None:
+            raise ModuleNotFoundError(name=LOOKED_FOR[extra])
         sys.exit(main() or 0)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
