@@ -35,6 +35,7 @@ OLDEST_GLIBC = 17  # of manylinux2014
 OF_THE_MACHINE = ("torch", "torchvision")
 
 Fetch = Callable[[str, str, str, Path], None]
+WheelOf = Callable[[str, str, str], Path]  # of a package, its version and a Python
 log = logging.getLogger(__name__)
 
 
@@ -136,16 +137,8 @@ def build_bundle(
             shutil.copyfile(path, aside / target)
         here = f"{sys.version_info.major}.{sys.version_info.minor}"
         pythons = (here,) if which == "all" else settings.python_versions
-        optional = {canonicalize_name(name) for name in settings.optional_wheels}
         wheel_of = partial(_wheel, glibc=settings.glibc, wheel_cache=wheel_cache, fetch=fetch)
-        wheels = _wheels(versions, optional, pythons, wheel_of)
-        for wheel in sorted({path for paths in wheels.values() for path in paths}):
-            (aside / "wheels").mkdir(exist_ok=True)
-            shutil.copyfile(wheel, aside / "wheels" / wheel.name)
-        for path, names in ((REQUIREMENTS, versions.keys() - optional), (OPTIONAL, versions.keys() & optional)):
-            lines = [f"{name}=={versions[name]}\n" for name in sorted(names) if wheels[name]]
-            if lines or path == REQUIREMENTS:
-                write_whole(aside / path, "".join(lines).encode())
+        _add_wheels(aside, versions, settings.optional_wheels, pythons, wheel_of)
         files = [_described(aside, path) for path in sorted(aside.rglob("*")) if path.is_file()]
         _refuse_too_large(files, settings.max_bundle_mb)
         manifest = {"format": FORMAT, "detector": detector, "files": [asdict(file) for file in files]}
@@ -170,11 +163,23 @@ def _own_files(weights: Path) -> Iterator[tuple[Path, str]]:
             yield path, f"src/deepfake/{below.as_posix()}"
 
 
+def _add_wheels(
+    bundle: Path, versions: dict[str, str], can_miss: Iterable[str], pythons: Sequence[str], wheel_of: WheelOf
+) -> None:
+    """Copy the wheels; write which of them the notebook needs, and which it can do without."""
+    optional = {canonicalize_name(name) for name in can_miss}
+    wheels = _wheels(versions, optional, pythons, wheel_of)
+    for wheel in sorted({path for paths in wheels.values() for path in paths}):
+        (bundle / "wheels").mkdir(exist_ok=True)
+        shutil.copyfile(wheel, bundle / "wheels" / wheel.name)
+    for target, names in ((REQUIREMENTS, versions.keys() - optional), (OPTIONAL, versions.keys() & optional)):
+        lines = [f"{name}=={versions[name]}\n" for name in sorted(names) if wheels[name]]
+        if lines or target == REQUIREMENTS:
+            write_whole(bundle / target, "".join(lines).encode())
+
+
 def _wheels(
-    versions: dict[str, str],
-    optional: Collection[str],
-    pythons: Sequence[str],
-    wheel_of: Callable[[str, str, str], Path],
+    versions: dict[str, str], optional: Collection[str], pythons: Sequence[str], wheel_of: WheelOf
 ) -> dict[str, list[Path]]:
     """The wheels of each package for these Pythons; what is optional is left out, with a warning, where none is had."""
     wheels: dict[str, list[Path]] = {name: [] for name in versions}
