@@ -493,6 +493,9 @@ class Kaggle(Settings):
     """`deepfake kaggle` and the notebook: what the bundle holds, and how long the notebook may take."""
 
     wheels: tuple[str, ...] = Field((), description="Packages of requirements.txt that Kaggle's image lacks.")
+    optional_wheels: tuple[str, ...] = Field(
+        (), description="Such packages that the notebook can do without: left out where they cannot be fetched or used."
+    )
     image_has: tuple[str, ...] = Field((), description="Packages the image is taken to have, in whatever version.")
     python_versions: tuple[str, ...] = Field(("3.11", "3.12", "3.13"), description="Of the image; wheels fit them all.")
     glibc: str = Field("2.35", pattern=r"^2\.\d+$", description="Of the image; wheels ask for no later one.")

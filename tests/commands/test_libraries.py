@@ -24,6 +24,7 @@ from run_command import ENVIRONMENT
 from worker_tasks import libraries_after_reading
 
 UNWANTED = {"torch", "torchvision", "timm", "facenet_pytorch", "pandas", "sklearn", "numba", "scipy", "matplotlib"}
+UNWANTED |= {"pyarrow", "accelerate", "albumentations", "onnx", "PIL"}  # nor is any of these in the base of the wheel
 # Until networks and MTCNN are run by ONNX Runtime: what these two still bring along. Then both are empty.
 STILL_WITH_NETWORKS: tuple[str, ...] = ()
 STILL_WITH_MTCNN: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import load, save_file
 
 from deepfake.commands import export
-from deepfake.detector import graphs
+from deepfake.detector import file, graphs
 from deepfake.detector.file import TrainedDetector, load_detector, open_detector, save_detector, write_stack
 from deepfake.detector.header import Networks
 from deepfake.detector.score_videos import kept_scores
@@ -29,6 +29,7 @@ from deepfake.scoring.frame_scorer import FrameScorer, mean_of_views
 from deepfake.settings import CropView, Predict
 from learning_data import one_thread, picture  # noqa: F401 - a fixture
 from little_detector import settings, stack, two_members
+from run_command import ENVIRONMENT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = Predict(device="cpu", threads=1)
@@ -231,6 +232,36 @@ def test_where_onnx_runtime_is_missing_torch_scores(written: Path, monkeypatch: 
     monkeypatch.setattr(runtime, "has_torch", lambda: False)
     with pytest.raises(UserError, match=r"onnxruntime is not installed.*PyTorch is missing"):
         open_detector(written, CPU)
+
+
+def test_without_torch_a_file_that_needs_it_is_refused_with_both_ways_to_go_on(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "has_torch", lambda: False)
+    assert engines(open_detector(copied, CPU)) == {"ONNX Runtime"}
+    for change, words in (({"engine": "torch"}, "predict.engine=torch"), ({"device": "cuda"}, "predict.device=cuda")):
+        with pytest.raises(UserError, match=rf"{words}; and PyTorch is missing here: pip install 'deepfake\[train\]'"):
+            open_detector(copied, CPU.model_copy(update=change))
+    with pytest.raises(
+        UserError, match=r"has no graphs .*`deepfake export` writes them.*pip install 'deepfake\[train\]'"
+    ):
+        open_detector(without_graphs(copied), CPU)
+
+
+def test_without_torch_a_network_over_tracks_is_refused_in_words(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file, "has_torch", lambda: False)
+    rewrite(copied, lambda header: header["networks"].update({"lrcn.0": {}}))
+    with pytest.raises(UserError, match=r"lrcn\.0 is a network over tracks, .*PyTorch is missing here: pip install"):
+        open_detector(copied, CPU)
+
+
+def test_torch_without_timm_is_not_chosen() -> None:
+    code = (
+        "import sys; sys.modules['timm'] = None\n"
+        "from deepfake.models.engine import has_torch; print(has_torch(), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.stdout == "False False\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,16 @@ def test_torch_is_taken_where_onnx_runtime_is_missing(monkeypatch: pytest.Monkey
     assert detector.engine == "torch" and len(detector.detect(person_frames(0, n_frames=1))[0]) == 1
 
 
+def test_an_onnx_runtime_that_cannot_be_loaded_counts_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("facenet_pytorch")
+    (tmp_path / "onnxruntime.py").write_text("raise OSError('GLIBC_2.99 not found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    assert FaceDetector(0.0625, 0.9).engine == "torch"
+
+
 def test_without_either_library_a_sentence_says_which_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mtcnn, "is_installed", lambda: False)
     monkeypatch.setattr(mtcnn, "find_spec", lambda name: None)

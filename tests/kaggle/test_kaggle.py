@@ -22,6 +22,7 @@ from deepfake.kaggle import build as kaggle_build
 from deepfake.kaggle import run, setup
 from deepfake.kaggle.run import Job, Record
 from deepfake.kaggle.setup import Places
+from deepfake.models.engine import Engine
 from deepfake.settings import Extract, Kaggle
 from deepfake.settings_file import load_config
 
@@ -64,7 +65,12 @@ def test_the_bundle_holds_wheels_package_weights_and_settings(weights: Path, tmp
     assert {"src/deepfake/kaggle/run.py", "src/deepfake/report/strips.html.jinja"} <= paths
     assert {"weights/tiny.safetensors", "configs/kaggle.yaml", "LICENSE"} <= paths
     settings = load_config(SETTINGS).kaggle
-    assert sum(path.endswith(".whl") for path in paths) == len(settings.wheels)
+    assert sum(path.endswith(".whl") for path in paths) == len(settings.wheels) + len(settings.optional_wheels)
+    installed = [(tmp_path / "bundle" / name).read_text().split() for name in (setup.REQUIREMENTS, setup.OPTIONAL)]
+    assert [[line.partition("==")[0] for line in lines] for lines in installed] == [
+        ["av", "facenet-pytorch", "timm"],
+        ["onnxruntime"],
+    ]
     assert not any("__pycache__" in path for path in paths)
     assert load_config(tmp_path / "bundle/configs/kaggle.yaml").kaggle == settings
 
@@ -122,11 +128,58 @@ def test_a_bundle_too_large_is_refused_and_the_old_one_stays(
     assert (tmp_path / "bundle/MANIFEST.json").read_bytes() == before
 
 
+def test_a_wheel_the_notebook_can_do_without_is_left_out_with_a_warning_where_it_cannot_be_fetched(
+    weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def offline(name: str, version: str, python: str, folder: Path) -> None:
+        if name == "onnxruntime":
+            raise UserError(f"wheel {name}=={version} for Python {python} could not be fetched")
+        invent_wheel(name, version, python, folder)
+
+    arguments = (SETTINGS, weights, tmp_path / "bundle", "missing", tmp_path / "cache", offline)
+    files = kaggle_build.build_bundle(*arguments)
+    assert sum(file.path.endswith(".whl") for file in files) == 3
+    assert not (tmp_path / "bundle" / setup.OPTIONAL).exists()
+    warned = [record.getMessage() for record in caplog.records]
+    assert [text.partition(",")[0] for text in warned] == [
+        f"onnxruntime is left out for Python {python}" for python in ("3.11", "3.12", "3.13")
+    ]
+    with pytest.raises(UserError, match="av is not there"):
+
+        def refuse(name: str, version: str, python: str, folder: Path) -> None:
+            raise UserError(f"{name} is not there")
+
+        kaggle_build.build_bundle(*arguments[:4], tmp_path / "empty", refuse)
+
+
+def test_a_wheel_for_some_pythons_alone_is_still_brought(weights: Path, tmp_path: Path) -> None:
+    def only_311(name: str, version: str, python: str, folder: Path) -> None:
+        if name == "onnxruntime" and python != "3.11":
+            raise UserError("none")
+        invent_wheel(name, version, python, folder)
+        if name == "onnxruntime":
+            tag = "cp311-cp311-manylinux_2_28_x86_64"
+            (folder / wheel_name(name, version)).rename(folder / wheel_name(name, version, tag))
+
+    files = kaggle_build.build_bundle(SETTINGS, weights, tmp_path / "bundle", "missing", tmp_path / "cache", only_311)
+    assert [file.path.rpartition("-cp311-")[2] for file in files if "onnxruntime" in file.path] == [
+        "manylinux_2_28_x86_64.whl"
+    ]
+    assert (tmp_path / "bundle" / setup.OPTIONAL).read_text().startswith("onnxruntime==")
+
+
 def test_the_sizes_add_up() -> None:
-    files = [kaggle_build.BundleFile("src/a.py", 500_000, ""), kaggle_build.BundleFile("wheels/b.whl", 2_000_000, "")]
-    lines = kaggle_build.size_table([*files, kaggle_build.BundleFile("LICENSE", 100_000, "")]).splitlines()
-    assert lines[1].split() == ["wheels", "1", "2.0"] and lines[2].split() == ["src", "1", "0.5"]
-    assert lines[-1].split() == ["all", "3", "2.6"]
+    sizes = {
+        "wheels/b-1-cp311.whl": 2_000_000,
+        "wheels/b-1-cp312.whl": 1_000_000,
+        "wheels/c-1.whl": 300_000,
+        "src/a.py": 500_000,
+        "LICENSE": 100_000,
+    }
+    files = [kaggle_build.BundleFile(path, n_bytes, "") for path, n_bytes in sizes.items()]
+    lines = [line.split() for line in kaggle_build.size_table(files).splitlines()]
+    assert lines[1:5] == [["wheels", "3", "3.3"], ["b", "2", "3.0"], ["c", "1", "0.3"], ["src", "1", "0.5"]]
+    assert lines[-1] == ["all", "5", "3.9"]
 
 
 def test_versions_are_those_of_the_requirements() -> None:
@@ -141,8 +194,9 @@ def test_versions_are_those_of_the_requirements() -> None:
 
 
 def test_a_wheel_that_nothing_pins_is_refused() -> None:
-    with pytest.raises(UserError, match=r"requirements\.txt pins no 'other'"):
-        kaggle_build.chosen_wheels(Kaggle(wheels=("other",)), "missing", "av==1.0\n")
+    for settings in (Kaggle(wheels=("other",)), Kaggle(optional_wheels=("other",))):
+        with pytest.raises(UserError, match=r"requirements\.txt pins no 'other'"):
+            kaggle_build.chosen_wheels(settings, "missing", "av==1.0\n")
     with pytest.raises(UserError, match="wanted none, missing or all"):
         kaggle_build.chosen_wheels(Kaggle(), "some", "")
 
@@ -202,6 +256,25 @@ def test_wheels_that_cannot_be_installed_are_reported_with_this_python(tmp_path:
     (tmp_path / "wheels/requirements.txt").write_text("no-such-package-of-ours==1.0\n")
     with pytest.raises(UserError, match=r"cannot be installed into this Python 3\.\d+: .*kaggle.python_versions"):
         setup.install(tmp_path)
+
+
+def test_an_optional_wheel_that_does_not_fit_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = []
+
+    def pip(bundle: Path, wanted: list[str]) -> str:
+        asked.append(tuple(wanted))
+        return "no matching distribution" if wanted == ["x==1"] else ""
+
+    monkeypatch.setattr(setup, "_refused_by_pip", pip)
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / setup.REQUIREMENTS).write_text("av==1\ntimm==2\n")
+    (tmp_path / setup.OPTIONAL).write_text("x==1\ny==1\n")
+    assert setup.install(tmp_path) == ["av==1", "timm==2", "y==1"]
+    assert asked == [("av==1", "timm==2"), ("x==1",), ("y==1",)]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("going on without x==1, which cannot be installed here: no matching")
 
 
 def test_without_wheels_nothing_is_installed(tmp_path: Path) -> None:
@@ -314,7 +387,9 @@ class Machine:
             self.now_s += self.seconds * (16 + n_frames) / 48
             fallback = self.fallbacks.get(video_id)
             p_fake = 0.5 if fallback else 0.2 + int(video_id[1:4]) / 1000
-            yield Scored(video_id, p_fake, 0 if fallback else n_frames, 0 if fallback else 1, fallback)
+            engine = None if fallback else Engine(name="PyTorch", version="2", device="CPU", precision="fp32")
+            n_tracks = 0 if fallback else 1
+            yield Scored(video_id, p_fake, n_frames * n_tracks, n_tracks, fallback, engine=engine)
 
 
 SMALL = {"budget_hours": 1, "reserve_s": 600, "batch_s": 60, "first_videos": 4, "write_every_s": 1e6}
@@ -486,7 +561,14 @@ def test_the_summary_counts_and_draws(tmp_path: Path) -> None:
     task, machine = job(tmp_path, 12), Machine(fallbacks={"v001.mp4": "no_face"})
     text = run.summary(task, work(task, machine), 12.0)
     assert "<td" in text and "<svg" in text
-    for cell in ("13", "11", "1 no such video in the test folders, 1 no_face", "32 for 11", "12 s of 3,600"):
+    for cell in (
+        "PyTorch 2 on CPU, fp32",
+        "13",
+        "11",
+        "1 no such video in the test folders, 1 no_face",
+        "32 for 11",
+        "12 s of 3,600",
+    ):
         assert f">{cell}<" in text
 
 

@@ -32,6 +32,7 @@ from deepfake import tables
 from deepfake.detector.file import Part, save_detector
 from deepfake.ensemble.calibration import Calibration
 from deepfake.ensemble.stack import Stack
+from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT
 from deepfake.kaggle import build
 from deepfake.kaggle.notebooks import NOTEBOOKS, notebook_text
@@ -169,19 +170,32 @@ def short_path() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+def no_onnx_runtime(name: str, version: str, python: str, folder: Path) -> None:
+    """The same where the registry has no wheel of ONNX Runtime."""
+    if name == "onnxruntime":
+        raise UserError(f"{name}: no wheel for Python {python}")
+    wheel_of_installed(name, version, python, folder)
+
+
 @pytest.mark.slow
-def test_the_kaggle_notebook_runs_from_the_bundle_alone(short_path: Path, listening_port: int) -> None:
+@pytest.mark.parametrize(
+    ("fetch", "engine"), [(wheel_of_installed, "ONNX Runtime"), (no_onnx_runtime, "PyTorch")], ids=["onnx", "torch"]
+)
+def test_the_kaggle_notebook_runs_from_the_bundle_alone(
+    fetch: build.Fetch, engine: str, short_path: Path, listening_port: int
+) -> None:
+    short_path = short_path / engine[:2]  # a folder of its own, its name as short
+    short_path.mkdir()
     bundle = short_path / "bundle"
-    build.build_bundle(
-        SETTINGS, small_detector(short_path), bundle, "missing", short_path / "cache", wheel_of_installed
-    )
+    build.build_bundle(SETTINGS, small_detector(short_path), bundle, "missing", short_path / "cache", fetch)
     settings = load_config(SETTINGS).kaggle
     venv.create(short_path / "fresh", symlinks=True)
     python = short_path / "fresh/bin/python"
-    pretend_image(short_path / "image", (*settings.image_has, *CLIENT), settings.wheels)
+    brought = (*settings.wheels, *settings.optional_wheels)
+    pretend_image(short_path / "image", (*settings.image_has, *CLIENT), brought)
     site = sysconfig.get_path("purelib", vars={"base": str(short_path / "fresh")})
     Path(site, "image.pth").write_text(str(short_path / "image"))
-    for module in ("av", "timm", "facenet_pytorch", "albumentations", "decord"):
+    for module in ("av", "timm", "facenet_pytorch", "onnxruntime", "albumentations", "decord"):
         assert subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode, module
 
     notebook = run_notebook(
@@ -193,7 +207,7 @@ def test_the_kaggle_notebook_runs_from_the_bundle_alone(short_path: Path, listen
         DEEPFAKE_COMPETITION=attached(short_path / "competition"),
         DEEPFAKE_WORK=short_path / "work",
         DEEPFAKE_OUT=short_path / "working",
-        DEEPFAKE_SET="kaggle.workers=1",
+        DEEPFAKE_SET="kaggle.workers=1 predict.device=cpu",
     )
 
     made = pd.read_csv(short_path / "working/submission.csv").set_index("filename")["label"]
@@ -204,6 +218,7 @@ def test_the_kaggle_notebook_runs_from_the_bundle_alone(short_path: Path, listen
     assert details.loc["two <b>faces.mp4", "n_tracks"] == 2
     assert details.loc["broken.mp4", "fallback"].startswith("unreadable: ")
     text = shown(notebook)
+    assert re.search(rf">{engine} [0-9.+a-z]+ on CPU, fp32<", text)
     assert "detector: small" in text and "most forged: " in text and "<svg" in text
     assert "two &lt;b&gt;faces.mp4" in text and "<b>faces" not in text
     assert len(re.findall("data:image/jpeg;base64,", text)) == 16

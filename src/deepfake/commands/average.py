@@ -9,6 +9,8 @@ from pathlib import Path
 from deepfake.commands.arguments import file_stem
 from deepfake.errors import UserError
 
+EXTRA = "train"
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -19,6 +19,8 @@ from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT, default_cache
 from deepfake.outputs import try_file
 
+EXTRA = "evaluate"
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

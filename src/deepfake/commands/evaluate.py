@@ -6,6 +6,8 @@ from pathlib import Path
 
 from deepfake.commands.arguments import output_file
 
+EXTRA = "evaluate"
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from deepfake.commands.arguments import output_file
 
+EXTRA = "train"
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import NoReturn
 
 from deepfake.commands.plain_text import fall_back_to_plain
@@ -20,20 +21,35 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 USERS_DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, *NO_ROOM}
 
 
-# What `pip install deepfake` leaves out, and the extra that brings it.
+# What `pip install deepfake` leaves out, and the smallest extra that brings it.
 EXTRAS = {
+    "pandas": "evaluate",
+    "pyarrow": "evaluate",
+    "scipy": "evaluate",
+    "numba": "evaluate",
+    "torch": "train",
+    "torchvision": "train",
+    "timm": "train",
+    "facenet_pytorch": "train",
     "accelerate": "train",
     "albumentations": "train",
+    "onnx": "train",
     "tensorboard": "train",
     "sklearn": "report",
     "matplotlib": "report",
     "nbformat": "kaggle",
     "packaging": "kaggle",
 }
+# Looked for before a command that needs the extra begins: else it would read, fetch or write before it fails. Not the
+# rest: a training from a pack, on a machine that has little else, does with a part of its extra.
+LOOKED_FOR = {"evaluate": "pandas", "train": "torch", "kaggle": "nbformat"}
 
 
-def guarded(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command; a user's mistake and Ctrl-C end it with a sentence instead of a traceback."""
+def guarded(main: Callable[[], int | None], extra: str | None = None) -> NoReturn:
+    """Run a command; a user's mistake and Ctrl-C end it with a sentence instead of a traceback.
+
+    `extra`: the one that brings all that the command needs, named whichever module is missing.
+    """
     fall_back_to_plain()
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # they are looked for in what every package says of itself
@@ -41,6 +57,8 @@ def guarded(main: Callable[[], int | None]) -> NoReturn:
     for name in ("matplotlib", "numba", "PIL", "fontTools"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
+        if extra is not None and find_spec(LOOKED_FOR[extra]) is None:
+            raise ModuleNotFoundError(name=LOOKED_FOR[extra])
         sys.exit(main() or 0)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -48,8 +66,8 @@ def guarded(main: Callable[[], int | None]) -> NoReturn:
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
-        extra = EXTRAS[error.name]
-        print(f"error: {error.name} is not installed; pip install 'deepfake[{extra}]' brings it", file=sys.stderr)
+        brings = f"pip install 'deepfake[{extra or EXTRAS[error.name]}]' brings it"
+        print(f"error: {error.name} is not installed; {brings}", file=sys.stderr)
         sys.exit(EXIT_USER)
     except KeyboardInterrupt:
         print("stopped; the same command again goes on from here", file=sys.stderr)

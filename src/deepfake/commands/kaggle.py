@@ -10,6 +10,8 @@ from pathlib import Path
 from deepfake.commands.arguments import output_folder
 from deepfake.files import PROJECT_ROOT
 
+EXTRA = "kaggle"
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,6 +1,7 @@
 """`deepfake COMMAND ...`: one file a command, and none is imported before it is asked for.
 
-To add a command, write `commands/<name>.py` with `arguments()` and `run(args)`, and give it a line in `COMMANDS`.
+To add a command, write `commands/<name>.py` with `arguments()` and `run(args)`, and give it a line in `COMMANDS`;
+`EXTRA` in it names the extra of pyproject.toml that the command needs, if any.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def dispatch(
         parser: argparse.ArgumentParser = module.arguments()
         parser.prog = f"{program} {name}"
         args = parser.parse_args(rest)
-        guarded(lambda: module.run(args))
+        guarded(lambda: module.run(args), getattr(module, "EXTRA", None))
     if name in ("-h", "--help", ""):
         print(_overview(program, about, commands))
         sys.exit(0 if name else 2)

@@ -17,6 +17,8 @@ from deepfake.errors import UserError
 if TYPE_CHECKING:
     from deepfake.packs.file import Pack
 
+EXTRA = "train"
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = stage_parser(__doc__)

@@ -13,6 +13,8 @@ from deepfake.files import default_cache
 
 MOVED = 0.005  # of p_fake: from here on a change is printed
 
+EXTRA = "train"
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -12,6 +12,8 @@ from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT
 from deepfake.outputs import try_file
 
+EXTRA = "train"
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = trial_parser(__doc__)

@@ -20,6 +20,8 @@ from deepfake.errors import UserError
 
 OF_PACKS = ("minutes", "out", "plan", "name", "workers", "device")
 
+EXTRA = "train"
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = stage_parser(__doc__)

@@ -11,6 +11,8 @@ from pathlib import Path
 from deepfake.commands.arguments import stage_parser, whole_number
 from deepfake.errors import UserError
 
+EXTRA = "train"
+
 
 def arguments() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = stage_parser(__doc__)

@@ -7,6 +7,8 @@ from (frames.start_run) or to train others beside them (`deepfake train-heads`).
 import argparse
 from pathlib import Path
 
+EXTRA = "train"
+
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

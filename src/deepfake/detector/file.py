@@ -23,6 +23,7 @@ from deepfake.models import runtime
 from deepfake.models.detector_file import FORMAT, HEADER, does_not_fit, extract_settings
 from deepfake.models.detector_file import find_weights as find_weights
 from deepfake.models.detector_file import read_header as read_header
+from deepfake.models.engine import has_torch
 from deepfake.models.graphs import Graphs, StoredNetwork, graphs_of, sides_of
 from deepfake.models.networks import Member
 from deepfake.scoring.frame_scorer import FrameScorer
@@ -158,7 +159,10 @@ def _usable_graphs(path: Path, header: Mapping[str, Any]) -> Graphs | None:
 def _onnx_members(path: Path, header: Mapping[str, Any], graphs: Graphs, predict: Predict) -> list[Member]:
     """The members, their frame networks run by ONNX Runtime; networks over tracks, where there are any, by PyTorch."""
     heads: list[Mapping[str, Any]] = [{} for _ in header["members"]]
-    if any(not name.startswith("frames.") for name in header["networks"]):
+    over_tracks = [name for name in header["networks"] if not name.startswith("frames.")]
+    if over_tracks and not has_torch():
+        raise runtime.without_torch(path, f"{over_tracks[0]} is a network over tracks, which PyTorch alone runs")
+    if over_tracks:
         from deepfake.models.members import load_members
 
         heads = [member.heads for member in load_members(path)]

@@ -10,7 +10,6 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,12 @@ REMEDY = "install deepfake again, or, in a checkout, take the file from git or `
 
 
 def is_installed() -> bool:
-    """Whether ONNX Runtime is here; it is not imported for the answer."""
-    return find_spec("onnxruntime") is not None
+    """Whether ONNX Runtime is here and can be loaded: on a processor or system it was not made for it cannot."""
+    try:
+        import onnxruntime  # noqa: F401
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def threads_here() -> int:

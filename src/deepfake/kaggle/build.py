@@ -7,12 +7,14 @@ equal bundles; MANIFEST.json has size and SHA-256 of every file.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT, replace_folder, sha256_of, write_whole
-from deepfake.kaggle.setup import FORMAT, MANIFEST, REQUIREMENTS
+from deepfake.kaggle.setup import FORMAT, MANIFEST, OPTIONAL, REQUIREMENTS
 from deepfake.models.detector_file import read_header
 from deepfake.settings import Kaggle
 from deepfake.settings_file import load_config
@@ -33,6 +35,8 @@ OLDEST_GLIBC = 17  # of manylinux2014
 OF_THE_MACHINE = ("torch", "torchvision")
 
 Fetch = Callable[[str, str, str, Path], None]
+WheelOf = Callable[[str, str, str], Path]  # of a package, its version and a Python
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,21 +74,22 @@ def with_dependencies(names: Iterable[str], without: Sequence[str] = ()) -> dict
 
 
 def chosen_wheels(settings: Kaggle, which: str, requirements: str) -> dict[str, str]:
-    """Name and version of the packages to bundle.
+    """Name and version of the packages to bundle, those among them that are optional.
 
     `which`: none; missing: those of the settings; all: everything but torch and torchvision, as installed here.
     """
     if which == "none":
         return {}
     if which == "all":
-        return with_dependencies((*settings.wheels, *settings.image_has), OF_THE_MACHINE)
+        return with_dependencies((*settings.wheels, *settings.optional_wheels, *settings.image_has), OF_THE_MACHINE)
     if which != "missing":
         raise UserError(f"--wheels {which!r}: wanted none, missing or all")
     pinned = pins(requirements)
-    unknown = [name for name in settings.wheels if canonicalize_name(name) not in pinned]
+    wanted = (*settings.wheels, *settings.optional_wheels)
+    unknown = [name for name in wanted if canonicalize_name(name) not in pinned]
     if unknown:
         raise UserError(f"kaggle.wheels: requirements.txt pins no {unknown[0]!r}; pin it there or leave it out")
-    return {name: pinned[name] for name in sorted(map(canonicalize_name, settings.wheels))}
+    return {name: pinned[name] for name in sorted(map(canonicalize_name, wanted))}
 
 
 def find_wheel(folder: Path, name: str, version: str, python: str, glibc: str) -> Path | None:
@@ -132,11 +137,8 @@ def build_bundle(
             shutil.copyfile(path, aside / target)
         here = f"{sys.version_info.major}.{sys.version_info.minor}"
         pythons = (here,) if which == "all" else settings.python_versions
-        for wheel in _wheels(versions, pythons, settings.glibc, wheel_cache, fetch):
-            (aside / "wheels").mkdir(exist_ok=True)
-            shutil.copyfile(wheel, aside / "wheels" / wheel.name)
-        lines = [f"{name}=={version}\n" for name, version in versions.items()]
-        write_whole(aside / REQUIREMENTS, "".join(lines).encode())
+        wheel_of = partial(_wheel, glibc=settings.glibc, wheel_cache=wheel_cache, fetch=fetch)
+        _add_wheels(aside, versions, settings.optional_wheels, pythons, wheel_of)
         files = [_described(aside, path) for path in sorted(aside.rglob("*")) if path.is_file()]
         _refuse_too_large(files, settings.max_bundle_mb)
         manifest = {"format": FORMAT, "detector": detector, "files": [asdict(file) for file in files]}
@@ -161,23 +163,48 @@ def _own_files(weights: Path) -> Iterator[tuple[Path, str]]:
             yield path, f"src/deepfake/{below.as_posix()}"
 
 
+def _add_wheels(
+    bundle: Path, versions: dict[str, str], can_miss: Iterable[str], pythons: Sequence[str], wheel_of: WheelOf
+) -> None:
+    """Copy the wheels; write which of them the notebook needs, and which it can do without."""
+    optional = {canonicalize_name(name) for name in can_miss}
+    wheels = _wheels(versions, optional, pythons, wheel_of)
+    for wheel in sorted({path for paths in wheels.values() for path in paths}):
+        (bundle / "wheels").mkdir(exist_ok=True)
+        shutil.copyfile(wheel, bundle / "wheels" / wheel.name)
+    for target, names in ((REQUIREMENTS, versions.keys() - optional), (OPTIONAL, versions.keys() & optional)):
+        lines = [f"{name}=={versions[name]}\n" for name in sorted(names) if wheels[name]]
+        if lines or target == REQUIREMENTS:
+            write_whole(bundle / target, "".join(lines).encode())
+
+
 def _wheels(
-    versions: dict[str, str], pythons: Sequence[str], glibc: str, wheel_cache: Path, fetch: Fetch
-) -> list[Path]:
-    wheels: set[Path] = set()
+    versions: dict[str, str], optional: Collection[str], pythons: Sequence[str], wheel_of: WheelOf
+) -> dict[str, list[Path]]:
+    """The wheels of each package for these Pythons; what is optional is left out, with a warning, where none is had."""
+    wheels: dict[str, list[Path]] = {name: [] for name in versions}
     for name, version in versions.items():
         for python in pythons:
-            path = find_wheel(wheel_cache, name, version, python, glibc)
-            if path is None:
-                fetch(name, version, python, wheel_cache)
-                path = find_wheel(wheel_cache, name, version, python, glibc)
-            if path is None:
-                raise UserError(
-                    f"wheel {name}=={version}: none in {wheel_cache} fits Python {python} on x86-64 Linux with glibc "
-                    f"{glibc}; change kaggle.python_versions or kaggle.glibc"
-                )
-            wheels.add(path)
-    return sorted(wheels)
+            try:
+                wheels[name].append(wheel_of(name, version, python))
+            except UserError as error:
+                if name not in optional:
+                    raise
+                log.warning("%s is left out for Python %s, and the notebook does without: %s", name, python, error)
+    return wheels
+
+
+def _wheel(name: str, version: str, python: str, glibc: str, wheel_cache: Path, fetch: Fetch) -> Path:
+    path = find_wheel(wheel_cache, name, version, python, glibc)
+    if path is None:
+        fetch(name, version, python, wheel_cache)
+        path = find_wheel(wheel_cache, name, version, python, glibc)
+    if path is None:
+        raise UserError(
+            f"wheel {name}=={version}: none in {wheel_cache} fits Python {python} on x86-64 Linux with glibc "
+            f"{glibc}; change kaggle.python_versions or kaggle.glibc"
+        )
+    return path
 
 
 def _described(root: Path, path: Path) -> BundleFile:
@@ -192,9 +219,21 @@ def _refuse_too_large(files: Sequence[BundleFile], max_mb: int) -> None:
 
 
 def size_table(files: Sequence[BundleFile]) -> str:
-    """Files and megabytes of each part of the bundle, and of the whole."""
-    lines = [f"{'part':<10}{'files':>7}{'MB':>9}"]
+    """Files and megabytes of each part of the bundle, of each package among its wheels, and of the whole."""
+    lines = [f"{'part':<18}{'files':>7}{'MB':>9}"]
     for part in (*PARTS, "all"):
         chosen = [file for file in files if part == "all" or file.path.startswith(f"{part}/")]
-        lines.append(f"{part:<10}{len(chosen):>7}{sum(file.bytes for file in chosen) / 1e6:>9.1f}")
+        lines.append(_row(part, chosen))
+        if part == "wheels":
+            wheels = [file for file in chosen if file.path.endswith(".whl")]
+            for name in sorted({_package(file) for file in wheels}):
+                lines.append(_row(f"  {name}", [file for file in wheels if _package(file) == name]))
     return "\n".join(lines)
+
+
+def _package(wheel: BundleFile) -> str:
+    return Path(wheel.path).name.partition("-")[0]
+
+
+def _row(what: str, files: Sequence[BundleFile]) -> str:
+    return f"{what:<18}{len(files):>7}{sum(file.bytes for file in files) / 1e6:>9.1f}"

@@ -19,9 +19,10 @@ KAGGLE = (
     # Deepfake Detection Challenge: score the test videos
 
     Attach two data sets: the competition's data, and the bundle that `make kaggle` built. Internet stays off; a GPU
-    helps a little, more processor cores help more. `submission.csv` is whole from the start, with the prior for every
-    video, and gets better while videos are scored; `details.csv` beside it says what stands behind each row. A run
-    that was stopped goes on where it was, as long as the session lives.
+    helps a little, more processor cores help more. PyTorch runs the networks on a GPU; on processors ONNX Runtime does,
+    if the bundle brings a wheel of it for this Python. `submission.csv` is whole from the start, with the prior for
+    every video, and gets better while videos are scored; `details.csv` beside it says what stands behind each row. A
+    run that was stopped goes on where it was, as long as the session lives.
 
     This notebook is generated (`src/deepfake/kaggle/notebooks.py`); settings are in the bundle's `configs/kaggle.yaml`.
     """,

@@ -84,7 +84,7 @@ def open_scorer(places: Places, config: Config) -> Scorer:
 class Record:
     """What is known of a video; `key` changes with its file and with the detector, `n_frames` were asked of it.
 
-    `crops`: see `Scored`.
+    `crops`: see `Scored`; `engine` ran the networks, in words.
     """
 
     key: str
@@ -94,6 +94,7 @@ class Record:
     n_tracks: int
     fallback: str | None
     crops: str | None = None
+    engine: str | None = None
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,7 @@ def _record(job: Job, result: Scored, n_frames: int) -> Record:
         n_tracks=result.n_tracks,
         fallback=result.fallback,
         crops=result.crops,
+        engine=result.engine.words if result.engine else None,
     )
 
 
@@ -309,6 +311,7 @@ def summary(job: Job, records: Mapping[str, Record], seconds: float) -> str:
         "Scored": f"{len(scored):,}",
         "With the prior": ", ".join(f"{count:,} {reason}" for reason, count in reasons.items()) or "none",
         "Frames a video": ", ".join(f"{n} for {count:,}" for n, count in frames.items()) or "-",
+        "Networks by": "; ".join(sorted({r.engine for r in scored.values() if r.engine})) or "-",
         "Faces": f"{sum(r.n_faces for r in scored.values()):,} in {sum(r.n_tracks for r in scored.values()):,} tracks",
         "Time": f"{seconds:,.0f} s of {job.settings.budget_hours * 3600:,.0f}",
         "Files": f"{job.places.out / 'submission.csv'}, details.csv beside it",

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from deepfake.errors import UserError
 
 MANIFEST = "MANIFEST.json"
 REQUIREMENTS = "wheels/requirements.txt"
+OPTIONAL = "wheels/optional.txt"  # what the notebook can do without
 FORMAT = 1
 KAGGLE = Path("/kaggle")
 DEPTHS = ("*", "*/*", "*/*/*")  # where an attached data set may lie below /kaggle/input
 TEST_VIDEOS, SAMPLE = "test_videos", "sample_submission.csv"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,21 +62,31 @@ def check_bundle(bundle: Path) -> dict[str, Any]:
 
 
 def install(bundle: Path) -> list[str]:
-    """Install the bundle's wheels without a network and without touching anything else; return what was asked for."""
+    """Install the bundle's wheels without a network and without touching anything else; return what was installed.
+
+    What is optional and does not fit this Python is left out, with a warning.
+    """
     wanted = (bundle / REQUIREMENTS).read_text().split()
-    if not wanted:
-        return []
+    python = ".".join(map(str, sys.version_info[:2]))
+    remedy = f"put '{python}' into kaggle.python_versions of configs/kaggle.yaml, run make kaggle and upload it again"
+    if wanted and (reason := _refused_by_pip(bundle, wanted)):
+        raise UserError(f"the bundle's wheels cannot be installed into this Python {python}: {reason}; {remedy}")
+    optional = (bundle / OPTIONAL).read_text().split() if (bundle / OPTIONAL).is_file() else []
+    for name in optional:
+        if reason := _refused_by_pip(bundle, [name]):
+            log.warning("going on without %s, which cannot be installed here: %s; %s", name, reason, remedy)
+        else:
+            wanted.append(name)
+    return wanted
+
+
+def _refused_by_pip(bundle: Path, wanted: Sequence[str]) -> str:
+    """Why pip cannot install these of the bundle's wheels; empty where it did."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
     # --no-deps: whatever else they need is in the image already, in the image's own versions.
-    command += ["--no-deps", "--find-links", str(bundle / "wheels"), "-r", str(bundle / REQUIREMENTS)]
+    command += ["--no-deps", "--find-links", str(bundle / "wheels"), *wanted]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        python, reason = ".".join(map(str, sys.version_info[:2])), " ".join(done.stderr.split())[-300:]
-        raise UserError(
-            f"the bundle's wheels cannot be installed into this Python {python}: {reason}; "
-            f"put '{python}' into kaggle.python_versions of configs/kaggle.yaml, run make kaggle and upload it again"
-        )
-    return wanted
+    return (" ".join(done.stderr.split())[-300:] or f"exit code {done.returncode}") if done.returncode else ""
 
 
 def find_places(bundle: Path, environment: Mapping[str, str], kaggle: Path = KAGGLE) -> Places:

@@ -33,8 +33,12 @@ class Engine(Value):
 
 
 def has_torch() -> bool:
-    """Whether PyTorch can be imported; that alone costs nothing."""
-    return sys.modules["torch"] is not None if "torch" in sys.modules else find_spec("torch") is not None
+    """Whether PyTorch and timm, of which our networks are made, can be imported; that alone costs nothing."""
+    return all(_can_be_imported(name) for name in ("torch", "timm"))
+
+
+def _can_be_imported(name: str) -> bool:
+    return sys.modules[name] is not None if name in sys.modules else find_spec(name) is not None
 
 
 def may_have_gpu(environment: Mapping[str, str] = os.environ) -> bool:

@@ -21,6 +21,8 @@ from deepfake.settings import Predict
 if TYPE_CHECKING:
     import torch
 
+BRINGS_TORCH = "pip install 'deepfake[train]'"
+NO_GRAPHS = "the file has no graphs for the views it wants: `deepfake export` writes them, where PyTorch is"
 MAX_DIFFERENCE = 1e-3  # of a logit from torch's in float32
 # Crops in one call: 2, 8 and 32 of them took 15, 16 and 17 ms of the processor each, and 22, 152 and 672 MB.
 MOST_AT_ONCE = 2
@@ -130,17 +132,23 @@ def choose_library(path: Path, has_graphs: bool, predict: Predict) -> Literal["o
     `has_graphs`: whether the file has a graph for every view of each. PyTorch is imported only where it may be chosen.
     """
     reason = "" if library() is not None else "onnxruntime is not installed: pip install onnxruntime"
-    reason = reason or ("" if has_graphs else f"the file has no graphs for the views it wants; {REMEDY}")
+    reason = reason or ("" if has_graphs else NO_GRAPHS)
     if predict.engine == "onnxruntime":
         if reason:
             raise UserError(f"weights {str(path)!r}: predict.engine=onnxruntime, but {reason}")
         return "onnxruntime"
     if not has_torch():
-        if reason or predict.engine == "torch":
-            wanted = "predict.engine=torch" if predict.engine == "torch" else reason
-            raise UserError(f"weights {str(path)!r}: {wanted}; and PyTorch is missing: pip install 'deepfake[train]'")
+        if predict.engine == "torch" or predict.device not in ("auto", "cpu"):
+            reason = "predict.engine=torch" if predict.engine == "torch" else f"predict.device={predict.device}"
+        if reason:
+            raise without_torch(path, reason)
         return "onnxruntime"
     return "torch" if reason or predict.engine == "torch" or _wants_torch(predict) else "onnxruntime"
+
+
+def without_torch(path: Path, reason: str) -> UserError:
+    """The error of a file that PyTorch would have to score, for this reason, where PyTorch is missing."""
+    return UserError(f"weights {str(path)!r}: {reason}; and PyTorch is missing here: {BRINGS_TORCH}")
 
 
 def _wants_torch(predict: Predict) -> bool:
