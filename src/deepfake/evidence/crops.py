@@ -14,7 +14,8 @@ from deepfake.datasets.views import see
 from deepfake.detector.check import Check, CheckedTrack, FrameScore
 from deepfake.detector.file import TrainedDetector
 from deepfake.faces.extracted import Extraction, stored_crop
-from deepfake.models.networks import MAPS, Runner
+from deepfake.models.maps import MAPS
+from deepfake.models.networks import Runner
 from deepfake.settings import Predict
 
 if TYPE_CHECKING:  # torch costs seconds, and where ONNX Runtime scores it is not needed

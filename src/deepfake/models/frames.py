@@ -21,7 +21,7 @@ from timm.models._manipulate import group_parameters
 from torch import Tensor, nn
 
 from deepfake.errors import UserError
-from deepfake.models.networks import MAPS as MAPS
+from deepfake.models.maps import MAPS as MAPS
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:  # torch costs seconds, and where ONNX Runtime scores it is no
     from deepfake.models.frames import FrameClassifier
     from deepfake.models.heads.base import TrackHead
 
-MAPS = ("border", "forged")  # what the map head finds: 4 m (1 - m) and m of a fake's soft mask m
-
 
 class Runner(ABC):
     """A frame network beside what runs it; `input_px` and `view_ratio` are how it learnt to see crops."""
@@ -46,7 +44,7 @@ class Runner(ABC):
 
     @abstractmethod
     def maps(self, crops_NCHW: np.ndarray) -> np.ndarray:
-        """Logits (N, K, H, W) of `MAPS`; only of a network that has maps."""
+        """Logits (N, K, H, W) of `maps.MAPS`; only of a network that has maps."""
 
 
 @dataclass(frozen=True)
