@@ -17,7 +17,7 @@ from deepfake.evidence.crops import SalientCrop
 from deepfake.media.clips import write_clip
 from deepfake.media.file_facts import describe_path
 from deepfake.media.video import probe
-from deepfake.report.check_page import index_page, page
+from deepfake.report.check_page import index_page, page, shown
 
 pytestmark = [needs_browser, pytest.mark.slow]
 NASTY = "<script>alert(1)<\n'&\"<img src=x onerror=alert(2)>#?%41.mp4"
@@ -118,8 +118,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     write_clip(video, [scene([box], WIDTH_PX, HEIGHT_PX) for box in boxes], FPS)  # type: ignore[list-item]
     check = invented_check(video)
     heat = np.linspace(0, 1, 192 * 192, dtype=np.float32).reshape(192, 192)
-    shown = FrameScore(frame=20, time_s=2.0, box_px=(240.0, 60.0, 290.0, 130.0), score=0.9)
-    pictures = [SalientCrop(1, shown, np.full((192, 192, 3), 120, np.uint8), heat)]
+    frame = FrameScore(frame=20, time_s=2.0, box_px=(240.0, 60.0, 290.0, 130.0), score=0.9)
+    pictures = [SalientCrop(1, frame, np.full((192, 192, 3), 120, np.uint8), heat)]
     made = Files(folder / f"{NASTY}.html", folder / "index.html")
     made.page.write_bytes(page(check, [shown(one) for one in pictures], made.page))
     gone = {"verdict": "no face found", "p_fake": None, "reason": "no <b>face</b>", "shots": []}
