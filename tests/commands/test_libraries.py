@@ -25,9 +25,6 @@ from worker_tasks import libraries_after_reading
 
 UNWANTED = {"torch", "torchvision", "timm", "facenet_pytorch", "pandas", "sklearn", "numba", "scipy", "matplotlib"}
 UNWANTED |= {"pyarrow", "accelerate", "albumentations", "onnx", "PIL"}  # nor is any of these in the base of the wheel
-# Until networks and MTCNN are run by ONNX Runtime: what these two still bring along. Then both are empty.
-STILL_WITH_NETWORKS: tuple[str, ...] = ()
-STILL_WITH_MTCNN: tuple[str, ...] = ()
 # Prints the libraries that a command imported, after whatever the command prints.
 PROGRAM = """
 import atexit, json, sys
@@ -61,7 +58,7 @@ def unwanted_of(folder: Path, *arguments: object, exit_codes: tuple[int, ...] = 
 @pytest.mark.usefixtures("one_thread")
 def test_a_check_imports_what_its_networks_need_and_nothing_where_the_video_is_known(folder: Path) -> None:
     check = ("check", folder / "face.mp4", "--html", folder / "page.html")
-    assert unwanted_of(folder, *check) <= set(STILL_WITH_NETWORKS)
+    assert unwanted_of(folder, *check) == set()
     page = (folder / "page.html").read_bytes()
     assert unwanted_of(folder, *check) == set()
     assert (folder / "page.html").read_bytes() == page
@@ -70,7 +67,7 @@ def test_a_check_imports_what_its_networks_need_and_nothing_where_the_video_is_k
 @pytest.mark.usefixtures("one_thread")
 def test_so_does_predict_over_a_folder(folder: Path) -> None:
     predict = ("predict", folder / "videos", "--out", folder / "scores.csv", "--workers", 1)
-    assert unwanted_of(folder, *predict, exit_codes=(0,)) <= set(STILL_WITH_NETWORKS)
+    assert unwanted_of(folder, *predict, exit_codes=(0,)) == set()
     scores = (folder / "scores.csv").read_text()
     assert ",1," in scores, "a face was scored"
     assert unwanted_of(folder, *predict, exit_codes=(0,)) == set()
@@ -81,5 +78,5 @@ def test_a_process_that_reads_videos_imports_a_detector_of_faces_and_none_of_the
     job = ReadJob("v", folder / "face.mp4", folder / "read", Extract(frames_per_video=4))
     ((_, libraries),) = run_each(libraries_after_reading, [job], Limits(1, 120))
     assert not isinstance(libraries, Failed)
-    assert set(libraries) & UNWANTED <= set(STILL_WITH_MTCNN)
+    assert set(libraries) & UNWANTED == set()
     assert {"av", "cv2"} <= set(libraries)

@@ -35,7 +35,7 @@ from deepfake.models.graphs import (
 from deepfake.models.members import load_members
 from deepfake.models.networks import Member, Runner
 from deepfake.models.torch_network import TorchNetwork
-from deepfake.settings import CropView, Ensemble, Predict
+from deepfake.settings import Ensemble, Predict
 
 N_CROPS = 50  # that both engines are asked about
 FP32 = Predict(device="cpu", precision="fp32", batch_size=8)
@@ -105,8 +105,8 @@ def add_graphs(path: Path, out: Path) -> list[Difference]:
     for number, member in enumerate(members):
         name = f"frames.{number}"
         assert isinstance(member.frames, FrameClassifier), "load_members builds them"
-        views = (*ensemble.views_of(member.name), CropView())
-        described[name], models = _graphs(member.frames, name, sides_of(header["networks"][name], views), tensors)
+        sides = sides_of(header["networks"][name], ensemble.views_of(member.name))
+        described[name], models = _graphs(member.frames, name, sides, tensors)
         tensors |= models
     graphs = Graphs(opset=OPSET, networks=described)
     text = json.dumps({**header, GRAPHS: graphs.model_dump(mode="json")}, sort_keys=True)

@@ -12,7 +12,7 @@ import numpy as np
 from deepfake.detector.header import DetectorHeader, Networks, Rules
 from deepfake.detector.judged import FORMAT, TrackScore, judge
 from deepfake.ensemble.early_exit import FIRST_ROUND
-from deepfake.ensemble.submission import count_reasons, csv_bytes, rounded
+from deepfake.ensemble.submission import MIN_VIDEOS_TO_DIFFER, count_reasons, csv_bytes, rounded
 from deepfake.errors import UserError
 from deepfake.faces.extracted import Extraction
 from deepfake.faces.extraction import read_videos
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # networks cost seconds, and a video whose scores are kept ne
     from deepfake.detector.video_scorer import VideoScorer
 
 MOST_NAMED = 20  # unreadable videos in a summary
-MIN_VIDEOS_TO_DIFFER = 11  # ten videos of one kind may well get the same score
 
 
 EXIT_SETTINGS = {"early_exit", "exit_margin", "exit_most", "exit_ratio", "skip_difference"}

@@ -17,6 +17,7 @@ from deepfake.ensemble.pooling import counted, length_trust, track_logit, trust
 from deepfake.faces.extracted import StoredFace, by_track, stored_crop
 from deepfake.faces.extraction import faces_table
 from deepfake.models.engine import Engine
+from deepfake.probabilities import expit
 from deepfake.scoring.frame_scorer import FrameScorer
 from deepfake.settings import Predict
 
@@ -175,7 +176,7 @@ class VideoScorer:
 
     def p_fake(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities of calibrated logits."""
-        return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(logits, np.float64))))
+        return expit(logits)
 
 
 class Track:

@@ -16,6 +16,8 @@ from deepfake.files import write_whole
 if TYPE_CHECKING:  # half a second of import, and `deepfake predict` takes no table
     import pandas as pd
 
+MIN_VIDEOS_TO_DIFFER = 11  # ten videos of one kind may well get the same score
+
 
 @dataclass(frozen=True)
 class Submission:

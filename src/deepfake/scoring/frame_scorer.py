@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # torch costs seconds, and where ONNX Runtime scores it is no
 
     from deepfake.models.frames import FrameClassifier
 
-MIN_VIDEOS_TO_DIFFER = 11  # ten videos of one kind may well get the same score
 PLACES = ["video_id", "track", "frame_index", "shard", "offset", "size"]
 
 

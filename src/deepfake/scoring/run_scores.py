@@ -18,12 +18,13 @@ from deepfake.datasets.pairs import Tables, content_digest
 from deepfake.datasets.track_clips import TrackFeatures, split_tracks
 from deepfake.datasets.views import before_workers
 from deepfake.ensemble.costs import Cost, cost_path, read_cost, total, write_cost
+from deepfake.ensemble.submission import MIN_VIDEOS_TO_DIFFER
 from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop
 from deepfake.files import digest
 from deepfake.models.checkpoints import fold_folder, read_card
 from deepfake.models.devices import choose_device, machine_of
-from deepfake.scoring.frame_scorer import MIN_VIDEOS_TO_DIFFER, PLACES, FrameScorer, open_scorer
+from deepfake.scoring.frame_scorer import PLACES, FrameScorer, open_scorer
 from deepfake.settings import Config
 
 VIDEOS_PER_PART = 500  # a killed stage scores at most so many videos again
