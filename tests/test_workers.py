@@ -23,6 +23,21 @@ def test_every_item_gets_its_result() -> None:
     assert dict(run_each(worker_tasks.double, range(20), Limits(2, 30))) == {i: 2 * i for i in range(20)}
 
 
+def test_parts_are_handed_on_in_their_order_before_the_item_is_done() -> None:
+    parts: list[tuple[int, int]] = []
+    ends = {}
+    for item, result in run_each(
+        worker_tasks.count_up_to, [3, 5], Limits(2, 30), on_part=lambda item, part: parts.append((item, part))
+    ):
+        ends[item] = (result, [part for owner, part in parts if owner == item])
+    assert ends == {3: ("done", [1, 2, 3]), 5: ("done", [1, 2, 3, 4, 5])}
+
+
+def test_parts_that_nobody_waits_for_are_dropped_and_outside_a_worker_nothing_is_sent() -> None:
+    assert dict(run_each(worker_tasks.count_up_to, [2], Limits(1, 30))) == {2: "done"}
+    assert worker_tasks.count_up_to(2) == "done"
+
+
 def test_no_items_start_nothing_and_give_nothing() -> None:
     assert list(run_each(worker_tasks.double, [], Limits(2, 30))) == []
 

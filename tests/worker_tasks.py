@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake.workers import allow
+from deepfake.workers import allow, hand_on
 
 if TYPE_CHECKING:
     from deepfake.faces.reading import ReadJob
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 def double(number: int) -> int:
     return 2 * number
+
+
+def count_up_to(number: int) -> str:
+    """Hand on 1, 2, ... and then return."""
+    for part in range(1, number + 1):
+        hand_on(part)
+    return "done"
 
 
 def mishap(what: str) -> str:

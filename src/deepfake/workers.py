@@ -7,6 +7,7 @@ threads there: pebble's pool, tried first, hung for good in its `join` when stop
 
 from __future__ import annotations
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -64,7 +65,20 @@ class _Allowance:
     memory_mb: int
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What a worker hands on before its item is done."""
+
+    value: Any
+
+
 _to_parent: list[Connection] = []  # in a worker: where it sends
+
+
+def hand_on(value: Any) -> None:
+    """Send a part of what this process makes of its item to whoever runs it (`on_part`); nothing outside a worker."""
+    for connection in _to_parent:
+        connection.send((True, _Part(value)))
 
 
 def allow(deadline_s: float, memory_mb: int) -> None:
@@ -88,8 +102,10 @@ def _serve(
     os.environ.update(environment)
     registry.start_worker(plugins)
     threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
+    gc.disable()  # modules are no garbage
     for module in modules:
         importlib.import_module(module)
+    gc.enable()
     _to_parent.append(connection)
     while True:
         try:
@@ -202,6 +218,7 @@ def run_each(
     environment: dict[str, str] | None = None,
     is_stopped: Callable[[], bool] = lambda: False,
     started: Started = (),
+    on_part: Callable[[Item, Any], None] = lambda item, value: None,
 ) -> Iterator[tuple[Item, T | Failed]]:
     """Yield (item, result or Failed) as they finish, in no fixed order.
 
@@ -210,7 +227,8 @@ def run_each(
     iterator or Ctrl-C stops all processes. `environment` is set before the function is imported. The deadline
     of a new process's first item includes its start. Once `is_stopped` says so, all processes end and nothing more
     is yielded: for another thread, which cannot close the iterator. `started` are processes that were started ahead:
-    they are used first, with the environment that they have, and end with the others.
+    they are used first, with the environment that they have, and end with the others. `on_part` is called with what a
+    worker hands on (`hand_on`) before its item is done; an item that fails later may have handed on parts, too.
     """
     variables = {**_one_thread_each(limits.workers), **(environment or {})}
     workers: list[_Worker[Item]] = [*started]
@@ -221,7 +239,7 @@ def run_each(
             ready = wait([worker.connection for worker in busy], timeout=WATCH_S)
             finished: list[tuple[Any, Any]] = []
             for worker in busy:
-                outcome = _outcome(worker, worker.connection in ready, limits)
+                outcome = _outcome(worker, worker.connection in ready, limits, on_part)
                 if outcome is None:
                     continue
                 finished.append((worker.item, outcome[0]))
@@ -256,7 +274,9 @@ def _fill(
         idle.give(function, item)
 
 
-def _outcome(worker: _Worker[Item], is_ready: bool, limits: Limits) -> tuple[Any] | None:
+def _outcome(
+    worker: _Worker[Item], is_ready: bool, limits: Limits, on_part: Callable[[Item, Any], None]
+) -> tuple[Any] | None:
     """The end of a worker's item in a tuple of one; None while it goes on."""
     if not is_ready:
         trouble = worker.trouble(limits)
@@ -269,6 +289,10 @@ def _outcome(worker: _Worker[Item], is_ready: bool, limits: Limits) -> tuple[Any
     is_result, value = answer
     if isinstance(value, _Allowance):
         worker.allowed = value
+        return None
+    if isinstance(value, _Part):
+        assert worker.item is not None, "it works on one"
+        on_part(worker.item, value.value)
         return None
     if not is_result:
         raise value

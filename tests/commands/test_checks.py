@@ -200,6 +200,29 @@ def test_what_cannot_be_read_ahead_is_noted_and_not_tried_again(tmp_path: Path) 
     assert list(read_videos({"v": path}, tmp_path / "cache", settings)) == [made]
 
 
+def test_crops_are_there_while_the_video_is_still_read_and_those_nobody_takes_are_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, is_seen = [], threading.Event()
+
+    def reader(_: object, jobs: list[ReadJob], *__: object, on_part: Any, **___: object) -> Iterator[None]:
+        assert [job.hand_on for job in jobs] == [True]
+        on_part(jobs[0], [b"first"])
+        assert is_seen.wait(10), "the first crop is looked at before the second is cut"
+        for number in range(2 * read_ahead.MOST_WAITING):
+            on_part(jobs[0], [b"%d" % number])
+        return iter(())
+
+    monkeypatch.setattr(read_ahead, "run_each", reader)
+    monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": {}})
+    (tmp_path / "v.mp4").touch()
+    with reading_ahead([tmp_path / "v.mp4"], tmp_path, tmp_path) as ahead:
+        for pictures in ahead.pictures():
+            seen.append(pictures)
+            is_seen.set()
+    assert seen[0] == [b"first"] and len(seen) <= 2 * read_ahead.MOST_WAITING + 1
+
+
 def test_reading_ahead_never_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise OSError("no more processes")

@@ -19,7 +19,7 @@ from deepfake.detector.video_scorer import Track, VideoScorer
 from deepfake.ensemble.submission import count_reasons
 from deepfake.errors import UserError
 from deepfake.faces.crop_store import encode_crop, write_shard
-from deepfake.faces.extracted import Extraction, FurtherStream, StoredFace, stored_crop
+from deepfake.faces.extracted import Extraction, FurtherStream, StoredFace, stored_crop, stored_picture
 from deepfake.faces.extraction import faces_of_rows
 from deepfake.faces.reading import Reading
 from deepfake.media.file_facts import VideoFile
@@ -392,3 +392,31 @@ def test_skipping_moves_a_score_by_no_more_than_the_frames_it_skips(
         assert watched.n_shown == n_shown, "unlike pictures are all scored; forced, only one is"
         most = np.abs(skipped.frame_logits - plain.frame_logits).max()
         assert abs(skipped.logit - plain.logit) <= most + 1e-6
+
+
+def test_crops_seen_ahead_give_the_same_scores_and_are_not_shown_again(tmp_path: Path) -> None:
+    """Some of a track's crops were handed on while the video was read, and some that were dropped later."""
+    made = FrameClassifier("test_efficientnet", 32).eval()
+    members = [Member("a", made, {}), Member("b", always(1.0), {})]
+    settings = Ensemble(member_views={"a": (CropView(), CropView(mirror=True))})
+    faces = faces_of(tmp_path, 5, 3)
+    plain, ahead = (scorer_with(settings, members, a=1.0, b=0.5) for _ in range(2))
+    others = [encode_crop(picture(number, True), "png", 95) for number in (90, 91)]
+    ahead.look_ahead([*others, *(stored_picture(tmp_path, face) for face in faces[::2])])
+    shown: list[int] = []
+    look = ahead.frame_outputs
+    ahead.frame_outputs = lambda crops: (shown.append(len(crops)), look(crops))[1]  # type: ignore[method-assign]
+    for one, other in zip(plain.score(tmp_path, faces), ahead.score(tmp_path, faces), strict=True):
+        np.testing.assert_allclose(one.frame_logits, other.frame_logits, atol=1e-6)
+        np.testing.assert_allclose(one.member_logits, other.member_logits, atol=1e-6)
+        assert one.logit == pytest.approx(other.logit, abs=1e-6)
+    assert sum(shown) == len(faces) - len(faces[::2])
+
+
+@pytest.mark.parametrize("sparing", [{"early_exit": "on"}, {"skip_difference": 2.0}])
+def test_where_frames_may_be_left_out_none_is_seen_ahead(
+    tmp_path: Path, sparing: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = scorer_with(Ensemble(**sparing), [Member("a", always(1.0), {})], a=1.0)
+    monkeypatch.setattr(scorer, "frame_outputs", None)
+    scorer.look_ahead([stored_picture(tmp_path, face) for face in faces_of(tmp_path, 2)])

@@ -65,6 +65,14 @@ def test_boxes_between_two_detections_are_carried_by_interpolation(square_clip: 
             assert boxes[first + step] == pytest.approx(between, abs=0.01)
 
 
+def test_crops_are_handed_on_as_they_are_kept_each_once(square_clip: Callable[..., Path]) -> None:
+    handed_on: list[list[bytes]] = []
+    frames = sample(square_clip(moving), SETTINGS.sampling, n_frames=32)
+    kept = Extractor(SETTINGS, SquareDetector(), on_kept=handed_on.append).run(iter(frames))  # type: ignore[arg-type]
+    assert [picture for pictures in handed_on for picture in pictures] == kept.pictures
+    assert len(handed_on) == 9, "after every detection, not at the end"
+
+
 def test_carrying_agrees_with_looking_at_every_frame(square_clip: Callable[..., Path]) -> None:
     path = square_clip(moving)
     each = run(path, SETTINGS.model_copy(update={"detection_stride": 1}))

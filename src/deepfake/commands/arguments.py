@@ -50,7 +50,7 @@ def trial_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
-    """The flags that move what reading one video may cost."""
+    """The flags that move what reading one video may cost, or how much of it is read."""
     parser.add_argument(
         "--memory-mb",
         type=memory_mb,
@@ -60,11 +60,14 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deadline-s", type=seconds, metavar="S", help="time for reading a video (by its size and length, from 300)"
     )
+    parser.add_argument(
+        "--frames", type=whole_number, metavar="N", help="frames to look at (32; fewer are quicker and less sure)"
+    )
 
 
 def limits_given(args: argparse.Namespace) -> dict[str, float]:
     """Which of these were given, by the name of the setting that they are laid over."""
-    given = {"memory_mb": args.memory_mb, "deadline_s": args.deadline_s}
+    given = {"memory_mb": args.memory_mb, "deadline_s": args.deadline_s, "frames_per_video": args.frames}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -13,6 +13,7 @@ beside their pages. Nothing is fetched or sent. Exit codes; of several videos th
 from __future__ import annotations
 
 import argparse
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,8 +55,10 @@ def run(args: argparse.Namespace) -> int:
             kind = "is a pipe, a socket or a device" if path.exists() else nothing
             raise UserError(f"video {str(path)!r} {kind}")
     started = _start_readers([path for path in args.videos[:READERS] if not _is_noted(path, args.cache)])
+    gc.disable()  # modules are no garbage, and looking for some takes a twentieth of a second
     from deepfake.commands import checks
 
+    gc.enable()
     places = checks.Places(args.json, args.html, default_checks(), len(args.videos))
     places.try_all([*args.videos, *([args.weights] if args.weights else [])])
     given, predict = limits_given(args), predict_given(args)

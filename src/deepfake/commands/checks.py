@@ -127,7 +127,9 @@ def check(
         networks = Networks(read_detector(path).within(limits or {}), predict or Predict())
         weights_sha256 = sha256_of(path)
         if ahead.n_videos:
-            networks.scorer  # noqa: B018 - loaded while other processes read
+            scorer = networks.scorer  # loaded while other processes read
+            for pictures in ahead.pictures():
+                scorer.look_ahead(pictures)
     done: dict[int, tuple[Check, Path]] = {}
     for number, scored, made in check_with(networks, videos, weights_sha256, cache_dir, workers, ahead.readings):
         page_path = places.page(number, made.file)

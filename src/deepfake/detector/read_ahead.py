@@ -1,4 +1,4 @@
-"""Read videos in another process while this one still imports its networks: that saves a check some seconds.
+"""Read videos in another process while this one imports its networks, and scores the first crops as they are cut.
 
 What was read is handed over as it is; whatever goes wrong here comes up again, and is reported, where it is scored.
 """
@@ -6,11 +6,13 @@ What was read is handed over as it is; whatever goes wrong here comes up again, 
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deepfake.faces.reading import Reading, ReadJob, read, read_note
 from deepfake.media.needs import limits_of
@@ -18,6 +20,8 @@ from deepfake.models.detector_file import extract_settings, read_header
 from deepfake.workers import ONE_THREAD, Failed, Started, run_each
 
 log = logging.getLogger(__name__)
+MOST_WAITING = 256  # lists of crops: of a detection stride each, some 100 kB
+GLANCE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,26 @@ class Ahead:
 
     n_videos: int
     readings: dict[Path, Reading] = field(default_factory=dict)
+    waiting: queue.Queue[list[bytes]] = field(default_factory=lambda: queue.Queue(MOST_WAITING))
+    is_read: threading.Event = field(default_factory=threading.Event)
+
+    def pictures(self) -> Iterator[list[bytes]]:
+        """Crops as they are cut, as a shard's pictures, until all is read; not all of each video, nor only its own.
+
+        What is left out, or cut later, lies in the shard.
+        """
+        while not self.is_read.is_set():
+            try:
+                yield self.waiting.get(timeout=GLANCE_S)
+            except queue.Empty:
+                continue
+
+    def keep(self, job: ReadJob, pictures: Any) -> None:
+        """Take crops that a process handed on; where nobody keeps up with them they are left to the shard."""
+        try:
+            self.waiting.put_nowait(pictures)
+        except queue.Full:
+            log.debug("read ahead: %s: crops left to the shard", job.path)
 
 
 @contextmanager
@@ -45,7 +69,8 @@ def reading_ahead(
     Those probed before are most likely extracted, too: they are left to the detector.
     """
     settings = extract_settings(read_header(weights)).model_copy(update=limits or {})
-    jobs = [ReadJob(path.name, path, cache_dir, settings) for path in paths if read_note(path, cache_dir) is None]
+    new = [path for path in paths if read_note(path, cache_dir) is None]
+    jobs = [ReadJob(path.name, path, cache_dir, settings, hand_on=True) for path in new]
     workers = {"workers": max(len(jobs), 1)}
     ahead = Ahead(len(jobs))
 
@@ -54,12 +79,16 @@ def reading_ahead(
     def work() -> None:
         try:
             most = limits_of(settings.model_copy(update=workers))
-            for job, outcome in run_each(read, jobs, most, ONE_THREAD, stopped.is_set, started=started):
+            for job, outcome in run_each(
+                read, jobs, most, ONE_THREAD, stopped.is_set, started=started, on_part=ahead.keep
+            ):
                 log.debug("read ahead: %s: %s", job.path, outcome)
                 if not isinstance(outcome, Failed):
                     ahead.readings[job.path] = outcome
         except Exception:  # it is only ahead: the same comes up again where it can be reported
             log.debug("read ahead", exc_info=True)
+        finally:
+            ahead.is_read.set()
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

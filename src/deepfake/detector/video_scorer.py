@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from deepfake.detector.file import TrainedDetector
 from deepfake.detector.judged import TrackScore, judge
 from deepfake.ensemble.early_exit import PartialScore, SkipGate, score_until_settled, standard_error
 from deepfake.ensemble.pooling import counted, length_trust, track_logit, trust
-from deepfake.faces.extracted import StoredFace, by_track, stored_crop
+from deepfake.faces.crop_store import decode_crop
+from deepfake.faces.extracted import StoredFace, by_track, stored_picture
 from deepfake.faces.extraction import faces_table
 from deepfake.models.engine import Engine
 from deepfake.probabilities import expit
@@ -26,6 +28,11 @@ if TYPE_CHECKING:  # torch costs seconds, and is needed only for networks over t
     from deepfake.scoring.track_scorer import TrackLogit
 
 GATE_CROPS = 8
+Outputs = list[tuple[np.ndarray, np.ndarray]]  # of each frame network the logits_N and features_ND
+
+
+def _key(picture: bytes) -> bytes:
+    return hashlib.blake2b(picture, digest_size=16).digest()
 
 
 def _boxes(faces: Sequence[StoredFace]) -> np.ndarray:
@@ -53,6 +60,7 @@ class VideoScorer:
             for heads in [{kind: head for kind, head in m.heads.items() if kind in self.weights}]
             if heads or m.name in self.weights
         ]
+        self._ahead: dict[bytes, Outputs] = {}
 
     @property
     def engine(self) -> Engine:
@@ -92,12 +100,46 @@ class VideoScorer:
         so_far = score_until_settled(lengths, score, band, self.detector.ensemble, self.line.neutral)
         return [(scores[number], partial) for number, partial in enumerate(so_far)]
 
-    def frame_outputs(self, crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def look_ahead(self, pictures: Sequence[bytes]) -> None:
+        """Show crops, as they lie in a shard, to the networks before the whole video is read, and remember the outputs.
+
+        They are found again by the pictures themselves, so that what is made of a track does not depend on this.
+        Where frames may be left out (early exit, the skip gate) nothing is done.
+        """
+        settings = self.detector.ensemble
+        if settings.early_exit != "off" or settings.skip_difference:
+            return
+        for start in range(0, len(pictures), self.predict.batch_size):
+            part = pictures[start : start + self.predict.batch_size]
+            outputs = self.frame_outputs([decode_crop(picture, "cut just now") for picture in part])
+            for place, picture in enumerate(part):
+                of_one = [(logits[place : place + 1], features[place : place + 1]) for logits, features in outputs]
+                self._ahead[_key(picture)] = of_one
+
+    def outputs_of(self, pictures: Sequence[bytes], crops: Sequence[np.ndarray]) -> Outputs:
+        """`frame_outputs` of crops whose pictures in the shard these are; what was seen ahead is not shown again."""
+        known = [self._ahead.pop(_key(picture), None) if self._ahead else None for picture in pictures]
+        new = [crop for crop, outputs in zip(crops, known, strict=True) if outputs is None]
+        made = self.frame_outputs(new) if new else []
+        if len(new) == len(crops):
+            return made
+        places = np.cumsum([outputs is None for outputs in known]) - 1
+        each = [
+            outputs or [(logits[at : at + 1], features[at : at + 1]) for logits, features in made]
+            for outputs, at in zip(known, places.tolist(), strict=True)
+        ]
+        of_members = zip(*each, strict=True)
+        return [
+            (np.concatenate([logits for logits, _ in own]), np.concatenate([features for _, features in own]))
+            for own in of_members
+        ]
+
+    def frame_outputs(self, crops: list[np.ndarray]) -> Outputs:
         """Of each frame network the logits_N and features_ND of crops."""
         views_of = self.detector.ensemble.views_of
         return [scorer.in_views(views_of(name), crops, bool(heads)) for name, scorer, heads in self.members]
 
-    def frame_logits(self, outputs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    def frame_logits(self, outputs: Outputs) -> np.ndarray:
         """Stacked logits_N of crops by what `frame_outputs` gave: of the frame networks alone, no heads."""
         by_member: dict[str, list[np.ndarray]] = {}
         for (name, _, _), (logits_N, _) in zip(self.members, outputs, strict=True):
@@ -115,7 +157,7 @@ class VideoScorer:
     def track_score(
         self,
         faces: Sequence[StoredFace],
-        outputs: list[tuple[np.ndarray, np.ndarray]],
+        outputs: Outputs,
         work_dir: Path,
         seen_well: float,
         n_frames: int,
@@ -191,7 +233,7 @@ class Track:
         scorer: VideoScorer,
         work_dir: Path,
         faces: Sequence[StoredFace],
-        outputs: list[tuple[np.ndarray, np.ndarray]] | None = None,
+        outputs: Outputs | None = None,
         n_frames: int | None = None,
     ) -> None:
         self.scorer, self.work_dir, self.faces = scorer, work_dir, faces
@@ -217,10 +259,12 @@ class Track:
         return score, PartialScore(score.logit, error, len(positions), self.n_frames)
 
     def _score_new(self, positions: np.ndarray) -> None:
-        crops = [stored_crop(self.work_dir, self.faces[i]) for i in positions]
+        pictures = [stored_picture(self.work_dir, self.faces[i]) for i in positions]
+        names = [f"{self.faces[i].shard} at {self.faces[i].offset}" for i in positions]
+        crops = [decode_crop(picture, name) for picture, name in zip(pictures, names, strict=True)]
         sources = np.array([self.gate.source(int(i), crop) for i, crop in zip(positions, crops, strict=True)])
         own = np.flatnonzero(sources == positions)
-        new_outputs = self.scorer.frame_outputs([crops[i] for i in own]) if len(own) else []
+        new_outputs = self.scorer.outputs_of([pictures[i] for i in own], [crops[i] for i in own]) if len(own) else []
         if not self.outputs:
             self.outputs = [_room(len(self.faces), logits, features) for logits, features in new_outputs]
         for kept, made in zip(self.outputs, new_outputs, strict=False):

@@ -85,6 +85,11 @@ def read_rows(path: Path) -> dict[str, Any]:
 
 def read_crop(work_dir: Path, shard: str, offset: int, size: int) -> np.ndarray:
     """One stored crop as HWC uint8 RGB; `shard` is a path below `work_dir`."""
+    return decode_crop(read_picture(work_dir, shard, offset, size), f"{shard} at {offset}")
+
+
+def read_picture(work_dir: Path, shard: str, offset: int, size: int) -> bytes:
+    """The bytes of one stored crop, which `decode_crop` reads; `shard` is a path below `work_dir`."""
     path = work_dir / shard
     if ".." in Path(shard).parts or Path(shard).is_absolute():
         raise UserError(f"crop {shard!r}: the path leaves {work_dir}; the faces table was not made by stage 02")
@@ -100,4 +105,4 @@ def read_crop(work_dir: Path, shard: str, offset: int, size: int) -> np.ndarray:
         raise UserError(
             f"shard {path}: {len(data)} bytes at {offset}, wanted {size}; run 02_extract_faces with --force"
         )
-    return decode_crop(data, f"{shard} at {offset}")
+    return data

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from deepfake.errors import UserError
-from deepfake.faces.crop_store import read_crop, read_rows
+from deepfake.faces.crop_store import read_crop, read_picture, read_rows
 from deepfake.files import State, digest, write_whole
 from deepfake.media.file_facts import READ_BY
 from deepfake.settings import Extract, result_values
@@ -35,6 +35,8 @@ class Job:
 
     `every` 2: of every second frame only of those the settings would sample. The shard is named by a content: `state`
     is the file's when that was read, where this process did; else the file is hashed, and must have that `sha256`.
+    `hand_on`: crops are handed on as they are made (`workers.hand_on`), as lists of a shard's pictures; some of them
+    may not come into the shard.
     """
 
     video_id: str
@@ -45,6 +47,7 @@ class Job:
     every: int = 1
     sha256: str | None = None
     state: State | None = None
+    hand_on: bool = False
 
     @property
     def shard_path(self) -> Path:
@@ -208,6 +211,11 @@ def by_track(faces: Sequence[StoredFace]) -> list[tuple[StoredFace, ...]]:
 def stored_crop(work_dir: Path, face: StoredFace) -> np.ndarray:
     """The crop of a face as HWC uint8 RGB."""
     return read_crop(work_dir, face.shard, face.offset, face.size)
+
+
+def stored_picture(work_dir: Path, face: StoredFace) -> bytes:
+    """The crop of a face as it lies in the shard: JPEG or PNG."""
+    return read_picture(work_dir, face.shard, face.offset, face.size)
 
 
 def shard_rows(extraction: Extraction, faces: list[Face]) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ imports no pandas and no numba: they would cost each process 110 MB.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -44,6 +44,7 @@ from deepfake.media.pixels import turn
 from deepfake.media.shots import cut_detector
 from deepfake.media.video import Frame, Sampled, sample
 from deepfake.settings import Extract
+from deepfake.workers import hand_on
 
 log = logging.getLogger(__name__)
 HASHED_FRAMES = 8
@@ -110,16 +111,25 @@ class VideoFaces:
 
 
 class Extractor:
-    """State of one video's extraction; `found`: what a search of a long one found, whose every frame is detected on."""
+    """State of one video's extraction; `found`: what a search of a long one found, whose every frame is detected on.
+
+    `on_kept` is called with the pictures of crops as they are kept; not all of them stay.
+    """
 
     def __init__(
-        self, settings: Extract, detector: FaceDetector, found: Search | None = None, with_damaged: bool = False
+        self,
+        settings: Extract,
+        detector: FaceDetector,
+        found: Search | None = None,
+        with_damaged: bool = False,
+        on_kept: Callable[[list[bytes]], None] | None = None,
     ) -> None:
         self.settings = settings
         self.found = found
         self.stride = settings.detection_stride if found is None else 1
         self.detector = detector
         self.with_damaged = with_damaged
+        self.on_kept, self.n_handed_on = on_kept, 0
         self.look_step, self.n_looks = 1, 0
         self.linker = Linker(settings.max_gap_s)
         self.kept = VideoFaces()
@@ -155,6 +165,7 @@ class Extractor:
             self._detect(held[-1])
             self._settle(held)
             self._keep(held[-1])
+            self._hand_on()
         self._drop_false_alarms()
         return self.kept
 
@@ -203,7 +214,13 @@ class Extractor:
             self._link(sampled)
         for sampled in held[:-1]:
             self._keep(sampled)
+        self._hand_on()
         return [last]
+
+    def _hand_on(self) -> None:
+        if self.on_kept is not None and len(self.kept.pictures) > self.n_handed_on:
+            self.on_kept(self.kept.pictures[self.n_handed_on :])
+        self.n_handed_on = len(self.kept.pictures)
 
     def _fill(self, held: list[SampledFrame]) -> None:
         """Carry boxes between two detections where each face is near in both; else detect in the middle frame, too."""
@@ -464,7 +481,8 @@ def _read_through(job: Job, detector: FaceDetector, demuxed: Demuxed, way: Way) 
     )
     stride = stride_within(settings.detection_stride, frames.probe)
     settings = settings.model_copy(update={"detection_stride": stride})
-    extractor = Extractor(settings, detector, found if has_faces else None, way.with_damaged)
+    on_kept = hand_on if job.hand_on else None
+    extractor = Extractor(settings, detector, found if has_faces else None, way.with_damaged, on_kept)
     try:
         return frames, extractor.run(iter(frames)), found
     except LostFileError:

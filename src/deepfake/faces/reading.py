@@ -38,13 +38,14 @@ class Reading:
 
 @dataclass(frozen=True)
 class ReadJob:
-    """A video, the cache, and how to extract; `every`: see `faces.extracted.Job`."""
+    """A video, the cache, and how to extract; `every`, `hand_on`: see `faces.extracted.Job`."""
 
     video_id: str
     path: Path
     cache_dir: Path
     settings: Extract
     every: int = 1
+    hand_on: bool = False
 
 
 def read(job: ReadJob) -> Reading:
@@ -72,7 +73,7 @@ def _read(job: ReadJob, file: VideoFile, demuxed: Demuxed | None, state: State, 
         return Reading(file, Extraction(job.video_id, failure=file.reason))
     shard = shard_name(file.sha256, job.settings, job.every)
     known = kept_extraction(job.cache_dir, shard, job.video_id)
-    whole = Job(job.video_id, job.path, job.cache_dir, shard, job.settings, job.every, state=state)
+    whole = Job(job.video_id, job.path, job.cache_dir, shard, job.settings, job.every, state=state, hand_on=job.hand_on)
     return Reading(file, known or extract_job(whole, demuxed))
 
 
