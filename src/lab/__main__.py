@@ -14,6 +14,7 @@ COMMANDS = {
     "crowds": "how scores bear several faces, real ones and one forged among them",
     "evidence-needed": "how much of a face a verdict needs: frames, size, sharpness",
     "sweep-frames": "how many frames a detector needs; early exit and skip gates",
+    "views": "what every view of a crop, and every member, is worth to a detector",
     "dependence": "how strongly scores depend on source, size and codec",
     "check-sources": "whether quality alone separates the training material's reals and fakes",
     "show-blends": "a sheet of made fakes, a row for each family",

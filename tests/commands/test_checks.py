@@ -100,6 +100,22 @@ def test_a_check_whose_worker_was_killed_and_the_same_check_again_leave_one_page
     assert check() == [f"broken-{sha256_of(video)[:8]}.{kind}" for kind in ("html", "json")]
 
 
+def test_frames_says_how_many_are_looked_at_and_another_number_is_another_answer(tmp_path: Path) -> None:
+    weights, video = tmp_path / "cheap.safetensors", tmp_path / "v.mp4"
+    write_cheap_detector(weights, {})
+    write_clip(video, pictures(40), 10)
+    looked_at = []
+    for flags in ([], ["--frames", "4"]):
+        out, cache = tmp_path / "v.json", tmp_path / "cache"
+        given = ["--weights", weights, "--cache", cache, "--json", out, "--html", tmp_path / "v.html", *flags, video]
+        args = check_command.arguments().parse_args(list(map(str, given)))
+        assert check_command.run(args) == 5, "no face"
+        looked_at.append(json.loads(out.read_text())["looked_at"]["n_frames"])
+    assert looked_at == [32, 4]
+    with pytest.raises(SystemExit):
+        check_command.arguments().parse_args(["--frames", "0", "v.mp4"])
+
+
 def test_a_place_that_cannot_be_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="name a folder"):
         Places(None, tmp_path / "one.html", Path("checks"), 2)

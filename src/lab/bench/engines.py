@@ -158,6 +158,22 @@ def time_engines(
             yield Timing(network.name, engine, n, batch, ms, cpu_ms, ms / torch_ms, cpu_ms / torch_cpu_ms)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A detector's file whose networks are to be timed."""
+
+    weights: Path
+    threads: Sequence[int]
+    batches: Sequence[int]
+    rounds: int
+
+
+def times_of(asked: Asked) -> list[Timing]:
+    """`time_engines` of all that is installed; for a process whose environment says which instructions it may use."""
+    networks, (engines, _) = networks_of(asked.weights), installed()
+    return list(time_engines(networks, engines, asked.threads, asked.batches, asked.rounds))
+
+
 def real_crops(folder: Path, network: Network, n: int = N_REAL) -> np.ndarray:
     """Pictures of a folder, spread over it, as the network sees crops: (n, 3, side, side) uint8."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)

@@ -29,11 +29,12 @@ from deepfake.errors import UserError
 from deepfake.faces.extractor import Job, extract
 from deepfake.files import PROJECT_ROOT
 from deepfake.media.clips import decode_plainly
+from deepfake.models.detector_file import shipped_weights
 from deepfake.settings import Config, Extract
 from deepfake.settings_file import load_config
 from deepfake.stages import STAGES, is_current
 from deepfake.workers import Failed, Limits, run_each
-from lab.bench import learning
+from lab.bench import checking, engines, learning
 from lab.bench.clips import Clips, make_clips
 from lab.bench.extraction import STAGE, UNIT, WINNER, Turns, job_for, recall_of, take_turns, time_steps
 from lab.cheap_detector import write_cheap_detector
@@ -274,6 +275,30 @@ def measure_check(setting: Setting) -> Iterator[Row]:
             yield Row(name, seconds, UNIT, seconds / decode_s, peak_mb)
 
 
+def measure_check_steps(setting: Setting) -> Iterator[Row]:
+    """The steps of such a check one after the other, all processors at each; a check does the first two at once."""
+    steps = checking.Steps(setting.clips.hd, shipped_weights())
+    ((_, seconds),) = run_each(checking.steps_of, [steps], Limits(1, DEADLINE_S))
+    if isinstance(seconds, Failed):
+        raise UserError(f"benchmark: the steps of a check: {seconds.reason}")
+    for step, spent in seconds.items():
+        yield Row(f"  step: {step}", spent, checking.DECODING, spent / seconds[checking.DECODING])
+
+
+def measure_engines(setting: Setting) -> Iterator[Row]:
+    """Networks of the shipped detector by what can run them, with all instructions and with AVX2 at most."""
+    asked = engines.Asked(shipped_weights(), (1, 2), (1,) if setting.quick else (1, 8, 32), setting.rounds)
+    for isa in ("", "AVX2"):
+        variables = {"ONEDNN_MAX_CPU_ISA": isa} if isa else {}
+        ((_, timings),) = run_each(engines.times_of, [asked], Limits(1, DEADLINE_S), {**ONE_THREAD, **variables})
+        if isinstance(timings, Failed):
+            raise UserError(f"benchmark: engines: {timings.reason}")
+        for one in timings:
+            held = f", {isa} at most (libraries of oneDNN)" if isa else ""
+            name = f"{one.engine}, {one.network}, threads {one.threads}, batch {one.batch}{held}"
+            yield Row(name, one.ms / 1000, "PyTorch fp32 with as many", one.ratio)
+
+
 def measure_folder(setting: Setting) -> Iterator[Row]:
     """`deepfake predict` on a folder of 40 clips of 10 s 1080p with a face, and how busy it keeps the processors."""
     n_clips = FOLDER_CLIPS if not setting.quick else 2
@@ -411,6 +436,8 @@ PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "blends": measure_blends,
     "numbers": measure_numbers,
     "check": measure_check,
+    "check_steps": measure_check_steps,
+    "engines": measure_engines,
     "folder": measure_folder,
     "command": measure_command,
     "stages": measure_second_run,
