@@ -52,7 +52,7 @@ SamplingName = Annotated[str, AfterValidator(partial(check_name, "sampling"))]
 # Settings that change how long something takes, never what comes out: left out of fingerprints.
 SPEED_ONLY: dict[str, set[str]] = {
     "index": {"workers", "deadline_s"},
-    "extract": {"workers", "deadline_s", "memory_mb"},
+    "extract": {"workers", "deadline_s", "memory_mb", "chunk_from_s", "chunk_s"},
     "frames": {"loader_workers", "checkpoint_steps", "snapshot_steps"},
     "sequences": {"checkpoint_steps"},
     "predict": {"batch_size", "device", "engine", "threads"},
@@ -150,6 +150,15 @@ class Extract(Settings):
     )
     max_appearances: int = Field(
         64, ge=1, le=1000, description="A long video's faces, shot by shot, that are judged at most."
+    )
+    chunk_from_s: float = Field(
+        120.0,
+        ge=1,
+        le=1e9,
+        description="A longer video is cut at keyframes, so that several processes read it; the result is the same.",
+    )
+    chunk_s: float = Field(
+        120.0, ge=1, le=1e9, description="Seconds of such a part at most, where keyframes allow that."
     )
     workers: int = Field(2, ge=1, le=256, description="Processes; each holds one MTCNN and one decoder.")
     deadline_s: float | None = Field(

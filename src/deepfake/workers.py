@@ -210,7 +210,8 @@ def run_each(
     iterator or Ctrl-C stops all processes. `environment` is set before the function is imported. The deadline
     of a new process's first item includes its start. Once `is_stopped` says so, all processes end and nothing more
     is yielded: for another thread, which cannot close the iterator. `started` are processes that were started ahead:
-    they are used first, with the environment that they have, and end with the others.
+    they are used first, with the environment that they have, and end with the others. An iterator of items that has
+    ended is asked again after each result.
     """
     variables = {**_one_thread_each(limits.workers), **(environment or {})}
     workers: list[_Worker[Item]] = [*started]
@@ -231,6 +232,8 @@ def run_each(
                     worker.end()
             _fill(workers, function, source, limits, variables)  # first, so that they work while results are used
             yield from finished
+            # Whoever takes the results may find new items in them.
+            _fill(workers, function, source, limits, variables)
     finally:
         for worker in workers:
             worker.end()

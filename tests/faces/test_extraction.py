@@ -15,6 +15,7 @@ from deepfake.faces.crop_store import decode_crop, read_crop, write_shard
 from deepfake.faces.extracted import Extraction, Face, failure_note, read_extraction
 from deepfake.faces.extraction import Video, extract_table, extract_videos
 from deepfake.faces.extractor import Extractor, Job, VideoFaces, credible_tracks, extract, shard_name
+from deepfake.faces.sight import LiveSight
 from deepfake.files import sha256_of, write_whole
 from deepfake.media.demux import Demuxed, VideoError
 from deepfake.media.video import Frame, sample
@@ -27,7 +28,7 @@ SETTINGS = Extract(frames_per_video=32, sampling="uniform", detection_stride=4, 
 
 def run(path: Path, settings: Extract = SETTINGS, detector: SquareDetector | None = None) -> VideoFaces:
     frames = sample(path, settings.sampling, n_frames=settings.frames_per_video)
-    return Extractor(settings, detector or SquareDetector()).run(iter(frames))  # type: ignore[arg-type]
+    return Extractor(settings, LiveSight(settings, detector or SquareDetector())).run(iter(frames))  # type: ignore[arg-type]
 
 
 def boxes_of(kept: VideoFaces) -> np.ndarray:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepfake.faces.chunk_queue import run_longest_first
 from deepfake.faces.extracted import Extraction, Job, StoredFace, failure_note, kept_extraction, shard_name
-from deepfake.faces.reading import Reading, ReadJob, extract_job, read, read_note
+from deepfake.faces.reading import Reading, ReadJob, read_note
 from deepfake.media.file_facts import lost_file
 from deepfake.media.needs import limits_of
 from deepfake.settings import Extract
@@ -59,7 +61,8 @@ def extract_videos(
         else:
             yield from (replace(kept, video_id=video.video_id) for video in owners)
     limits = limits or limits_of(settings).of_section("extract")
-    for job, outcome in run_each(extract_job, jobs, limits):
+    for job, outcome in run_longest_first(jobs, partial(run_each, limits=limits)):
+        assert not isinstance(outcome, Reading), "a job was asked for, no reading"
         extraction = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
         yield from (replace(extraction, video_id=video.video_id) for video in same[job.shard])
 
@@ -86,7 +89,8 @@ def read_videos(
     for extraction in extract_videos(videos, cache_dir, settings, every=every, limits=limits):
         yield Reading(noted[extraction.video_id], extraction)
     new = [ReadJob(v, paths[v], cache_dir, settings, every) for v, file in sorted(files.items()) if file is None]
-    for job, outcome in run_each(read, new, limits):
+    for job, outcome in run_longest_first(new, partial(run_each, limits=limits)):
+        assert not isinstance(outcome, Extraction), "a reading was asked for"
         yield _stopped(job, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
