@@ -514,13 +514,14 @@ class WorkEngine(Settings):
     """Where stages 01, 02 and 06 and `deepfake predict` do their work; what they make is the same."""
 
     kind: Literal["local", "spark"] = Field(
-        "local", description="local: processes of this machine. spark: Spark's executors, each video in a process there."
+        "local",
+        description="local: processes of this machine. spark: Spark's executors, each video in a process there.",
     )
     master: str | None = Field(
         None,
         min_length=1,
-        description="Of a session of our own: local[2], local-cluster[2,1,2048], spark://host:7077, k8s://...; null: all "
-        "cores of this machine. A session that is active (Databricks, a notebook, spark-submit) is used as it is.",
+        description="Of a session of our own: local[2], local-cluster[2,1,2048], spark://host:7077, k8s://...; null: "
+        "all cores of this machine. An active one (Databricks, a notebook, spark-submit) is used as it is.",
     )
     conf: dict[str, str] = Field(
         default_factory=dict, description="Spark's own settings for a session of our own, such as spark.task.cpus."

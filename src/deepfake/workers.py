@@ -245,6 +245,12 @@ def run_each(
             kept.extend(idle)
 
 
+def run_here(function: Callable[[Item], T], items: Iterable[Item], limits: Limits) -> Iterator[tuple[Item, T | Failed]]:
+    """`run_each` in this process, without limits: for a process that has limits of its own."""
+    for item in items:
+        yield item, function(item)
+
+
 def _fill(
     workers: list[_Worker[Item]],
     function: Callable[[Item], Any],

@@ -126,8 +126,8 @@ def _results(job: _Job, folder: Folder) -> Iterator[tuple[Any, Any]]:
         raise job_error(job.error) from job.error
     if len(read) != job.n_tasks:
         raise UserError(
-            f"{folder.place}: Spark did all {job.n_tasks} tasks and {len(read)} of their results are there; name a place "
-            "that the driver and all executors see (engine.spool)"
+            f"{folder.place}: Spark did all {job.n_tasks} tasks and {len(read)} of their results are there; name a "
+            "place that the driver and all executors see (engine.spool)"
         )
 
 
@@ -135,11 +135,11 @@ def _read_part(data: bytes) -> Iterator[tuple[Any, Any]]:
     import pyarrow.parquet as pq
 
     for row in pq.read_table(io.BytesIO(data)).to_pylist():
-        _, item = pickle.loads(row["call"])
+        _, item = _unpickled(row["call"])
         if row["failed"] is not None:
             yield item, Failed(row["failed"])
             continue
-        is_result, value = pickle.loads(row["value"])
+        is_result, value = _unpickled(row["value"])
         if not is_result:
             raise value
         yield item, value
@@ -162,7 +162,7 @@ def job_error(error: Exception) -> UserError:
         if re.search(pattern, text):
             python = os.environ.get("PYSPARK_PYTHON", "python3")
             return UserError(
-                f"{words}: set PYSPARK_PYTHON (now {python!r}) to a Python with deepfake {__version__} on every executor"
+                f"{words}: set PYSPARK_PYTHON (now {python!r}) to one with deepfake {__version__} on every executor"
             )
     first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     return UserError(f"the Spark job failed: {first}; videos that are done are kept, the same command goes on")
@@ -180,7 +180,7 @@ class _Task:
     def __call__(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
         if self.version != __version__:
             raise TaskError(
-                f"executor {socket.gethostname()} has deepfake {__version__}, the driver {self.version}: install the same"
+                f"executor {_host()} has deepfake {__version__}, the driver {self.version}: install the same one"
             )
         for batch in batches:
             for number in batch.column(0).to_pylist():
@@ -189,11 +189,11 @@ class _Task:
 
     def _work(self, number: int) -> None:
         try:
-            calls = pickle.loads(self.folder.read(f"items/{number:06d}"))
+            calls = _unpickled(self.folder.read(f"items/{number:06d}"))
         except FileNotFoundError:
             raise TaskError(
-                f"executor {socket.gethostname()} does not see {self.folder.place}: name a place that the driver and all "
-                "executors see (engine.spool), and keep videos and data_dir on such a one"
+                f"executor {_host()} does not see {self.folder.place}: name a place that the driver and all executors "
+                "see (engine.spool), and keep videos and data_dir on such a one"
             ) from None
         registry.use_plugins(self.plugins)
         try:
@@ -204,8 +204,16 @@ class _Task:
             self.folder.write(f"results/{number:06d}.parquet", _part(rows))
         except OSError as error:  # a full disk may be this executor's alone
             raise TaskError(
-                f"executor {socket.gethostname()}: {error.filename or self.folder.place}: {error.strerror or error}"
+                f"executor {_host()}: {error.filename or self.folder.place}: {error.strerror or error}"
             ) from error
+
+
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _unpickled(data: bytes) -> Any:
+    return pickle.loads(data)  # noqa: S301 - out of our own spool; who may write there may write our settings, too
 
 
 _children: Kept = []  # of this Python worker, which Spark keeps for its next task: they have their networks loaded
@@ -213,7 +221,7 @@ _children: Kept = []  # of this Python worker, which Spark keeps for its next ta
 
 def _call(call: bytes) -> bytes:
     """In a child: the result of a call, or what it raised; a disk that is full is for another executor."""
-    function, item = pickle.loads(call)
+    function, item = _unpickled(call)
     try:
         return pickle.dumps((True, function(item)))
     except OSError:
@@ -247,4 +255,3 @@ def _part(rows: Sequence[tuple[bytes, str | None, bytes | None]]) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink, compression="zstd")
     return bytes(sink.getvalue().to_pybytes())
-
