@@ -13,11 +13,12 @@ from deepfake.settings import Config
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
+    from deepfake.engines import open_runner
     from deepfake.media.listing import index_videos, list_folder
 
     labels_csv = config.path(config.index.labels_csv) if config.index.labels_csv else None
     root = config.path(config.index.root)
-    videos = index_videos(root, config.index, labels_csv, args.limit)
+    videos = index_videos(root, config.index, labels_csv, args.limit, open_runner(config.engine, config.work_dir))
     tables.write(tables.VIDEOS, videos, config.work_dir / "videos.parquet")
     for line in list_folder(root).summary_lines():
         print(line)

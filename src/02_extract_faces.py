@@ -14,10 +14,12 @@ from deepfake.settings import Config
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
+    from deepfake.engines import open_runner
     from deepfake.faces.extraction import extract_table
 
     videos = tables.spread(tables.read(tables.VIDEOS, config.work_dir / "videos.parquet"), args.limit)
-    extracted = extract_table(videos, config.path(config.index.root), config.work_dir, config.extract, args.force)
+    run = open_runner(config.engine, config.work_dir)
+    extracted = extract_table(videos, config.path(config.index.root), config.work_dir, config.extract, args.force, run)
     tables.write(tables.FACES, extracted.faces, config.work_dir / "faces.parquet")
     tables.write(tables.FAILURES, extracted.failures, config.work_dir / "failures.parquet")
     tables.write(tables.EXTRACTIONS, extracted.extractions, config.work_dir / "extractions.parquet")

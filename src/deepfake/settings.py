@@ -519,6 +519,33 @@ class Kaggle(Settings):
     workers: int | None = Field(None, ge=1, le=256, description="Processes that read videos; null: one a core.")
 
 
+class WorkEngine(Settings):
+    """Where stages 01, 02 and 06 and `deepfake predict` do their work; what they make is the same."""
+
+    kind: Literal["local", "spark"] = Field(
+        "local",
+        description="local: processes of this machine. spark: Spark's executors, each video in a process there.",
+    )
+    master: str | None = Field(
+        None,
+        min_length=1,
+        description="Of a session of our own: local[2], local-cluster[2,1,2048], spark://host:7077, k8s://...; null: "
+        "all cores of this machine. An active one (Databricks, a notebook, spark-submit) is used as it is.",
+    )
+    conf: dict[str, str] = Field(
+        default_factory=dict, description="Spark's own settings for a session of our own, such as spark.task.cpus."
+    )
+    spool: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder or URL (s3://..., hdfs://..., abfs://...) that the driver and all executors see, for what "
+        "they hand each other; null: in the data set's work folder.",
+    )
+    items_per_task: int | None = Field(
+        None, ge=1, description="Videos of a Spark task; null: one, or as many as leave no more than 10000 tasks."
+    )
+
+
 class Config(Settings):
     """Everything a run of the stages needs."""
 
@@ -531,6 +558,7 @@ class Config(Settings):
         description="Modules of your own on PYTHONPATH that register heads, forgeries or sampling modes. What a module "
         "made before it was changed is not made again by itself: --force.",
     )
+    engine: WorkEngine = Field(default_factory=WorkEngine)
     index: Index = Field(default_factory=Index)
     extract: Extract = Field(default_factory=Extract)
     folds: Folds = Field(default_factory=Folds)

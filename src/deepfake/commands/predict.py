@@ -7,11 +7,13 @@ prior instead of a score). Stopped and started again it goes on where it was.
 import argparse
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from deepfake.commands.arguments import (
     add_engine,
     add_limits,
+    engine_given,
     limits_given,
     output_file,
     output_folder,
@@ -33,6 +35,13 @@ def arguments() -> argparse.ArgumentParser:
     add_limits(parser)
     add_engine(parser)
     parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="engine.KEY=VALUE",
+        help="where the work is done, as in the stages: engine.kind=spark",
+    )
+    parser.add_argument(
         "--workers", type=whole_number, default=max((os.cpu_count() or 2), 1), help="processes that read videos"
     )
     return parser
@@ -43,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.models.detector_file import shipped_weights
     from deepfake.outputs import refuse_inputs
 
+    engine = engine_given(args.set)
     listing = list_folder(args.videos)  # the likeliest mistake first
     weights = args.weights or shipped_weights()
     refuse_inputs(args.out, [*listing.videos, weights])
@@ -58,6 +68,11 @@ def run(args: argparse.Namespace) -> None:
         changed = detector.ensemble.model_copy(update={"early_exit": args.early_exit})
         detector = replace(detector, ensemble=changed)
     score = score_in_two_passes if detector.ensemble.early_exit == "on" else score_videos
+    if engine.kind != "local":
+        from deepfake.detector.score_apart import score_apart
+        from deepfake.engines import open_runner
+
+        score = partial(score_apart, run=open_runner(engine, args.cache))
     sha256 = sha256_of(weights)
     scored = predict_folder(args.videos, args.out, detector, sha256, args.cache, args.workers, score, predict)
     print("\n".join([*summary_lines(scored, args.out), *listing.summary_lines()]))

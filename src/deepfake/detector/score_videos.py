@@ -11,6 +11,7 @@ import numpy as np
 
 from deepfake.detector.header import DetectorHeader, Networks, Rules
 from deepfake.detector.judged import FORMAT, TrackScore, judge
+from deepfake.engines import Runner
 from deepfake.ensemble.early_exit import FIRST_ROUND
 from deepfake.ensemble.submission import MIN_VIDEOS_TO_DIFFER, count_reasons, csv_bytes, rounded
 from deepfake.errors import UserError
@@ -87,13 +88,14 @@ def score_with(
     cache_dir: Path,
     workers: int,
     known: Mapping[Path, Reading] | None = None,
+    run: Runner | None = None,
 ) -> Iterator[Scored]:
     """`score_videos` with networks that are loaded by the first video whose scores are not kept.
 
-    What is `known` of files is not read again.
+    What is `known` of files is not read again; `run` reads the others.
     """
     settings = networks.rules.extract.model_copy(update={"workers": workers})
-    for reading in read_videos(paths, cache_dir, settings, known=known):
+    for reading in read_videos(paths, cache_dir, settings, known=known, run=run):
         if reading.extraction.faces:
             yield score_reading(networks, reading, cache_dir, weights_sha256)
         else:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepfake.engines import Runner
 from deepfake.faces.chunk_queue import run_longest_first
 from deepfake.faces.extracted import Extraction, Job, StoredFace, failure_note, kept_extraction, shard_name
 from deepfake.faces.reading import Reading, ReadJob, read_note
@@ -40,6 +41,7 @@ def extract_videos(
     force: bool = False,
     every: int = 1,
     limits: Limits | None = None,
+    run: Runner | None = None,
 ) -> Iterator[Extraction]:
     """Yield each video's extraction as it is done; `every`: see `faces.extracted.Job`; `limits`: by the settings.
 
@@ -61,7 +63,7 @@ def extract_videos(
         else:
             yield from (replace(kept, video_id=video.video_id) for video in owners)
     limits = limits or limits_of(settings).of_section("extract")
-    for job, outcome in run_longest_first(jobs, partial(run_each, limits=limits)):
+    for job, outcome in run_longest_first(jobs, partial(run or run_each, limits=limits)):
         assert not isinstance(outcome, Reading), "a job was asked for, no reading"
         extraction = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
         yield from (replace(extraction, video_id=video.video_id) for video in same[job.shard])
@@ -73,6 +75,7 @@ def read_videos(
     settings: Extract,
     every: int = 1,
     known: Mapping[Path, Reading] | None = None,
+    run: Runner | None = None,
 ) -> Iterator[Reading]:
     """Yield all that is known of each video before it is scored, as it is done; `every`: see `faces.extracted.Job`.
 
@@ -86,15 +89,15 @@ def read_videos(
     yield from (Reading(file, Extraction(video_id, failure=file.reason)) for video_id, file in bad.items())
     videos = [Video(v, file.path, file.sha256) for v, file in noted.items() if v not in bad and file.sha256]
     limits = limits_of(settings)
-    for extraction in extract_videos(videos, cache_dir, settings, every=every, limits=limits):
+    for extraction in extract_videos(videos, cache_dir, settings, every=every, limits=limits, run=run):
         yield Reading(noted[extraction.video_id], extraction)
     new = [ReadJob(v, paths[v], cache_dir, settings, every) for v, file in sorted(files.items()) if file is None]
-    for job, outcome in run_longest_first(new, partial(run_each, limits=limits)):
+    for job, outcome in run_longest_first(new, partial(run or run_each, limits=limits)):
         assert not isinstance(outcome, Extraction), "a reading was asked for"
-        yield _stopped(job, outcome.reason) if isinstance(outcome, Failed) else outcome
+        yield stopped(job, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
-def _stopped(job: ReadJob, reason: str) -> Reading:
+def stopped(job: ReadJob, reason: str) -> Reading:
     """What is left of a video whose process was stopped or crashed; a note of the file itself may lie there already."""
     file = read_note(job.path, job.cache_dir) or lost_file(job.path, reason)
     return Reading(file, Extraction(job.video_id, failure=reason))
@@ -154,7 +157,12 @@ class ExtractedTables:
 
 
 def extract_table(
-    videos: pd.DataFrame, root: Path, work_dir: Path, settings: Extract, force: bool = False
+    videos: pd.DataFrame,
+    root: Path,
+    work_dir: Path,
+    settings: Extract,
+    force: bool = False,
+    run: Runner | None = None,
 ) -> ExtractedTables:
     """Extract every readable video of a videos table, with a progress bar."""
     import pandas as pd
@@ -169,7 +177,7 @@ def extract_table(
     extractions = [Extraction(v, failure=r) for v, r in zip(bad["video_id"], bad["reason"], strict=True)]
     failures = [_failure_row("01_index_videos", one) for one in extractions]
     with tqdm(total=len(todo), desc="faces", unit="video", disable=None) as bar:
-        for one in extract_videos(todo, work_dir, settings, force):
+        for one in extract_videos(todo, work_dir, settings, force, run=run):
             extractions.append(one)
             if one.failure is not None:
                 failures.append(_failure_row("02_extract_faces", one))

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from deepfake import labels
+from deepfake.engines import Runner
 from deepfake.errors import UserError
 from deepfake.files import files_below, printable, visible_files
 from deepfake.media.file_facts import VideoFile, lost_file, probe_file
@@ -243,10 +244,12 @@ def _folder_of(path: Path, root: Path) -> str:
     return "" if folder == "." else folder
 
 
-def probe_files(paths: Mapping[str, Path], limits: Limits) -> Iterator[tuple[str, VideoFile]]:
+def probe_files(
+    paths: Mapping[str, Path], limits: Limits, run: Runner | None = None
+) -> Iterator[tuple[str, VideoFile]]:
     """Files by video_id as they are done; one that hangs or crashes its process has that as its reason."""
     ids = {path: video_id for video_id, path in paths.items()}
-    for path, outcome in run_each(probe_file, paths.values(), limits):
+    for path, outcome in (run or run_each)(probe_file, list(paths.values()), limits):
         yield ids[path], lost_file(path, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
@@ -261,7 +264,9 @@ def _measured(file: VideoFile) -> Mapping[str, object]:
 _OF_PROBE = ("n_frames", "fps", "duration_s", "width_px", "height_px", "rotation", "codec", "is_vfr")
 
 
-def index_videos(root: Path, settings: Index, labels_csv: Path | None = None, limit: int | None = None) -> pd.DataFrame:
+def index_videos(
+    root: Path, settings: Index, labels_csv: Path | None = None, limit: int | None = None, run: Runner | None = None
+) -> pd.DataFrame:
     """The videos table of a folder; `limit` takes so many videos, evenly from all folders."""
     import pandas as pd
     from tqdm import tqdm
@@ -282,7 +287,7 @@ def index_videos(root: Path, settings: Index, labels_csv: Path | None = None, li
     limits = Limits(settings.workers, settings.deadline_s or PROBE_S, grow=(is_open, False)).of_section("index")
     bar = tqdm(total=len(wanted), desc="probe", unit="video", disable=None)
     rows = []
-    for video_id, file in probe_files({v: paths[v] for v in wanted}, limits):
+    for video_id, file in probe_files({v: paths[v] for v in wanted}, limits, run):
         labelled = _labelled(video_id, notes.get(video_id, Note()), settings.test_folders)
         rows.append({"video_id": video_id, **_measured(file), **labelled})
         bar.update()
