@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickle
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -35,10 +35,10 @@ from deepfake.faces.sight import (
 )
 from deepfake.files import sha256_of, state_of
 from deepfake.media.chunks import Chunk, Decoded, cut, why_incomplete, why_unequal, why_whole
-from deepfake.media.demux import Demuxed, VideoError, VideoProbe, scan
+from deepfake.media.demux import Demuxed, Packets, VideoError, VideoProbe, scan
 from deepfake.media.needs import allow_for
 from deepfake.media.sampling import MODES
-from deepfake.media.shots import ChangeLog, Changes, CutFinder, change_between
+from deepfake.media.shots import ChangeLog, Changes, CutDetector, CutFinder, change_between
 from deepfake.media.video import Cut, Frame, Sampled
 from deepfake.settings import Extract
 
@@ -138,30 +138,53 @@ def _answered(task: ChunkTask, stream: Demuxed, sight: NotingSight) -> Part:
 
 
 def _noted(task: ChunkTask, stream: Demuxed, sight: NotingSight) -> Part:
-    job, one, changes = task.started.job, task.one, ChangeLog()
+    job, one = task.started.job, task.one
+
+    def opened(cuts: CutDetector, on_frame: Callable[[Frame], None]) -> Sampled:
+        return open_pass(job, stream, one, task.chunk, cuts, on_frame)
+
+    def read(frames: Iterator[Frame]) -> None:
+        if one.kind == "search":
+            looking = Looking(job.settings, sight)
+            for frame in frames:
+                looking.faces(frame)
+        else:
+            extractor_for(job.settings, stream, sight, one.found).run(with_hashes(frames, sight))
+
+    part = noted_pass(one.name, opened, stream.packets, task.chunk, read)
+    problem = part.problem and f"video {job.path.name!r}: {part.problem}"
+    return replace(part, answers=sight.answers, problem=problem)
+
+
+def noted_pass(
+    name: str,
+    opened: Callable[[CutDetector, Callable[[Frame], None]], Sampled],
+    packets: Packets,
+    chunk: Chunk,
+    read: Callable[[Iterator[Frame]], None],
+) -> Part:
+    """Have the frames of a chunk read, and note how they and those decoded between them change; without answers.
+
+    `opened` opens the pass with a detector of cuts and a function that sees every decoded frame.
+    """
+    changes = ChangeLog()
     decoded: list[tuple[int, int, float, int, int]] = []
 
     def note(frame: Frame) -> None:
         decoded.append((frame.index, frame.stretch, frame.time_s, frame.width_px, frame.height_px))
 
-    frames = open_pass(job, stream, one, task.chunk, changes, note)
+    frames = opened(changes, note)
     seen: list[NotedFrame] = []
-    if one.kind == "search":
-        looking = Looking(job.settings, sight)
-        for frame in _listed(frames, seen):
-            looking.faces(frame)
-    else:
-        extractor_for(job.settings, stream, sight, one.found).run(with_hashes(_listed(frames, seen), sight))
+    read(_listed(frames, seen))
     all_decoded = _as_decoded(frames, decoded, seen)
-    problem = why_incomplete(stream.packets, frames.allowed, task.chunk, all_decoded)
     return Part(
-        name=one.name,
-        number=task.chunk.number,
-        answers=sight.answers,
+        name=name,
+        number=chunk.number,
+        answers=Answers(),
         decoded=all_decoded,
         changes=changes.changes(),
         frames=tuple(seen),
-        problem=problem and f"video {job.path.name!r}: {problem}",
+        problem=why_incomplete(packets, frames.allowed, chunk, all_decoded),
     )
 
 
@@ -257,7 +280,7 @@ class NotedPasses:
 
 def _joined(frames: Sampled, parts: list[Part]) -> _Joined:
     """Shots found over all decoded frames, and the sampled ones with the shot of each."""
-    cuts = _cuts(parts)
+    cuts = cuts_of(parts)
     first_of_shot = np.array([cut.index for cut in cuts], np.int64)
     noted = [frame for part in parts for frame in part.frames]
     shots = np.searchsorted(first_of_shot, [frame.index for frame in noted], side="right")
@@ -270,7 +293,8 @@ def _joined(frames: Sampled, parts: list[Part]) -> _Joined:
     )
 
 
-def _cuts(parts: list[Part]) -> list[Cut]:
+def cuts_of(parts: Sequence[Part]) -> list[Cut]:
+    """Where shots begin in a video, by what was noted of all its chunks, in their order."""
     finder, cuts = CutFinder(), list[Cut]()
     before: Changes | None = None
     sides_px: tuple[int, int] | None = None

@@ -130,6 +130,12 @@ class Extractor:
 
     def run(self, frames: Iterator[Frame]) -> VideoFaces:
         """Read all frames and return the faces kept."""
+        self.read(frames)
+        self._drop_false_alarms()
+        return self.kept
+
+    def read(self, frames: Iterator[Frame]) -> VideoFaces:
+        """Read all frames and return all faces, false alarms among them."""
         held: list[SampledFrame] = []
         for frame in frames:
             if frame.is_suspect:  # smeared by a damaged packet: it would look forged
@@ -154,7 +160,6 @@ class Extractor:
             self._detect(held[-1])
             self._settle(held)
             self._keep(held[-1])
-        self._drop_false_alarms()
         return self.kept
 
     def _start_shot(self) -> None:

@@ -40,12 +40,10 @@ CLOSER_FACE_PX = 48  # side of a face in the picture that the rest of its shot i
 
 def search(demuxed: Demuxed, settings: Extract, passes: Passes) -> Search | None:
     """Search a video that is too long for frames spread evenly; None for any other, which is not opened."""
-    mode = MODES[settings.sampling]
-    searched = timeline(demuxed, "keyframes" if mode.frames == "keyframes" else "reference")
-    is_long = searched.length_s > settings.long_from_s and len(searched.times_s) > settings.frames_per_video
-    if not (mode.spreads and is_long):
+    searched = long_timeline(demuxed, settings)
+    if searched is None:
         return None
-    plan = _plan(demuxed, searched, settings)
+    mode, plan = MODES[settings.sampling], search_plan(demuxed, searched, settings)
     found = _appearances(demuxed, plan, settings, passes, searched)
     chosen = chosen_appearances(found, settings.max_appearances)
     n_frames = round(grown(settings.frames_per_video, searched.length_s, settings.long_from_s))
@@ -55,7 +53,15 @@ def search(demuxed: Demuxed, settings: Extract, passes: Passes) -> Search | None
     return Search(places, boundaries(candidates, chosen), about)
 
 
-def _plan(demuxed: Demuxed, searched: Timeline, settings: Extract) -> SearchPlan:
+def long_timeline(demuxed: Demuxed, settings: Extract) -> Timeline | None:
+    """The frames to search of a video that is too long for frames spread evenly; None of any other."""
+    mode = MODES[settings.sampling]
+    searched = timeline(demuxed, "keyframes" if mode.frames == "keyframes" else "reference")
+    is_long = searched.length_s > settings.long_from_s and len(searched.times_s) > settings.frames_per_video
+    return searched if mode.spreads and is_long else None
+
+
+def search_plan(demuxed: Demuxed, searched: Timeline, settings: Extract) -> SearchPlan:
     """Which frames to search."""
     every_s, most = settings.search_every_s, settings.search_frames
     picture_mpx = max(demuxed.probe.width_px * demuxed.probe.height_px, 1) / 1e6
