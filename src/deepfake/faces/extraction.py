@@ -162,29 +162,52 @@ def extract_table(
 ) -> ExtractedTables:
     """Extract every readable video of a videos table, with a progress bar."""
     import pandas as pd
-    from tqdm import tqdm
 
-    from deepfake.media.listing import path_of
     from deepfake.tables import EXTRACTIONS, FACES, FAILURES, empty
 
-    readable = videos[videos["status"] == "ok"]
-    todo = [Video(v, path_of(root, v), s) for v, s in zip(readable["video_id"], readable["sha256"], strict=True)]
-    bad = videos[videos["status"] != "ok"]
-    extractions = [Extraction(v, failure=r) for v, r in zip(bad["video_id"], bad["reason"], strict=True)]
-    failures = [_failure_row("01_index_videos", one) for one in extractions]
-    with tqdm(total=len(todo), desc="faces", unit="video", disable=None) as bar:
-        for one in extract_videos(todo, work_dir, settings, force, run=run):
-            extractions.append(one)
-            if one.failure is not None:
-                failures.append(_failure_row("02_extract_faces", one))
-            bar.update()
-    faces = [row for one in extractions for row in face_rows(one.video_id, one.faces)]
+    made = list(extract_rows(videos, root, work_dir, settings, force, run))
+    faces = [row for one in made for row in one.faces]
+    failures = [row for one in made for row in one.failures]
     return ExtractedTables(
-        pd.DataFrame([extraction_row(one) for one in extractions]).reindex(columns=list(empty(EXTRACTIONS).columns)),
+        pd.DataFrame([one.extraction for one in made]).reindex(columns=list(empty(EXTRACTIONS).columns)),
         pd.DataFrame(faces)[list(empty(FACES).columns)] if faces else empty(FACES),
         pd.DataFrame(failures) if failures else empty(FAILURES),
     )
 
 
-def _failure_row(stage: str, extraction: Extraction) -> Mapping[str, object]:
-    return {"stage": stage, "video_id": extraction.video_id, "reason": extraction.reason}
+@dataclass(frozen=True)
+class ExtractedRows:
+    """A video's rows of the three tables of stage 02."""
+
+    extraction: Mapping[str, object]
+    faces: Sequence[Mapping[str, object]]
+    failures: Sequence[Mapping[str, object]]
+
+
+def extract_rows(
+    videos: pd.DataFrame,
+    root: Path,
+    work_dir: Path,
+    settings: Extract,
+    force: bool = False,
+    run: Runner | None = None,
+) -> Iterator[ExtractedRows]:
+    """The rows of `extract_table`, video by video as they are done."""
+    from tqdm import tqdm
+
+    from deepfake.media.listing import path_of
+
+    bad = videos[videos["status"] != "ok"]
+    for video_id, reason in zip(bad["video_id"], bad["reason"], strict=True):
+        yield _rows_of("01_index_videos", Extraction(video_id, failure=reason))
+    readable = videos[videos["status"] == "ok"]
+    todo = [Video(v, path_of(root, v), s) for v, s in zip(readable["video_id"], readable["sha256"], strict=True)]
+    with tqdm(total=len(todo), desc="faces", unit="video", disable=None) as bar:
+        for one in extract_videos(todo, work_dir, settings, force, run=run):
+            yield _rows_of("02_extract_faces", one)
+            bar.update()
+
+
+def _rows_of(stage: str, one: Extraction) -> ExtractedRows:
+    failures = [] if one.failure is None else [{"stage": stage, "video_id": one.video_id, "reason": one.reason}]
+    return ExtractedRows(extraction_row(one), face_rows(one.video_id, one.faces), failures)

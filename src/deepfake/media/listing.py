@@ -269,9 +269,18 @@ def index_videos(
 ) -> pd.DataFrame:
     """The videos table of a folder; `limit` takes so many videos, evenly from all folders."""
     import pandas as pd
-    from tqdm import tqdm
 
     from deepfake.tables import VIDEOS, empty
+
+    rows = list(video_rows(root, settings, labels_csv, limit, run))
+    return pd.DataFrame(rows).reindex(columns=list(empty(VIDEOS).columns))
+
+
+def video_rows(
+    root: Path, settings: Index, labels_csv: Path | None = None, limit: int | None = None, run: Runner | None = None
+) -> Iterator[Mapping[str, object]]:
+    """The rows of `index_videos` as they are done."""
+    from tqdm import tqdm
 
     paths = {video_id_of(path, root): path for path in find_videos(root)}
     unknown = sorted(set(settings.skip) - set(paths))
@@ -286,14 +295,11 @@ def index_videos(
     is_open = settings.deadline_s is None
     limits = Limits(settings.workers, settings.deadline_s or PROBE_S, grow=(is_open, False)).of_section("index")
     bar = tqdm(total=len(wanted), desc="probe", unit="video", disable=None)
-    rows = []
     for video_id, file in probe_files({v: paths[v] for v in wanted}, limits, run):
         labelled = _labelled(video_id, notes.get(video_id, Note()), settings.test_folders)
-        rows.append({"video_id": video_id, **_measured(file), **labelled})
+        yield {"video_id": video_id, **_measured(file), **labelled}
         bar.update()
     bar.close()
-    frame = pd.DataFrame(rows)
-    return frame.reindex(columns=list(empty(VIDEOS).columns))
 
 
 def _labelled(video_id: str, note: Note, test_folders: tuple[str, ...]) -> Mapping[str, object]:
