@@ -78,7 +78,12 @@ def raw_listing(config: Config) -> str:
     """A digest of what lies in the raw folder: names, sizes, inodes, times, and the text of the label files."""
     root = config.path(config.index.root)
     entries: list[Any] = []
-    for path in sorted(visible_files(root)):
+    if config.engine.videos is not None:
+        from deepfake.media.listing import listed_store
+
+        store = listed_store(config.engine)
+        entries += [config.engine.videos, *(list(file) for file in (store.state if store else ()))]
+    for path in () if config.engine.videos else sorted(visible_files(root)):
         state = path.stat() if path.exists() else path.lstat()
         # Without the device, whose number may be another after a restart. The time of change cannot be set, as `cp -p`
         # sets that of the content.
@@ -101,7 +106,13 @@ def missing_shards(config: Config) -> list[str]:
     import pyarrow.parquet as pq
 
     shards = pq.read_table(config.work_dir / "faces.parquet", columns=["shard"])["shard"].unique().to_pylist()
-    return [shard for shard in shards if not (config.work_dir / shard).is_file()]
+    lost = [shard for shard in shards if not (config.work_dir / shard).is_file()]
+    if lost and config.engine.shards is not None:
+        from deepfake.engines.storage import Folder
+
+        stored = {name for name, _, _ in Folder(config.engine.shards).files()}
+        return [shard for shard in lost if shard not in stored]
+    return lost
 
 
 def unread_videos(config: Config) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from deepfake.errors import UserError
 
 WHOLE_BY_THEMSELVES = ("s3", "gcs", "abfs")  # object stores: a file is there once its last byte has come
+BLOCK_BYTES = 1 << 20
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -82,6 +83,45 @@ class Folder:
             stream.seek(start)
             data: bytes = stream.read(size)
         return data
+
+    def fetch(self, name: str, path: Path, most_bytes: int) -> None:
+        """Copy a file of it to a disk; OSError of more than `most_bytes`, and one that names `path` of a full disk."""
+        source = (self._path / name).open("rb") if self._path is not None else self._open_stream(name)
+        size = 0
+        with source, path.open("wb") as target:
+            while block := source.read(BLOCK_BYTES):
+                size += len(block)
+                if size > most_bytes:
+                    raise OSError(f"it has grown beyond {most_bytes >> 20} MB since it was listed")
+                try:
+                    target.write(block)
+                except OSError as error:
+                    raise OSError(error.errno, error.strerror, str(path)) from None
+
+    def _open_stream(self, name: str) -> Any:
+        store, root = self._store
+        return store.open_input_stream(f"{root}/{name}")
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        if self._path is not None:
+            return (self._path / name).is_file()
+        store, root = self._store
+        return bool(store.get_file_info(f"{root}/{name}").is_file)
+
+    def files(self) -> Iterator[tuple[str, int, str]]:
+        """All files below it: name, size, and when it was changed; UserError where it cannot be listed."""
+        from pyarrow.fs import FileSelector
+
+        store, root = open_store(str(self._path.absolute().as_uri()) if self._path else self.place)
+        try:
+            entries = store.get_file_info(FileSelector(root, recursive=True))
+        except OSError as error:
+            raise UserError(f"{self.place!r} cannot be listed: {error}") from None
+        for entry in entries:
+            if entry.is_file:
+                changed = "" if entry.mtime is None else entry.mtime.isoformat()
+                yield entry.path.removeprefix(f"{root}/"), entry.size, changed
 
     def names(self, folder: str) -> list[str]:
         """The names of the whole files in a folder of it, sorted; none where there is no such folder."""

@@ -16,6 +16,7 @@ from deepfake.faces.extracted import Extraction, Job, StoredFace, failure_note, 
 from deepfake.faces.reading import Reading, ReadJob, extract_job, read, read_note
 from deepfake.media.file_facts import lost_file
 from deepfake.media.needs import limits_of
+from deepfake.media.remote import RemoteVideo
 from deepfake.settings import Extract
 from deepfake.workers import Failed, Limits, run_each
 
@@ -30,6 +31,22 @@ class Video:
     video_id: str
     path: Path
     sha256: str
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where videos and shards lie that are not on this disk: see `settings.WorkEngine`."""
+
+    videos: str | None = None
+    shards: str | None = None
+    max_video_mb: int = 0
+
+    def video(self, video: Video) -> RemoteVideo | None:
+        """The video in the store of videos, if there is one."""
+        if self.videos is None:
+            return None
+        return RemoteVideo(self.videos, video.video_id, video.size_bytes, self.max_video_mb << 20)
 
 
 def extract_videos(
@@ -40,6 +57,7 @@ def extract_videos(
     every: int = 1,
     limits: Limits | None = None,
     run: Runner | None = None,
+    stores: Stores | None = None,
 ) -> Iterator[Extraction]:
     """Yield each video's extraction as it is done; `every`: see `faces.extracted.Job`; `limits`: by the settings.
 
@@ -57,7 +75,8 @@ def extract_videos(
         kept = None if force else kept_extraction(work_dir, shard, owners[0].video_id)
         if kept is None:
             first = owners[0]
-            jobs.append(Job(first.video_id, first.path, work_dir, shard, settings, every, first.sha256))
+            far = (stores.video(first), stores.shards, force) if stores else (None, None, False)
+            jobs.append(Job(first.video_id, first.path, work_dir, shard, settings, every, first.sha256, None, *far))
         else:
             yield from (replace(kept, video_id=video.video_id) for video in owners)
     limits = limits or limits_of(settings).of_section("extract")
@@ -191,6 +210,7 @@ def extract_rows(
     settings: Extract,
     force: bool = False,
     run: Runner | None = None,
+    stores: Stores | None = None,
 ) -> Iterator[ExtractedRows]:
     """The rows of `extract_table`, video by video as they are done."""
     from tqdm import tqdm
@@ -201,9 +221,11 @@ def extract_rows(
     for video_id, reason in zip(bad["video_id"], bad["reason"], strict=True):
         yield _rows_of("01_index_videos", Extraction(video_id, failure=reason))
     readable = videos[videos["status"] == "ok"]
-    todo = [Video(v, path_of(root, v), s) for v, s in zip(readable["video_id"], readable["sha256"], strict=True)]
+    is_far = stores is not None and stores.videos is not None
+    known = zip(*(readable[name] for name in ("video_id", "sha256", "size_bytes")), strict=True)
+    todo = [Video(v, Path(v) if is_far else path_of(root, v), s, int(n)) for v, s, n in known]
     with tqdm(total=len(todo), desc="faces", unit="video", disable=None) as bar:
-        for one in extract_videos(todo, work_dir, settings, force, run=run):
+        for one in extract_videos(todo, work_dir, settings, force, run=run, stores=stores):
             yield _rows_of("02_extract_faces", one)
             bar.update()
 
