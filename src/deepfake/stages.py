@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,16 @@ from typing import Any, Literal
 
 from deepfake.ensemble.costs import SCORED, cost_path
 from deepfake.errors import UserError
-from deepfake.files import PROJECT_ROOT, current_commit, digest, sha256_of, visible_files, write_whole
+from deepfake.files import (
+    PROJECT_ROOT,
+    State,
+    current_commit,
+    digest,
+    sha256_of,
+    state_of,
+    visible_files,
+    write_whole,
+)
 from deepfake.settings import Config, section_values
 
 FORMAT = 4  # raise it when the same settings give other tables, as when faces.extracted.FORMAT is raised
@@ -319,6 +328,18 @@ def _short(path: Path, config: Config) -> str:
         if path.is_relative_to(folder):
             return f"{name}/{path.relative_to(folder).as_posix()}"
     return path.name
+
+
+def state_of_inputs(stage: Stage, config: Config) -> dict[Path, State]:
+    """What changes when a file that a stage reads is changed."""
+    return {path: state_of(path) for path in stage.input_paths(config) if path.is_file()}
+
+
+def refuse_changed(stage: Stage, config: Config, before: Mapping[Path, State]) -> None:
+    """Raise where an input is another one than when the stage began: what it made is then of neither."""
+    for path, state in state_of_inputs(stage, config).items():
+        if before.get(path, state) != state:
+            raise UserError(f"{stage.name}: {path} was changed while the stage read it; run the stage again")
 
 
 def note_done(stage: Stage, config: Config, limit: int | None, seconds: float, summary: dict[str, Any]) -> None:
