@@ -6,6 +6,7 @@ any moment: videos that are done are not read again.
 """
 
 import argparse
+from collections import Counter
 from typing import Any
 
 from deepfake.commands.stage_command import run_stage
@@ -15,20 +16,35 @@ from deepfake.settings import Config
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
     from deepfake.engines import open_runner
-    from deepfake.faces.extraction import extract_table
+    from deepfake.faces.extraction import Stores, extract_rows
+    from deepfake.faces.shard_store import note_store
+    from deepfake.gathered import Gathered
 
-    videos = tables.spread(tables.read(tables.VIDEOS, config.work_dir / "videos.parquet"), args.limit)
-    run = open_runner(config.engine, config.work_dir)
-    extracted = extract_table(videos, config.path(config.index.root), config.work_dir, config.extract, args.force, run)
-    tables.write(tables.FACES, extracted.faces, config.work_dir / "faces.parquet")
-    tables.write(tables.FAILURES, extracted.failures, config.work_dir / "failures.parquet")
-    tables.write(tables.EXTRACTIONS, extracted.extractions, config.work_dir / "extractions.parquet")
+    work_dir, root = config.work_dir, config.path(config.index.root)
+    videos = tables.spread(tables.read(tables.VIDEOS, work_dir / "videos.parquet"), args.limit)
+    run = open_runner(config.engine, work_dir)
+    stores = Stores(config.engine.videos, config.engine.shards, config.engine.max_video_mb)
+    note_store(work_dir, stores.shards)
+    with (
+        Gathered(tables.FACES, work_dir) as faces,
+        Gathered(tables.FAILURES, work_dir) as failures,
+        Gathered(tables.EXTRACTIONS, work_dir) as extractions,
+    ):
+        counts: Counter[Any] = Counter()
+        for one in extract_rows(videos, root, work_dir, config.extract, args.force, run, stores):
+            faces.add(one.faces)
+            failures.add(one.failures)
+            extractions.add([one.extraction])
+            counts[one.extraction["status"]] += 1
+            counts["tracks"] += one.extraction["n_tracks"]
+        for gathered in (faces, failures, extractions):
+            gathered.write(work_dir / f"{gathered.table.name}.parquet")
     return {
-        "videos": len(extracted.extractions),
-        "tracks": int(extracted.extractions["n_tracks"].sum()),
-        "faces": len(extracted.faces),
-        "without a face": int((extracted.extractions["status"] == "no_face").sum()),
-        "failed": int((extracted.extractions["status"] == "failed").sum()),
+        "videos": extractions.n_rows,
+        "tracks": counts["tracks"],
+        "faces": faces.n_rows,
+        "without a face": counts["no_face"],
+        "failed": counts["failed"],
     }
 
 

@@ -15,6 +15,7 @@ CONTRACTS = (
     "registry",
     "labels",
     "tables",
+    "gathered",
     "settings",
     "settings_file",
     "values",

@@ -541,6 +541,19 @@ class WorkEngine(Settings):
         description="Folder or URL (s3://..., hdfs://..., abfs://...) that the driver and all executors see, for what "
         "they hand each other; null: in the data set's work folder.",
     )
+    videos: str | None = Field(
+        None,
+        min_length=1,
+        description="URL of a folder of videos in a store: stages 01 and 02 work on these, each fetched where it is "
+        "worked on; index.root holds labels then, beside the metadata.json of the store.",
+    )
+    shards: str | None = Field(
+        None,
+        min_length=1,
+        description="URL of a folder in a store for the crops; null: in the data set's work folder. Later stages fetch "
+        "those they read.",
+    )
+    max_video_mb: int = Field(4096, ge=1, description="A larger video of a store is a row with that reason.")
     items_per_task: int | None = Field(
         None, ge=1, description="Videos of a Spark task; null: one, or as many as leave no more than 10000 tasks."
     )

@@ -164,6 +164,13 @@ def _number(text: str, most: float, wanted: str) -> float:
     return value
 
 
+def folder_or_url(text: str) -> Path | str:
+    """The type of an argument that names a folder: a URL stays a text."""
+    from deepfake.engines.storage import is_url
+
+    return text if is_url(text) else Path(text)
+
+
 def output_file(text: str) -> Path:
     """The type of an argument that names a file to write: its place is tried before the work."""
     return _tried(Path(text), try_file)

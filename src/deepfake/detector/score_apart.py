@@ -13,7 +13,9 @@ from deepfake.detector.two_passes import score_with_two_passes
 from deepfake.engines import Runner
 from deepfake.faces.extraction import stopped
 from deepfake.faces.reading import ReadJob
-from deepfake.media.needs import limits_of
+from deepfake.media.demux import LostFileError
+from deepfake.media.needs import allow_for, limits_of
+from deepfake.media.remote import RemoteVideo, fetched
 from deepfake.settings import Predict
 from deepfake.workers import Failed, Limits, run_here
 
@@ -26,7 +28,7 @@ SCORING = 2  # times the time that reading may take
 
 @dataclass(frozen=True)
 class ScoreJob:
-    """A video, the detector, and the cache."""
+    """A video, the detector, and the cache; `video`: it lies in a store, and `path` is but its name."""
 
     video_id: str
     path: Path
@@ -34,6 +36,7 @@ class ScoreJob:
     weights_sha256: str
     cache_dir: Path
     predict: Predict
+    video: RemoteVideo | None = None
 
 
 def score_apart(
@@ -45,15 +48,17 @@ def score_apart(
     workers: int,
     *,
     run: Runner,
+    stored: Mapping[str, RemoteVideo] | None = None,
 ) -> Iterator[Scored]:
     """Yield the result of each video as it is done; what lies in the cache is not made again.
 
     Results are without tracks, and without what a video was read from unless it has several streams: of a million
-    videos that is too much for one process. `workers` is the engine's to say.
+    videos that is too much for one process. `workers` is the engine's to say. `stored` are those that lie in a store.
     """
     if not isinstance(detector, DetectorHeader):
         raise TypeError("wanted a detector whose networks are not loaded: they do not travel")
-    jobs = [ScoreJob(v, path, detector, weights_sha256, cache_dir, predict) for v, path in paths.items()]
+    far = stored or {}
+    jobs = [ScoreJob(v, p, detector, weights_sha256, cache_dir, predict, far.get(v)) for v, p in paths.items()]
     for job, outcome in run(score_job, jobs, _limits(detector)):
         yield _slim(_given_up(job, outcome.reason)) if isinstance(outcome, Failed) else outcome
 
@@ -71,6 +76,13 @@ def _given_up(job: ScoreJob, reason: str) -> Scored:
 
 def score_job(job: ScoreJob) -> Scored:
     """Score one video; a process loads the networks once."""
+    if job.video is not None:
+        try:
+            allow_for(job.video.size_bytes)
+            with fetched(job.video) as path:
+                return score_job(replace(job, path=path, video=None))
+        except LostFileError as error:
+            return _slim(_given_up(job, str(error)))
     networks = _networks(job)
     score = score_with_two_passes if job.detector.ensemble.early_exit == "on" else score_with
     (scored,) = score(networks, {job.video_id: job.path}, job.weights_sha256, job.cache_dir, 1, run=run_here)

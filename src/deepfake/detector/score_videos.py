@@ -210,13 +210,29 @@ def predict_folder(
     ] = score_videos,
     predict: Predict | None = None,
 ) -> list[Scored]:
-    """Score every video below a folder into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
+    """Score every video below a folder into a CSV: see `predict_paths`."""
+    paths = {video_id_of(path, folder): path for path in find_videos(folder)}
+    return predict_paths(paths, out, detector, weights_sha256, cache_dir, workers, score, predict)
+
+
+def predict_paths(
+    paths: dict[str, Path],
+    out: Path,
+    detector: DetectorHeader | TrainedDetector,
+    weights_sha256: str,
+    cache_dir: Path,
+    workers: int,
+    score: Callable[
+        [dict[str, Path], DetectorHeader | TrainedDetector, str, Path, Predict, int], Iterator[Scored]
+    ] = score_videos,
+    predict: Predict | None = None,
+) -> list[Scored]:
+    """Score videos into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
 
     Returns the videos by name. `score` does what `score_videos` does.
     """
     from tqdm import tqdm
 
-    paths = {video_id_of(path, folder): path for path in find_videos(folder)}
     scored: list[Scored] = []
     with tqdm(total=len(paths), desc="videos", unit="video", disable=None) as bar:
         for result in score(paths, detector, weights_sha256, cache_dir, predict or Predict(), workers):

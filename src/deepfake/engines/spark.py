@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 MOST_TASKS = 10_000  # what the driver knows of a task takes some kB
+ITEMS = "items"
 POLL_S, POLL_STORE_S = 0.1, 1.0
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -57,9 +58,9 @@ class SparkRunner:
         folder = Folder(f"{self.spool.rstrip('/')}/{uuid.uuid4().hex}")
         try:
             session = self.session()
-            n_tasks = _write_items(folder, function, todo, self.settings.items_per_task)
-            task = _Task(folder, replace(limits, workers=1), registry.plugins())
-            yield from _results(_Job(session, task, n_tasks), folder)
+            places = write_items(folder, function, todo, self.settings.items_per_task)
+            task = Task(folder, tuple(places), replace(limits, workers=1), registry.plugins())
+            yield from _results(_Job(session, task), folder)
         finally:
             folder.remove_all()
 
@@ -69,24 +70,29 @@ class SparkRunner:
         return spark_session(self.settings.master, **conf)
 
 
-def _write_items(
+def write_items(
     folder: Folder, function: Callable[[Any], Any], todo: Sequence[Any], items_per_task: int | None
-) -> int:
-    """Write the items of each task into a file; returns how many tasks there are."""
+) -> list[int]:
+    """Write the items into one file; returns where those of each task begin, and where the last end."""
     size = items_per_task or -(-len(todo) // MOST_TASKS)
-    starts = range(0, len(todo), size)
-    for number, start in enumerate(starts):
-        calls = [pickle.dumps((function, item)) for item in todo[start : start + size]]
-        folder.write(f"items/{number:06d}", pickle.dumps(calls))
-    return len(starts)
+    places = [0]
+
+    def tasks() -> Iterator[bytes]:
+        for start in range(0, len(todo), size):
+            data = pickle.dumps([pickle.dumps((function, item)) for item in todo[start : start + size]])
+            places.append(places[-1] + len(data))
+            yield data
+
+    folder.write(ITEMS, tasks())
+    return places
 
 
 class _Job(threading.Thread):
     """The Spark job in a thread of its own; `error` is what it ended with."""
 
-    def __init__(self, session: SparkSession, task: _Task, n_tasks: int) -> None:
+    def __init__(self, session: SparkSession, task: Task) -> None:
         super().__init__(daemon=True, name="spark job")
-        self.session, self.work, self.n_tasks = session, task, n_tasks
+        self.session, self.work, self.n_tasks = session, task, len(task.places) - 1
         self.tag = f"deepfake-{uuid.uuid4().hex}"
         self.error: Exception | None = None
 
@@ -115,7 +121,7 @@ def _results(job: _Job, folder: Folder) -> Iterator[tuple[Any, Any]]:
             is_over = not job.is_alive()
             for name in [name for name in folder.names("results") if name not in read]:
                 read.add(name)
-                yield from _read_part(folder.read(f"results/{name}"))
+                yield from read_part(folder.read(f"results/{name}"))
                 folder.remove(f"results/{name}")  # a task that is tried again may write it again: it has been read
             if is_over:
                 break
@@ -131,7 +137,8 @@ def _results(job: _Job, folder: Folder) -> Iterator[tuple[Any, Any]]:
         )
 
 
-def _read_part(data: bytes) -> Iterator[tuple[Any, Any]]:
+def read_part(data: bytes) -> Iterator[tuple[Any, Any]]:
+    """The items of a part, each with its result or `Failed`; raises what the function raised."""
     import pyarrow.parquet as pq
 
     for row in pq.read_table(io.BytesIO(data)).to_pylist():
@@ -169,15 +176,20 @@ def job_error(error: Exception) -> UserError:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What an executor does with the numbers it gets: the items of each, into a part."""
+class Task:
+    """What an executor does with the numbers it gets: the items of each, into a part.
+
+    `places`: where in the file of items those of each number begin.
+    """
 
     folder: Folder
+    places: tuple[int, ...]
     limits: Limits
     plugins: tuple[str, ...]
     version: str = __version__
 
     def __call__(self, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+        """For `mapInArrow`: numbers in, the same numbers out once their parts are written."""
         if self.version != __version__:
             raise TaskError(
                 f"executor {_host()} has deepfake {__version__}, the driver {self.version}: install the same one"
@@ -189,7 +201,8 @@ class _Task:
 
     def _work(self, number: int) -> None:
         try:
-            calls = _unpickled(self.folder.read(f"items/{number:06d}"))
+            start, end = self.places[number : number + 2]
+            calls = _unpickled(self.folder.read(ITEMS, start, end - start))
         except FileNotFoundError:
             raise TaskError(
                 f"executor {_host()} does not see {self.folder.place}: name a place that the driver and all executors "
@@ -199,9 +212,9 @@ class _Task:
         try:
             rows = [
                 (call, outcome.reason, None) if isinstance(outcome, Failed) else (call, None, outcome)
-                for call, outcome in run_each(_call, calls, self.limits, _environment(), kept=_children)
+                for call, outcome in run_each(_call, calls, self.limits, _environment(), kept=children)
             ]
-            self.folder.write(f"results/{number:06d}.parquet", _part(rows))
+            self.folder.write(f"results/{number:06d}.parquet", [part_of(rows)])
         except OSError as error:  # a full disk may be this executor's alone
             raise TaskError(
                 f"executor {_host()}: {error.filename or self.folder.place}: {error.strerror or error}"
@@ -216,7 +229,7 @@ def _unpickled(data: bytes) -> Any:
     return pickle.loads(data)  # noqa: S301 - out of our own spool; who may write there may write our settings, too
 
 
-_children: Kept = []  # of this Python worker, which Spark keeps for its next task: they have their networks loaded
+children: Kept = []  # of this Python worker, which Spark keeps for its next task: they have their networks loaded
 
 
 def _call(call: bytes) -> bytes:
@@ -242,7 +255,8 @@ def _environment() -> dict[str, str]:
     return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
 
 
-def _part(rows: Sequence[tuple[bytes, str | None, bytes | None]]) -> bytes:
+def part_of(rows: Sequence[tuple[bytes, str | None, bytes | None]]) -> bytes:
+    """A Parquet file of calls, each with the reason why it failed or what came of it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

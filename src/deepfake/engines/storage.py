@@ -1,17 +1,22 @@
 """Files by URL (file, s3, hdfs, abfs, gs; others through fsspec), and by path.
 
-Whatever is written is there whole or not at all: on a disk by a rename, in an object store by its protocol.
+Whatever is written is there whole or not at all: on a disk by a rename, in an object store by its protocol. It may be
+written by several machines at once, but it is not flushed to the disk: it is not to outlive a loss of power.
 """
 
 from __future__ import annotations
 
 import re
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from deepfake.errors import UserError
-from deepfake.files import write_whole
 
+WHOLE_BY_THEMSELVES = ("s3", "gcs", "abfs")  # object stores: a file is there once its last byte has come
+BLOCK_BYTES = 1 << 20
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -40,28 +45,83 @@ class Folder:
             self._opened = open_store(self.place)
         return self._opened
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, parts: Iterable[bytes]) -> None:
         """Write a file whole."""
+        mark = f".{uuid.uuid4().hex}.part"  # of this write alone: pids of two machines may be the same
         if self._path is not None:
-            write_whole(self._path / name, data)
+            place = self._path / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            aside = place.with_name(mark)
+            try:
+                with aside.open("wb") as file:
+                    file.writelines(parts)
+                aside.replace(place)
+            finally:
+                with suppress(OSError):
+                    aside.unlink()
             return
         store, root = self._store
-        if store.type_name not in ("s3", "gcs"):  # object stores have no folders
-            store.create_dir(f"{root}/{name}".rpartition("/")[0], recursive=True)
-        aside = f"{root}/{name}" if store.type_name in ("s3", "gcs", "abfs") else f"{root}/{name}.part"
-        with store.open_output_stream(aside) as stream:
-            stream.write(data)
-        if aside.endswith(".part"):
-            store.move(aside, f"{root}/{name}")
+        place_in, _, _ = f"{root}/{name}".rpartition("/")
+        has_folders = store.type_name not in WHOLE_BY_THEMSELVES
+        if has_folders:
+            store.create_dir(place_in, recursive=True)
+        at = f"{place_in}/{mark}" if has_folders else f"{root}/{name}"
+        with store.open_output_stream(at) as stream:
+            for data in parts:
+                stream.write(data)
+        if has_folders:
+            store.move(at, f"{root}/{name}")
 
-    def read(self, name: str) -> bytes:
-        """All of a file; FileNotFoundError where there is none."""
+    def read(self, name: str, start: int = 0, size: int | None = None) -> bytes:
+        """A file's bytes from `start` on; FileNotFoundError where there is none."""
         if self._path is not None:
-            return (self._path / name).read_bytes()
+            with (self._path / name).open("rb") as file:
+                file.seek(start)
+                return file.read(size)
         store, root = self._store
-        with store.open_input_stream(f"{root}/{name}") as stream:
-            data: bytes = stream.read()
+        with store.open_input_file(f"{root}/{name}") as stream:
+            stream.seek(start)
+            data: bytes = stream.read(size)
         return data
+
+    def fetch(self, name: str, path: Path, most_bytes: int) -> None:
+        """Copy a file of it to a disk; OSError of more than `most_bytes`, and one that names `path` of a full disk."""
+        source = (self._path / name).open("rb") if self._path is not None else self._open_stream(name)
+        size = 0
+        with source, path.open("wb") as target:
+            while block := source.read(BLOCK_BYTES):
+                size += len(block)
+                if size > most_bytes:
+                    raise OSError(f"it has grown beyond {most_bytes >> 20} MB since it was listed")
+                try:
+                    target.write(block)
+                except OSError as error:
+                    raise OSError(error.errno, error.strerror, str(path)) from None
+
+    def _open_stream(self, name: str) -> Any:
+        store, root = self._store
+        return store.open_input_stream(f"{root}/{name}")
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        if self._path is not None:
+            return (self._path / name).is_file()
+        store, root = self._store
+        return bool(store.get_file_info(f"{root}/{name}").is_file)
+
+    def files(self) -> Iterator[tuple[str, int, str]]:
+        """All files below it: name, size, and when it was changed; UserError where it cannot be listed."""
+        from pyarrow.fs import FileSelector
+
+        store, root = open_store(str(self._path.absolute().as_uri()) if self._path else self.place)
+        try:
+            entries = store.get_file_info(FileSelector(root, recursive=True))
+        except OSError as error:
+            raise UserError(f"{self.place!r} cannot be listed: {error}") from None
+        for entry in entries:
+            if entry.is_file:
+                changed = "" if entry.mtime is None else entry.mtime.isoformat()
+                yield entry.path.removeprefix(f"{root}/"), entry.size, changed
 
     def names(self, folder: str) -> list[str]:
         """The names of the whole files in a folder of it, sorted; none where there is no such folder."""
@@ -74,7 +134,7 @@ class Folder:
             store, root = self._store
             entries = store.get_file_info(FileSelector(f"{root}/{folder}", allow_not_found=True))
             found = [entry.base_name for entry in entries]
-        return sorted(name for name in found if not name.startswith(".") and not name.endswith(".part"))
+        return sorted(name for name in found if not name.startswith("."))
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""

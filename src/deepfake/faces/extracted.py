@@ -21,6 +21,7 @@ from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop, read_rows
 from deepfake.files import State, digest, write_whole
 from deepfake.media.file_facts import READ_BY
+from deepfake.media.remote import RemoteVideo
 from deepfake.settings import Extract, result_values
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ class Job:
 
     `every` 2: of every second frame only of those the settings would sample. The shard is named by a content: `state`
     is the file's when that was read, where this process did; else the file is hashed, and must have that `sha256`.
+    `video`: it lies in a store, and `path` is but its name; `shards`: the URL of the store where the shard goes, and
+    where one is looked for unless `is_forced`.
     """
 
     video_id: str
@@ -45,6 +48,9 @@ class Job:
     every: int = 1
     sha256: str | None = None
     state: State | None = None
+    video: RemoteVideo | None = None
+    shards: str | None = None
+    is_forced: bool = False
 
     @property
     def shard_path(self) -> Path:

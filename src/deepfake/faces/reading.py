@@ -88,6 +88,10 @@ def extract_job(job: Job, demuxed: Demuxed | None = None) -> Extraction:
     """`faces.extractor.extract`, which is imported here."""
     from deepfake.faces.extractor import extract
 
+    if job.video is not None or job.shards is not None:
+        from deepfake.faces.far import extract_far
+
+        return extract_far(job, extract)
     return extract(job, demuxed)
 
 
