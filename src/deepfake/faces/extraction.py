@@ -6,7 +6,9 @@ are imported by the functions that need them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -232,6 +234,28 @@ def extract_rows(
         for one in extract_videos(todo, work_dir, settings, force, run=run, stores=stores):
             yield _rows_of("02_extract_faces", one)
             bar.update()
+
+
+def write_tables(rows: Iterable[ExtractedRows], work_dir: Path) -> dict[str, int]:
+    """Write the three tables of stage 02, whose rows never lie in memory together; returns what they count."""
+    from deepfake.gathered import Gathered
+    from deepfake.tables import EXTRACTIONS, FACES, FAILURES
+
+    counts: Counter[Any] = Counter()
+    with ExitStack() as open_ones:
+        extractions, faces, failures = (
+            open_ones.enter_context(Gathered(table, work_dir)) for table in (EXTRACTIONS, FACES, FAILURES)
+        )
+        for one in rows:
+            faces.add(one.faces)
+            failures.add(one.failures)
+            extractions.add([one.extraction])
+            counts[one.extraction["status"]] += 1
+            counts["tracks"] += one.extraction["n_tracks"]
+        for gathered in (faces, failures, extractions):
+            gathered.write(work_dir / f"{gathered.table.name}.parquet")
+    known = {"videos": extractions.n_rows, "tracks": counts["tracks"], "faces": faces.n_rows}
+    return {**known, "without a face": counts["no_face"], "failed": counts["failed"]}
 
 
 def _rows_of(stage: str, one: Extraction) -> ExtractedRows:
