@@ -14,7 +14,8 @@ import pytest
 
 from conftest import Box, scene
 from deepfake.faces import extractor
-from deepfake.faces.chunk_queue import ChunkTask, Outcome, Step, Whole, Work, run_longest_first
+from deepfake.faces.chunk_queue import run_longest_first
+from deepfake.faces.chunk_tasks import ChunkTask, Outcome, Step, Whole, Work
 from deepfake.faces.extracted import Extraction, Job
 from deepfake.faces.extractor import extract
 from deepfake.faces.mtcnn import Faces

@@ -11,6 +11,7 @@ from clip_factory import join
 from deepfake import tables
 from deepfake.errors import UserError
 from deepfake.faces import extraction, extractor
+from deepfake.faces.chunk_tasks import Work
 from deepfake.faces.crop_store import decode_crop, read_crop, write_shard
 from deepfake.faces.extracted import Extraction, Face, failure_note, read_extraction
 from deepfake.faces.extraction import Video, extract_table, extract_videos
@@ -167,10 +168,12 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Extract in this process with the detector of squares; the list names the videos that were read."""
     read: list[str] = []
 
-    def run_here(function: Callable[[Job], object], jobs: Iterable[Job], limits: object) -> Iterator[object]:
-        for job in jobs:
+    def run_here(function: Callable[[Work], object], works: Iterable[Work], limits: object) -> Iterator[object]:
+        for work in works:
+            job = work.what
+            assert isinstance(job, Job), "no clip is long"
             read.append(job.video_id)
-            yield job, Failed("took longer than 1 s and was stopped") if "hang" in job.video_id else function(job)
+            yield work, Failed("took longer than 1 s and was stopped") if "hang" in job.video_id else function(work)
 
     monkeypatch.setattr(extraction, "run_each", run_here)
     monkeypatch.setattr(extractor, "_detector", lambda *_: SquareDetector())

@@ -158,6 +158,6 @@ def test_small_faces_are_found_by_a_closer_look(square_clip: Clip) -> None:
 
     path = square_clip(seen_at((0, 60)), n_frames=60 * FPS, fps=FPS, width_px=240, height_px=160)
     near = found(path, Extract(search_side_px=120), Shortsighted())
-    far = search(path, scan(path), Extract(search_side_px=120, second_look=False), Shortsighted())  # type: ignore[arg-type]
+    far = found(path, Extract(search_side_px=120, second_look=False), Shortsighted())
     assert far is not None and far.about.n_appearances == 0
     assert near is not None and near.about.n_appearances == 1

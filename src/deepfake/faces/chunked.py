@@ -17,11 +17,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from deepfake.faces.chunk_queue import ChunkTask, Next, Outcome, Part, Started, Step, Whole
+from deepfake.faces.chunk_tasks import ChunkTask, Next, Outcome, Part, Started, Step, Whole
 from deepfake.faces.extracted import Extraction, Job
 from deepfake.faces.extractor import detector_of, extract, extractor_for
 from deepfake.faces.passes import Opened, Pass, open_pass
-from deepfake.faces.reading import Reading, ReadJob, read
+from deepfake.faces.reading import Reading, ReadJob, extract_job, read
 from deepfake.faces.search import Looking
 from deepfake.faces.sight import (
     Answers,
@@ -57,11 +57,13 @@ def do(what: Job | ReadJob | ChunkTask | Step | Whole) -> Outcome:
         case Step():
             return step(what)
         case Whole():
-            return extract(what.started.job, _unpacked(what.started.packed))
+            return extract(_seen_here(what.started.job), _unpacked(what.started.packed))
 
 
 def begin(job: Job) -> Extraction | Started:
-    """Extract a short video; of a long one return what its chunks need."""
+    """Extract a short video, or one out of a store; of a long one return what its chunks need."""
+    if job.video is not None or job.shards is not None:
+        return extract_job(job)
     try:
         state = job.state or state_of(job.path)
         if job.state is None and job.sha256 is not None and sha256_of(job.path) != job.sha256:
@@ -85,6 +87,15 @@ def begin_reading(job: ReadJob) -> Reading | Started:
 
     reading = read(job, begin_extraction)
     return replace(begun[0], file=reading.file) if begun else reading
+
+
+def _seen_here(job: Job) -> Job:
+    """The job with its file's state as this machine sees it: a shared disk has another number on each."""
+    try:
+        here = state_of(job.path)
+    except OSError:
+        return job
+    return replace(job, state=here) if job.state is not None and here[1:] == job.state[1:] else job
 
 
 def is_cut(demuxed: Demuxed, settings: Extract) -> bool:
@@ -327,9 +338,10 @@ def step(known: Step) -> Extraction | Next | Whole:
     parts: dict[str, list[Part]] = {}
     for part in known.parts:
         parts.setdefault(part.name, []).append(part)
-    passes = NotedPasses(started.job, parts)
+    job = _seen_here(started.job)
+    passes = NotedPasses(job, parts)
     try:
-        return extract(started.job, _unpacked(started.packed), passes)
+        return extract(job, _unpacked(started.packed), passes)
     except UnreadPassError as error:
         return Next(tuple(ChunkTask(started, error.one, chunk) for chunk in error.chunks))
     except UnansweredError as error:

@@ -68,7 +68,7 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-class VideoStage(Transformer, DefaultParamsReadable, DefaultParamsWritable):
+class VideoStage(Transformer, DefaultParamsReadable[Any], DefaultParamsWritable):
     """What the stages have in common: the column of paths, limits, and settings of stage 02 as params.
 
     `settings` are those that a stage has as params; `columns` are what it adds to the rows; `defaults` are those of
@@ -78,6 +78,8 @@ class VideoStage(Transformer, DefaultParamsReadable, DefaultParamsWritable):
     settings: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[Column, ...]] = ()
     defaults: ClassVar[dict[str, Any]] = {}
+
+    _input_kwargs: dict[str, Any]  # `keyword_only` keeps there what was given
 
     pathCol = _param(
         "pathCol", "Column of paths that every executor sees: /a/b.mp4 or file:/a/b.mp4.", TypeConverters.toString
@@ -117,7 +119,8 @@ class VideoStage(Transformer, DefaultParamsReadable, DefaultParamsWritable):
         """The rows with the columns that all stages go on: `video_id` and `reason`."""
         if self._path() not in dataset.columns:
             raise UserError(
-                f"{type(self).__name__}: no column {self._path()!r} among {', '.join(dataset.columns)}; pathCol names it"
+                f"{type(self).__name__}: no column {self._path()!r} among {', '.join(dataset.columns)}: pathCol names "
+                "that of the paths"
             )
         dataset = dataset.drop("content")  # of `binaryFile`: paths travel, bytes do not
         if "video_id" not in dataset.columns:

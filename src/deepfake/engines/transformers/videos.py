@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import pickle
 import tempfile
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,7 +22,7 @@ import numpy as np
 from deepfake.detector.header import Networks, read_detector
 from deepfake.detector.judged import judge
 from deepfake.errors import UserError
-from deepfake.faces.chunk_queue import Part
+from deepfake.faces.chunk_tasks import Part
 from deepfake.faces.chunked import cuts_of, noted_pass
 from deepfake.faces.crop_store import write_shard
 from deepfake.faces.crops import square_around
@@ -146,10 +145,15 @@ def changes(path: str, chunk: Mapping[str, Any] | None, settings: Extract) -> by
         lambda cuts, note: video.frames(number, cuts=cuts, on_frame=note),
         video.demuxed.packets,
         whole if number is None else video.plan.chunks[number],
-        lambda frames: deque(frames, maxlen=0) and None,
+        _drained,
     )
     # One pass over a damaged video is as it is: nothing gives more of it.
     return pickle.dumps(part if number is not None else replace(part, problem=None))
+
+
+def _drained(frames: Iterator[Frame]) -> None:
+    for _ in frames:
+        pass
 
 
 @dataclass(frozen=True)
@@ -244,9 +248,10 @@ def _as_faces(rows: Sequence[Row]) -> Faces:
 
 
 def _as_face(row: Row, frame: Row, track: int) -> Face:
-    named = {name: row[name] for name in (*_BOX, "score", "is_detected")}
-    place = {"shot": frame["shot"], "frame_index": frame["frame_index"], "time_s": frame["time_s"]}
-    unknown = dict.fromkeys(("crop_x0_px", "crop_y0_px", "crop_side_px", "sharpness"), 0.0)  # nothing is cut out yet
+    named: Row = {name: row[name] for name in (*_BOX, "score", "is_detected")}
+    place: Row = {"shot": frame["shot"], "frame_index": frame["frame_index"], "time_s": frame["time_s"]}
+    # Nothing is cut out yet.
+    unknown: Row = dict.fromkeys(("crop_x0_px", "crop_y0_px", "crop_side_px", "sharpness"), 0.0)
     return Face(**named, **place, **unknown, track=track, landmarks=tuple(row["landmarks"]))
 
 
@@ -299,7 +304,7 @@ def _with_crops(path: Path, tracks: Sequence[Row], settings: Extract, folder: Pa
         for face in wanted.pop(frame.index, []):
             square = square_around(np.array(face.box, np.float32), settings.margin_ratio)
             crop = sight.crop(frame, square)
-            place = {"crop_x0_px": square.x0_px, "crop_y0_px": square.y0_px, "crop_side_px": square.side_px}
+            place: Row = {"crop_x0_px": square.x0_px, "crop_y0_px": square.y0_px, "crop_side_px": square.side_px}
             made.append((replace(face, **place, sharpness=crop.sharpness), crop.data))
     if wanted:
         raise VideoError(f"video {path.name!r}: frame {min(wanted)} did not come again; was the file changed?")
