@@ -14,7 +14,7 @@ export DEEPFAKE_VIDEOS = $(value VIDEOS)
 export DEEPFAKE_OUT = $(value OUT)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all predict check kaggle detector pack bench bench-tracks pictures lint chromium
+.PHONY: help setup demo test test-all spark predict check kaggle detector pack bench bench-tracks pictures lint chromium
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,12 +33,22 @@ demo: $(VENV)/.made ## Real clips -> demo data -> eight stages -> submissions/de
 	$(PY) -m deepfake demo build
 	$(PY) src/run_stages.py --config configs/demo.yaml
 	$(PY) -m deepfake demo show
+	$(if $(CI),$(MAKE) spark)
 
-test: lint $(if $(CI),chromium) ## Lint, types and tests (CI=1 adds the slow ones)
+test: lint $(if $(CI),chromium $(VENV)/.spark) ## Lint, types and tests (CI=1 adds the slow ones)
 	$(PY) -m pytest -rs $(PARALLEL) $(if $(CI),,-m "not slow")
 
-test-all: lint ## All tests
+test-all: lint $(VENV)/.spark ## All tests
 	$(PY) -m pytest -rs $(PARALLEL)
+
+$(VENV)/.spark: requirements-spark.txt $(VENV)/.made
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-spark.txt
+	touch $@
+
+spark: $(VENV)/.spark ## The demo's stages on two Spark executors: the bytes of one machine, and both times
+	$(PY) -m deepfake demo build
+	$(PY) src/run_stages.py --config configs/demo.yaml
+	$(PY) -m lab compare-engines --config configs/demo.yaml
 
 # A machine of CI has no browser. Where none can be had, the tests of pages are skipped and say why.
 chromium:

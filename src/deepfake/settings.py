@@ -52,7 +52,7 @@ SamplingName = Annotated[str, AfterValidator(partial(check_name, "sampling"))]
 # Settings that change how long something takes, never what comes out: left out of fingerprints.
 SPEED_ONLY: dict[str, set[str]] = {
     "index": {"workers", "deadline_s"},
-    "extract": {"workers", "deadline_s", "memory_mb"},
+    "extract": {"workers", "deadline_s", "memory_mb", "chunk_from_s", "chunk_s"},
     "frames": {"loader_workers", "checkpoint_steps", "snapshot_steps"},
     "sequences": {"checkpoint_steps"},
     "predict": {"batch_size", "device", "engine", "threads"},
@@ -150,6 +150,15 @@ class Extract(Settings):
     )
     max_appearances: int = Field(
         64, ge=1, le=1000, description="A long video's faces, shot by shot, that are judged at most."
+    )
+    chunk_from_s: float = Field(
+        120.0,
+        ge=1,
+        le=1e9,
+        description="A longer video is cut at keyframes, so that several processes read it; the result is the same.",
+    )
+    chunk_s: float = Field(
+        120.0, ge=1, le=1e9, description="Seconds of such a part at most, where keyframes allow that."
     )
     workers: int = Field(2, ge=1, le=256, description="Processes; each holds one MTCNN and one decoder.")
     deadline_s: float | None = Field(
@@ -510,6 +519,46 @@ class Kaggle(Settings):
     workers: int | None = Field(None, ge=1, le=256, description="Processes that read videos; null: one a core.")
 
 
+class WorkEngine(Settings):
+    """Where stages 01, 02 and 06 and `deepfake predict` do their work; what they make is the same."""
+
+    kind: Literal["local", "spark"] = Field(
+        "local",
+        description="local: processes of this machine. spark: Spark's executors, each video in a process there.",
+    )
+    master: str | None = Field(
+        None,
+        min_length=1,
+        description="Of a session of our own: local[2], local-cluster[2,1,2048], spark://host:7077, k8s://...; null: "
+        "all cores of this machine. An active one (Databricks, a notebook, spark-submit) is used as it is.",
+    )
+    conf: dict[str, str] = Field(
+        default_factory=dict, description="Spark's own settings for a session of our own, such as spark.task.cpus."
+    )
+    spool: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder or URL (s3://..., hdfs://..., abfs://...) that the driver and all executors see, for what "
+        "they hand each other; null: in the data set's work folder.",
+    )
+    videos: str | None = Field(
+        None,
+        min_length=1,
+        description="URL of a folder of videos in a store: stages 01 and 02 work on these, each fetched where it is "
+        "worked on; index.root holds labels then, beside the metadata.json of the store.",
+    )
+    shards: str | None = Field(
+        None,
+        min_length=1,
+        description="URL of a folder in a store for the crops; null: in the data set's work folder. Later stages fetch "
+        "those they read.",
+    )
+    max_video_mb: int = Field(4096, ge=1, description="A larger video of a store is a row with that reason.")
+    items_per_task: int | None = Field(
+        None, ge=1, description="Videos of a Spark task; null: one, or as many as leave no more than 10000 tasks."
+    )
+
+
 class Config(Settings):
     """Everything a run of the stages needs."""
 
@@ -522,6 +571,7 @@ class Config(Settings):
         description="Modules of your own on PYTHONPATH that register heads, forgeries or sampling modes. What a module "
         "made before it was changed is not made again by itself: --force.",
     )
+    engine: WorkEngine = Field(default_factory=WorkEngine)
     index: Index = Field(default_factory=Index)
     extract: Extract = Field(default_factory=Extract)
     folds: Folds = Field(default_factory=Folds)

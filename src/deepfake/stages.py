@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,16 @@ from typing import Any, Literal
 
 from deepfake.ensemble.costs import SCORED, cost_path
 from deepfake.errors import UserError
-from deepfake.files import PROJECT_ROOT, current_commit, digest, sha256_of, visible_files, write_whole
+from deepfake.files import (
+    PROJECT_ROOT,
+    State,
+    current_commit,
+    digest,
+    sha256_of,
+    state_of,
+    visible_files,
+    write_whole,
+)
 from deepfake.settings import Config, section_values
 
 FORMAT = 4  # raise it when the same settings give other tables, as when faces.extracted.FORMAT is raised
@@ -78,7 +87,12 @@ def raw_listing(config: Config) -> str:
     """A digest of what lies in the raw folder: names, sizes, inodes, times, and the text of the label files."""
     root = config.path(config.index.root)
     entries: list[Any] = []
-    for path in sorted(visible_files(root)):
+    if config.engine.videos is not None:
+        from deepfake.media.listing import listed_store
+
+        store = listed_store(config.engine)
+        entries += [config.engine.videos, *(list(file) for file in (store.state if store else ()))]
+    for path in () if config.engine.videos else sorted(visible_files(root)):
         state = path.stat() if path.exists() else path.lstat()
         # Without the device, whose number may be another after a restart. The time of change cannot be set, as `cp -p`
         # sets that of the content.
@@ -101,7 +115,13 @@ def missing_shards(config: Config) -> list[str]:
     import pyarrow.parquet as pq
 
     shards = pq.read_table(config.work_dir / "faces.parquet", columns=["shard"])["shard"].unique().to_pylist()
-    return [shard for shard in shards if not (config.work_dir / shard).is_file()]
+    lost = [shard for shard in shards if not (config.work_dir / shard).is_file()]
+    if lost and config.engine.shards is not None:
+        from deepfake.engines.storage import Folder
+
+        stored = {name for name, _, _ in Folder(config.engine.shards).files()}
+        return [shard for shard in lost if shard not in stored]
+    return lost
 
 
 def unread_videos(config: Config) -> list[str]:
@@ -308,6 +328,18 @@ def _short(path: Path, config: Config) -> str:
         if path.is_relative_to(folder):
             return f"{name}/{path.relative_to(folder).as_posix()}"
     return path.name
+
+
+def state_of_inputs(stage: Stage, config: Config) -> dict[Path, State]:
+    """What changes when a file that a stage reads is changed."""
+    return {path: state_of(path) for path in stage.input_paths(config) if path.is_file()}
+
+
+def refuse_changed(stage: Stage, config: Config, before: Mapping[Path, State]) -> None:
+    """Raise where an input is another one than when the stage began: what it made is then of neither."""
+    for path, state in state_of_inputs(stage, config).items():
+        if before.get(path, state) != state:
+            raise UserError(f"{stage.name}: {path} was changed while the stage read it; run the stage again")
 
 
 def note_done(stage: Stage, config: Config, limit: int | None, seconds: float, summary: dict[str, Any]) -> None:

@@ -201,6 +201,7 @@ def _with_value(option: str, value: str) -> str:
 
 
 Started = Sequence[_Worker[Any]]
+Kept = list[_Worker[Any]]
 
 
 def start_ahead(n: int, environment: dict[str, str], modules: Sequence[str]) -> Started:
@@ -219,6 +220,7 @@ def run_each(
     is_stopped: Callable[[], bool] = lambda: False,
     started: Started = (),
     on_part: Callable[[Item, Any], None] = lambda item, value: None,
+    kept: Kept | None = None,
 ) -> Iterator[tuple[Item, T | Failed]]:
     """Yield (item, result or Failed) as they finish, in no fixed order.
 
@@ -227,11 +229,15 @@ def run_each(
     iterator or Ctrl-C stops all processes. `environment` is set before the function is imported. The deadline
     of a new process's first item includes its start. Once `is_stopped` says so, all processes end and nothing more
     is yielded: for another thread, which cannot close the iterator. `started` are processes that were started ahead:
-    they are used first, with the environment that they have, and end with the others. `on_part` is called with what a
-    worker hands on (`hand_on`) before its item is done; an item that fails later may have handed on parts, too.
+    they are used first, with the environment that they have, and end with the others. `kept` are used first, too, and
+    those that are idle in the end are left there for the next call. An iterator of items that has ended is asked again
+    after each result. `on_part` is called with what a worker hands on (`hand_on`) before its item is done; an item that
+    fails later may have handed on parts, too.
     """
     variables = {**_one_thread_each(limits.workers), **(environment or {})}
-    workers: list[_Worker[Item]] = [*started]
+    workers: list[_Worker[Item]] = [*started, *(kept or ())]
+    if kept is not None:
+        kept.clear()
     source = iter(items)
     try:
         _fill(workers, function, source, limits, variables)
@@ -249,9 +255,21 @@ def run_each(
                     worker.end()
             _fill(workers, function, source, limits, variables)  # first, so that they work while results are used
             yield from finished
+            # Whoever takes the results may find new items in them.
+            _fill(workers, function, source, limits, variables)
     finally:
+        idle = [worker for worker in workers if kept is not None and not worker.is_busy and worker.process.is_alive()]
         for worker in workers:
-            worker.end()
+            if worker not in idle:
+                worker.end()
+        if kept is not None:
+            kept.extend(idle)
+
+
+def run_here(function: Callable[[Item], T], items: Iterable[Item], limits: Limits) -> Iterator[tuple[Item, T | Failed]]:
+    """`run_each` in this process, without limits: for a process that has limits of its own."""
+    for item in items:
+        yield item, function(item)
 
 
 def _fill(

@@ -23,10 +23,12 @@ COMMANDS = {
     "large-pictures": "what 1080p, 4K and 8K in HEVC of 10 bits cost a check: seconds and memory",
     "fuzz": "damaged clips through `deepfake predict`: a row each, and what must not happen",
     "kills": "`kill -9` of commands and their workers: the same bytes in the end",
+    "compare-engines": "stages and predict on worker processes and on Spark: seconds, and the same bytes",
     "export-mtcnn": "facenet-pytorch's MTCNN as the file of networks that the package holds",
     "mtcnn-equality": "our MTCNN beside facenet-pytorch's: faces, boxes, landmarks, scores, milliseconds",
     "bench": "seconds, ratios and memory of every step",
     "bench-engines": "what runs networks on a processor: time an image, and whether logits are the same",
+    "bench-spark": "what Spark costs beside worker processes, what two executors gain, what the driver holds",
     "bench-tracks": "our linker beside others on invented scenes",
 }
 ABOUT = "Measures and compares what `deepfake` does. Nothing here is imported by it or shipped with it."

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from deepfake.detector.check import CheckedFile
 from deepfake.detector.read_ahead import Ahead, reading_ahead
 from deepfake.errors import UserError
 from deepfake.faces import extraction
+from deepfake.faces.chunk_tasks import Work
 from deepfake.faces.extraction import read_videos
 from deepfake.faces.extractor import shard_name
 from deepfake.faces.reading import ReadJob, read, read_note
@@ -93,10 +94,11 @@ def test_a_check_whose_worker_was_killed_and_the_same_check_again_leave_one_page
         assert checks.check([video], places, weights, tmp_path / "cache", show=False) == 5
         return sorted(path.name for path in out.iterdir())
 
-    monkeypatch.setattr(extraction, "run_each", lambda _, jobs, __: ((job, Failed("its process died")) for job in jobs))
+    died = Failed("its process died")
+    monkeypatch.setattr(extraction, "run_each", lambda _, works, **__: ((work, died) for work in works))
     killed = check()
     assert len(killed) == 2 and all("-unread-" in name for name in killed)
-    monkeypatch.setattr(extraction, "run_each", lambda read, jobs, _: ((job, read(job)) for job in jobs))
+    monkeypatch.setattr(extraction, "run_each", lambda do, works, **_: ((work, do(work)) for work in works))
     assert check() == [f"broken-{sha256_of(video)[:8]}.{kind}" for kind in ("html", "json")]
 
 
@@ -221,12 +223,13 @@ def test_crops_are_there_while_the_video_is_still_read_and_those_nobody_takes_ar
 ) -> None:
     seen, is_seen = [], threading.Event()
 
-    def reader(_: object, jobs: list[ReadJob], *__: object, on_part: Any, **___: object) -> Iterator[None]:
-        assert [job.hand_on for job in jobs] == [True]
-        on_part(jobs[0], [b"first"])
+    def reader(_: object, works: Iterable[Work], *, on_part: Any, **__: object) -> Iterator[None]:
+        (work,) = works
+        assert isinstance(work.what, ReadJob) and work.what.hand_on
+        on_part(work, [b"first"])
         assert is_seen.wait(10), "the first crop is looked at before the second is cut"
         for number in range(2 * read_ahead.MOST_WAITING):
-            on_part(jobs[0], [b"%d" % number])
+            on_part(work, [b"%d" % number])
         return iter(())
 
     monkeypatch.setattr(read_ahead, "run_each", reader)
@@ -255,8 +258,7 @@ def test_a_block_that_fails_stops_the_reading_and_leaves_no_thread_behind(
 ) -> None:
     started = threading.Event()
 
-    def endless(*given: Any, **_: Any) -> Iterator[None]:
-        *_, is_stopped = given
+    def endless(*_: object, is_stopped: Callable[[], bool], **__: object) -> Iterator[None]:
         while not is_stopped():
             started.set()
             time.sleep(0.01)
@@ -279,7 +281,9 @@ def test_what_was_read_before_is_not_read_ahead(tmp_path: Path, monkeypatch: pyt
     read(ReadJob("known", known, tmp_path, Extract()))
     write_whole(probe_note(earlier, tmp_path), b"{}")  # of another version
     seen: list[Path] = []
-    monkeypatch.setattr(read_ahead, "run_each", lambda _, jobs, *__, **___: seen.extend(job.path for job in jobs) or [])
+    monkeypatch.setattr(
+        read_ahead, "run_each", lambda _, works, **__: seen.extend(work.what.path for work in works) or []
+    )
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": {}})
     with reading_ahead([known, new, earlier], tmp_path, tmp_path):
         pass

@@ -14,7 +14,9 @@ from deepfake.detector.two_passes import EVERY, score_every_second, score_in_two
 from deepfake.detector.video_scorer import VideoScorer
 from deepfake.ensemble.early_exit import coarse_to_fine
 from deepfake.faces import extraction, extractor
+from deepfake.faces.chunk_tasks import Work
 from deepfake.faces.extractor import Job, shard_name
+from deepfake.faces.reading import ReadJob
 from deepfake.media.video import sample
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.members import Member
@@ -87,10 +89,12 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Extract in this process with the detector of squares; what was read, and every how many-th frame of it."""
     done: list[tuple[str, int]] = []
 
-    def run_here(function: Callable[[Job], object], jobs: Iterable[Job], limits: object) -> Iterator[object]:
-        for job in jobs:
+    def run_here(function: Callable[[Work], object], works: Iterable[Work], limits: object) -> Iterator[object]:
+        for work in works:
+            job = work.what
+            assert isinstance(job, Job | ReadJob), "no clip is long"
             done.append((job.video_id, job.every))
-            yield job, Failed("took longer than 1 s and was stopped") if "hang" in job.video_id else function(job)
+            yield work, Failed("took longer than 1 s and was stopped") if "hang" in job.video_id else function(work)
 
     monkeypatch.setattr(extraction, "run_each", run_here)
     monkeypatch.setattr(extractor, "_detector", lambda *_: SquareDetector())

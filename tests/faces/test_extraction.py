@@ -11,10 +11,12 @@ from clip_factory import join
 from deepfake import tables
 from deepfake.errors import UserError
 from deepfake.faces import extraction, extractor
+from deepfake.faces.chunk_tasks import Work
 from deepfake.faces.crop_store import decode_crop, read_crop, write_shard
 from deepfake.faces.extracted import Extraction, Face, failure_note, read_extraction
 from deepfake.faces.extraction import Video, extract_table, extract_videos
 from deepfake.faces.extractor import Extractor, Job, VideoFaces, credible_tracks, extract, shard_name
+from deepfake.faces.sight import LiveSight
 from deepfake.files import sha256_of, write_whole
 from deepfake.media.demux import Demuxed, VideoError
 from deepfake.media.video import Frame, sample
@@ -27,7 +29,7 @@ SETTINGS = Extract(frames_per_video=32, sampling="uniform", detection_stride=4, 
 
 def run(path: Path, settings: Extract = SETTINGS, detector: SquareDetector | None = None) -> VideoFaces:
     frames = sample(path, settings.sampling, n_frames=settings.frames_per_video)
-    return Extractor(settings, detector or SquareDetector()).run(iter(frames))  # type: ignore[arg-type]
+    return Extractor(settings, LiveSight(settings, detector or SquareDetector())).run(iter(frames))  # type: ignore[arg-type]
 
 
 def boxes_of(kept: VideoFaces) -> np.ndarray:
@@ -68,7 +70,8 @@ def test_boxes_between_two_detections_are_carried_by_interpolation(square_clip: 
 def test_crops_are_handed_on_as_they_are_kept_each_once(square_clip: Callable[..., Path]) -> None:
     handed_on: list[list[bytes]] = []
     frames = sample(square_clip(moving), SETTINGS.sampling, n_frames=32)
-    kept = Extractor(SETTINGS, SquareDetector(), on_kept=handed_on.append).run(iter(frames))  # type: ignore[arg-type]
+    sight = LiveSight(SETTINGS, SquareDetector())  # type: ignore[arg-type]
+    kept = Extractor(SETTINGS, sight, on_kept=handed_on.append).run(iter(frames))
     assert [picture for pictures in handed_on for picture in pictures] == kept.pictures
     assert len(handed_on) == 9, "after every detection, not at the end"
 
@@ -174,10 +177,12 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Extract in this process with the detector of squares; the list names the videos that were read."""
     read: list[str] = []
 
-    def run_here(function: Callable[[Job], object], jobs: Iterable[Job], limits: object) -> Iterator[object]:
-        for job in jobs:
+    def run_here(function: Callable[[Work], object], works: Iterable[Work], limits: object) -> Iterator[object]:
+        for work in works:
+            job = work.what
+            assert isinstance(job, Job), "no clip is long"
             read.append(job.video_id)
-            yield job, Failed("took longer than 1 s and was stopped") if "hang" in job.video_id else function(job)
+            yield work, Failed("took longer than 1 s and was stopped") if "hang" in job.video_id else function(work)
 
     monkeypatch.setattr(extraction, "run_each", run_here)
     monkeypatch.setattr(extractor, "_detector", lambda *_: SquareDetector())

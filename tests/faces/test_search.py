@@ -11,6 +11,7 @@ import pytest
 from deepfake.faces import extractor
 from deepfake.faces.extracted import Extraction, Searched, read_extraction
 from deepfake.faces.extractor import Job, extract
+from deepfake.faces.passes import LivePasses
 from deepfake.faces.search import Search, search
 from deepfake.media.demux import scan
 from deepfake.media.video import sample
@@ -51,8 +52,9 @@ def extraction(path: Path, tmp_path: Path, settings: Extract = MINUTES) -> Extra
     return extract(Job("v", path, tmp_path, "v.tar", settings))
 
 
-def found(path: Path, settings: Extract = MINUTES) -> Search | None:
-    return search(path, scan(path), settings, SquareDetector())  # type: ignore[arg-type]
+def found(path: Path, settings: Extract = MINUTES, sees: SquareDetector | None = None) -> Search | None:
+    job = Job("v", path, path.parent, "v.tar", settings)
+    return search(scan(path), settings, LivePasses(job, sees or SquareDetector()))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("begins_s", [599.0, 300.4])
@@ -155,7 +157,7 @@ def test_small_faces_are_found_by_a_closer_look(square_clip: Clip) -> None:
             super().__init__(min_side_px=200)
 
     path = square_clip(seen_at((0, 60)), n_frames=60 * FPS, fps=FPS, width_px=240, height_px=160)
-    near = search(path, scan(path), Extract(search_side_px=120), Shortsighted())  # type: ignore[arg-type]
-    far = search(path, scan(path), Extract(search_side_px=120, second_look=False), Shortsighted())  # type: ignore[arg-type]
+    near = found(path, Extract(search_side_px=120), Shortsighted())
+    far = found(path, Extract(search_side_px=120, second_look=False), Shortsighted())
     assert far is not None and far.about.n_appearances == 0
     assert near is not None and near.about.n_appearances == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from deepfake.files import default_cache
 from deepfake.outputs import try_file, try_folder
 
 if TYPE_CHECKING:
-    from deepfake.settings import CropView, Predict
+    from deepfake.settings import CropView, Predict, WorkEngine
 
 LEAST_MEMORY_MB = 300  # the libraries alone take as much
 READERS = 2  # videos that `deepfake check` reads at once
@@ -91,6 +91,16 @@ def predict_given(args: argparse.Namespace) -> Predict:
     return Predict(engine=args.engine, precision="auto" if args.fast else "fp32")
 
 
+def engine_given(overrides: Sequence[str]) -> WorkEngine:
+    """The section `engine` of the settings that these values of --set stand for; no other is theirs to set."""
+    from deepfake.settings_file import default_config
+
+    others = [override for override in overrides if not override.strip().startswith("engine.")]
+    if others:
+        raise UserError(f"--set {others[0]!r}: this command takes engine.KEY=VALUE, such as engine.kind=spark")
+    return default_config(overrides).engine
+
+
 def memory_mb(text: str) -> int:
     """The type of an argument that limits memory."""
     if not text.isdecimal() or int(text) < LEAST_MEMORY_MB:
@@ -155,6 +165,13 @@ def _number(text: str, most: float, wanted: str) -> float:
     if not (math.isfinite(value) and 0 < value <= most):
         raise argparse.ArgumentTypeError(f"found {text!r}, wanted {wanted}")
     return value
+
+
+def folder_or_url(text: str) -> Path | str:
+    """The type of an argument that names a folder: a URL stays a text."""
+    from deepfake.engines.storage import is_url
+
+    return text if is_url(text) else Path(text)
 
 
 def output_file(text: str) -> Path:

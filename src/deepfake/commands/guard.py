@@ -39,6 +39,8 @@ EXTRAS = {
     "matplotlib": "report",
     "nbformat": "kaggle",
     "packaging": "kaggle",
+    "pyspark": "spark",
+    "fsspec": "spark",
 }
 # Looked for before a command that needs the extra begins: else it would read, fetch or write before it fails. Not the
 # rest: a training from a pack, on a machine that has little else, does with a part of its extra.

@@ -18,7 +18,7 @@ from deepfake.commands.guard import guarded
 from deepfake.outputs import try_folder
 from deepfake.settings import Config, section_values
 from deepfake.settings_file import load_config
-from deepfake.stages import STAGES, Stage, alone, check_inputs, is_current, note_done
+from deepfake.stages import STAGES, Stage, alone, check_inputs, is_current, note_done, refuse_changed, state_of_inputs
 
 
 def run_stage(
@@ -52,9 +52,11 @@ def run_stage(
             for folder in sorted({path.parent for path in stage.output_paths(config)}):
                 try_folder(folder)
         with alone(stage.manifest_path(config).parent) if is_first else nullcontext():
+            made_from = state_of_inputs(stage, config) if is_first else {}
             summary = work(config, args)
             seconds = time.monotonic() - start
             if is_first:
+                refuse_changed(stage, config, made_from)
                 note_done(stage, config, args.limit, seconds, summary)
         counts = ", ".join(f"{key} {value}" for key, value in summary.items())
         print(f"{name}: done in {seconds:.1f} s: {counts}\n  -> {_places(stage, config)}")

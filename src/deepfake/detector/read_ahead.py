@@ -6,18 +6,22 @@ What was read is handed over as it is; whatever goes wrong here comes up again, 
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deepfake.faces.reading import Reading, ReadJob, read, read_note
+from deepfake.faces.chunk_queue import run_longest_first
+from deepfake.faces.chunk_tasks import Work
+from deepfake.faces.reading import Reading, ReadJob, read_note
 from deepfake.media.needs import limits_of
 from deepfake.models.detector_file import extract_settings, read_header
-from deepfake.workers import ONE_THREAD, Failed, Started, run_each
+from deepfake.workers import ONE_THREAD, Started, run_each
 
 log = logging.getLogger(__name__)
 MOST_WAITING = 256  # lists of crops: of a detection stride each, some 100 kB
@@ -44,12 +48,12 @@ class Ahead:
             except queue.Empty:
                 continue
 
-    def keep(self, job: ReadJob, pictures: Any) -> None:
+    def keep(self, work: Work, pictures: Any) -> None:
         """Take crops that a process handed on; where nobody keeps up with them they are left to the shard."""
         try:
             self.waiting.put_nowait(pictures)
         except queue.Full:
-            log.debug("read ahead: %s: crops left to the shard", job.path)
+            log.debug("read ahead: video %d: crops left to the shard", work.number)
 
 
 @contextmanager
@@ -71,7 +75,8 @@ def reading_ahead(
     settings = extract_settings(read_header(weights)).model_copy(update=limits or {})
     new = [path for path in paths if read_note(path, cache_dir) is None]
     jobs = [ReadJob(path.name, path, cache_dir, settings, hand_on=True) for path in new]
-    workers = {"workers": max(len(jobs), 1)}
+    # One a video, and as many for a long one as this machine has cores; none is started before there is work for it.
+    workers = {"workers": max(len(jobs), os.cpu_count() or 1)}
     ahead = Ahead(len(jobs))
 
     stopped = threading.Event()
@@ -79,11 +84,17 @@ def reading_ahead(
     def work() -> None:
         try:
             most = limits_of(settings.model_copy(update=workers))
-            for job, outcome in run_each(
-                read, jobs, most, ONE_THREAD, stopped.is_set, started=started, on_part=ahead.keep
-            ):
+            run = partial(
+                run_each,
+                limits=most,
+                environment=ONE_THREAD,
+                is_stopped=stopped.is_set,
+                started=started,
+                on_part=ahead.keep,
+            )
+            for job, outcome in run_longest_first(jobs, run, is_stopped=stopped.is_set):
                 log.debug("read ahead: %s: %s", job.path, outcome)
-                if not isinstance(outcome, Failed):
+                if isinstance(outcome, Reading):
                     ahead.readings[job.path] = outcome
         except Exception:  # it is only ahead: the same comes up again where it can be reported
             log.debug("read ahead", exc_info=True)

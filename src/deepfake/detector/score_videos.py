@@ -11,6 +11,7 @@ import numpy as np
 
 from deepfake.detector.header import DetectorHeader, Networks, Rules
 from deepfake.detector.judged import FORMAT, TrackScore, judge
+from deepfake.engines import Runner
 from deepfake.ensemble.early_exit import FIRST_ROUND
 from deepfake.ensemble.submission import MIN_VIDEOS_TO_DIFFER, count_reasons, csv_bytes, rounded
 from deepfake.errors import UserError
@@ -87,13 +88,14 @@ def score_with(
     cache_dir: Path,
     workers: int,
     known: Mapping[Path, Reading] | None = None,
+    run: Runner | None = None,
 ) -> Iterator[Scored]:
     """`score_videos` with networks that are loaded by the first video whose scores are not kept.
 
-    What is `known` of files is not read again.
+    What is `known` of files is not read again; `run` reads the others.
     """
     settings = networks.rules.extract.model_copy(update={"workers": workers})
-    for reading in read_videos(paths, cache_dir, settings, known=known):
+    for reading in read_videos(paths, cache_dir, settings, known=known, run=run):
         if reading.extraction.faces:
             yield score_reading(networks, reading, cache_dir, weights_sha256)
         else:
@@ -208,13 +210,29 @@ def predict_folder(
     ] = score_videos,
     predict: Predict | None = None,
 ) -> list[Scored]:
-    """Score every video below a folder into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
+    """Score every video below a folder into a CSV: see `predict_paths`."""
+    paths = {video_id_of(path, folder): path for path in find_videos(folder)}
+    return predict_paths(paths, out, detector, weights_sha256, cache_dir, workers, score, predict)
+
+
+def predict_paths(
+    paths: dict[str, Path],
+    out: Path,
+    detector: DetectorHeader | TrainedDetector,
+    weights_sha256: str,
+    cache_dir: Path,
+    workers: int,
+    score: Callable[
+        [dict[str, Path], DetectorHeader | TrainedDetector, str, Path, Predict, int], Iterator[Scored]
+    ] = score_videos,
+    predict: Predict | None = None,
+) -> list[Scored]:
+    """Score videos into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.
 
     Returns the videos by name. `score` does what `score_videos` does.
     """
     from tqdm import tqdm
 
-    paths = {video_id_of(path, folder): path for path in find_videos(folder)}
     scored: list[Scored] = []
     with tqdm(total=len(paths), desc="videos", unit="video", disable=None) as bar:
         for result in score(paths, detector, weights_sha256, cache_dir, predict or Predict(), workers):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from deepfake.detector.header import DetectorHeader, Networks
 from deepfake.detector.score_videos import Scored, kept_scores, load_if_new, score_with, with_score, without_score
+from deepfake.engines import Runner
 from deepfake.ensemble.early_exit import is_settled
 from deepfake.faces.extracted import StoredFace, by_track
 from deepfake.faces.extraction import read_videos
@@ -52,11 +53,24 @@ def score_in_two_passes(
 
     What a video gets depends on nothing that lies in `cache_dir`; a stopped run goes on where it was.
     """
-    settings = detector.extract.model_copy(update={"workers": workers})
     networks = Networks(detector, predict)
     load_if_new(networks, paths, cache_dir)
+    yield from score_with_two_passes(networks, paths, weights_sha256, cache_dir, workers)
+
+
+def score_with_two_passes(
+    networks: Networks,
+    paths: Mapping[str, Path],
+    weights_sha256: str,
+    cache_dir: Path,
+    workers: int,
+    run: Runner | None = None,
+) -> Iterator[Scored]:
+    """`score_in_two_passes` with networks that are loaded by the first video whose scores are not kept."""
+    detector = networks.rules
+    settings = detector.extract.model_copy(update={"workers": workers})
     is_open = dict(paths)
-    for reading in read_videos(paths, cache_dir, settings, every=EVERY):
+    for reading in read_videos(paths, cache_dir, settings, every=EVERY, run=run):
         extraction = reading.extraction
         if extraction.failure is not None:
             yield without_score(reading, detector.stack.prior)
@@ -74,4 +88,4 @@ def score_in_two_passes(
         if kept.tracks:
             yield with_score(detector, reading, kept)
             del is_open[extraction.video_id]
-    yield from score_with(networks, is_open, weights_sha256, cache_dir, workers)
+    yield from score_with(networks, is_open, weights_sha256, cache_dir, workers, run=run)

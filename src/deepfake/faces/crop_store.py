@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from deepfake.errors import UserError
+from deepfake.faces.shard_store import fetch_shard
 from deepfake.files import write_whole
 
 ROWS = "rows.json"
@@ -94,6 +95,8 @@ def read_picture(work_dir: Path, shard: str, offset: int, size: int) -> bytes:
     if ".." in Path(shard).parts or Path(shard).is_absolute():
         raise UserError(f"crop {shard!r}: the path leaves {work_dir}; the faces table was not made by stage 02")
     try:
+        if not path.exists():
+            fetch_shard(work_dir, shard)
         handle = os.open(path, os.O_RDONLY)
     except OSError as error:
         raise UserError(f"shard {path}: {error.strerror}; run 02_extract_faces again") from None

@@ -21,6 +21,7 @@ from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop, read_picture, read_rows
 from deepfake.files import State, digest, write_whole
 from deepfake.media.file_facts import READ_BY
+from deepfake.media.remote import RemoteVideo
 from deepfake.settings import Extract, result_values
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class Job:
     is the file's when that was read, where this process did; else the file is hashed, and must have that `sha256`.
     `hand_on`: crops are handed on as they are made (`workers.hand_on`), as lists of a shard's pictures; some of them
     may not come into the shard.
+    `video`: it lies in a store, and `path` is but its name; `shards`: the URL of the store where the shard goes, and
+    where one is looked for unless `is_forced`.
     """
 
     video_id: str
@@ -47,6 +50,9 @@ class Job:
     every: int = 1
     sha256: str | None = None
     state: State | None = None
+    video: RemoteVideo | None = None
+    shards: str | None = None
+    is_forced: bool = False
     hand_on: bool = False
 
     @property

@@ -6,15 +6,21 @@ are imported by the functions that need them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepfake.engines import Runner
+from deepfake.faces.chunk_queue import run_longest_first
 from deepfake.faces.extracted import Extraction, Job, StoredFace, failure_note, kept_extraction, shard_name
-from deepfake.faces.reading import Reading, ReadJob, extract_job, read, read_note
+from deepfake.faces.reading import Reading, ReadJob, read_note
 from deepfake.media.file_facts import lost_file
 from deepfake.media.needs import limits_of
+from deepfake.media.remote import RemoteVideo
 from deepfake.settings import Extract
 from deepfake.workers import Failed, Limits, run_each
 
@@ -29,6 +35,22 @@ class Video:
     video_id: str
     path: Path
     sha256: str
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where videos and shards lie that are not on this disk: see `settings.WorkEngine`."""
+
+    videos: str | None = None
+    shards: str | None = None
+    max_video_mb: int = 0
+
+    def video(self, video: Video) -> RemoteVideo | None:
+        """The video in the store of videos, if there is one."""
+        if self.videos is None:
+            return None
+        return RemoteVideo(self.videos, video.video_id, video.size_bytes, self.max_video_mb << 20)
 
 
 def extract_videos(
@@ -38,6 +60,8 @@ def extract_videos(
     force: bool = False,
     every: int = 1,
     limits: Limits | None = None,
+    run: Runner | None = None,
+    stores: Stores | None = None,
 ) -> Iterator[Extraction]:
     """Yield each video's extraction as it is done; `every`: see `faces.extracted.Job`; `limits`: by the settings.
 
@@ -55,11 +79,13 @@ def extract_videos(
         kept = None if force else kept_extraction(work_dir, shard, owners[0].video_id)
         if kept is None:
             first = owners[0]
-            jobs.append(Job(first.video_id, first.path, work_dir, shard, settings, every, first.sha256))
+            far = (stores.video(first), stores.shards, force) if stores else (None, None, False)
+            jobs.append(Job(first.video_id, first.path, work_dir, shard, settings, every, first.sha256, None, *far))
         else:
             yield from (replace(kept, video_id=video.video_id) for video in owners)
     limits = limits or limits_of(settings).of_section("extract")
-    for job, outcome in run_each(extract_job, jobs, limits):
+    for job, outcome in run_longest_first(jobs, partial(run or run_each, limits=limits)):
+        assert not isinstance(outcome, Reading), "a job was asked for, no reading"
         extraction = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
         yield from (replace(extraction, video_id=video.video_id) for video in same[job.shard])
 
@@ -70,6 +96,7 @@ def read_videos(
     settings: Extract,
     every: int = 1,
     known: Mapping[Path, Reading] | None = None,
+    run: Runner | None = None,
 ) -> Iterator[Reading]:
     """Yield all that is known of each video before it is scored, as it is done; `every`: see `faces.extracted.Job`.
 
@@ -83,14 +110,15 @@ def read_videos(
     yield from (Reading(file, Extraction(video_id, failure=file.reason)) for video_id, file in bad.items())
     videos = [Video(v, file.path, file.sha256) for v, file in noted.items() if v not in bad and file.sha256]
     limits = limits_of(settings)
-    for extraction in extract_videos(videos, cache_dir, settings, every=every, limits=limits):
+    for extraction in extract_videos(videos, cache_dir, settings, every=every, limits=limits, run=run):
         yield Reading(noted[extraction.video_id], extraction)
     new = [ReadJob(v, paths[v], cache_dir, settings, every) for v, file in sorted(files.items()) if file is None]
-    for job, outcome in run_each(read, new, limits):
-        yield _stopped(job, outcome.reason) if isinstance(outcome, Failed) else outcome
+    for job, outcome in run_longest_first(new, partial(run or run_each, limits=limits)):
+        assert not isinstance(outcome, Extraction), "a reading was asked for"
+        yield stopped(job, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
-def _stopped(job: ReadJob, reason: str) -> Reading:
+def stopped(job: ReadJob, reason: str) -> Reading:
     """What is left of a video whose process was stopped or crashed; a note of the file itself may lie there already."""
     file = read_note(job.path, job.cache_dir) or lost_file(job.path, reason)
     return Reading(file, Extraction(job.video_id, failure=reason))
@@ -150,33 +178,86 @@ class ExtractedTables:
 
 
 def extract_table(
-    videos: pd.DataFrame, root: Path, work_dir: Path, settings: Extract, force: bool = False
+    videos: pd.DataFrame,
+    root: Path,
+    work_dir: Path,
+    settings: Extract,
+    force: bool = False,
+    run: Runner | None = None,
 ) -> ExtractedTables:
     """Extract every readable video of a videos table, with a progress bar."""
     import pandas as pd
-    from tqdm import tqdm
 
-    from deepfake.media.listing import path_of
     from deepfake.tables import EXTRACTIONS, FACES, FAILURES, empty
 
-    readable = videos[videos["status"] == "ok"]
-    todo = [Video(v, path_of(root, v), s) for v, s in zip(readable["video_id"], readable["sha256"], strict=True)]
-    bad = videos[videos["status"] != "ok"]
-    extractions = [Extraction(v, failure=r) for v, r in zip(bad["video_id"], bad["reason"], strict=True)]
-    failures = [_failure_row("01_index_videos", one) for one in extractions]
-    with tqdm(total=len(todo), desc="faces", unit="video", disable=None) as bar:
-        for one in extract_videos(todo, work_dir, settings, force):
-            extractions.append(one)
-            if one.failure is not None:
-                failures.append(_failure_row("02_extract_faces", one))
-            bar.update()
-    faces = [row for one in extractions for row in face_rows(one.video_id, one.faces)]
+    made = list(extract_rows(videos, root, work_dir, settings, force, run))
+    faces = [row for one in made for row in one.faces]
+    failures = [row for one in made for row in one.failures]
     return ExtractedTables(
-        pd.DataFrame([extraction_row(one) for one in extractions]).reindex(columns=list(empty(EXTRACTIONS).columns)),
+        pd.DataFrame([one.extraction for one in made]).reindex(columns=list(empty(EXTRACTIONS).columns)),
         pd.DataFrame(faces)[list(empty(FACES).columns)] if faces else empty(FACES),
         pd.DataFrame(failures) if failures else empty(FAILURES),
     )
 
 
-def _failure_row(stage: str, extraction: Extraction) -> Mapping[str, object]:
-    return {"stage": stage, "video_id": extraction.video_id, "reason": extraction.reason}
+@dataclass(frozen=True)
+class ExtractedRows:
+    """A video's rows of the three tables of stage 02."""
+
+    extraction: Mapping[str, object]
+    faces: Sequence[Mapping[str, object]]
+    failures: Sequence[Mapping[str, object]]
+
+
+def extract_rows(
+    videos: pd.DataFrame,
+    root: Path,
+    work_dir: Path,
+    settings: Extract,
+    force: bool = False,
+    run: Runner | None = None,
+    stores: Stores | None = None,
+) -> Iterator[ExtractedRows]:
+    """The rows of `extract_table`, video by video as they are done."""
+    from tqdm import tqdm
+
+    from deepfake.media.listing import path_of
+
+    bad = videos[videos["status"] != "ok"]
+    for video_id, reason in zip(bad["video_id"], bad["reason"], strict=True):
+        yield _rows_of("01_index_videos", Extraction(video_id, failure=reason))
+    readable = videos[videos["status"] == "ok"]
+    is_far = stores is not None and stores.videos is not None
+    known = zip(*(readable[name] for name in ("video_id", "sha256", "size_bytes")), strict=True)
+    todo = [Video(v, Path(v) if is_far else path_of(root, v), s, int(n)) for v, s, n in known]
+    with tqdm(total=len(todo), desc="faces", unit="video", disable=None) as bar:
+        for one in extract_videos(todo, work_dir, settings, force, run=run, stores=stores):
+            yield _rows_of("02_extract_faces", one)
+            bar.update()
+
+
+def write_tables(rows: Iterable[ExtractedRows], work_dir: Path) -> dict[str, int]:
+    """Write the three tables of stage 02, whose rows never lie in memory together; returns what they count."""
+    from deepfake.gathered import Gathered
+    from deepfake.tables import EXTRACTIONS, FACES, FAILURES
+
+    counts: Counter[Any] = Counter()
+    with ExitStack() as open_ones:
+        extractions, faces, failures = (
+            open_ones.enter_context(Gathered(table, work_dir)) for table in (EXTRACTIONS, FACES, FAILURES)
+        )
+        for one in rows:
+            faces.add(one.faces)
+            failures.add(one.failures)
+            extractions.add([one.extraction])
+            counts[one.extraction["status"]] += 1
+            counts["tracks"] += one.extraction["n_tracks"]
+        for gathered in (faces, failures, extractions):
+            gathered.write(work_dir / f"{gathered.table.name}.parquet")
+    known = {"videos": extractions.n_rows, "tracks": counts["tracks"], "faces": faces.n_rows}
+    return {**known, "without a face": counts["no_face"], "failed": counts["failed"]}
+
+
+def _rows_of(stage: str, one: Extraction) -> ExtractedRows:
+    failures = [] if one.failure is None else [{"stage": stage, "video_id": one.video_id, "reason": one.reason}]
+    return ExtractedRows(extraction_row(one), face_rows(one.video_id, one.faces), failures)

@@ -15,8 +15,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from deepfake.faces.crop_store import encode_crop, write_shard
-from deepfake.faces.crops import cut_square, sharpness, square_around
+from deepfake.faces.crop_store import write_shard
+from deepfake.faces.crops import square_around
 from deepfake.faces.extracted import (
     Extraction,
     Face,
@@ -31,18 +31,17 @@ from deepfake.faces.extracted import (
     Job as Job,
 )
 from deepfake.faces.extracted import shard_name as shard_name
-from deepfake.faces.hashes import perceptual_hash
 from deepfake.faces.linker import Linker, overlap
 from deepfake.faces.mtcnn import FaceDetector, Faces
-from deepfake.faces.search import Search, detected, search
+from deepfake.faces.passes import Frames, LivePasses, Pass, Passes, Search
+from deepfake.faces.search import search
+from deepfake.faces.sight import Frame, Picture, Sight, UnreadyError, looked_at
 from deepfake.files import sha256_of, state_of
 from deepfake.media.demux import Demuxed, LostFileError, VideoError, scan
 from deepfake.media.file_facts import change_of, unread
 from deepfake.media.long_sampling import weightiest_in_time
 from deepfake.media.needs import allow_for, stride_within
 from deepfake.media.pixels import turn
-from deepfake.media.shots import cut_detector
-from deepfake.media.video import Frame, Sampled, sample
 from deepfake.settings import Extract
 from deepfake.workers import hand_on
 
@@ -86,7 +85,7 @@ class SampledFrame:
 class Look:
     """A picture the detector saw, and the score of its surest face, 0 without one."""
 
-    picture_HWC: np.ndarray
+    picture_HWC: Picture
     score: float
 
 
@@ -119,7 +118,7 @@ class Extractor:
     def __init__(
         self,
         settings: Extract,
-        detector: FaceDetector,
+        sight: Sight,
         found: Search | None = None,
         with_damaged: bool = False,
         on_kept: Callable[[list[bytes]], None] | None = None,
@@ -127,7 +126,7 @@ class Extractor:
         self.settings = settings
         self.found = found
         self.stride = settings.detection_stride if found is None else 1
-        self.detector = detector
+        self.sight = sight
         self.with_damaged = with_damaged
         self.on_kept, self.n_handed_on = on_kept, 0
         self.look_step, self.n_looks = 1, 0
@@ -141,6 +140,12 @@ class Extractor:
 
     def run(self, frames: Iterator[Frame]) -> VideoFaces:
         """Read all frames and return the faces kept."""
+        self.read(frames)
+        self._drop_false_alarms()
+        return self.kept
+
+    def read(self, frames: Iterator[Frame]) -> VideoFaces:
+        """Read all frames and return all faces, false alarms among them."""
         held: list[SampledFrame] = []
         for frame in frames:
             if frame.is_suspect:  # smeared by a damaged packet: it would look forged
@@ -148,7 +153,7 @@ class Extractor:
                 if not self.with_damaged:
                     continue
             if self.kept.n_sampled % self.hash_every == 0 and len(self.kept.hashes) < HASHED_FRAMES:
-                self.kept.hashes.append(perceptual_hash(frame.luma_thumb()))
+                self.kept.hashes.append(self.sight.hash(frame))
             self.kept.sampled_s.append(frame.time_s)
             new_shot = not held or held[-1].frame.shot != frame.shot
             if new_shot and held:
@@ -166,7 +171,6 @@ class Extractor:
             self._settle(held)
             self._keep(held[-1])
             self._hand_on()
-        self._drop_false_alarms()
         return self.kept
 
     def _start_shot(self) -> None:
@@ -177,13 +181,13 @@ class Extractor:
     def _detect(self, sampled: SampledFrame) -> None:
         if sampled.faces is not None:
             return
-        faces = detected(sampled.frame, self.side_px, self.settings, self.detector)
+        faces = self.sight.faces(sampled.frame, self.side_px)
         full_side = max(sampled.frame.width_px, sampled.frame.height_px)
         may_look_again = self.settings.second_look and not self.shot_has_face and self.second_looks < SECOND_LOOKS
         if not len(faces) and may_look_again and full_side > 1.2 * self.side_px:
             self.second_looks += 1
             closer_px = min(full_side, SECOND_LOOK_SIDE_PX)
-            faces = detected(sampled.frame, closer_px, self.settings, self.detector)
+            faces = self.sight.faces(sampled.frame, closer_px)
             if len(faces):
                 self.side_px = closer_px
         self.shot_has_face |= len(faces) > 0
@@ -195,7 +199,7 @@ class Extractor:
     def _keep_look(self, frame: Frame, faces: Faces) -> None:
         """Keep every n-th picture; n doubles whenever there are too many."""
         if self.n_looks % self.look_step == 0:
-            picture_HWC = frame.small_rgb(self.settings.detection_side_px)
+            picture_HWC = self.sight.picture(frame)
             self.kept.looks.append(Look(picture_HWC, float(faces.scores.max()) if len(faces) else 0.0))
         self.n_looks += 1
         if len(self.kept.looks) > LOOKED_AT_TURNED:
@@ -253,7 +257,7 @@ class Extractor:
         for number, track in enumerate(sampled.tracks):
             box, landmarks = sampled.faces.boxes[number], sampled.faces.landmarks[number]
             square = square_around(box, self.settings.margin_ratio)
-            crop = cut_square(sampled.frame, square, self.settings.crop_px)
+            crop = self.sight.crop(sampled.frame, square)
             x0_px, y0_px, x1_px, y1_px = map(float, box)
             face = Face(
                 shot=sampled.frame.shot,
@@ -270,10 +274,10 @@ class Extractor:
                 crop_x0_px=square.x0_px,
                 crop_y0_px=square.y0_px,
                 crop_side_px=square.side_px,
-                sharpness=sharpness(crop),
+                sharpness=crop.sharpness,
             )
             self.kept.faces.append(face)
-            self.kept.pictures.append(encode_crop(crop, self.settings.image_format, self.settings.jpeg_quality))
+            self.kept.pictures.append(crop.data)
 
     def _drop_false_alarms(self) -> None:
         """Keep the longest and largest credible tracks, numbered by their first appearance."""
@@ -356,12 +360,19 @@ def _detector(min_face_ratio: float, min_score: float, device: str) -> FaceDetec
     return FaceDetector(min_face_ratio, min_score, device)
 
 
-def extract(job: Job, demuxed: Demuxed | None = None) -> Extraction:
+def detector_of(settings: Extract) -> FaceDetector:
+    """The detector of faces that this process keeps."""
+    return _detector(settings.min_face_ratio, settings.min_score, "cpu")
+
+
+def extract(job: Job, demuxed: Demuxed | None = None, passes: Passes | None = None) -> Extraction:
     """Extract one video into its shard; where the content cannot be read, a note beside it and the result say why.
 
-    What is no fault of the content is in the result alone. `demuxed`: see `media.video.sample`.
+    What is no fault of the content is in the result alone. `demuxed`: see `media.video.sample`. `passes`: where frames
+    come from; they may raise UnreadyError, and nothing else of it is raised.
     """
-    detector = _detector(job.settings.min_face_ratio, job.settings.min_score, "cpu")
+    detector = detector_of(job.settings)
+    passes = passes or LivePasses(job, detector)
     reason: str | None = None
     try:
         state = job.state or state_of(job.path)
@@ -369,7 +380,9 @@ def extract(job: Job, demuxed: Demuxed | None = None) -> Extraction:
             return _lost(job, f"video {job.path.name!r}: it holds other bytes than when it was indexed; index it again")
         demuxed = demuxed or scan(job.path)
         allow_for(job.path.stat().st_size, demuxed.probe)
-        looks = [_look(job, detector, stream, stream is demuxed) for stream in (demuxed, *demuxed.further)]
+        looks = [_look(job, passes, stream, stream is demuxed) for stream in (demuxed, *demuxed.further)]
+    except UnreadyError:
+        raise
     except LostFileError as error:
         return _lost(job, str(error))
     except VideoError as error:
@@ -397,7 +410,7 @@ class _Look:
     """
 
     stream: int
-    frames: Sampled | None = None
+    frames: Frames | None = None
     kept: VideoFaces = field(default_factory=VideoFaces)
     found: Search | None = None
     way: Way = field(default_factory=Way)
@@ -415,14 +428,14 @@ class _Look:
         return tuple(round(time_s, 4) for time_s in self.kept.sampled_s)
 
 
-def _look(job: Job, detector: FaceDetector, demuxed: Demuxed, is_main: bool) -> _Look:
+def _look(job: Job, passes: Passes, demuxed: Demuxed, is_main: bool) -> _Look:
     """Look at a stream; only the main one is turned or looked at in its damaged frames where it shows no face."""
     number = demuxed.probe.stream
     try:
         (frames, kept, found), way = (
-            _find_way(job, detector, demuxed) if is_main else (_read_through(job, detector, demuxed, Way()), Way())
+            _find_way(job, passes, demuxed) if is_main else (_read_through(job, passes, demuxed, Way()), Way())
         )
-    except (LostFileError, OSError):
+    except (LostFileError, OSError, UnreadyError):
         raise
     except VideoError as error:
         return _Look(number, failure=str(error))
@@ -439,58 +452,54 @@ def _unexpected(job: Job, error: Exception) -> str:
     return f"unexpected {type(error).__name__}: {error}"
 
 
-Read = tuple[Sampled, VideoFaces, "Search | None"]
+Read = tuple[Frames, VideoFaces, "Search | None"]
 
 
-def _find_way(job: Job, detector: FaceDetector, demuxed: Demuxed) -> tuple[Read, Way]:
+def _find_way(job: Job, passes: Passes, demuxed: Demuxed) -> tuple[Read, Way]:
     """Look at a video as it is; where that shows no face, at its damaged frames, too; where none is sure, turned."""
     way = Way()
-    read = _read_through(job, detector, demuxed, way)
+    read = _read_through(job, passes, demuxed, way)
     frames, kept, _ = read
     is_spoilt = kept.n_damaged or frames.n_corrupt or frames.n_bad_packets or not kept.n_sampled
     if not kept.faces and is_spoilt:
         damaged = replace(way, with_damaged=True)
-        with_them = _read_through(job, detector, demuxed, damaged)
+        with_them = _read_through(job, passes, demuxed, damaged)
         if with_them[1].faces or not kept.n_sampled:
             read, way = with_them, damaged
-    turned = turn_of_faces(read[1].looks, detector, job.settings)
+    turned = turn_of_faces(read[1].looks, detector_of(job.settings), job.settings)
     if turned:
         sideways = replace(way, turned=turned)
-        turned_read = _read_through(job, detector, demuxed, sideways)
+        turned_read = _read_through(job, passes, demuxed, sideways)
         if turned_read[1].faces:
             return turned_read, sideways
     return read, way
 
 
-def _read_through(job: Job, detector: FaceDetector, demuxed: Demuxed, way: Way) -> Read:
+def _read_through(job: Job, passes: Passes, demuxed: Demuxed, way: Way) -> Read:
     settings = job.settings
-    found = search(job.path, demuxed, settings, detector)
-    has_faces = found is not None and len(found.places) > 0
-    frames = sample(
-        job.path,
-        settings.sampling,
-        n_frames=settings.frames_per_video,
-        sample_fps=settings.sample_fps,
-        backend=settings.backend,
-        cut_detector=cut_detector(settings.shot_detector),
-        every=job.every,
-        demuxed=demuxed,
-        places=found.places if found is not None and has_faces else None,
-        with_damaged=way.with_damaged,
-        turned=way.turned,
-    )
-    stride = stride_within(settings.detection_stride, frames.probe)
-    settings = settings.model_copy(update={"detection_stride": stride})
-    on_kept = hand_on if job.hand_on else None
-    extractor = Extractor(settings, detector, found if has_faces else None, way.with_damaged, on_kept)
-    try:
-        return frames, extractor.run(iter(frames)), found
-    except LostFileError:
-        raise
-    except VideoError:
-        if way.with_damaged:
+    found = search(demuxed, settings, passes)
+    with_faces = found if found is not None and len(found.places) > 0 else None
+    places = None if with_faces is None else with_faces.places
+    one = Pass("sample", demuxed.probe.stream, settings.sampling, places, way.with_damaged, way.turned, with_faces)
+    with passes.open(demuxed, one) as (frames, sight):
+        extractor = extractor_for(settings, demuxed, sight, with_faces, way.with_damaged)
+        extractor.on_kept = hand_on if job.hand_on else None
+        try:
+            return frames, extractor.run(iter(frames)), found
+        except LostFileError:
             raise
-        return frames, extractor.kept, found  # not one frame came: all of them may be damaged
+        except VideoError:
+            if way.with_damaged:
+                raise
+            return frames, extractor.kept, found  # not one frame came: all of them may be damaged
+
+
+def extractor_for(
+    settings: Extract, demuxed: Demuxed, sight: Sight, found: Search | None, with_damaged: bool = False
+) -> Extractor:
+    """One for a pass over a stream; `found`: see `Extractor`."""
+    stride = stride_within(settings.detection_stride, demuxed.probe)
+    return Extractor(settings.model_copy(update={"detection_stride": stride}), sight, found, with_damaged)
 
 
 def _lost(job: Job, reason: str) -> Extraction:
@@ -505,9 +514,10 @@ def turn_of_faces(looks: Sequence[Look], detector: FaceDetector, settings: Extra
     found = [look.score for look in looks if look.score]
     if not looks or (found and np.median(found) > 1 - TURNED_GAIN):
         return 0
+    pictures = looked_at([look.picture_HWC for look in looks])
     scores = {0: [look.score for look in looks]}
     for turned in TURNS:
-        scores[turned] = [_best_score(turn(look.picture_HWC, turned), detector, settings) for look in looks]
+        scores[turned] = [_best_score(turn(picture_HWC, turned), detector, settings) for picture_HWC in pictures]
     shows_face = np.array(list(scores.values())).any(axis=0)
     if shows_face.sum() < min(2, len(looks)):
         return 0

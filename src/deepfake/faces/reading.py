@@ -9,6 +9,7 @@ extractor with its detector of faces is imported by the first job that needs it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,8 +49,8 @@ class ReadJob:
     hand_on: bool = False
 
 
-def read(job: ReadJob) -> Reading:
-    """Read one video into the cache; crops that lie there already are not made again."""
+def read(job: ReadJob, extract: Callable[[Job, Demuxed], Extraction] | None = None) -> Reading:
+    """Read one video into the cache; crops that lie there already are not made again, others by `extract`."""
     try:
         require_file(job.path)
         state, note = state_of(job.path), probe_note(job.path, job.cache_dir)
@@ -59,13 +60,20 @@ def read(job: ReadJob) -> Reading:
         return Reading(file, Extraction(job.video_id, failure=file.reason))
     file, demuxed = read_file(job.path)
     try:
-        return _read(job, file, demuxed, state, note)
+        return _read(job, file, demuxed, (state, note), extract or extract_job)
     finally:
         if demuxed is not None and demuxed.source is not None:
             demuxed.source.close()
 
 
-def _read(job: ReadJob, file: VideoFile, demuxed: Demuxed | None, state: State, note: Path) -> Reading:
+def _read(
+    job: ReadJob,
+    file: VideoFile,
+    demuxed: Demuxed | None,
+    noted: tuple[State, Path],
+    extract: Callable[[Job, Demuxed], Extraction],
+) -> Reading:
+    state, note = noted
     if file.sha256 is None:
         return Reading(file, Extraction(job.video_id, failure=file.reason))
     write_whole(note, json.dumps({"read_by": READ_BY, **json.loads(file.to_json())}).encode())
@@ -74,13 +82,17 @@ def _read(job: ReadJob, file: VideoFile, demuxed: Demuxed | None, state: State, 
     shard = shard_name(file.sha256, job.settings, job.every)
     known = kept_extraction(job.cache_dir, shard, job.video_id)
     whole = Job(job.video_id, job.path, job.cache_dir, shard, job.settings, job.every, state=state, hand_on=job.hand_on)
-    return Reading(file, known or extract_job(whole, demuxed))
+    return Reading(file, known or extract(whole, demuxed))
 
 
 def extract_job(job: Job, demuxed: Demuxed | None = None) -> Extraction:
     """`faces.extractor.extract`, which is imported here."""
     from deepfake.faces.extractor import extract
 
+    if job.video is not None or job.shards is not None:
+        from deepfake.faces.far import extract_far
+
+        return extract_far(job, extract)
     return extract(job, demuxed)
 
 

@@ -8,13 +8,14 @@ worker processes and so imports no pandas.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from deepfake.faces.extracted import Searched
 from deepfake.faces.linker import MISSED_LOOKS, Linker, Track
-from deepfake.faces.mtcnn import FaceDetector, Faces
+from deepfake.faces.mtcnn import Faces
+from deepfake.faces.passes import Pass, Passes, Search
+from deepfake.faces.sight import Frame, Sight
 from deepfake.media.demux import Demuxed
 from deepfake.media.long_sampling import (
     Appearance,
@@ -27,9 +28,8 @@ from deepfake.media.long_sampling import (
     plan_search,
     search_step_s,
 )
-from deepfake.media.sampling import MODES, Ints
-from deepfake.media.shots import cut_detector
-from deepfake.media.video import Frame, sample, timeline
+from deepfake.media.sampling import MODES
+from deepfake.media.video import timeline
 from deepfake.settings import Extract
 
 CLOSER_LOOKS = 3  # a shot, as many as extraction takes
@@ -38,31 +38,13 @@ CLOSER_SIDE_PX = 1600
 CLOSER_FACE_PX = 48  # side of a face in the picture that the rest of its shot is searched in; MTCNN's smallest is 40
 
 
-@dataclass(frozen=True)
-class Search:
-    """Frames to sample, by their places in display order (none where no face was found), and what was searched.
-
-    No face goes on from before one of the `boundaries`, also places, to after it: between them it was not there.
-    """
-
-    places: Ints
-    boundaries: Ints
-    about: Searched
-
-    def part_of(self, index: int) -> int:
-        """Between which of the boundaries a frame lies."""
-        return int(np.searchsorted(self.boundaries, index, side="right"))
-
-
-def search(path: Path, demuxed: Demuxed, settings: Extract, detector: FaceDetector) -> Search | None:
+def search(demuxed: Demuxed, settings: Extract, passes: Passes) -> Search | None:
     """Search a video that is too long for frames spread evenly; None for any other, which is not opened."""
-    mode = MODES[settings.sampling]
-    searched = timeline(demuxed, "keyframes" if mode.frames == "keyframes" else "reference")
-    is_long = searched.length_s > settings.long_from_s and len(searched.times_s) > settings.frames_per_video
-    if not (mode.spreads and is_long):
+    searched = long_timeline(demuxed, settings)
+    if searched is None:
         return None
-    plan = _plan(demuxed, searched, settings)
-    found = _appearances(path, demuxed, plan, settings, detector, searched)
+    mode, plan = MODES[settings.sampling], search_plan(demuxed, searched, settings)
+    found = _appearances(demuxed, plan, settings, passes, searched)
     chosen = chosen_appearances(found, settings.max_appearances)
     n_frames = round(grown(settings.frames_per_video, searched.length_s, settings.long_from_s))
     candidates = timeline(demuxed, mode.frames)
@@ -71,7 +53,15 @@ def search(path: Path, demuxed: Demuxed, settings: Extract, detector: FaceDetect
     return Search(places, boundaries(candidates, chosen), about)
 
 
-def _plan(demuxed: Demuxed, searched: Timeline, settings: Extract) -> SearchPlan:
+def long_timeline(demuxed: Demuxed, settings: Extract) -> Timeline | None:
+    """The frames to search of a video that is too long for frames spread evenly; None of any other."""
+    mode = MODES[settings.sampling]
+    searched = timeline(demuxed, "keyframes" if mode.frames == "keyframes" else "reference")
+    is_long = searched.length_s > settings.long_from_s and len(searched.times_s) > settings.frames_per_video
+    return searched if mode.spreads and is_long else None
+
+
+def search_plan(demuxed: Demuxed, searched: Timeline, settings: Extract) -> SearchPlan:
     """Which frames to search."""
     every_s, most = settings.search_every_s, settings.search_frames
     picture_mpx = max(demuxed.probe.width_px * demuxed.probe.height_px, 1) / 1e6
@@ -80,21 +70,16 @@ def _plan(demuxed: Demuxed, searched: Timeline, settings: Extract) -> SearchPlan
 
 
 def _appearances(
-    path: Path, demuxed: Demuxed, plan: SearchPlan, settings: Extract, detector: FaceDetector, searched: Timeline
+    demuxed: Demuxed, plan: SearchPlan, settings: Extract, passes: Passes, searched: Timeline
 ) -> list[Appearance]:
     """The faces of the searched frames, shot by shot."""
     # One searched frame may miss a face, as one sampled frame may.
     linker = Linker(max(settings.max_gap_s, (1 + MISSED_LOOKS) * plan.gap_s))
-    looking = _Looking(settings, detector)
-    frames = sample(
-        path,
-        "keyframe" if plan.keyframes_only else "reference",
-        cut_detector=cut_detector(settings.shot_detector),
-        demuxed=demuxed,
-        places=plan.places,
-    )
-    for frame in frames:
-        linker.update(frame.index, float(searched.times_s[frame.index]), frame.shot, looking.faces(frame))
+    sampling = "keyframe" if plan.keyframes_only else "reference"
+    with passes.open(demuxed, Pass("search", demuxed.probe.stream, sampling, plan.places)) as (frames, sight):
+        looking = Looking(settings, sight)
+        for frame in frames:
+            linker.update(frame.index, float(searched.times_s[frame.index]), frame.shot, looking.faces(frame))
     return [_appearance(track) for track in linker.tracks]
 
 
@@ -103,25 +88,12 @@ def _appearance(track: Track) -> Appearance:
     return Appearance(track.shot, track.times_s[0], track.times_s[-1], len(track.boxes) * side_px)
 
 
-def detected(frame: Frame, side_px: int, settings: Extract, detector: FaceDetector) -> Faces:
-    """The largest faces of a frame, in its own pixels, detected on a picture whose longer side is `side_px`."""
-    small = frame.small_rgb(side_px)
-    # In pixels of the detection picture, so that a larger one shows smaller faces.
-    usual_px = min(max(small.shape[:2]), settings.detection_side_px)
-    faces = detector.detect([small], round(settings.min_face_ratio * usual_px))[0]
-    most = 2 * settings.max_tracks
-    if len(faces) > most:
-        area = (faces.boxes[:, 2:] - faces.boxes[:, :2]).prod(1)
-        faces = faces.keep(np.sort(np.lexsort((faces.boxes[:, 0], -area))[:most]))
-    return faces.scaled(frame.width_px / small.shape[1], frame.height_px / small.shape[0])
-
-
 @dataclass
-class _Looking:
-    """The detector on small pictures, closer on some where a shot shows no face."""
+class Looking:
+    """Faces of searched frames on small pictures, closer on some where a shot shows none."""
 
     settings: Extract
-    detector: FaceDetector
+    sight: Sight
     n_frames: int = 0
     n_closer: int = 0
     shot: int = -1
@@ -134,7 +106,7 @@ class _Looking:
         if frame.shot != self.shot:
             self.shot, self.side_px = frame.shot, self.settings.search_side_px
             self.closer_in_shot, self.has_face = 0, False
-        faces = detected(frame, self.side_px, self.settings, self.detector)
+        faces = self.sight.faces(frame, self.side_px)
         full_px = max(frame.width_px, frame.height_px)
         closer_px = min(full_px, CLOSER_SIDE_PX)
         may_look_closer = self.settings.second_look and not self.has_face and closer_px > 1.2 * self.side_px
@@ -143,7 +115,7 @@ class _Looking:
         self.n_frames += 1
         if not len(faces) and may_look_closer:
             self.closer_in_shot, self.n_closer = self.closer_in_shot + 1, self.n_closer + 1
-            faces = detected(frame, closer_px, self.settings, self.detector)
+            faces = self.sight.faces(frame, closer_px)
             if len(faces):
                 # As near as these faces need: the largest picture costs five times as much, for the rest of the shot.
                 sides_px = (faces.boxes[:, 2:] - faces.boxes[:, :2]).max(1)

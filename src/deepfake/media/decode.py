@@ -6,8 +6,9 @@ demuxed but not decoded, which finds the same frames as seeking does, in any con
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,27 @@ import numpy.typing as npt
 from deepfake.media.demux import Packets, VideoError, coded_packets, decode_alone, open_video, set_up
 from deepfake.media.source import Source
 
+# Files of these name the place of each keyframe; a chunk further in than so many packets is sought there.
+_INDEXED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+_SEEK_PACKETS = 300
 _MIN_SKIP_S = 1.0  # shorter stretches are decoded although nobody asked: cuts are found by them, tracks span them
 
 
 @dataclass
 class Progress:
-    """Shared by a decoding pass and its reader: where to go on, and what went wrong."""
+    """Shared by a decoding pass and its reader: where to go on, and what went wrong.
+
+    Frames shown before `from_key`, and from `to_key` on, are not handed out: they are another chunk's
+    (`media.chunks`). `n_skips` counts the stretches left out so far, `reorder_depths` are how many frames the decoder
+    held back: frames that a skip drops depend on it.
+    """
 
     resume_at: int = 0
+    from_key: float = -np.inf
+    to_key: float = np.inf
+    n_skips: int = 0
+    has_ended: bool = False  # a frame from `to_key` on came
+    reorder_depths: set[int] = field(default_factory=set)
     n_corrupt: int = 0
     n_bad_packets: int = 0
     suspect_until: float = -np.inf
@@ -57,6 +71,11 @@ def decode(
         for pictures in _decoded_packets(container, stream, level, codec, packets, progress):
             for picture in pictures:
                 key, counted = picture.pts if packets.has_pts else counted, counted + 1
+                if key is not None and key < progress.from_key:
+                    continue
+                if key is not None and key >= progress.to_key:
+                    progress.has_ended = True
+                    return
                 if picture.is_corrupt:
                     progress.n_corrupt += 1
                     progress.spoil(packets, key)
@@ -66,6 +85,7 @@ def decode(
                     continue
                 last = key
                 progress.is_suspect = key < progress.suspect_until
+                progress.reorder_depths.add(codec.reorder_depth)
                 yield picture, key
 
 
@@ -82,7 +102,7 @@ def _decoded_packets(
     min_skip = max(2, round(_MIN_SKIP_S / usual_s))
     skip_until = 0
     is_skipping = False
-    source = enumerate(coded_packets(container, stream))
+    source = _from_chunk(container, stream, packets, progress)
     while True:
         try:
             ordinal, packet = next(source)
@@ -97,6 +117,8 @@ def _decoded_packets(
             is_skipping = True
             continue
         if level == "NONKEY":
+            progress.n_skips += is_skipping
+            is_skipping = False
             # One by one: without the frames between them h264's keyframes come out in the wrong order.
             if packets.is_start[ordinal]:
                 pictures = decode_alone(codec, packet)
@@ -106,6 +128,7 @@ def _decoded_packets(
         if is_skipping:
             codec.flush_buffers()
             is_skipping = False
+            progress.n_skips += 1
         try:
             pictures = codec.decode(packet)
         except (av.error.FFmpegError, ValueError):
@@ -120,6 +143,23 @@ def _decoded_packets(
     except (av.error.FFmpegError, ValueError, EOFError):
         pictures = []
     yield pictures
+
+
+def _from_chunk(container: Any, stream: Any, packets: Packets, progress: Progress) -> Iterator[tuple[int, Any]]:
+    """Packets with their places in decode order; of a chunk far into a file that has an index, from its keyframe on."""
+    if progress.resume_at < _SEEK_PACKETS or np.isinf(progress.from_key) or container.format.name not in _INDEXED:
+        yield from enumerate(coded_packets(container, stream))
+        return
+    key, place = int(progress.from_key), progress.resume_at  # the reader moves that on
+    container.seek(key, stream=stream)
+    found = coded_packets(container, stream)
+    for packet in itertools.islice(found, _SEEK_PACKETS):
+        if packet.is_keyframe and packet.pts == key:
+            yield place, packet
+            yield from enumerate(found, place + 1)
+            return
+    container.seek(0, stream=stream)  # its index led elsewhere: from the beginning, then
+    yield from enumerate(coded_packets(container, stream))
 
 
 def decord_batch(path: Path, indices: list[int], n_frames: int) -> list[Any]:

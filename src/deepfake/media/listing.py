@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,10 +18,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from deepfake import labels
+from deepfake.engines import Runner
+from deepfake.engines.storage import Folder
 from deepfake.errors import UserError
-from deepfake.files import files_below, printable, visible_files
+from deepfake.files import files_below, printable, visible_files, write_whole
 from deepfake.media.file_facts import VideoFile, lost_file, probe_file
-from deepfake.settings import Index
+from deepfake.media.remote import RemoteListing, RemoteVideo, list_remote, probe_remote
+from deepfake.settings import Index, WorkEngine
 from deepfake.workers import Failed, Limits, run_each
 
 if TYPE_CHECKING:  # half a second of import, and listing a folder takes no table
@@ -243,10 +247,21 @@ def _folder_of(path: Path, root: Path) -> str:
     return "" if folder == "." else folder
 
 
-def probe_files(paths: Mapping[str, Path], limits: Limits) -> Iterator[tuple[str, VideoFile]]:
+def probe_remote_files(
+    videos: Mapping[str, RemoteVideo], limits: Limits, run: Runner | None = None
+) -> Iterator[tuple[str, VideoFile]]:
+    """`probe_files` of videos in a store."""
+    for video, outcome in (run or run_each)(probe_remote, list(videos.values()), limits):
+        path = Path(video.name)
+        yield video.name, lost_file(path, outcome.reason) if isinstance(outcome, Failed) else outcome
+
+
+def probe_files(
+    paths: Mapping[str, Path], limits: Limits, run: Runner | None = None
+) -> Iterator[tuple[str, VideoFile]]:
     """Files by video_id as they are done; one that hangs or crashes its process has that as its reason."""
     ids = {path: video_id for video_id, path in paths.items()}
-    for path, outcome in run_each(probe_file, paths.values(), limits):
+    for path, outcome in (run or run_each)(probe_file, list(paths.values()), limits):
         yield ids[path], lost_file(path, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
@@ -261,34 +276,68 @@ def _measured(file: VideoFile) -> Mapping[str, object]:
 _OF_PROBE = ("n_frames", "fps", "duration_s", "width_px", "height_px", "rotation", "codec", "is_vfr")
 
 
-def index_videos(root: Path, settings: Index, labels_csv: Path | None = None, limit: int | None = None) -> pd.DataFrame:
+def index_videos(
+    root: Path, settings: Index, labels_csv: Path | None = None, limit: int | None = None, run: Runner | None = None
+) -> pd.DataFrame:
     """The videos table of a folder; `limit` takes so many videos, evenly from all folders."""
     import pandas as pd
-    from tqdm import tqdm
 
     from deepfake.tables import VIDEOS, empty
 
-    paths = {video_id_of(path, root): path for path in find_videos(root)}
-    unknown = sorted(set(settings.skip) - set(paths))
+    rows = list(video_rows(root, settings, labels_csv, limit, run))
+    return pd.DataFrame(rows).reindex(columns=list(empty(VIDEOS).columns))
+
+
+def listed_store(engine: WorkEngine) -> RemoteListing | None:
+    """The videos of the store that the settings name; None where they name none."""
+    return None if engine.videos is None else list_remote(engine.videos, EXTENSIONS, engine.max_video_mb)
+
+
+def labels_of(store: RemoteListing, url: str, folder: Path) -> Path:
+    """Fetch a store's metadata.json files into a folder, below which they lie as in the store."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for name in store.labels:
+        write_whole(folder / name, Folder(url).read(name))
+    return folder
+
+
+def video_rows(
+    root: Path,
+    settings: Index,
+    labels_csv: Path | None = None,
+    limit: int | None = None,
+    run: Runner | None = None,
+    store: RemoteListing | None = None,
+) -> Iterator[Mapping[str, object]]:
+    """The rows of `index_videos` as they are done; of a `store`'s videos `root` holds the labels."""
+    from tqdm import tqdm
+
+    paths = {} if store else {video_id_of(path, root): path for path in find_videos(root)}
+    videos = store.videos if store else {}
+    unknown = sorted(set(settings.skip) - {*paths, *videos})
     if unknown:
         raise UserError(f"index.skip: {unknown[0]!r} is not below {str(root)!r}")
     for folder in settings.test_folders:
         _inside("", folder, "index.test_folders")
-    notes = collect_notes(root, set(paths), labels_csv)
-    wanted = [video_id for video_id in paths if video_id not in settings.skip]
+    notes = collect_notes(root, {*paths, *videos}, labels_csv)
+    wanted = [video_id for video_id in (*paths, *videos) if video_id not in settings.skip]
     if limit is not None and limit < len(wanted):
         wanted = [wanted[i * len(wanted) // limit] for i in range(limit)]
     is_open = settings.deadline_s is None
     limits = Limits(settings.workers, settings.deadline_s or PROBE_S, grow=(is_open, False)).of_section("index")
     bar = tqdm(total=len(wanted), desc="probe", unit="video", disable=None)
-    rows = []
-    for video_id, file in probe_files({v: paths[v] for v in wanted}, limits):
+    probed = (
+        probe_remote_files({v: videos[v] for v in wanted}, limits, run)
+        if store
+        else probe_files({v: paths[v] for v in wanted}, limits, run)
+    )
+    for video_id, file in probed:
         labelled = _labelled(video_id, notes.get(video_id, Note()), settings.test_folders)
-        rows.append({"video_id": video_id, **_measured(file), **labelled})
+        yield {"video_id": video_id, **_measured(file), **labelled}
         bar.update()
     bar.close()
-    frame = pd.DataFrame(rows)
-    return frame.reindex(columns=list(empty(VIDEOS).columns))
 
 
 def _labelled(video_id: str, note: Note, test_folders: tuple[str, ...]) -> Mapping[str, object]:

@@ -6,7 +6,8 @@ detector, give `deepfake.media.video.sample` an object with the same `feed`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,11 @@ def structure_change(before: Thumb, after: Thumb) -> float:
     return 1.0 - float((first * second).sum()) / norm if norm > 0 else 0.0
 
 
+def is_blank(thumb: Thumb) -> bool:
+    """Whether nothing is to be seen: black, or a flash."""
+    return bool(thumb.std() < _BLANK_CONTRAST)
+
+
 class CutFinder:
     """Cut where what is seen changes at once, and far more than it did of late.
 
@@ -66,20 +72,72 @@ class CutFinder:
 
     def feed(self, thumb: Thumb, time_s: float) -> bool:
         """Take the next frame's thumb; True: this frame starts a new shot. The first never does."""
-        if thumb.std() < _BLANK_CONTRAST:
+        if is_blank(thumb):
             return False
-        if self._before is None:
-            self._before, self._before_s = thumb, time_s
+        before, self._before = self._before, thumb
+        return self.judge(None if before is None else structure_change(before, thumb), time_s)
+
+    def judge(self, change: float | None, time_s: float) -> bool:
+        """The same for a frame that is not blank, by its change of structure from the one before, if any."""
+        since_s, self._before_s = time_s - self._before_s, time_s
+        if change is None:
             return False
-        change = structure_change(self._before, thumb)
-        least = self.min_change if time_s - self._before_s <= _GAP_S else self.gap_change
-        self._before, self._before_s = thumb, time_s
+        least = self.min_change if since_s <= _GAP_S else self.gap_change
         is_cut = change >= max(least, self.ratio * self._usual)
         if is_cut and time_s - self._last_cut_s >= _MIN_SHOT_S:
             self._last_cut_s = time_s
             return True
         self._usual = 0.8 * self._usual + 0.2 * min(change, self.min_change)
         return False
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How the frames of a part of a video differ from the one before: what a `CutFinder` has to know of them.
+
+    `values` has FIRST for the first frame that is not blank, NaN for blank ones; `first` and `last` are the thumbs of
+    the first and the last one that is not.
+    """
+
+    values: npt.NDArray[np.float64]
+    first: Thumb | None
+    last: Thumb | None
+
+    FIRST: ClassVar[float] = -1.0
+
+
+class ChangeLog:
+    """A `CutFinder` that keeps what it needs to find the same cuts again, without thumbs, as part of a whole video."""
+
+    def __init__(self) -> None:
+        self._finder = CutFinder()
+        self._values: list[float] = []
+        self._first: Thumb | None = None
+        self._last: Thumb | None = None
+
+    def feed(self, thumb: Thumb, time_s: float) -> bool:
+        """Take the next frame's thumb; True: seen from here alone, this frame starts a new shot."""
+        if is_blank(thumb):
+            self._values.append(np.nan)
+            return False
+        before, self._last = self._last, thumb
+        if before is None:
+            self._first = thumb
+            self._values.append(Changes.FIRST)
+            return self._finder.judge(None, time_s)
+        self._values.append(structure_change(before, thumb))
+        return self._finder.judge(self._values[-1], time_s)
+
+    def changes(self) -> Changes:
+        """All that was fed."""
+        return Changes(np.array(self._values), self._first, self._last)
+
+
+def change_between(before: Changes | None, after: Changes) -> float | None:
+    """What the first frame that is not blank of a part changes against the parts before; None: nothing is before it."""
+    if before is None or before.last is None or after.first is None:
+        return None
+    return structure_change(before.last, after.first)
 
 
 class SceneDetectCuts:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from deepfake.errors import UserError
 from deepfake.media import pixels
 from deepfake.media import sampling as choose
+from deepfake.media.chunks import Chunk
 from deepfake.media.decode import Progress, decode, decord_batch
 from deepfake.media.demux import Demuxed, Packets, VideoError, VideoProbe, scan
 from deepfake.media.long_sampling import Timeline
@@ -48,7 +49,7 @@ class Frame:
 
     `index` counts from 0 in display order, `time_s` is when players show it. `shot` counts from 0.
     `is_suspect`: something before it, back to the last keyframe, could not be decoded, so the picture
-    may be smeared or an old one.
+    may be smeared or an old one. `stretch` counts how often decoding left out frames before it.
     """
 
     def __init__(self, picture: Any, rotation: int, index: int, time_s: float, is_mirrored: bool = False) -> None:
@@ -59,6 +60,7 @@ class Frame:
         self.time_s = time_s
         self.shot = 0
         self.is_suspect = False
+        self.stretch = 0
         self.is_keyframe = bool(picture.key_frame)
         sides = (picture.width, picture.height)
         self.width_px, self.height_px = sides if rotation % 180 == 0 else sides[::-1]
@@ -98,6 +100,7 @@ class _Request:
     with_damaged: bool
     turned: int
     places: Ints | None = None
+    chunk: Chunk | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ def sample(
     places: Ints | None = None,
     with_damaged: bool = False,
     turned: int = 0,
+    chunk: Chunk | None = None,
 ) -> Sampled:
     """Open a video for one pass over the sampled frames, in display order.
 
@@ -140,7 +144,8 @@ def sample(
     is known: then it is not demuxed again; or one of its `further`, for another stream than the one that stands for
     the file. `places` are the frames to deliver, by their places in display order, instead of those the mode would
     choose: the nearest of its candidates. `with_damaged`: corrupt pictures come, too, as suspect frames. `turned`:
-    turn what players show by so many degrees, clockwise: 0, 90, 180 or 270.
+    turn what players show by so many degrees, clockwise: 0, 90, 180 or 270. `chunk`: of the frames chosen only those
+    of one part of the video, decoded as in a pass over all of it.
     """
     if n_frames < 1 or sample_fps <= 0:
         raise ValueError(f"found n_frames = {n_frames}, sample_fps = {sample_fps}; wanted at least 1 and more than 0")
@@ -154,6 +159,7 @@ def sample(
         places=places,
         with_damaged=with_damaged,
         turned=turned,
+        chunk=chunk,
     )
     return Sampled(path, request, on_frame, cut_detector, demuxed or scan(path))
 
@@ -183,9 +189,28 @@ class Sampled:
         self._last_size = (0, 0)
         plan = _plan(path, demuxed, request)
         self._plan = replace(plan, positions=plan.positions[:: request.every])
-        self.n_wanted = len(self._plan.positions)
+        self.n_chosen = len(self._plan.positions)
+        self._chunk = request.chunk
+        self.progress = Progress()
+        self.n_wanted = self.n_chosen if self._chunk is None else self._chunk.n_frames
         self.decoder, self.decoder_reason = _choose_backend(request.backend, self.probe, self._plan)
         self._frames = self._read_decord() if self.decoder == "decord" else self._read_pyav()
+
+    @property
+    def positions(self) -> Ints:
+        """Places of the frames chosen, in display order."""
+        return self._plan.positions
+
+    @property
+    def allowed(self) -> Ints:
+        """Places of the frames that are decoded unless they are left out, as far as packets say."""
+        frames: dict[str, choose.FramesOf] = {"DEFAULT": "all", "NONREF": "reference", "NONKEY": "keyframes"}
+        return _candidates(self._packets, frames[self.level], 1)[2]
+
+    @property
+    def level(self) -> str:
+        """What is decoded: everything (DEFAULT), reference frames (NONREF) or keyframes (NONKEY)."""
+        return self._plan.level
 
     @property
     def n_missing(self) -> int:
@@ -236,15 +261,21 @@ class Sampled:
             for picture, key in pictures:
                 index = int(np.searchsorted(packets.keys, key))
                 frame = Frame(picture, rotation, index, packets.time_s(key), is_mirrored=is_mirrored)
-                frame.is_suspect = progress.is_suspect
+                frame.is_suspect, frame.stretch = progress.is_suspect, progress.n_skips
                 self._note(frame)
                 yield frame, key
         self.n_corrupt, self.n_bad_packets = progress.n_corrupt, progress.n_bad_packets
 
     def _read_pyav(self) -> Generator[Frame, None, None]:
         """Decode once; hand out, for each wanted display time, the nearest frame that came."""
-        targets, entries = self._packets.keys[self._plan.positions], self._packets.entries[self._plan.positions]
-        progress = Progress(resume_at=int(entries[0]))
+        positions, chunk = self._plan.positions, self._chunk
+        if chunk is not None:
+            # With the first of the next chunk: what is decoded up to it depends on where it lies.
+            positions = positions[chunk.first : chunk.last + 2]
+        targets, entries = self._packets.keys[positions], self._packets.entries[positions]
+        self.progress = progress = Progress(resume_at=int(entries[0]))
+        if chunk is not None:
+            progress.from_key, progress.to_key = chunk.from_key, chunk.to_key
         before: Frame | None = None
         before_key = done = 0
         with closing(self._decoded(self._plan.level, progress)) as decoded:
@@ -264,7 +295,7 @@ class Sampled:
                 before, before_key = (None if is_wanted else frame), key
                 progress.resume_at = int(entries[done])
         self.n_corrupt, self.n_bad_packets = progress.n_corrupt, progress.n_bad_packets
-        if before is not None and done < len(targets):
+        if before is not None and done < self.n_wanted:
             yield before
 
     def _read_decord(self) -> Generator[Frame, None, None]:

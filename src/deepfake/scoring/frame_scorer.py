@@ -138,9 +138,14 @@ def mean_of_views(
     return logits_N, outputs[CropView() if with_features else views[0]][1]
 
 
-def _probe(faces: pd.DataFrame, work_dir: Path, n_crops: int = 8) -> list[np.ndarray]:
-    spread = faces.iloc[np.unique(np.linspace(0, len(faces) - 1, n_crops).round().astype(int))] if len(faces) else faces
-    return [read_crop(work_dir, *place) for place in spread[["shard", "offset", "size"]].itertuples(index=False)]
+def probed(faces: pd.DataFrame, n_crops: int = 8) -> pd.DataFrame:
+    """The faces whose crops decide about precision, spread over all."""
+    return faces.iloc[np.unique(np.linspace(0, len(faces) - 1, n_crops).round().astype(int))] if len(faces) else faces
+
+
+def _probe(faces: pd.DataFrame, work_dir: Path) -> list[np.ndarray]:
+    places = probed(faces)[["shard", "offset", "size"]]
+    return [read_crop(work_dir, *place) for place in places.itertuples(index=False)]
 
 
 def open_scorer(checkpoint: Path, predict: Predict, faces: pd.DataFrame, work_dir: Path) -> FrameScorer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -42,23 +43,41 @@ def load_head(config: Config, name: str, fold: int | None) -> TrackHead:
     return head
 
 
+@dataclass(frozen=True)
+class HeadScores:
+    """Rows of TRACK_SCORES of some tracks by member, and what they cost, their inputs made on the way included."""
+
+    rows: Mapping[str, pd.DataFrame]
+    costs: Mapping[str, Cost]
+
+
+def score_heads(config: Config, heads: Mapping[str, TrackHead], tracks: Sequence[TrackFeatures]) -> HeadScores:
+    """Score tracks by every network."""
+    n_videos = len({track.video_id for track in tracks})
+    machine = machine_of(choose_device(config.predict.device))
+    rows: dict[str, pd.DataFrame] = {}
+    costs: dict[str, Cost] = {}
+    for name, head in heads.items():
+        began = time.perf_counter()
+        rows[name] = score_tracks(head, tracks, config.predict, name)
+        needs = ("frames",) if "features" in head.inputs else ()
+        costs[name] = Cost(time.perf_counter() - began, n_videos, needs, machine)
+    return HeadScores(rows, costs)
+
+
 class _Scores:
-    """Rows of TRACK_SCORES by member as they come, and what they cost, their inputs made on the way included."""
+    """Rows of TRACK_SCORES by member as they come, and what they cost."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.parts: dict[str, list[pd.DataFrame]] = {name: [] for name in config.sequences.heads}
         self.costs: dict[str, list[Cost]] = {name: [] for name in self.parts}
 
-    def add(self, heads: Mapping[str, TrackHead], tracks: Sequence[TrackFeatures]) -> None:
-        """Score tracks by every network."""
-        n_videos = len({track.video_id for track in tracks})
-        machine = machine_of(choose_device(self.config.predict.device))
-        for name, head in heads.items():
-            began = time.perf_counter()
-            self.parts[name].append(score_tracks(head, tracks, self.config.predict, name))
-            needs = ("frames",) if "features" in head.inputs else ()
-            self.costs[name].append(Cost(time.perf_counter() - began, n_videos, needs, machine))
+    def add(self, scores: HeadScores) -> None:
+        """Take in the scores of some tracks."""
+        for name in self.parts:
+            self.parts[name].append(scores.rows[name])
+            self.costs[name].append(scores.costs[name])
 
     def done(self, scored: str, what: str) -> dict[str, pd.DataFrame]:
         """The mean logits by member; their costs are noted as those of `scored`."""
@@ -76,7 +95,7 @@ def oof_heads(config: Config, tables: Tables) -> dict[str, pd.DataFrame]:
     """TRACK_SCORES by member of all labelled videos, each by the networks that have not seen it; notes the costs."""
     scores = _Scores(config)
     for fold in fold_numbers(tables):
-        scores.add(load_heads(config, fold), fold_features(config, tables, fold, held_out=True))
+        scores.add(score_heads(config, load_heads(config, fold), fold_features(config, tables, fold, held_out=True)))
     return scores.done("oof", "out of fold")
 
 
@@ -86,5 +105,13 @@ def predict_heads(config: Config, faces: pd.DataFrame, folds: Sequence[int]) -> 
     for fold in folds:
         heads = load_heads(config, fold)
         for outputs in frame_outputs(config, fold_folder(config.run_dir, "frames", fold), faces):
-            scores.add(heads, outputs.tracks())
+            scores.add(score_heads(config, heads, outputs.tracks()))
+    return scores.done("test", "videos to predict")
+
+
+def joined_heads(config: Config, parts: Sequence[HeadScores]) -> dict[str, pd.DataFrame]:
+    """What `predict_heads` returns, of scores that were made part by part, fold by fold."""
+    scores = _Scores(config)
+    for part in parts:
+        scores.add(part)
     return scores.done("test", "videos to predict")

@@ -93,31 +93,55 @@ def score_faces(scorer: FrameScorer, faces: pd.DataFrame, work_dir: Path, loader
     return FrameOutputs(faces, logits_N, features_ND, work_dir, cost)
 
 
+@dataclass(frozen=True)
+class FramePart:
+    """Faces of some hundred videos, and where what a frame model makes of them is kept."""
+
+    checkpoint: Path
+    stem: Path
+    faces: pd.DataFrame
+
+    def kept(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """logits_N and features_ND that were made before."""
+        return read_outputs(self.stem, len(self.faces))
+
+
+def frame_parts(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iterator[FramePart]:
+    """Faces, sorted by the table's key, in parts for a finished frame model in the folder `checkpoint`."""
+    weights_sha256 = read_card(checkpoint).weights_sha256
+    ids = faces["video_id"].to_numpy(object)
+    first_rows = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, int)
+    starts = first_rows[::VIDEOS_PER_PART]
+    for start, end in zip(starts, [*starts, len(faces)][1:], strict=True):
+        part = faces.iloc[start:end].reset_index(drop=True)
+        key = digest([weights_sha256, content_digest(part[PLACES]), config.predict.precision, config.predict.device])
+        yield FramePart(checkpoint, checkpoint / "scored" / key[:24], part)
+
+
+def keep_outputs(part: FramePart, scorer: FrameScorer, config: Config) -> FrameOutputs:
+    """Score a part and keep what is made of it."""
+    outputs = score_faces(scorer, part.faces, config.work_dir, config.frames.loader_workers)
+    if outputs.cost is not None:
+        write_cost(part.stem.with_suffix(COST), outputs.cost)  # before what it is the cost of
+    write_outputs(part.stem, outputs.logits_N, outputs.features_ND)
+    return outputs
+
+
 def frame_outputs(config: Config, checkpoint: Path, faces: pd.DataFrame) -> Iterator[FrameOutputs]:
     """Score faces, sorted by the table's key, by a finished frame model; parts scored before are read back.
 
     `checkpoint` is the model's folder; the parts, each of some hundred videos, lie in its `scored/`.
     """
-    weights_sha256 = read_card(checkpoint).weights_sha256
     scorer: FrameScorer | None = None
-    ids = faces["video_id"].to_numpy(object)
-    first_rows = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, int)
-    starts = first_rows[::VIDEOS_PER_PART]
     bar = tqdm(total=len(faces), desc=f"score {checkpoint.parent.name} {checkpoint.name}", unit="crop", disable=None)
-    for start, end in zip(starts, [*starts, len(faces)][1:], strict=True):
-        part = faces.iloc[start:end].reset_index(drop=True)
-        key = digest([weights_sha256, content_digest(part[PLACES]), config.predict.precision, config.predict.device])
-        stem = checkpoint / "scored" / key[:24]
-        kept = read_outputs(stem, len(part))
+    for part in frame_parts(config, checkpoint, faces):
+        kept = part.kept()
         if kept is None:
             scorer = scorer or open_scorer(checkpoint, config.predict, faces, config.work_dir)
-            outputs = score_faces(scorer, part, config.work_dir, config.frames.loader_workers)
-            if outputs.cost is not None:
-                write_cost(stem.with_suffix(COST), outputs.cost)  # before what it is the cost of
-            write_outputs(stem, outputs.logits_N, outputs.features_ND)
+            outputs = keep_outputs(part, scorer, config)
         else:
-            outputs = FrameOutputs(part, *kept, config.work_dir, read_cost(stem.with_suffix(COST)))
-        bar.update(len(part))
+            outputs = FrameOutputs(part.faces, *kept, config.work_dir, read_cost(part.stem.with_suffix(COST)))
+        bar.update(len(part.faces))
         yield outputs
     bar.close()
 
