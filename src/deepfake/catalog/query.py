@@ -27,6 +27,8 @@ SPILL_MB = 10_000  # what an answer may lay aside on the disk
 BATCH_ROWS = 10_000
 IN_WORDS = {"frame_scores": "scores", "track_scores": "scores", "video_scores": "scores"}
 NO_TABLE = re.compile(r"(?:Table|View) with name \"?(?P<name>[^\s\"]+)\"? does not exist")
+FILES = ("csv", "parquet", "json", "db")
+ASK = "ask the views, and write the answer with --out"
 REMEDY = "`deepfake query --columns` lists the views and their columns"
 
 Places = Mapping[str, Sequence[tuple[str, Path]]]
@@ -64,7 +66,7 @@ class Catalog:
 
         try:
             _refuse_all_but_a_question(duckdb.extract_statements(sql))
-            reader = self._connection.execute(sql).to_arrow_reader(BATCH_ROWS)
+            reader = self._connection.sql(sql).to_arrow_reader(BATCH_ROWS)
             yield pa.RecordBatch.from_pylist([], schema=reader.schema)
             yield from reader
         except (duckdb.Error, pa.ArrowException, UnicodeEncodeError) as error:
@@ -84,11 +86,9 @@ class Catalog:
         first = " ".join(text.split("\n\n")[0].split()).partition(" LINE ")[0]
         found = NO_TABLE.search(text)
         if found:
-            self._say_no_table(found["name"].rpartition(".")[2])
+            self._say_no_table(found["name"])
         if isinstance(error, duckdb.PermissionException):
-            raise UserError(
-                f"SQL that reads or writes files is refused ({first}); ask the views, and write the answer with --out"
-            ) from None
+            raise UserError(f"SQL that reads or writes files is refused ({first}); {ASK}") from None
         if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in text:
             raise UserError(
                 "the answer needs more memory than it may have; ask for less (count, LIMIT, fewer columns), or allow "
@@ -98,14 +98,15 @@ class Catalog:
 
     def _say_no_table(self, name: str) -> NoReturn:
         known = [view.name for view in views()]
-        plain = name.removeprefix("stage_")
-        wanted = next((view.wanted for view in views() if view.name == plain), (IN_WORDS.get(plain, plain),))
+        if "/" in name or name.rpartition(".")[2] in FILES:
+            raise UserError(f"SQL that reads or writes files is refused ({name!r} is no view); {ASK}") from None
+        wanted = next((view.wanted for view in views() if view.name == name), ())
         lacking = [table for table in wanted if table in self._missing]
         if lacking:
             raise UserError(
                 f"table {lacking[0]} of {self._hint} is not there; run `{HOW[lacking[0]]}` with the same --config first"
             ) from None
-        near = difflib.get_close_matches(plain, known, 1)
+        near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)};"
         raise UserError(f"SQL: there is no table {name!r}; {hint} {REMEDY}") from None
 
@@ -135,6 +136,7 @@ def open_catalog(places: Places, hint: str, memory_mb: int = MEMORY_MB) -> Itera
         config = {
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
+            "python_enable_replacements": False,  # else variables of ours could be asked like tables
             "memory_limit": f"{memory_mb}MB",
             "temp_directory": str(Path(folder) / "aside"),
             "max_temp_directory_size": f"{SPILL_MB}MB",
@@ -148,6 +150,7 @@ def open_catalog(places: Places, hint: str, memory_mb: int = MEMORY_MB) -> Itera
 def _load(connection: duckdb.DuckDBPyConnection, places: Places, folder: Path) -> list[str]:
     """Make the views, and close every other way to a file; returns which tables are missing."""
     links: list[str] = []
+    connection.execute("CREATE SCHEMA stage")
     for name, table in stage_tables().items():
         selects = []
         for part, path in places.get(name, ()):
@@ -155,13 +158,13 @@ def _load(connection: duckdb.DuckDBPyConnection, places: Places, folder: Path) -
             link = folder / f"{name}{len(links)}.parquet"
             link.symlink_to(path.resolve())
             links.append(f"'{link}'")
-            scored = f", '{part}' AS scored" if part else ""
-            selects.append(f"SELECT *{scored} FROM read_parquet('{link}')")
-        if not selects:
-            connection.register(f"empty_{name}", table.schema.empty_table())
-            scored = ", NULL::VARCHAR AS scored" if name in IN_WORDS else ""
-            selects = [f"SELECT *{scored} FROM empty_{name}"]
-        connection.execute(f"CREATE VIEW stage_{name} AS {' UNION ALL '.join(selects)}")
+            selects.append(f"SELECT *{_scored(name, part)} FROM read_parquet('{link}')")
+        if selects:
+            connection.execute(f"CREATE VIEW stage.{name} AS {' UNION ALL '.join(selects)}")
+        else:
+            connection.register("nothing", table.schema.empty_table())
+            connection.execute(f"CREATE TABLE stage.{name} AS SELECT *{_scored(name, '')} FROM nothing")
+            connection.unregister("nothing")
     missing = sorted(
         {name for name in stage_tables() if name not in IN_WORDS and not places.get(name)}
         | ({"scores"} if not any(places.get(name) for name in IN_WORDS) else set())
@@ -173,6 +176,10 @@ def _load(connection: duckdb.DuckDBPyConnection, places: Places, folder: Path) -
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return missing
+
+
+def _scored(name: str, part: str) -> str:
+    return f", '{part}' AS scored" if name in IN_WORDS else ""
 
 
 def _refuse_other_columns(name: str, path: Path) -> None:

@@ -74,12 +74,12 @@ def views() -> tuple[View, ...]:
             """
             SELECT v.*, e.status AS faces_status, e.reason AS faces_reason, e.n_sampled, e.n_shots, e.n_tracks,
                 e.n_faces, f."group", f.fold
-            FROM stage_videos v LEFT JOIN stage_extractions e USING (video_id) LEFT JOIN stage_folds f USING (video_id)
+            FROM stage.videos v LEFT JOIN stage.extractions e USING (video_id) LEFT JOIN stage.folds f USING (video_id)
             """,
             ("videos",),
         ),
-        View("faces", "a face in a frame", _own("faces"), "SELECT * FROM stage_faces", ("faces",)),
-        View("people", "a track, with who it is", _own("people"), "SELECT * FROM stage_people", ("people",)),
+        View("faces", "a face in a frame", _own("faces"), "SELECT * FROM stage.faces", ("faces",)),
+        View("people", "a track, with who it is", _own("people"), "SELECT * FROM stage.people", ("people",)),
         View(
             "tracks",
             "a face in a shot",
@@ -99,13 +99,13 @@ def views() -> tuple[View, ...]:
                 SELECT video_id, track, min(shot) AS shot, min(time_s) AS from_s, max(time_s) AS to_s,
                     count(*) AS n_frames, median(greatest(x1_px - x0_px, y1_px - y0_px)) AS face_px,
                     median(sharpness) AS sharpness
-                FROM stage_faces GROUP BY video_id, track
+                FROM stage.faces GROUP BY video_id, track
             ), scored AS (
-                SELECT video_id, track, avg(logit) AS frames_logit FROM stage_frame_scores GROUP BY video_id, track
+                SELECT video_id, track, avg(logit) AS frames_logit FROM stage.frame_scores GROUP BY video_id, track
             )
             SELECT video_id, track, shot, person, from_s, to_s, n_frames, face_px, sharpness, frames_logit,
                 1 / (1 + exp(-frames_logit)) AS p_frames
-            FROM seen LEFT JOIN stage_people USING (video_id, track) LEFT JOIN scored USING (video_id, track)
+            FROM seen LEFT JOIN stage.people USING (video_id, track) LEFT JOIN scored USING (video_id, track)
             """,
             ("faces",),
         ),
@@ -141,14 +141,14 @@ def views() -> tuple[View, ...]:
             },
             """
             SELECT model, video_id, NULL::INTEGER AS track, scored, NULL::INTEGER AS n_frames,
-                ln(greatest(p_fake, 1e-9) / greatest(1 - p_fake, 1e-9)) AS logit, p_fake, fallback FROM stage_video_scores
+                ln(greatest(p_fake, 1e-9) / greatest(1 - p_fake, 1e-9)) AS logit, p_fake, fallback FROM stage.video_scores
             UNION ALL
-            SELECT model, video_id, track, scored, n_frames, logit::DOUBLE, NULL, NULL FROM stage_track_scores
+            SELECT model, video_id, track, scored, n_frames, logit::DOUBLE, NULL, NULL FROM stage.track_scores
             UNION ALL
             SELECT model, video_id, track, scored, count(*)::INTEGER, avg(logit), NULL, NULL
-            FROM stage_frame_scores GROUP BY model, video_id, track, scored
+            FROM stage.frame_scores GROUP BY model, video_id, track, scored
             """,
             ("scores",),
         ),
-        View("failures", "a video that a stage failed on", _own("failures"), "SELECT * FROM stage_failures", ("failures",)),
+        View("failures", "a video that a stage failed on", _own("failures"), "SELECT * FROM stage.failures", ("failures",)),
     )
