@@ -110,6 +110,7 @@ class Detector:
         >>> found.detector.name
         'selfblend'
         """
+        from deepfake.detector.people_seen import people_seen
         from deepfake.detector.score_videos import score_reading, without_score
         from deepfake.detector.verdict import check_of
 
@@ -120,7 +121,7 @@ class Detector:
             scored = score_reading(self._networks, reading, cache, self._sha256)
         else:
             scored = without_score(reading, self._detector.stack.prior)
-        return check_of(Path(path), scored, self._detector, self._sha256)
+        return check_of(Path(path), scored, self._detector, self._sha256, people_seen(scored, cache))
 
 
 def probe(path: Name) -> VideoProbe:

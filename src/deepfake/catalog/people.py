@@ -16,10 +16,13 @@ from deepfake.catalog.clustering import average_linkage
 from deepfake.catalog.embeddings import (
     ALIGNED_POINTS,
     N_NUMBERS,
+    PACKAGE,
+    REMEDY,
     SHA256,
     FaceEmbedder,
     aligned,
     face_embedder,
+    is_available,
     points_in_crop,
     unit,
 )
@@ -28,7 +31,7 @@ from deepfake.faces.extracted import StoredFace, by_track, stored_crop
 from deepfake.faces.geometry import apply_affine, fit_similarity
 from deepfake.files import digest
 from deepfake.kept import keep, kept
-from deepfake.settings import People
+from deepfake.settings import Config, People
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,19 +87,16 @@ def embedding_of(embedder: FaceEmbedder, crops: Sequence[np.ndarray], landmarks_
     return np.asarray(unit(embedder.embed(faces).mean(axis=0, keepdims=True))[0])
 
 
-def embedded_tracks(
-    work_dir: Path, faces: Sequence[StoredFace], settings: People, make: bool = True
-) -> list[TrackEmbedding]:
-    """Embeddings of the comparable tracks of one video, kept below `work_dir` beside its crops.
+def kept_embeddings(work_dir: Path, faces: Sequence[StoredFace], settings: People) -> list[TrackEmbedding] | None:
+    """What `embedded_tracks` made before of one video; None where it made nothing yet."""
+    return _as_embeddings(kept(_kept_place(work_dir, faces, settings))) if faces else []
 
-    `make` False: only what was kept before; nothing is computed.
-    """
-    if not faces:
-        return []
-    place = _kept_place(work_dir, faces[0].shard, settings)
-    known = _as_embeddings(kept(place))
-    if known is not None or not make:
-        return known or []
+
+def embedded_tracks(work_dir: Path, faces: Sequence[StoredFace], settings: People) -> list[TrackEmbedding]:
+    """Embeddings of the comparable tracks of one video, kept below `work_dir` beside its crops."""
+    known = kept_embeddings(work_dir, faces, settings)
+    if known is not None:
+        return known
     made = []
     for own in by_track(faces):
         if not is_comparable(own, settings):
@@ -105,12 +105,14 @@ def embedded_tracks(
         crops = [stored_crop(work_dir, face) for face in telling]
         points = [points_in_crop(face, len(crop)) for face, crop in zip(telling, crops, strict=True)]
         made.append(TrackEmbedding(own[0].track, len(crops), embedding_of(face_embedder(), crops, points)))
+    place = _kept_place(work_dir, faces, settings)
     keep(place, [{"track": one.track, "n_crops": one.n_crops, "numbers": one.numbers.tolist()} for one in made])
     return made
 
 
-def _kept_place(work_dir: Path, shard: str, settings: People) -> Path:
-    key = digest([FORMAT, SHA256, shard, settings.crops_per_track, settings.min_face_px])[:32]
+def _kept_place(work_dir: Path, faces: Sequence[StoredFace], settings: People) -> Path:
+    crops = [[face.track, face.shard, face.offset] for face in faces]
+    key = digest([FORMAT, SHA256, crops, settings.crops_per_track, settings.min_face_px])[:32]
     return work_dir / "embeddings" / key[:2] / f"{key}.json"
 
 
@@ -208,7 +210,12 @@ def links_by_face(people: pd.DataFrame) -> list[tuple[str, str]]:
     return links
 
 
-def refuse_without_faces(faces: pd.DataFrame, what: str) -> None:
-    """Raise where there is no face at all, so that there is nobody to compare."""
-    if not len(faces):
-        raise UserError(f"{what}: no face in any of its videos, so nobody can be told apart; add videos with faces")
+def links_in(faces: pd.DataFrame, video_ids: Iterable[str], config: Config) -> list[tuple[str, str]]:
+    """`links_by_face` of some videos of a data set, by its faces table; makes the embeddings that are missing."""
+    chosen = faces[faces["video_id"].isin(set(video_ids))]
+    if len(chosen) and not is_available():
+        raise UserError(
+            f"no label names an identity, and to tell people apart by face the package {PACKAGE} is missing; {REMEDY}, "
+            "name identities in the labels, or set folds.by_face=false"
+        )
+    return links_by_face(people_table(faces_by_video(chosen), config.work_dir, config.people))
