@@ -30,7 +30,12 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
     sizes = [
         f"{int((part['label'] == 0).sum())}+{int((part['label'] == 1).sum())}" for _, part in labels.groupby("fold")
     ]
-    return {"videos": len(folds), "groups": folds["group"].nunique(), "pairs by face": len(by_face), "real+fake in each fold": " ".join(sizes)}
+    return {
+        "videos": len(folds),
+        "groups": folds["group"].nunique(),
+        "pairs by face": len(by_face),
+        "real+fake in each fold": " ".join(sizes),
+    }
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
 
     work = (tables.VIDEOS, tables.EXTRACTIONS, tables.FACES, tables.FOLDS, tables.FAILURES)
     versions = {name: version(name) for name in ("torch", "timm", "facenet-pytorch", "av", "numpy", "scikit-learn")}
-    people = config.work_dir / "people.parquet"  # where `deepfake people` has made it
     report = build_report(
         ReportInputs(
             config,
@@ -36,7 +35,7 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
             other_scores=config.against_scores and tables.read(tables.VIDEO_SCORES, config.against_scores),
             evidence=out_of_fold_evidence(config),
             facts={"commit": current_commit(), "python": platform.python_version(), **versions},
-            people=tables.read(tables.PEOPLE, people) if people.is_file() else None,
+            people=tables.read_if_made(tables.PEOPLE, config.work_dir / "people.parquet"),
         )
     )
     report.write(config.submission_dir)

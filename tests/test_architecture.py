@@ -30,6 +30,7 @@ LADDER = (
         "datasets",
         "forging",
         "models",
+        "catalog",
         "ensemble",
         "stages",
         "evaluation",
@@ -47,6 +48,7 @@ DOORS = {
     "albumentations": "datasets.views",
     "accelerate": "training",
     "onnxruntime": ("models.runtime", "faces.mtcnn_networks"),  # faces lies below models
+    "duckdb": "catalog",
     "trackers": "lab",
     "motrics": "lab",
 }

@@ -232,6 +232,11 @@ def read(table: Table, path: Path) -> pd.DataFrame:
     return arrow.to_pandas()
 
 
+def read_if_made(table: Table, path: Path) -> pd.DataFrame | None:
+    """The same of a table that is optional; None where nobody has made it."""
+    return read(table, path) if path.is_file() else None
+
+
 def spread(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     """At most `limit` rows, evenly from the whole table; None: all."""
     if limit is None or limit >= len(frame):

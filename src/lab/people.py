@@ -44,7 +44,7 @@ class Known:
 
 def known_tracks(clips: Clips, settings: People) -> Known:
     """The longest track of each clip that says whom it shows."""
-    by_id = {video_id: video for video_id, video in zip(clips.video_ids, clips.labelled, strict=True)}
+    by_id = dict(zip(clips.video_ids, clips.labelled, strict=True))
     rows = []
     for video_id, faces in tqdm(faces_by_video(clips.faces), total=clips.faces["video_id"].nunique(), disable=None):
         columns = by_id[video_id].columns
@@ -135,11 +135,16 @@ def grouping_table(known: Known, similarities: Sequence[float] = SIMILARITIES) -
                 "precision": hits / n_together if n_together else np.nan,
                 "recall": hits / n_same if n_same else np.nan,
                 "f1": 2 * hits / (n_together + n_same) if n_together + n_same else np.nan,
-                "false_merges": int((pairs.groupby("person")["identity"].nunique() > 1).sum()),
-                "parted": int((pairs.groupby("identity")["person"].nunique() > 1).sum()),
+                "false_merges": _with_several(pairs, "person", "identity"),
+                "parted": _with_several(pairs, "identity", "person"),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _with_several(pairs: pd.DataFrame, key: str, other: str) -> int:
+    """How many of the one have several of the other."""
+    return int((pairs.drop_duplicates().groupby(key)[other].size() > 1).sum())
 
 
 def merged_identities(known: Known, similarity: float) -> pd.DataFrame:
@@ -147,8 +152,13 @@ def merged_identities(known: Known, similarity: float) -> pd.DataFrame:
     people_N = same_people(known.numbers_ND, similarity)
     alike_N = likeness(known.numbers_ND, people_N)
     table = pd.DataFrame(
-        {"person": people_N, "identity": known.identity_N, "kind": known.kind_N, "likeness": alike_N, "clip": known.names}
+        {
+            "person": people_N,
+            "identity": known.identity_N,
+            "kind": known.kind_N,
+            "likeness": alike_N,
+            "clip": known.names,
+        }
     )
     several = table.groupby("person")["identity"].transform("nunique") > 1
     return table[several].sort_values(["person", "identity", "clip"], ignore_index=True)
-

@@ -81,7 +81,9 @@ def is_comparable(faces: Sequence[StoredFace], settings: People) -> bool:
     return float(np.median(sides)) >= settings.min_face_px
 
 
-def embedding_of(embedder: FaceEmbedder, crops: Sequence[np.ndarray], landmarks_N52: Sequence[np.ndarray]) -> np.ndarray:
+def embedding_of(
+    embedder: FaceEmbedder, crops: Sequence[np.ndarray], landmarks_N52: Sequence[np.ndarray]
+) -> np.ndarray:
     """One embedding (D,) of crops of one track: the direction of the mean of theirs."""
     faces = [aligned(crop, points) for crop, points in zip(crops, landmarks_N52, strict=True)]
     return np.asarray(unit(embedder.embed(faces).mean(axis=0, keepdims=True))[0])
@@ -134,7 +136,7 @@ def same_people(numbers_ND: np.ndarray, min_similarity: float) -> np.ndarray:
     order = np.argsort(-np.bincount(groups_N), kind="stable")
     number_of = np.empty(len(order), np.int64)
     number_of[order] = np.arange(len(order))
-    return number_of[groups_N]
+    return np.asarray(number_of[groups_N])
 
 
 def likeness(numbers_ND: np.ndarray, people_N: np.ndarray) -> np.ndarray:
@@ -147,19 +149,32 @@ def likeness(numbers_ND: np.ndarray, people_N: np.ndarray) -> np.ndarray:
     return np.where(others_N > 0, products_N / np.maximum(others_N, 1), np.nan)
 
 
-def people_in_video(embeddings: Sequence[TrackEmbedding], tracks: Iterable[int], settings: People) -> dict[int, int]:
+def people_in_video(
+    embeddings: Sequence[TrackEmbedding], faces: Sequence[StoredFace], settings: People
+) -> dict[int, int]:
     """The person of each track of one video, numbered from 0 by first appearance.
 
-    A track that cannot be compared is a person of its own: nothing says that it is another's.
+    A track that cannot be compared is a person of its own: nothing says that it is another's. Two faces in one frame
+    are two persons, however alike they are; which of them a later track is, the greater likeness says.
     """
-    known = same_people(np.array([one.numbers for one in embeddings]).reshape(-1, N_NUMBERS), settings.min_similarity)
-    group_of: dict[int, tuple[str, int]] = {
-        one.track: ("alike", int(group)) for one, group in zip(embeddings, known, strict=True)
-    }
-    numbers: dict[tuple[str, int], int] = {}
-    return {
-        track: numbers.setdefault(group_of.get(track, ("alone", track)), len(numbers)) for track in sorted(tracks)
-    }
+    numbers = {one.track: one.numbers for one in embeddings}
+    known = same_people(np.array(list(numbers.values())).reshape(-1, N_NUMBERS), settings.min_similarity)
+    group_of = dict(zip(numbers, known.tolist(), strict=True))
+    frames = {own[0].track: {(face.shot, face.frame_index) for face in own} for own in by_track(faces)}
+    people: list[list[int]] = []
+    for track in sorted(frames):
+        alike = {
+            person: float(np.mean([numbers[track] @ numbers[other] for other in own]))
+            for person, own in enumerate(people)
+            if track in group_of
+            and group_of.get(own[0]) == group_of[track]
+            and all(frames[track].isdisjoint(frames[other]) for other in own)
+        }
+        if alike:
+            people[max(alike, key=lambda person: (alike[person], -person))].append(track)
+        else:
+            people.append([track])
+    return {track: person for person, own in enumerate(people) for track in own}
 
 
 def people_table(videos: Iterable[tuple[str, Sequence[StoredFace]]], work_dir: Path, settings: People) -> pd.DataFrame:

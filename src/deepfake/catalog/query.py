@@ -133,7 +133,7 @@ def open_catalog(places: Places, hint: str, memory_mb: int = MEMORY_MB) -> Itera
         for _, path in files:
             _refuse_other_columns(name, path)
     with tempfile.TemporaryDirectory(prefix="deepfake-query-") as folder:
-        config = {
+        config: dict[str, str | bool | int | float | list[str]] = {
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,  # else variables of ours could be asked like tables
@@ -158,12 +158,12 @@ def _load(connection: duckdb.DuckDBPyConnection, places: Places, folder: Path) -
             link = folder / f"{name}{len(links)}.parquet"
             link.symlink_to(path.resolve())
             links.append(f"'{link}'")
-            selects.append(f"SELECT *{_scored(name, part)} FROM read_parquet('{link}')")
+            selects.append(f"SELECT *{_scored(name, part)} FROM read_parquet('{link}')")  # noqa: S608 - ours
         if selects:
             connection.execute(f"CREATE VIEW stage.{name} AS {' UNION ALL '.join(selects)}")
         else:
             connection.register("nothing", table.schema.empty_table())
-            connection.execute(f"CREATE TABLE stage.{name} AS SELECT *{_scored(name, '')} FROM nothing")
+            connection.execute(f"CREATE TABLE stage.{name} AS SELECT *{_scored(name, '')} FROM nothing")  # noqa: S608 - ours
             connection.unregister("nothing")
     missing = sorted(
         {name for name in stage_tables() if name not in IN_WORDS and not places.get(name)}

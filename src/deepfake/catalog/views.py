@@ -117,7 +117,7 @@ def views() -> tuple[View, ...]:
                 "from_s": "when a face is first seen in it, seconds",
                 "to_s": "when one is last seen in it",
                 "n_tracks": "tracks in it",
-                "n_people": "persons in it; a track that cannot be compared counts as one, without the table people each",
+                "n_people": "persons in it; a track that cannot be compared, or without the table people, is one",
                 "worst_p_frames": "the highest p_frames of its tracks",
             },
             """
@@ -141,7 +141,8 @@ def views() -> tuple[View, ...]:
             },
             """
             SELECT model, video_id, NULL::INTEGER AS track, scored, NULL::INTEGER AS n_frames,
-                ln(greatest(p_fake, 1e-9) / greatest(1 - p_fake, 1e-9)) AS logit, p_fake, fallback FROM stage.video_scores
+                ln(greatest(p_fake, 1e-9) / greatest(1 - p_fake, 1e-9)) AS logit, p_fake, fallback
+            FROM stage.video_scores
             UNION ALL
             SELECT model, video_id, track, scored, n_frames, logit::DOUBLE, NULL, NULL FROM stage.track_scores
             UNION ALL
@@ -150,5 +151,11 @@ def views() -> tuple[View, ...]:
             """,
             ("scores",),
         ),
-        View("failures", "a video that a stage failed on", _own("failures"), "SELECT * FROM stage.failures", ("failures",)),
+        View(
+            "failures",
+            "a video that a stage failed on",
+            _own("failures"),
+            "SELECT * FROM stage.failures",
+            ("failures",),
+        ),
     )

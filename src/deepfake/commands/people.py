@@ -33,7 +33,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="STAGE.KEY=VALUE", help="lay a value over the settings"
     )
-    parser.add_argument("--html", type=output_file, metavar="FILE", help="the page (people.html; of a data set beside its tables)")
+    parser.add_argument(
+        "--html", type=output_file, metavar="FILE", help="the page (people.html; of a data set beside its tables)"
+    )
     parser.add_argument("--csv", type=output_file, metavar="FILE", help="video, track, person, ... as a CSV, too")
     parser.add_argument("--similarity", type=share, metavar="S", help="how alike one person's tracks are (0.45)")
     parser.add_argument("--workers", type=whole_number, default=2, metavar="N", help="videos read at once (2)")

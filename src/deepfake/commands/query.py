@@ -19,7 +19,9 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sql", nargs="?", metavar="SQL", help="one SELECT, in the dialect of DuckDB")
     parser.add_argument("--columns", action="store_true", help="list all views and their columns, and do no more")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings of the data set, such as configs/demo.yaml")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="settings of the data set, such as configs/demo.yaml"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="STAGE.KEY=VALUE", help="lay a value over the settings file"
     )
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         print("\n".join(describe(view) for view in views()), end="")
         return
     if args.sql is None or args.config is None:
-        raise UserError("query: say what to ask and of which data set: deepfake query --config FILE \"SELECT ...\"")
+        raise UserError('query: say what to ask and of which data set: deepfake query --config FILE "SELECT ..."')
     config = load_config(args.config, args.set, args.run)
     places = tables_of(config)
     if args.out:

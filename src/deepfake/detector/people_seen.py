@@ -36,4 +36,5 @@ def people_seen(scored: Scored, cache_dir: Path) -> dict[int, int] | None:
         except UserError as error:
             log.warning("people are not told apart: %s", error)
             return None
-    return people_in_video(found, tracks, settings)
+    people = people_in_video(found, faces, settings)
+    return {track: people[track] for track in tracks}

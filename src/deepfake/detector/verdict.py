@@ -66,18 +66,19 @@ def check_with(
     cache_dir: Path,
     workers: int = 1,
     known: Mapping[Path, Reading] | None = None,
+    people: bool = True,
 ) -> Iterator[tuple[int, Scored, Check]]:
     """`check_videos` with networks that are loaded by the first video whose scores are not kept.
 
-    What is `known` of files is not read again.
+    What is `known` of files is not read again. `people` False: faces are not compared with each other.
     """
     from deepfake.detector.people_seen import people_seen
     from deepfake.detector.score_videos import score_with
 
     by_id = {f"{number:06d}": path for number, path in enumerate(paths)}
     for scored in score_with(networks, by_id, weights_sha256, cache_dir, workers, known):
-        people = people_seen(scored, cache_dir)
-        made = check_of(by_id[scored.video_id], scored, networks.rules, weights_sha256, people)
+        seen = people_seen(scored, cache_dir) if people else None
+        made = check_of(by_id[scored.video_id], scored, networks.rules, weights_sha256, seen)
         yield int(scored.video_id), scored, made
 
 
@@ -449,8 +450,9 @@ def face_lines(check: Check) -> list[str]:
     for shot, track in check.tracks:
         bar = "".join("▁▂▃▄▅▆▇█"[min(int(second.p_fake * 8), 7)] for second in track.seconds)
         where = f"shot {shot.shot} of stream {shot.stream}" if several else f"shot {shot.shot}"
+        face = f"face {track.track}{f' (person {track.person})' * is_seen_again}"
         lines.append(
-            f"  face {track.track}{f' (person {track.person})' * is_seen_again} in {where}, {track.from_s:.1f}-{track.to_s:.1f} s, "
+            f"  {face} in {where}, {track.from_s:.1f}-{track.to_s:.1f} s, "
             f"{track.n_frames} frames: p_fake {track.p_fake:.2f}, by the second {bar}"
         )
     return lines

@@ -88,7 +88,12 @@ def _face_checks(inputs: ReportInputs, fold: Mapping[str, int], split: Mapping[s
     across = [Pair(a, b, f"{split[a]} and {split[b]}") for a, b in pairs if split[a] != split[b]]
     alike = f"faces alike by {inputs.config.people.min_similarity:g} or more; look at both before you believe it"
     return [
-        _check("faces", "One face in two folds", f"{alike}; a fake with its original in the table is left out", _apart(pairs, fold)),
+        _check(
+            "faces",
+            "One face in two folds",
+            f"{alike}; a fake with its original in the table is left out",
+            _apart(pairs, fold),
+        ),
         _check("test_faces", "Test videos with a training video's face", alike, across),
     ]
 

@@ -70,13 +70,14 @@ def seen_table(people: pd.DataFrame, faces: Faces) -> pd.DataFrame:
 def people_csv(people: pd.DataFrame, faces: Faces) -> bytes:
     """The same as CSV, the person empty where a face is too small to be compared."""
     table = seen_table(people, faces).round({"from_s": 3, "to_s": 3, "likeness": 4})
-    return table.to_csv(index=False, lineterminator="\n").encode("utf-8", "surrogateescape")
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text.encode("utf-8", "surrogateescape")
 
 
 def summary(people: pd.DataFrame, n_videos: int) -> list[str]:
     """How many persons there are, in one line."""
     known = people[people["person"].notna()]
-    in_several = int((known.groupby("person")["video_id"].nunique() > 1).sum())
+    in_several = int((known.drop_duplicates(["person", "video_id"]).groupby("person").size() > 1).sum())
     small = len(people) - len(known)
     words = f"; {small} tracks too small to be compared" if small else ""
     return [

@@ -1,7 +1,8 @@
 """Split videos into folds so that nothing of a held-out person has been learnt from.
 
-An original and its fakes, near-duplicates and clips of one identity form a group; where no identity is
-named, real clips of one face do. A group is never divided. Groups are dealt out so that every fold holds about its share of real and of fake videos.
+An original and its fakes, near-duplicates and clips of one identity form a group; where no identity is named, real
+clips of one face do. A group is never divided. Groups are dealt out so that every fold holds about its share of real
+and of fake videos.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ def to_learn_from(videos: pd.DataFrame) -> pd.DataFrame:
 def with_own_face(videos: pd.DataFrame) -> pd.DataFrame:
     """Videos whose faces say to whom they belong: real ones, and fakes whose original is not in the table.
 
-    Another fake belongs to its original. By the face of a swap, which is another's, all who were swapped with each other
-    would be one group.
+    Another fake belongs to its original. By the face of a swap, which is another's, all who were swapped with each
+    other would be one group.
     """
     made_of = videos["original"].isin(set(videos["video_id"]))
     return videos[(videos["label"] != 1) | ~made_of]
