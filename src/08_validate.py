@@ -1,7 +1,6 @@
-"""Validate the run: out-of-fold video scores -> submissions/<run>/report.html, report.json and tables/*.csv.
+"""Validate the run: tables, scores and crops -> submissions/<run>/report.html, report.json and tables/*.csv.
 
-Reads the data set's tables, some crops and the scores of stage 07; learns nothing but a classifier of
-the files' codecs and sizes, which shows what a detector could cheat with. --against compares two runs.
+Learns nothing but a classifier of codecs and sizes: what a detector could cheat with. --against compares two runs.
 """
 
 import argparse

@@ -60,15 +60,20 @@ class Catalog:
         self._connection, self._missing, self._hint = connection, missing, hint
 
     def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """The answer in parts; the first has its columns, even where it has no row."""
+        """The answer in parts; the first has its columns, even where it has no row.
+
+        Of two columns of one name the second gets a number: a JSON object would hold one of them.
+        """
         import duckdb
         import pyarrow as pa
 
         try:
+            sql.encode()  # DuckDB says of a text that is none in UTF-8 that it is no text
             _refuse_all_but_a_question(duckdb.extract_statements(sql))
             reader = self._connection.sql(sql).to_arrow_reader(BATCH_ROWS)
-            yield pa.RecordBatch.from_pylist([], schema=reader.schema)
-            yield from reader
+            names = _each_once(reader.schema.names)
+            yield pa.RecordBatch.from_pylist([], schema=reader.schema).rename_columns(names)
+            yield from (batch.rename_columns(names) for batch in reader)
         except (duckdb.Error, pa.ArrowException, UnicodeEncodeError) as error:
             self._say(error)
 
@@ -109,6 +114,14 @@ class Catalog:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)};"
         raise UserError(f"SQL: there is no table {name!r}; {hint} {REMEDY}") from None
+
+
+def _each_once(names: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{i}" if i else name for i in range(len(names)))
+        found.append(next(one for one in numbered if one not in found))
+    return found
 
 
 def _refuse_all_but_a_question(statements: Sequence[duckdb.Statement]) -> None:

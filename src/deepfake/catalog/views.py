@@ -84,7 +84,9 @@ def views() -> tuple[View, ...]:
             "tracks",
             "a face in a shot",
             {
-                **_own("faces", "video_id", "track", "shot"),
+                **_own("faces", "video_id"),
+                **_own("faces", "track"),
+                **_own("faces", "shot"),
                 "person": _own("people")["person"] + "; empty without the table people",
                 "from_s": "when it is first seen, seconds",
                 "to_s": "when it is last seen",
