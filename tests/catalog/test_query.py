@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from deepfake.catalog.query import Catalog, open_catalog, tables_of
 from deepfake.catalog.views import views
 from deepfake.commands.main import main
 from deepfake.errors import UserError
+from deepfake.files import PROJECT_ROOT
 from deepfake.settings import Config
 from invented_people import faces_frame, people_rows, videos_frame, write_table
 from run_command import run
@@ -335,3 +337,14 @@ def test_the_command_in_a_process_of_its_own_writes_csv_on_the_screen(config: Co
     settings.write_text(json.dumps({"dataset": "drawn", "run": "tiny", "data_dir": str(config.data_dir)}))
     done = run("deepfake.query", "--config", settings, "--format", "csv", "SELECT count(*) AS n FROM faces")
     assert (done.returncode, done.stdout, done.stderr) == (0, '"n"\n8\n', "")
+
+
+def test_the_questions_on_the_page_of_settings_can_be_asked(catalog: Catalog) -> None:
+    page = (PROJECT_ROOT / "configs/README.md").read_text()
+    questions = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(questions) == 6
+    for question in questions:
+        assert catalog.ask(question).num_columns > 1
+    (alike,) = asked(catalog, questions[3].replace("test_videos/oyeqiibaav.mp4", "b.mp4").replace("LIMIT 5", "LIMIT 1"))
+    assert alike == ("a.mp4", 0, 1.0), "5 degrees lie between them"
+    assert asked(catalog, questions[5]) == [("cut short", 1)]
