@@ -1,7 +1,6 @@
-"""Validate the run: out-of-fold video scores -> submissions/<run>/report.html, report.json and tables/*.csv.
+"""Validate the run: tables, scores and crops -> submissions/<run>/report.html, report.json and tables/*.csv.
 
-Reads the data set's tables, some crops and the scores of stage 07; learns nothing but a classifier of
-the files' codecs and sizes, which shows what a detector could cheat with. --against compares two runs.
+Learns nothing but a classifier of codecs and sizes: what a detector could cheat with. --against compares two runs.
 """
 
 import argparse
@@ -35,6 +34,7 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
             other_scores=config.against_scores and tables.read(tables.VIDEO_SCORES, config.against_scores),
             evidence=out_of_fold_evidence(config),
             facts={"commit": current_commit(), "python": platform.python_version(), **versions},
+            people=tables.read_if_made(tables.PEOPLE, config.work_dir / "people.parquet"),
         )
     )
     report.write(config.submission_dir)

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import deepfake
-from deepfake import api, files
+from deepfake import api, files, tables
 from deepfake.commands.main import main
 from deepfake.files import PROJECT_ROOT
 from drawn_faces import write_person
+from invented_people import videos_frame, write_table
 
 HEAVY = ("torch", "numpy", "pandas", "pydantic", "scipy", "cv2", "av", "timm", "yaml")
 OF_THE_API = [name for name in deepfake.__all__ if getattr(deepfake, name).__module__ == "deepfake.api"]
@@ -35,6 +36,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("videos")
     write_person(made / "clip.mp4", 0)
     (made / "text.mp4").write_text("text\n")
+    settings = {"dataset": "mine", "data_dir": str(made / "data")}
+    (made / "mine.yaml").write_text(json.dumps(settings))
+    write_table(tables.VIDEOS, videos_frame({"video_id": "clip.mp4", "n_frames": 24}), made / "data/work/mine")
     return made
 
 
@@ -72,7 +76,9 @@ def test_all_public_names_are_there_and_no_module_hides_one() -> None:
 
 
 def test_every_public_name_of_the_api_has_an_example() -> None:
-    assert set(OF_THE_API) == {"Detector", "FaceTrack", "check", "find_faces", "load_detector", "open_video", "probe"}
+    assert set(OF_THE_API) == {
+        *("Detector", "FaceTrack", "check", "find_faces", "load_detector", "open_video", "probe", "query")
+    }
     assert {test.name for test in EXAMPLES} == {*OF_THE_API, "Detector.score", "FaceTrack.crops"}
 
 

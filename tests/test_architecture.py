@@ -32,6 +32,7 @@ LADDER = (
         "datasets",
         "forging",
         "models",
+        "catalog",
         "ensemble",
         "stages",
         "evaluation",
@@ -49,6 +50,7 @@ DOORS = {
     "albumentations": "datasets.views",
     "accelerate": "training",
     "onnxruntime": ("models.runtime", "faces.mtcnn_networks"),  # faces lies below models
+    "duckdb": "catalog",
     "trackers": "lab",
     "motrics": "lab",
     "pyspark": ("engines", "lab"),

@@ -64,6 +64,7 @@ data_dir: {folder}/data
 submissions_dir: {folder}/submissions
 index: {{root: {folder}/raw}}
 extract: {{frames_per_video: 8, crop_px: 96}}
+folds: {{by_face: false}}  # drawn people all have one face
 frames: {{backbone: test_efficientnet, start_from: random, frozen_stages: 0, freeze_batchnorm: false, input_px: 64,
   epochs: 3, frames_per_track: 4, pairs_per_batch: 4, learning_rate: 0.003}}
 sequences: {{hidden: 8, epochs: 2, clip_frames: 8, heads: [sequences, motion]}}

@@ -36,7 +36,7 @@ def write(config: Config, *names: str, text: str = "made") -> None:
 def done(tmp_path: Path) -> Config:
     """Stage 03 has just been done."""
     made = config(tmp_path)
-    write(made, "videos", "extractions", "folds")
+    write(made, "videos", "extractions", "faces", "folds")
     note_done(FOLDS, made, None, 1.0, {"videos": 3})
     return made
 
@@ -202,7 +202,7 @@ def test_a_missing_input_names_the_stage_that_makes_it(tmp_path: Path) -> None:
     write(made, "videos")
     with pytest.raises(UserError, match=r"run src/02_extract_faces.py first"):
         check_inputs(FOLDS, made)
-    write(made, "extractions")
+    write(made, "extractions", "faces")
     check_inputs(FOLDS, made)
 
 
@@ -286,6 +286,6 @@ def test_what_was_made_before_stages_described_themselves_is_still_up_to_date(do
     from deepfake.stages import FORMAT, fingerprint
 
     inputs = [[path.name, sha256_of(path)] for path in FOLDS.input_paths(done)]
-    settings = {"folds": section_values(done, "folds")}
+    settings = {name: section_values(done, name) for name in ("folds", "people")}
     before = {"format": FORMAT, "stage": FOLDS.name, "settings": settings, "inputs": inputs, "raw": None, "limit": None}
     assert fingerprint(FOLDS, done, None) == digest(before)

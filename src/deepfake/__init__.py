@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deepfake.api import Detector, FaceTrack, check, find_faces, load_detector, open_video, probe
+    from deepfake.api import Detector, FaceTrack, check, find_faces, load_detector, open_video, probe, query
     from deepfake.detector.check import Check
     from deepfake.errors import UserError
     from deepfake.media.demux import VideoError, VideoProbe
@@ -26,6 +26,7 @@ __all__ = [
     "load_detector",
     "open_video",
     "probe",
+    "query",
 ]
 _HOMES = {
     "Check": "deepfake.detector.check",

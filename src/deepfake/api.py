@@ -20,6 +20,7 @@ from deepfake.files import default_cache, sha256_of
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from deepfake.detector.check import Check
     from deepfake.faces.extracted import StoredFace
@@ -110,6 +111,7 @@ class Detector:
         >>> found.detector.name
         'selfblend'
         """
+        from deepfake.detector.people_seen import people_seen
         from deepfake.detector.score_videos import score_reading, without_score
         from deepfake.detector.verdict import check_of
 
@@ -120,7 +122,7 @@ class Detector:
             scored = score_reading(self._networks, reading, cache, self._sha256)
         else:
             scored = without_score(reading, self._detector.stack.prior)
-        return check_of(Path(path), scored, self._detector, self._sha256)
+        return check_of(Path(path), scored, self._detector, self._sha256, people_seen(scored, cache))
 
 
 def probe(path: Name) -> VideoProbe:
@@ -197,6 +199,25 @@ class FaceTrack:
 
         for face in self.faces:
             yield read_crop(self.cache_dir, face.shard, face.offset, face.size)
+
+
+def query(sql: str, config: Name, run: str | None = None, memory_mb: int = 1000) -> pd.DataFrame:
+    """The answer to one SELECT over the tables of a data set: what `deepfake query` gives, as a pandas table.
+
+    `config` is the settings file of the stages, `run` another run than its own. Views and columns:
+    `deepfake query --columns`. UserError where SQL reads or writes files, or a table is missing. It needs
+    `deepfake[catalog]`.
+
+    >>> deepfake.query("SELECT video_id, n_frames FROM videos", config="mine.yaml")
+       video_id  n_frames
+    0  clip.mp4        24
+    """
+    from deepfake.catalog.query import open_catalog, tables_of
+    from deepfake.settings_file import load_config
+
+    loaded = load_config(Path(config), [], run)
+    with open_catalog(tables_of(loaded), f"data set {loaded.dataset!r}", memory_mb) as catalog:
+        return catalog.ask(sql).to_pandas()
 
 
 def find_faces(path: Name, cache_dir: Name | None = None) -> list[FaceTrack]:

@@ -173,12 +173,34 @@ class Extract(Settings):
     )
 
 
+class People(Settings):
+    """Who is the same person, by face alone: `deepfake people`, folds, pages."""
+
+    crops_per_track: int = Field(
+        5, ge=1, le=32, description="Crops behind a track's embedding, the sharpest and most frontal; 21 ms each."
+    )
+    min_face_px: int = Field(
+        32, ge=8, description="Median longer side of a track's boxes; from smaller ones an embedding says little."
+    )
+    min_similarity: float = Field(
+        0.45,
+        ge=-1,
+        le=1,
+        description="Mean cosine between the tracks of one person; `python -m lab people` shows what each costs.",
+    )
+
+
 class Folds(Settings):
     """Stage 03: who is held out when."""
 
     n_folds: int = Field(3, ge=2, le=50, description="Out-of-fold parts.")
     near_duplicate_bits: int = Field(
         24, ge=0, le=128, description="Frames whose 256-bit hashes differ in at most so many bits are the same scene."
+    )
+    by_face: bool = Field(
+        True,
+        description="Where no label names an identity: real videos (and fakes whose original is unknown) that show one "
+        "person's face stay together.",
     )
     seed: int = Field(0, ge=0, description="Breaks ties between equally good assignments.")
 
@@ -574,6 +596,7 @@ class Config(Settings):
     engine: WorkEngine = Field(default_factory=WorkEngine)
     index: Index = Field(default_factory=Index)
     extract: Extract = Field(default_factory=Extract)
+    people: People = Field(default_factory=People)
     folds: Folds = Field(default_factory=Folds)
     frames: Frames = Field(default_factory=Frames)
     sequences: Sequences = Field(default_factory=Sequences)

@@ -83,6 +83,12 @@ def cost_files(config: Config) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+def people_files(config: Config) -> list[Path]:
+    """Who is seen where by face, where `deepfake people` has made that table."""
+    path = config.work_dir / "people.parquet"
+    return [path] if path.is_file() else []
+
+
 def raw_listing(config: Config) -> str:
     """A digest of what lies in the raw folder: names, sizes, inodes, times, and the text of the label files."""
     root = config.path(config.index.root)
@@ -215,8 +221,8 @@ _ALL = (
     Stage(
         name="03_make_folds",
         makes="groups that never part, dealt into folds",
-        sections=("folds",),
-        inputs=(work_tables("videos", "extractions"),),
+        sections=("folds", "people"),
+        inputs=(work_tables("videos", "extractions", "faces"),),
         outputs=(work_tables("folds"),),
         notes_in="work",
     ),
@@ -274,6 +280,7 @@ _ALL = (
             head_scores("oof"),
             cost_files,
             against_files,
+            people_files,
         ),
         outputs=(
             submission_files("report.html", "report.json"),

@@ -134,6 +134,18 @@ FOLDS = Table(
         Column("fold", _I8, "from 0"),
     ),
 )
+PEOPLE = Table(
+    "people",
+    ("video_id", "track"),
+    (
+        _VIDEO,
+        _TRACK,
+        Column("person", _I32, "who it is, by face alone: 0 has most tracks; empty where the face is too small", True),
+        Column("likeness", _F32, "mean cosine to the person's other tracks; empty where there is none", True),
+        Column("n_crops", _I32, "crops behind the embedding, 0: the face is too small"),
+        Column("embedding", pa.list_(_F32), "128 numbers of length 1; the product of two is their cosine", True),
+    ),
+)
 FRAME_SCORES = Table(
     "frame_scores",
     ("model", "video_id", "track", "frame_index"),
@@ -167,7 +179,7 @@ FAILURES = Table(
     ("stage", "video_id"),
     (Column("stage", _TEXT, "such as 02_extract_faces"), _VIDEO, Column("reason", _TEXT, "in words")),
 )
-ALL_TABLES = (VIDEOS, EXTRACTIONS, FACES, FOLDS, FRAME_SCORES, TRACK_SCORES, VIDEO_SCORES, FAILURES)
+ALL_TABLES = (VIDEOS, EXTRACTIONS, FACES, FOLDS, PEOPLE, FRAME_SCORES, TRACK_SCORES, VIDEO_SCORES, FAILURES)
 
 
 def check(table: Table, frame: pd.DataFrame) -> pa.Table:
@@ -218,6 +230,11 @@ def read(table: Table, path: Path) -> pd.DataFrame:
         columns = ", ".join(f"{f.name}:{f.type}" for f in arrow.schema)
         raise UserError(f"table {table.name}: {path} has other columns ({columns}); make it again with --force")
     return arrow.to_pandas()
+
+
+def read_if_made(table: Table, path: Path) -> pd.DataFrame | None:
+    """The same of a table that is optional; None where nobody has made it."""
+    return read(table, path) if path.is_file() else None
 
 
 def spread(frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:

@@ -127,6 +127,7 @@ def make_project(folder: Path) -> None:
         "submissions_dir": str(folder / "submissions"),
         "index": {"root": str(folder / "raw"), "test_folders": ["test"]},
         "extract": extract,
+        "folds": {"by_face": False},  # drawn people all have one face
         "frames": {
             **{"backbone": NETWORK, "start_from": "random", "frozen_stages": 0, "freeze_batchnorm": False},
             **{"input_px": 32, "epochs": 3, "frames_per_track": 4, "pairs_per_batch": 4, "checkpoint_steps": 1},

@@ -321,6 +321,7 @@ def test_the_schema_names_the_keys_of_version_2() -> None:
     keys = {name: list(part["properties"]) for name, part in SCHEMA["$defs"].items()}
     assert keys["CheckedTrack"] == [
         "track",
+        "person",
         "p_fake",
         "counts",
         "decides",

@@ -317,3 +317,30 @@ def test_the_page_of_a_long_video_says_what_was_not_seen() -> None:
     assert "1800 frames of 0:10, no more than 6.0 s apart, were searched for faces, and 4 frames sampled" in text
     assert text.count("ooked at 1 moment every 6.0 s") == 2, "at the timeline and among the limits"
     assert "spread over" not in text
+
+
+def shots_of(*people: int | None) -> dict[str, Any]:
+    """A check of a track a shot, with the person that each shows."""
+    tracks = [track(n, 0, [0.9 if n == 0 else 0.2], person=person) for n, person in enumerate(people)]
+    shots = [{"shot": n, "from_s": float(n), "to_s": n + 1.0, "tracks": [one]} for n, one in enumerate(tracks)]
+    return check_of([], n_faces_counted=len(tracks), shots=shots)
+
+
+def test_tracks_of_one_person_stand_together_under_that_person() -> None:
+    text = " ".join(made(shots_of(0, 1, 0)).split())
+    assert text.count('<h3 class="seen">') == 1
+    assert "Person 0, seen 2 times" in text and "in 2 shots; the most suspicious: likely forged, 0.90" in text
+    assert text.index('data-face="2" role') < text.index('data-face="1" role'), "person by person"
+    assert "3 faces count, of 2 persons. The more" in text
+    assert "Face 0" not in text and '"name":"person 1"' in text
+    assert "no score depends on it" in text
+
+
+def test_persons_who_are_seen_once_have_no_heading_of_their_own() -> None:
+    text = made(shots_of(0, 1))
+    assert '<h3 class="seen">' not in text and "Person 1" in text and "2 faces count. The more" in text
+
+
+def test_where_faces_were_not_compared_the_page_shows_faces_as_before() -> None:
+    text = made(shots_of(None, None))
+    assert "Face 0" in text and "Face 1" in text and "Person" not in text and '"name":"face 0"' in text

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from deepfake import stages
+from deepfake.catalog.people import numbered
 from deepfake.commands import stage_command
 from deepfake.ensemble import pooling
 from deepfake.ensemble.members import Evidence
@@ -19,11 +20,13 @@ from deepfake.report.against import compare_runs, verdict
 from deepfake.report.frames_needed import _Frames, frames_against_accuracy
 from deepfake.report.groups import MAX_GROUPS, NO_VALUE, binned, group_tables
 from deepfake.report.inputs import brightness
+from deepfake.report.leakage import _checks
 from deepfake.report.plain import as_csv
 from deepfake.report.validation import build_report
 from deepfake.report.validation_page import MAX_ROWS, hardest, number, story
 from deepfake.settings import Ensemble
 from deepfake.settings_file import parse_config
+from invented_people import people_rows
 from invented_report import inputs, report  # noqa: F401 - fixtures
 
 CONFIG = parse_config({"validation": {"bootstrap": 50, "against": "old"}})
@@ -192,6 +195,23 @@ def test_people_copies_and_like_frames_that_cross_folds_are_found(inputs) -> Non
     assert counts == {"people": 1, "sources": 0, "copies": 1, "near_duplicates": 1, "test_copies": 1, "stems": 0}
     pair = leak["checks"][0]["pairs"][0]
     assert pair == {"video_id": first, "other_id": second, "where": "folds 0 and 1"}
+
+
+def test_faces_that_cross_folds_are_found_where_somebody_has_compared_them(inputs) -> None:
+    first, second, fake = "part_0/real00.mp4", "part_1/real01.mp4", "part_1/swap01.mp4"
+    # The face of the swap is another person's, and its original is in the table.
+    rows = [(first, 0, 0.0), (second, 0, 8.0), ("part_0/real02.mp4", 0, 90.0), ("part_0/real02.mp4", 1, None)]
+    known = set(inputs.videos["video_id"])
+    assert {video_id for video_id, _, _ in rows} | {fake} <= known
+    found = numbered(people_rows(*rows, (fake, 0, 91.0)), 0.45)
+    checks = {one["name"]: one for one in _checks(replace(inputs, people=found))}
+    faces, test_faces = checks["faces"], checks["test_faces"]
+    assert faces["pairs"] == [{"video_id": first, "other_id": second, "where": "folds 0 and 1"}]
+    assert test_faces["n_found"] == 0
+    videos = inputs.videos.copy()
+    videos.loc[videos["video_id"] == second, "split"] = "test"
+    checks = {one["name"]: one for one in _checks(replace(inputs, videos=videos, people=found))}
+    assert checks["test_faces"]["n_found"] == 1 and "faces" not in {one["name"] for one in _checks(inputs)}
 
 
 def old_scores(frame: pd.DataFrame, p_fake: np.ndarray) -> pd.DataFrame:

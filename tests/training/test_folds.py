@@ -9,7 +9,16 @@ import pytest
 from deepfake.errors import UserError
 from deepfake.faces.hashes import perceptual_hash
 from deepfake.tables import FOLDS, VIDEOS, check
-from deepfake.training.folds import deal, groups_of, make_folds, near_duplicates, refuse_overlap, warn_of_test_links
+from deepfake.training.folds import (
+    deal,
+    groups_of,
+    make_folds,
+    near_duplicates,
+    refuse_overlap,
+    wants_faces,
+    warn_of_test_links,
+    with_own_face,
+)
 
 
 def videos(*rows: dict[str, object]) -> pd.DataFrame:
@@ -174,3 +183,21 @@ def test_a_test_video_that_looks_like_a_training_video_is_logged(caplog: pytest.
     with caplog.at_level(logging.WARNING):
         assert warn_of_test_links(frame, extracted, 24) == 1
     assert "look like training videos" in caplog.text
+
+
+def test_where_no_identity_is_named_videos_of_one_face_share_a_fold() -> None:
+    rows = people(4)
+    assert wants_faces(videos(*rows))
+    folds = make_folds(videos(*rows), NO_HASHES, 2, 24, 0, [("real0", "real3")]).set_index("video_id")
+    assert folds.loc["fake0", "group"] == folds.loc["fake3", "group"] == "fake0"
+    rows[2]["identity"] = "Ada"
+    assert not wants_faces(videos(*rows))
+
+
+def test_a_test_video_s_identity_says_nothing_of_the_training_videos() -> None:
+    assert wants_faces(videos(*people(2), {"video_id": "t", "label": None, "split": "test", "identity": "Ada"}))
+
+
+def test_a_fake_goes_by_its_original_and_by_its_own_face_only_without_one() -> None:
+    rows = [*people(1), {"video_id": "orphan", "label": 1}, {"video_id": "made", "label": 1, "original": "gone"}]
+    assert with_own_face(videos(*rows))["video_id"].tolist() == ["real0", "orphan", "made"]

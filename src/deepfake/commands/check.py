@@ -34,6 +34,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--open", action="store_true", help="show the page, or the index, in the browser")
     parser.add_argument("--weights", type=Path, help="detector file (the one in data/weights)")
     parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
+    parser.add_argument(
+        "--no-people", action="store_true", help="do not compare faces to tell which tracks show one person"
+    )
     add_limits(parser)
     add_engine(parser)
     parser.add_argument("--schema", action="store_true", help="print the JSON's schema and stop")
@@ -62,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     places = checks.Places(args.json, args.html, default_checks(), len(args.videos))
     places.try_all([*args.videos, *([args.weights] if args.weights else [])])
     given, predict = limits_given(args), predict_given(args)
-    return checks.check(args.videos, places, args.weights, args.cache, args.open, given, started, predict)
+    people = not args.no_people
+    return checks.check(args.videos, places, args.weights, args.cache, args.open, given, started, predict, people)
 
 
 def _is_noted(path: Path, cache_dir: Path) -> bool:

@@ -116,6 +116,7 @@ def check(
     limits: Mapping[str, float] | None = None,
     started: Started = (),
     predict: Predict | None = None,
+    people: bool = True,
 ) -> int:
     """Check videos, write and print the results, and return the exit code; `limits`, `started`: see `reading_ahead`."""
     path = weights or shipped_weights()
@@ -131,7 +132,8 @@ def check(
             for pictures in ahead.pictures():
                 scorer.look_ahead(pictures)
     done: dict[int, tuple[Check, Path]] = {}
-    for number, scored, made in check_with(networks, videos, weights_sha256, cache_dir, workers, ahead.readings):
+    checked = check_with(networks, videos, weights_sha256, cache_dir, workers, ahead.readings, people)
+    for number, scored, made in checked:
         page_path = places.page(number, made.file)
         crops = shown_crops(made, scored.reading.extraction, networks, cache_dir) if scored.reading else []
         write_whole(page_path, page(made, crops, page_path))

@@ -41,10 +41,11 @@ EXTRAS = {
     "packaging": "kaggle",
     "pyspark": "spark",
     "fsspec": "spark",
+    "duckdb": "catalog",
 }
 # Looked for before a command that needs the extra begins: else it would read, fetch or write before it fails. Not the
 # rest: a training from a pack, on a machine that has little else, does with a part of its extra.
-LOOKED_FOR = {"evaluate": "pandas", "train": "torch", "kaggle": "nbformat"}
+LOOKED_FOR = {"evaluate": "pandas", "train": "torch", "kaggle": "nbformat", "catalog": "duckdb"}
 
 
 def guarded(main: Callable[[], int | None], extra: str | None = None) -> NoReturn:

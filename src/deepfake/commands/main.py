@@ -21,6 +21,8 @@ COMMANDS = {
     "check": "a verdict on one video or several, as a line, a page and JSON",
     "predict": "score a folder of videos -> CSV, a row a file",
     "evaluate": "measure a CSV of scores against a CSV of labels",
+    "people": "who is seen in which videos, by face alone: a page, and a data set's table",
+    "query": "ask the tables of a data set in SQL",
     "probe": "what a video file is made of, and which decoder may be trusted with it",
     "train": "train one image classifier on everything a settings file names, or from a pack",
     "pack": "write all that a training needs into a few files, for a machine that has little else",

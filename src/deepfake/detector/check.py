@@ -128,6 +128,12 @@ class CheckedTrack(Value):
     """One face in one shot, judged."""
 
     track: int = Field(ge=0, description="One face in one shot; the number is the file's own, over all its streams.")
+    person: int | None = Field(
+        None,
+        ge=0,
+        description="Tracks of one number look like one person, by first appearance from 0; null where faces were not "
+        "compared. No score depends on it.",
+    )
     p_fake: Probability
     counts: bool = Field(description="Whether it is long enough to be judged by.")
     decides: bool = Field(description="Whether it speaks most for a forgery of those that count.")

@@ -66,16 +66,19 @@ def check_with(
     cache_dir: Path,
     workers: int = 1,
     known: Mapping[Path, Reading] | None = None,
+    people: bool = True,
 ) -> Iterator[tuple[int, Scored, Check]]:
     """`check_videos` with networks that are loaded by the first video whose scores are not kept.
 
-    What is `known` of files is not read again.
+    What is `known` of files is not read again. `people` False: faces are not compared with each other.
     """
+    from deepfake.detector.people_seen import people_seen
     from deepfake.detector.score_videos import score_with
 
     by_id = {f"{number:06d}": path for number, path in enumerate(paths)}
     for scored in score_with(networks, by_id, weights_sha256, cache_dir, workers, known):
-        made = check_of(by_id[scored.video_id], scored, networks.rules, weights_sha256)
+        seen = people_seen(scored, cache_dir) if people else None
+        made = check_of(by_id[scored.video_id], scored, networks.rules, weights_sha256, seen)
         yield int(scored.video_id), scored, made
 
 
@@ -163,8 +166,13 @@ def damage_of(extraction: Extraction) -> str | None:
     return None
 
 
-def check_of(path: Path, scored: Scored, detector: Rules, weights_sha256: str) -> Check:
-    """All that is known of a scored video; nothing is read that was read for its scores."""
+def check_of(
+    path: Path, scored: Scored, detector: Rules, weights_sha256: str, people: Mapping[int, int] | None = None
+) -> Check:
+    """All that is known of a scored video; nothing is read that was read for its scores.
+
+    `people` are the persons of its tracks, where faces were compared.
+    """
     assert scored.reading is not None, f"{scored.video_id}: a score without what it was made from"
     verdict, reason = verdict_of(scored, detector)
     file, extraction = scored.reading.file, scored.reading.extraction
@@ -173,6 +181,7 @@ def check_of(path: Path, scored: Scored, detector: Rules, weights_sha256: str) -
     scores = [_as_shown(track, extraction, facts) for track in scored.tracks] if facts else []
     low, high = detector.stack.band
     tracks, n_counted = _tracks(scores, detector)
+    tracks = [track.model_copy(update={"person": (people or {}).get(track.track)}) for track in tracks]
     shots = _shots(scores, tracks, extraction, looks)
     return Check(
         file=CheckedFile(path=str(path), name=path.name, sha256=file.sha256, size_bytes=file.size_bytes),
@@ -435,12 +444,15 @@ def face_lines(check: Check) -> list[str]:
     """A line for each face, with its scores by the second as a row of bars; before them, how the picture was turned."""
     several = sum(one.is_looked_at for one in check.streams) > 1
     turned = check.looked_at.turned if check.looked_at else 0
+    numbers = [track.person for _, track in check.tracks]
+    is_seen_again = len(set(numbers)) < len(numbers) and None not in numbers
     lines = [f"  judged turned by {turned} degrees: as players show it there is no face"] if turned else []
     for shot, track in check.tracks:
         bar = "".join("▁▂▃▄▅▆▇█"[min(int(second.p_fake * 8), 7)] for second in track.seconds)
         where = f"shot {shot.shot} of stream {shot.stream}" if several else f"shot {shot.shot}"
+        face = f"face {track.track}{f' (person {track.person})' * is_seen_again}"
         lines.append(
-            f"  face {track.track} in {where}, {track.from_s:.1f}-{track.to_s:.1f} s, "
+            f"  {face} in {where}, {track.from_s:.1f}-{track.to_s:.1f} s, "
             f"{track.n_frames} frames: p_fake {track.p_fake:.2f}, by the second {bar}"
         )
     return lines

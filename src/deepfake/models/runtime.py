@@ -126,6 +126,28 @@ class OnnxNetwork(Runner):
         return session
 
 
+class PlainNetwork:
+    """A network of one output out of an ONNX file that is not ours, such as another package's.
+
+    Weights that the file holds as whole numbers are unpacked once, when it is opened: by default ONNX Runtime leaves
+    that to each run.
+    """
+
+    def __init__(self, model: bytes, input_name: str, threads: int | None = None) -> None:
+        options = library().SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads or cores(), 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        options.log_severity_level = 4  # what fails is raised
+        self._input = input_name
+        self._session = library().InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def run(self, values: np.ndarray) -> np.ndarray:
+        """The output for one input."""
+        (output,) = self._session.run(None, {self._input: np.ascontiguousarray(values)})
+        return np.asarray(output)
+
+
 def choose_library(path: Path, has_graphs: bool, predict: Predict) -> Literal["onnxruntime", "torch"]:
     """What runs the frame networks of a file: ONNX Runtime where it can, unless there is a GPU or bf16 is asked for.
 

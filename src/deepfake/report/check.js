@@ -56,7 +56,7 @@
       text.style.fontSize = `${15 * unit}px`;
       text.style.strokeWidth = `${4 * unit}px`;
       const label = boxes.clientWidth < 560 ? "" : frame && `, ${words[level(frame[5])]}`;
-      text.textContent = frame ? `face ${track.track}: ${frame[5].toFixed(2)}${label}` : `face ${track.track}`;
+      text.textContent = frame ? `${track.name}: ${frame[5].toFixed(2)}${label}` : track.name;
       group.append(rect, text);
       boxes.append(group);
       text.setAttribute("x", Math.max(0, Math.min(x0, wide - 4 * unit - text.getComputedTextLength())));
@@ -64,8 +64,8 @@
   }
 
   function scores(t) {
-    const shown = data.tracks.map((track) => [track.track, nearest(track, t)]).filter(([, frame]) => frame);
-    return shown.map(([n, frame]) => `face ${n} ${frame[5].toFixed(2)} (${words[level(frame[5])]})`).join(", ") || "no score here";
+    const shown = data.tracks.map((track) => [track.name, nearest(track, t)]).filter(([, frame]) => frame);
+    return shown.map(([n, frame]) => `${n} ${frame[5].toFixed(2)} (${words[level(frame[5])]})`).join(", ") || "no score here";
   }
 
   function show(t) {

@@ -111,6 +111,19 @@ class Lane:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """One person and the timelines of the tracks that show it; without a title where it has but one."""
+
+    title: str | None
+    lanes: Sequence[Lane]
+
+    @property
+    def worst(self) -> Lane:
+        """The most suspicious one; of those that count, where any does."""
+        return max(self.lanes, key=lambda lane: (lane.track.counts, lane.track.p_fake))
+
+
+@dataclass(frozen=True)
 class Tick:
     """A time below the plot."""
 
@@ -133,6 +146,7 @@ def page(check: Check, crops: Sequence[Crop], page_path: Path) -> bytes:
     """The page of one video as UTF-8; it names the video relative to the folder of `page_path`."""
     axis = _axis(check)
     band = check.inconclusive_band
+    lanes = [_lane(shot, track, check, axis) for shot, track in check.tracks]
     return _render(
         "check.html.jinja",
         "check.js",
@@ -140,7 +154,9 @@ def page(check: Check, crops: Sequence[Crop], page_path: Path) -> bytes:
         name=printable(check.file.name),
         level=LEVELS.get(check.verdict, "none"),
         source=_source(Path(check.file.path), page_path),
-        lanes=[_lane(shot, track, check, axis) for shot, track in check.tracks],
+        lanes=lanes,
+        seen=_seen(lanes),
+        names={lane.track.track: face_name(lane.track) for lane in lanes},
         ticks=_ticks(axis),
         crops=crops,
         has_heat=any(crop.heat_url is not None for crop in crops),
@@ -229,6 +245,7 @@ def _page_data(check: Check, axis: Axis) -> Mapping[str, object]:
         "tracks": [
             {
                 "track": track.track,
+                "name": face_name(track).lower(),
                 "stream": shot.stream,
                 "frames": [[frame.time_s, *frame.box_px, round(frame.score, 4)] for frame in track.frames],
                 "marks": [span.from_s for span in track.suspicious],
@@ -273,6 +290,21 @@ def _lane(shot: Shot, track: CheckedTrack, check: Check, axis: Axis) -> Lane:
             if other.track != track.track and of_shot.stream == shot.stream
         ],
     )
+
+
+def face_name(track: CheckedTrack) -> str:
+    """How the page calls a face: by its person, where faces were compared."""
+    return f"Face {track.track}" if track.person is None else f"Person {track.person}"
+
+
+def _seen(lanes: Sequence[Lane]) -> list[Seen]:
+    """The timelines person by person, by first appearance; track by track where faces were not compared."""
+    if any(lane.track.person is None for lane in lanes):
+        return [Seen(None, [lane]) for lane in lanes]
+    people: dict[int | None, list[Lane]] = {}
+    for lane in lanes:
+        people.setdefault(lane.track.person, []).append(lane)
+    return [Seen(face_name(own[0].track) if len(own) > 1 else None, own) for own in people.values()]
 
 
 def _of_stream(shots: Sequence[Shot], stream: int) -> list[Shot]:

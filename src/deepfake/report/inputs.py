@@ -24,7 +24,8 @@ class ReportInputs:
     """Tables as `deepfake.tables` has them, facts, and a reader of crops.
 
     `read_crop(shard, offset, size)` returns HWC uint8 RGB. `frame_scores`, `test_scores` and `other_scores` (video
-    scores of the run `validation.against`) may be None, and so may `evidence`, the members' out-of-fold logits.
+    scores of the run `validation.against`) may be None, and so may `evidence`, the members' out-of-fold logits, and
+    `people`, who is seen where by face.
     """
 
     config: Config
@@ -40,6 +41,7 @@ class ReportInputs:
     other_scores: pd.DataFrame | None = None
     evidence: Evidence | None = None
     facts: Mapping[str, str] | None = None
+    people: pd.DataFrame | None = None
 
 
 def ensemble_scores(scores: pd.DataFrame, whose: str = "video scores") -> pd.DataFrame:

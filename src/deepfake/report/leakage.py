@@ -12,9 +12,10 @@ from typing import Any
 
 import pandas as pd
 
+from deepfake.catalog.people import links_by_face
 from deepfake.evaluation.metadata_classifier import metadata_classifier
 from deepfake.report.inputs import ReportInputs
-from deepfake.training.folds import near_duplicates
+from deepfake.training.folds import near_duplicates, with_own_face
 
 MAX_PAIRS = 200  # listed of each check
 
@@ -74,6 +75,26 @@ def _checks(inputs: ReportInputs) -> list[dict[str, Any]]:
             "harmless here, where names carry their folder; tools that drop it mix these videos up",
             list(_same_stem(videos)),
         ),
+        *_face_checks(inputs, fold, split),
+    ]
+
+
+def _face_checks(inputs: ReportInputs, fold: Mapping[str, int], split: Mapping[str, str]) -> list[dict[str, Any]]:
+    """People whom file names and labels hide; none where nobody has compared the faces."""
+    if inputs.people is None:
+        return []
+    own = set(with_own_face(inputs.videos)["video_id"])
+    pairs = links_by_face(inputs.people[inputs.people["video_id"].isin(own)])
+    across = [Pair(a, b, f"{split[a]} and {split[b]}") for a, b in pairs if split[a] != split[b]]
+    alike = f"faces alike by {inputs.config.people.min_similarity:g} or more; look at both before you believe it"
+    return [
+        _check(
+            "faces",
+            "One face in two folds",
+            f"{alike}; a fake with its original in the table is left out",
+            _apart(pairs, fold),
+        ),
+        _check("test_faces", "Test videos with a training video's face", alike, across),
     ]
 
 

@@ -1,7 +1,8 @@
 """Split videos into folds so that nothing of a held-out person has been learnt from.
 
-An original and its fakes, near-duplicates and clips of one identity form a group; a group is never
-divided. Groups are dealt out so that every fold holds about its share of real and of fake videos.
+An original and its fakes, near-duplicates and clips of one identity form a group; where no identity is named, real
+clips of one face do. A group is never divided. Groups are dealt out so that every fold holds about its share of real
+and of fake videos.
 """
 
 from __future__ import annotations
@@ -91,13 +92,43 @@ def deal(groups: pd.DataFrame, n_folds: int, seed: int) -> dict[str, int]:
     return folds
 
 
-def make_folds(videos: pd.DataFrame, extractions: pd.DataFrame, n_folds: int, max_bits: int, seed: int) -> pd.DataFrame:
-    """The folds table of all labelled training videos; refuses folds without both classes."""
-    learn = videos[(videos["split"] == "train") & videos["label"].notna()].sort_values("video_id")
+def to_learn_from(videos: pd.DataFrame) -> pd.DataFrame:
+    """The labelled training videos, by name."""
+    return videos[(videos["split"] == "train") & videos["label"].notna()].sort_values("video_id")
+
+
+def with_own_face(videos: pd.DataFrame) -> pd.DataFrame:
+    """Videos whose faces say to whom they belong: real ones, and fakes whose original is not in the table.
+
+    Another fake belongs to its original. By the face of a swap, which is another's, all who were swapped with each
+    other would be one group.
+    """
+    made_of = videos["original"].isin(set(videos["video_id"]))
+    return videos[(videos["label"] != 1) | ~made_of]
+
+
+def wants_faces(videos: pd.DataFrame) -> bool:
+    """Whether only faces can say who is seen: no label of a training video names an identity."""
+    return bool(to_learn_from(videos)["identity"].isna().all())
+
+
+def make_folds(
+    videos: pd.DataFrame,
+    extractions: pd.DataFrame,
+    n_folds: int,
+    max_bits: int,
+    seed: int,
+    by_face: Iterable[tuple[str, str]] = (),
+) -> pd.DataFrame:
+    """The folds table of all labelled training videos; refuses folds without both classes.
+
+    `by_face` are further pairs of videos that must stay together, for they show one face.
+    """
+    learn = to_learn_from(videos)
     if learn["label"].nunique() < 2:
         counts = learn["label"].value_counts().to_dict()
         raise UserError(f"labels of the training videos: {counts}; both REAL (0) and FAKE (1) are needed")
-    links = links_of(learn, extractions, max_bits)
+    links = [*links_of(learn, extractions, max_bits), *by_face]
     warn_of_test_links(videos, extractions, max_bits)
     of_video = groups_of(learn["video_id"], links)
     frame = learn[["video_id", "label"]].assign(group=learn["video_id"].map(of_video))
