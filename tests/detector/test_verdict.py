@@ -301,7 +301,7 @@ def test_a_search_that_missed_nobody_needs_no_words(check: Any) -> None:
     assert search_lines(minutes) == [] == search_lines(check()) == search_lines(unreadable(check))
 
 
-def test_the_schema_names_the_keys_of_version_2() -> None:
+def test_the_schema_names_the_keys_of_version_3() -> None:
     assert list(SCHEMA["properties"]) == [
         "schema_version",
         "file",

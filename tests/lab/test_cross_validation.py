@@ -8,7 +8,6 @@ import pytest
 
 from deepfake.detector.source_groups import CLIPS, deal_folds
 from deepfake.ensemble.pooling import Tracks
-from deepfake.errors import UserError
 from deepfake.settings import Ensemble
 from lab.cross_validation import (
     Spread,

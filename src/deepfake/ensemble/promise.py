@@ -67,8 +67,8 @@ def read_promise(header: Mapping[str, Any]) -> Promise | None:
 
 
 UNTESTED = (
-    "How often its verdicts are wrong was never tested on videos from sources it did not know: on videos from elsewhere"
-    " far more of them may be."
+    "How often its verdicts are wrong was never tested on videos from sources that it did not know. Of videos from "
+    "elsewhere it may get many more wrong than its bounds allow."
 )
 
 
@@ -78,37 +78,33 @@ def sentences(promise: Promise | None, error_rate: float, fake_share: float | No
         return [UNTESTED]
     said = [
         f"Its verdicts were tested on {promise.n_videos} videos ({promise.n_forged} forged) of {promise.n_groups} "
-        "groups of sources that it never learnt from, each group by bounds that were found on the others."
+        "groups of sources that it never learnt from, each group by bounds found on the others."
     ]
-    for name, tested in (("Likely forged", promise.forged), ("Likely real", promise.real)):
-        said.append(_of_verdict(name, tested, promise.confidence, error_rate, fake_share))
+    where = "" if fake_share is None else f" where {fake_share:.0%} of all videos are forged"
+    for name, tested in (("likely forged", promise.forged), ("likely real", promise.real)):
+        if tested.bound is None:
+            said.append(f"It never says “{name}”: no bound was found beyond which few enough were wrong.")
+            continue
+        groups = f"{tested.n_groups} group{'s' * (tested.n_groups != 1)}"
+        counts = f"{tested.n_wrong} of {tested.n_decided} times (videos of {groups})"
+        share = f"{tested.wrong_share:.0%}{where}, up to {tested.bound:.0%} at {promise.confidence:.0%} confidence"
+        if tested.is_given:
+            said.append(f"“{name.capitalize()}” was wrong {counts}: {share}.")
+        else:
+            allowed = f"{error_rate:.0%} are allowed"
+            said.append(f"It never says “{name}”: at its best that was wrong {counts}: {share}, and {allowed}.")
     if promise.broken:
-        parts = [
-            f"{'forgeries of kind ' if one.kind == 'family' and one.name != 'real' else ''}{one.name} ({one.n_wrong} "
-            f"of {one.n_decided})"
-            for one in promise.broken
-        ]
-        said.append(f"More than {error_rate:.0%} of its verdicts were wrong on: {'; '.join(parts)}.")
+        parts = [f"{one.name} ({one.n_wrong} of {one.n_decided})" for one in promise.broken]
+        said.append(f"More than {error_rate:.0%} of its verdicts were wrong for: {', '.join(parts)}.")
     return said
 
 
-def _of_verdict(name: str, tested: Tested, confidence: float, error_rate: float, fake_share: float | None) -> str:
-    if not tested.n_decided or tested.bound is None:
-        return f"It never says “{name.lower()}”: no bound was found beyond which few enough were wrong."
-    counts = f"{tested.n_wrong} of {tested.n_decided} (from {tested.n_groups} groups of sources)"
-    where = "" if fake_share is None else f" where {fake_share:.0%} of all videos are forged"
-    share = f"{tested.wrong_share:.0%}{where}, and up to {tested.bound:.0%} at {confidence:.0%} confidence"
-    if tested.is_given:
-        return f"“{name}” was wrong for {counts}: {share}."
-    return f"It never says “{name.lower()}”: at its best that was wrong for {counts}, {share}; {error_rate:.0%} are allowed."
-
-
-def short_words(promise: Promise | None, verdict: Literal["forged", "real"] | None) -> str:
+def short_words(promise: Promise | None, verdict: Literal["likely forged", "likely real"] | None) -> str:
     """The same of one verdict, or of none (inconclusive), for a line; empty where there is nothing to be said."""
     if promise is None:
         return "" if verdict is None else "never tested on other sources"
     if verdict is None:
         closed = not promise.forged.is_given and not promise.real.is_given
-        return "no verdict of this detector can be promised on other sources" if closed else ""
-    tested = promise.forged if verdict == "forged" else promise.real
+        return "this detector can promise no verdict on other sources" if closed else ""
+    tested = promise.forged if verdict == "likely forged" else promise.real
     return f"on other sources {tested.n_wrong} of {tested.n_decided} such verdicts were wrong"
