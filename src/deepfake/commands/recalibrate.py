@@ -94,7 +94,7 @@ def _print_changes(refitted: Refit) -> None:
 
 def _by_sources(args: argparse.Namespace, path: Path) -> None:
     from deepfake.detector import by_sources, file, listed_crops, recalibration
-    from deepfake.ensemble.promise import sentences
+    from deepfake.ensemble.promise import Rule, sentences
     from deepfake.settings import Predict
 
     detector, predict = file.open_detector(path, Predict()), Predict()
@@ -107,7 +107,8 @@ def _by_sources(args: argparse.Namespace, path: Path) -> None:
     promise, after = made.found.promise, made.found.stack
     print(by_sources.compared(known, detector.stack, made.found.decisions, made.found.p, detector.ensemble))
     print(f"before: {detector.stack.to_dict()}\nafter: {after.to_dict()}")
-    print("\n".join(sentences(promise, detector.ensemble.error_rate, detector.ensemble.fake_share)))
+    rule = Rule(detector.ensemble.error_rate, detector.ensemble.fake_share)
+    print("\n".join(sentences(promise, rule)))
     if args.report:
         clips = recalibration.extracted(detector, *args.report, args.cache)
         told = by_sources.measured(detector, networks, [clips], predict)

@@ -63,8 +63,8 @@ class DetectorFacts(Value):
     calibration: Literal["none", "temperature", "platt"]
     n_calibration_videos: int = Field(ge=0)
     error_rate: float = Field(
-        description="Share of wrong ones that is allowed: with a promise, of each verdict on other sources; without, of "
-        "the reals and of the fakes like its calibration videos."
+        description="Share of wrong ones that is allowed: with a promise, of each verdict on other sources; without, "
+        "of the reals and of the fakes like its calibration videos."
     )
     fake_share: float | None = Field(description="Share of fakes the calibration expects; null: that of its videos.")
     min_track_frames: int = Field(description="Shorter tracks count only where there is no longer one.")

@@ -226,6 +226,8 @@ def _newton(
         share = 1.0
         while share > 1e-9 and cost(line - share * step) > cost(line) - 1e-4 * share * float(gradient @ step[free]):
             share /= 2
+        if share <= 1e-9:  # no part of the step lowers the cost by more than rounding does
+            break
         line = line - share * step
         if float(np.abs(step).max()) < 1e-10:
             break

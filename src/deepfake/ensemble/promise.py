@@ -6,6 +6,7 @@ Made by `ensemble.left_out`, shown by pages, JSON and the command line; no fit i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from pydantic import Field
 from deepfake.values import Probability, Value
 
 KEY = "promise"  # the header's key in a detector's file
+Word = Literal["likely forged", "likely real"]
 
 
 class Tested(Value):
@@ -50,6 +52,11 @@ class Promise(Value):
     real: Tested
     broken: tuple[Broken, ...] = Field(description="Where more was wrong than is promised; the worst first.")
 
+    @property
+    def gives_any(self) -> bool:
+        """Whether any verdict but "inconclusive" may be given."""
+        return self.forged.is_given or self.real.is_given
+
     def refuse_band(self, low: float, high: float) -> None:
         """Raise ValueError where a verdict that is never given lies outside a band all the same."""
         for name, tested, is_shut in (("forged", self.forged, high >= 1), ("real", self.real, low <= 0)):
@@ -72,39 +79,55 @@ UNTESTED = (
 )
 
 
-def sentences(promise: Promise | None, error_rate: float, fake_share: float | None) -> list[str]:
+@dataclass(frozen=True)
+class Rule:
+    """What a detector allows and expects: its `error_rate` and `fake_share`."""
+
+    error_rate: float
+    fake_share: float | None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def of_verdict(promise: Promise, verdict: Word, rule: Rule) -> str:
+    """What a verdict was worth on left-out sources, or why it is never given, in a sentence."""
+    tested = promise.forged if verdict == "likely forged" else promise.real
+    if tested.bound is None:
+        return f"It never says “{verdict}”: no bound was found beyond which few enough were wrong."
+    where = "" if rule.fake_share is None else f" where {_percent(rule.fake_share)} of all videos are forged"
+    groups = f"{tested.n_groups} group{'s' * (tested.n_groups != 1)}"
+    counts = f"{tested.n_wrong} of {tested.n_decided} times (videos of {groups})"
+    at_most = f"up to {_percent(tested.bound)} at {_percent(promise.confidence)} confidence"
+    share = f"{_percent(tested.wrong_share or 0)}{where}, {at_most}"
+    if tested.is_given:
+        return f"“{verdict.capitalize()}” was wrong {counts}: {share}."
+    allowed = f"{_percent(rule.error_rate)} is allowed"
+    return f"It never says “{verdict}”: at its best that was wrong {counts}: {share}, and {allowed}."
+
+
+def sentences(promise: Promise | None, rule: Rule) -> list[str]:
     """What a person should know of a detector's verdicts, in words."""
     if promise is None:
         return [UNTESTED]
     said = [
         f"Its verdicts were tested on {promise.n_videos} videos ({promise.n_forged} forged) of {promise.n_groups} "
-        "groups of sources that it never learnt from, each group by bounds found on the others."
+        "groups of sources that it never learnt from, each group by bounds found on the others.",
+        of_verdict(promise, "likely forged", rule),
+        of_verdict(promise, "likely real", rule),
     ]
-    where = "" if fake_share is None else f" where {fake_share:.0%} of all videos are forged"
-    for name, tested in (("likely forged", promise.forged), ("likely real", promise.real)):
-        if tested.bound is None:
-            said.append(f"It never says “{name}”: no bound was found beyond which few enough were wrong.")
-            continue
-        groups = f"{tested.n_groups} group{'s' * (tested.n_groups != 1)}"
-        counts = f"{tested.n_wrong} of {tested.n_decided} times (videos of {groups})"
-        share = f"{tested.wrong_share:.0%}{where}, up to {tested.bound:.0%} at {promise.confidence:.0%} confidence"
-        if tested.is_given:
-            said.append(f"“{name.capitalize()}” was wrong {counts}: {share}.")
-        else:
-            allowed = f"{error_rate:.0%} are allowed"
-            said.append(f"It never says “{name}”: at its best that was wrong {counts}: {share}, and {allowed}.")
     if promise.broken:
         parts = [f"{one.name} ({one.n_wrong} of {one.n_decided})" for one in promise.broken]
-        said.append(f"More than {error_rate:.0%} of its verdicts were wrong for: {', '.join(parts)}.")
+        said.append(f"More than {_percent(rule.error_rate)} of its verdicts were wrong for: {', '.join(parts)}.")
     return said
 
 
-def short_words(promise: Promise | None, verdict: Literal["likely forged", "likely real"] | None) -> str:
+def short_words(promise: Promise | None, verdict: Word | None) -> str:
     """The same of one verdict, or of none (inconclusive), for a line; empty where there is nothing to be said."""
     if promise is None:
         return "" if verdict is None else "never tested on other sources"
     if verdict is None:
-        closed = not promise.forged.is_given and not promise.real.is_given
-        return "this detector can promise no verdict on other sources" if closed else ""
+        return "" if promise.gives_any else "this detector can promise no verdict on other sources"
     tested = promise.forged if verdict == "likely forged" else promise.real
     return f"on other sources {tested.n_wrong} of {tested.n_decided} such verdicts were wrong"
