@@ -81,7 +81,7 @@ def test_clips_that_do_not_say_where_they_come_from_are_refused() -> None:
 
 
 def test_clips_of_one_source_are_refused() -> None:
-    with pytest.raises(UserError, match="videos of 1 group of sources; wanted three or more"):
+    with pytest.raises(UserError, match="all videos are of one group of sources"):
         refit(STACK, clips(10, source="all"), Ensemble())
 
 

@@ -7,9 +7,8 @@ values out. Letters: N videos, G groups. A verdict is the label that it claims: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 
@@ -116,19 +115,20 @@ def beyond(p: np.ndarray, bound: float | None, verdict: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """p_fake (N,) of each video by a calibration of the other folds, and what is needed to find bands likewise.
+    """p_fake (N,) of each video by the calibration of the other folds, and `others[fold]`: theirs by the same one.
 
-    `inner[fold]` is the same of all videos outside a fold by calibrations that knew neither it nor their own.
+    Scores of two calibrations are never laid on one scale: which videos a calibration lacks moves it, so that a pooled
+    score would tell a left-out group's label.
     """
 
     folds: np.ndarray
     p: np.ndarray
-    inner: dict[int, np.ndarray]
+    others: dict[int, np.ndarray]
 
     def decided(self, known: Known, verdict: int, rate: float) -> np.ndarray:
         """Which videos (a mask) get a verdict by bounds found on the other folds."""
         mask = np.zeros(len(self.p), bool)
-        for fold, p_others in self.inner.items():
+        for fold, p_others in self.others.items():
             held = self.folds == fold
             others = Known(known.labels[~held], known.groups[~held], known.fake_share)
             mask[held] = beyond(self.p[held], edge(p_others, others, verdict, rate), verdict)
@@ -136,43 +136,25 @@ class LeftOut:
 
 
 def left_out(tracks: Tracks, labels: np.ndarray, folds: np.ndarray, stack: Stack, settings: Ensemble) -> LeftOut:
-    """Calibrate by left-out folds (N,), three or more; the weights of the members stay those of the stack."""
+    """Calibrate by left-out folds (N,), two or more; the weights of the members stay those of the stack."""
     names = sorted(set(folds.tolist()))
-    if len(names) < 3:
+    if len(names) < 2:
         raise UserError(
-            f"videos of {len(names)} group{'s' * (len(names) != 1)} of sources; wanted three or more, as one is judged "
-            "by bounds found on two others. Give videos of further publishers, people and generators"
+            "all videos are of one group of sources, so that none is left to find bounds on. Give videos of further "
+            "publishers, people and generators"
         )
-    without = _calibrations(tracks, labels, folds, stack, settings)
-    p, inner = np.empty(len(labels)), {}
+    p, others = np.empty(len(labels)), {}
     for fold in names:
         held = folds == fold
-        p[held] = without(frozenset([fold])).p_fake(tracks.of_videos(held))
-        p_others = np.empty(len(labels))
-        for other in names:
-            if other != fold:
-                told = folds == other
-                p_others[told] = without(frozenset([fold, other])).p_fake(tracks.of_videos(told))
-        inner[fold] = p_others[~held]
-    return LeftOut(folds, p, inner)
-
-
-def _calibrations(
-    tracks: Tracks, labels: np.ndarray, folds: np.ndarray, stack: Stack, settings: Ensemble
-) -> Callable[[frozenset[int]], Stack]:
-    """What calibrates the stack without some folds, each once."""
-
-    @cache
-    def without(left: frozenset[int]) -> Stack:
-        kept = ~np.isin(folds, list(left))
-        if len(set(labels[kept].tolist())) < 2:
+        if len(set(labels[~held].tolist())) < 2:
             raise UserError(
-                f"without {len(left)} of the {len(set(folds.tolist()))} folds of source groups {int(kept.sum())} "
-                "videos are left, none of them real or none forged; give real and forged videos of more sources"
+                f"without one of {len(names)} folds of source groups {int((~held).sum())} videos are left, none of "
+                "them real or none forged; give real and forged videos of more sources"
             )
-        return calibrated_anew(stack, tracks.of_videos(kept), labels[kept], settings)
-
-    return without
+        anew = calibrated_anew(stack, tracks.of_videos(~held), labels[~held], settings)
+        p[held] = anew.p_fake(tracks.of_videos(held))
+        others[fold] = anew.p_fake(tracks.of_videos(~held))
+    return LeftOut(folds, p, others)
 
 
 @dataclass(frozen=True)
@@ -201,9 +183,11 @@ def find(
     `kinds` are columns (N,) by which broken promises are named: ("family", ...), ("sources", ...).
     """
     parts = left_out(tracks, known.labels, folds, stack, settings)
+    anew = calibrated_anew(stack, tracks, known.labels, settings)
+    p = anew.p_fake(tracks)
     tests = {verdict: _test(parts, known, verdict, settings.error_rate) for verdict in (1, 0)}
     edges = {
-        verdict: None if strictness is None else edge(parts.p, known, verdict, strictness * settings.error_rate)
+        verdict: None if strictness is None else edge(p, known, verdict, strictness * settings.error_rate)
         for verdict, (_, _, strictness) in tests.items()
     }
     decisions = np.full(len(known.labels), -1)
@@ -219,7 +203,6 @@ def find(
         real=tests[0][0],
         broken=tuple(broken(decisions, known.labels, kinds, settings.error_rate)),
     )
-    anew = calibrated_anew(stack, tracks, known.labels, settings)
     return Found(replace(anew, band=_band(edges[0], edges[1])), promise, parts.p, decisions)
 
 
