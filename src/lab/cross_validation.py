@@ -13,48 +13,15 @@ import numpy as np
 import pandas as pd
 
 from deepfake.detector.fitting import EQUAL_SHARES, uncalibrated
+from deepfake.detector.source_groups import CLIPS, source_groups
 from deepfake.ensemble.calibration import inconclusive_band
 from deepfake.ensemble.pooling import Tracks
 from deepfake.ensemble.stack import Stack, fit_stack
 from deepfake.errors import UserError
 from deepfake.evaluation.ranking import rank_auc
 from deepfake.settings import Ensemble
-from deepfake.training.folds import deal, groups_of
 
-# label: 1 forged; split: the collection and part a clip is of.
-CLIPS = ("clip", "label", "family", "generator", "identity", "source", "split")
-NOBODY = ("", "-", "unknown", "none")
 LEAST = 3  # reals and fakes of a family that a fold needs to say something of it
-
-
-def plain_generator(name: str) -> str:
-    """A generator without the model it ran or what came after it: "DFM (of A)" and "DFM + face SR" are "DFM"."""
-    return name.partition(" (")[0].partition(" + ")[0].strip()
-
-
-def source_groups(clips: pd.DataFrame) -> np.ndarray:
-    """The group (N,) of each clip: clips of one publisher, person or generator, however indirectly, share one."""
-    names = [f"{i:06d}" for i in range(len(clips))]
-    links: list[tuple[str, str]] = []
-    for column in ("source", "identity", "generator"):
-        values = clips[column].astype(str)
-        values = values.map(plain_generator) if column == "generator" else values
-        first: dict[str, str] = {}
-        for name, value in zip(names, values, strict=True):
-            if value.strip().lower() not in NOBODY:
-                links.append((first.setdefault(value, name), name))
-    found = groups_of(names, links)
-    return np.array([int(found[name]) for name in names])
-
-
-def deal_folds(clips: pd.DataFrame, n_folds: int, seed: int = 0) -> np.ndarray:
-    """The fold (N,) of each clip; groups are never divided, folds hold reals and fakes about evenly."""
-    group = source_groups(clips)
-    table = pd.DataFrame({"group": group.astype(str), "n_fake": clips["label"].to_numpy()})
-    counts = table.groupby("group")["n_fake"].agg(n_fake="sum", n_all="count").reset_index()
-    counts["n_real"] = counts["n_all"] - counts["n_fake"]
-    of_group = deal(counts, n_folds, seed)
-    return np.array([of_group[str(g)] for g in group])
 
 
 def describe_groups(clips: pd.DataFrame, folds: np.ndarray) -> str:

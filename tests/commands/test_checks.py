@@ -189,7 +189,7 @@ def test_what_is_no_file_is_read_to_a_reason_without_waiting(tmp_path: Path) -> 
 
 def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_schema() == 0
-    assert json.loads(capsys.readouterr().out)["properties"]["schema_version"]["const"] == 2
+    assert json.loads(capsys.readouterr().out)["properties"]["schema_version"]["const"] == 3
 
 
 def test_a_file_that_is_no_video_cannot_be_described(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_a_reader_is_started_ahead_for_each_video_that_was_never_read(
     begun: list[int] = []
     monkeypatch.setattr(workers, "start_ahead", lambda n, *_: begun.append(n) or ["process"] * n)
     given: list[object] = []
-    monkeypatch.setattr(checks, "check", lambda *arguments: given.append(arguments[-2]) or 0)
+    monkeypatch.setattr(checks, "check", lambda *arguments: given.append(arguments[6]) or 0)
     for videos in ([known], [known, new], [new, new, new]):
         check_command.run(
             check_command.arguments().parse_args([*map(str, videos), "--cache", str(tmp_path), "--html", str(tmp_path)])

@@ -48,6 +48,7 @@ from deepfake.faces.reading import Reading
 from deepfake.media.file_facts import VideoFacts, VideoFile
 from deepfake.media.streams import STILL, VideoStream
 from deepfake.settings import Ensemble, Extract
+from promises import REFUSED, promise
 
 SCHEMA: Any = schema()
 BAND = (0.3, 0.7)
@@ -120,9 +121,22 @@ def a_check(name: str = "b.mp4", **changes: Any) -> Check:
 
 
 def test_the_text_names_verdict_band_and_each_face() -> None:
-    assert verdict_line(a_check()) == "b.mp4: likely forged, p_fake 0.90 (inconclusive from 0.30 to 0.70)"
+    assert verdict_line(a_check()) == (
+        "b.mp4: likely forged, p_fake 0.90 (inconclusive from 0.30 to 0.70; never tested on other sources)"
+    )
     (line,) = face_lines(a_check())
     assert line == "  face 0 in shot 0, 0.0-0.9 s, 8 frames: p_fake 0.90, by the second █"
+
+
+def test_the_text_says_what_a_verdict_is_worth_on_other_sources() -> None:
+    told = a_check()
+    told = told.model_copy(update={"detector": told.detector.model_copy(update={"promise": promise()})})
+    assert verdict_line(told).endswith("0.70; on other sources 4 of 87 such verdicts were wrong)")
+    closed = told.detector.model_copy(update={"promise": promise(REFUSED, REFUSED)})
+    unsure = told.model_copy(update={"detector": closed, "verdict": INCONCLUSIVE})
+    assert verdict_line(unsure).endswith("0.70; this detector can promise no verdict on other sources)")
+    jsonschema.validate(json.loads(unsure.to_json()), SCHEMA)
+    assert Check.from_json(unsure.to_json()) == unsure
 
 
 def test_the_text_says_why_there_is_no_score() -> None:
@@ -199,7 +213,8 @@ def detector(**changes: Any) -> Any:
         **wanted,
     )
     about = {"run": "r", "commit": "c"}
-    return SimpleNamespace(name="d", stack=stack, ensemble=pooling, extract=Extract(), about=about, **changes)
+    told = {"promise": None, **changes}
+    return SimpleNamespace(name="d", stack=stack, ensemble=pooling, extract=Extract(), about=about, **told)
 
 
 STREAM = VideoStream(
@@ -301,7 +316,7 @@ def test_a_search_that_missed_nobody_needs_no_words(check: Any) -> None:
     assert search_lines(minutes) == [] == search_lines(check()) == search_lines(unreadable(check))
 
 
-def test_the_schema_names_the_keys_of_version_2() -> None:
+def test_the_schema_names_the_keys_of_version_3() -> None:
     assert list(SCHEMA["properties"]) == [
         "schema_version",
         "file",
@@ -491,7 +506,9 @@ def test_the_check_counts_its_faces_and_says_why_there_is_no_verdict(check: Any)
     assert made.n_faces_counted == 2, "the track of one frame does not count"
     assert (made.verdict, made.reason) == (FORGED, None)
     line = verdict_line(made)
-    assert line.endswith("likely forged, p_fake 0.80 (2 faces count; inconclusive from 0.30 to 0.70)")
+    assert line.endswith(
+        "likely forged, p_fake 0.80 (2 faces count; inconclusive from 0.30 to 0.70; never tested on other sources)"
+    )
     little = a_check(verdict=INCONCLUSIVE, exit_code=4, reason="too little to see: 1 frame of a face, wanted 4")
     assert verdict_line(little) == (
         "b.mp4: inconclusive, p_fake 0.90 (inconclusive from 0.30 to 0.70; "

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from test_cross_validation import many
 
+from deepfake.detector.source_groups import deal_folds
 from deepfake.ensemble.pooling import Tracks
 from deepfake.errors import UserError
 from deepfake.settings import Ensemble
 from lab.confirmation import TITLE, Confirmed, append_asking, askings, confirm, refuse_unasked
-from lab.cross_validation import deal_folds
 
 FOUND = Confirmed({"swap": 0.7, "all": 0.65, "lipsync": float("nan")}, 0.66, 0.25, 0.1)
 

@@ -6,24 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepfake.detector.source_groups import CLIPS, deal_folds
 from deepfake.ensemble.pooling import Tracks
-from deepfake.errors import UserError
 from deepfake.settings import Ensemble
 from lab.cross_validation import (
-    CLIPS,
     Spread,
     as_markdown,
     cross_auc,
     cross_validate,
-    deal_folds,
     decisions_line,
     describe_groups,
     family_scores,
     fold_aucs,
     left_out_decisions,
     left_out_p,
-    plain_generator,
-    source_groups,
     unseen,
     within_auc,
 )
@@ -46,46 +42,6 @@ def many(n_sources: int = 12, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
     ]
     table = clips(*rows)
     return table, table["label"].to_numpy() * 1.5 + rng.normal(0, 1, len(table))
-
-
-def test_a_generator_is_one_whatever_it_ran_and_whatever_came_after() -> None:
-    assert plain_generator("DeepFaceLive DFM (model of A)") == plain_generator("DeepFaceLive DFM (model of B)")
-    assert plain_generator("AniTalker + face SR") == "AniTalker" == plain_generator("AniTalker")
-
-
-def test_clips_are_one_group_however_indirectly_they_are_linked() -> None:
-    table = clips(
-        (0, "real", "-", "ann", "studio"),
-        (1, "swap", "DFL (of a)", "bob", "studio"),  # the publisher of the first
-        (1, "swap", "DFL (of b)", "eve", "web"),  # the generator of the second
-        (0, "real", "-", "eve", "tube"),  # the person of the third
-        (0, "real", "-", "", "else"),  # nobody's
-        (0, "real", "-", "", "else2"),  # nobody's either: that is no link
-        (1, "lipsync", "Wav2Lip", "-", "else3"),
-    )
-    assert source_groups(table).tolist() == [0, 0, 0, 0, 4, 5, 6]
-
-
-def test_no_publisher_person_or_generator_is_in_two_folds() -> None:
-    rng = np.random.default_rng(3)
-    rows = []
-    for _ in range(150):
-        label = int(rng.integers(2))
-        generator = f"g{rng.integers(40)} (m{rng.integers(9)})" if label else "-"
-        rows.append((label, "swap" if label else "real", generator, f"p{rng.integers(400)}", f"s{rng.integers(60)}"))
-    table = clips(*rows)
-    folds = deal_folds(table, 3)
-    assert set(folds.tolist()) == {0, 1, 2}
-    for column in ("source", "identity"):
-        assert all(len(set(folds[table[column] == value])) == 1 for value in table[column].unique())
-    fakes = (table["label"] == 1).to_numpy()
-    generators = table["generator"].map(plain_generator)
-    assert all(len(set(folds[fakes & (generators == value)])) == 1 for value in generators[fakes].unique())
-
-
-def test_more_folds_than_groups_are_refused() -> None:
-    with pytest.raises(UserError, match="cannot fill 3 folds"):
-        deal_folds(clips((0, "real", "-", "a", "s"), (1, "swap", "g", "b", "s")), 3)
 
 
 def test_the_largest_group_is_told() -> None:

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from deepfake.detector.check import Check, FrameScore
+from deepfake.ensemble.promise import Broken
 from deepfake.evidence.crops import SalientCrop
 from deepfake.report.check_page import clock, heated, index_page, page, shown
+from promises import NO_BOUND, REFUSED, promise
 
 SHARP_NAME = "</title><script>alert('x')</script> \"q\" 50%#1?\n.mp4"
 
@@ -88,7 +90,7 @@ def check_of(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any
     }
     shots = [{"shot": 0, "from_s": 0.0, "to_s": 10.0, "tracks": tracks}]
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "file": {"path": f"clips/{name}", "name": name, "sha256": "ab" * 32, "size_bytes": 3},
         "verdict": "likely forged",
         "exit_code": 3,
@@ -213,6 +215,32 @@ def test_figures_are_those_of_the_detector_s_file() -> None:
     silent = check_of([track(0, 0, [0.9])])
     silent["detector"] |= {"n_calibration_videos": 0, "calibration": "none"}
     assert "never calibrated" in made(silent) and "labelled videos so that" not in made(silent)
+
+
+def test_a_verdict_that_was_never_tested_on_other_sources_says_so() -> None:
+    text = made(check_of([track(0, 0, [0.9])]))
+    assert 'id="untested">How often its verdicts are wrong was never tested' in text
+    unsure = made(check_of([track(0, 0, [0.5])], verdict="inconclusive"))
+    assert 'id="untested"' not in unsure and 'id="promise">How often its verdicts' in unsure
+
+
+def test_a_verdict_says_how_often_it_was_wrong_on_other_sources() -> None:
+    values = check_of([track(0, 0, [0.9])], inconclusive_band={"low": 0.0, "high": 0.7})
+    weak = Broken(kind="sources", name="<b>pages</b>", n_decided=9, n_wrong=3)
+    values["detector"]["promise"] = promise(broken=(weak,)).model_dump()
+    text = " ".join(made(values).split())
+    assert "from sources it never learnt from: “Likely forged” was wrong 4 of 87 times" in text
+    assert "It never says “likely real”: at its best that was wrong 50 of 86 times" in text
+    assert "&lt;b&gt;pages&lt;/b&gt; (3 of 9)" in text and "labelled videos so that" not in text
+    assert "above 0.70: looks forged" in text and ": no sign</li>" not in text, "no score speaks for a real video"
+
+
+def test_a_detector_that_can_promise_nothing_says_so() -> None:
+    values = check_of([track(0, 0, [0.9])], inconclusive_band={"low": 0.0, "high": 1.0}, verdict="inconclusive")
+    values["detector"]["promise"] = promise(NO_BOUND, REFUSED).model_dump()
+    text = " ".join(made(values).split())
+    assert "This detector gives no verdict on any video" in text and "between 0.00 and 1.00" not in text
+    assert "It never says “likely forged”: no bound was found" in text and ": looks forged</li>" not in text
 
 
 def test_the_page_names_what_ran_the_networks_and_warns_of_bf16() -> None:

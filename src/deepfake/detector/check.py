@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema
 
+from deepfake.ensemble.promise import Promise
 from deepfake.media.file_facts import VideoFacts
 from deepfake.models.engine import Engine
 from deepfake.values import Probability, Seconds, Sha256, Value
@@ -61,10 +62,17 @@ class DetectorFacts(Value):
     about: dict[str, Any] = Field(description="What the detector's file says of its making, such as commit and run.")
     calibration: Literal["none", "temperature", "platt"]
     n_calibration_videos: int = Field(ge=0)
-    error_rate: float = Field(description="Share of wrong verdicts the band allows, for reals and for fakes.")
+    error_rate: float = Field(
+        description="Share of wrong ones that is allowed: with a promise, of each verdict on other sources; without, "
+        "of the reals and of the fakes like its calibration videos."
+    )
     fake_share: float | None = Field(description="Share of fakes the calibration expects; null: that of its videos.")
     min_track_frames: int = Field(description="Shorter tracks count only where there is no longer one.")
     max_tracks: int = Field(description="So many tracks are kept, the longest and largest.")
+    promise: Promise | None = Field(
+        None,
+        description="What its verdicts were worth on sources it never learnt from; null where that was never tested.",
+    )
 
 
 class SearchedFrames(Value):
@@ -191,7 +199,7 @@ class Check(Value):
     0..1.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     file: CheckedFile
     verdict: Verdict
     exit_code: Literal[0, 3, 4, 5] = Field(description="Of this video alone.")

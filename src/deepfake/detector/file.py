@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import safetensors.numpy
 
+from deepfake.ensemble.promise import KEY as PROMISE
+from deepfake.ensemble.promise import Promise, read_promise
 from deepfake.ensemble.stack import Stack
 from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop
@@ -54,6 +56,7 @@ class TrainedDetector:
     extract: Extract
     ensemble: Ensemble
     about: dict[str, Any]
+    promise: Promise | None = None
 
     def within(self, limits: Mapping[str, float]) -> TrainedDetector:
         """The same with other limits on reading a video: `deadline_s`, `memory_mb`."""
@@ -107,13 +110,18 @@ def save_detector(
     add_graphs_where_possible(path)
 
 
-def write_stack(path: Path, out: Path, stack: Stack) -> None:
-    """Write a detector file's networks and settings with another stack; what was learnt stays byte by byte."""
+def write_stack(path: Path, out: Path, stack: Stack, promise: Promise | None = None) -> None:
+    """Write a detector file's networks and settings with another stack; what was learnt stays byte by byte.
+
+    `promise` is what the new stack was found to be worth on left-out sources; the old one's goes with the old stack.
+    """
     header = read_header(path)
     if set(stack.members) != set(header["stack"]["members"]):
         raise ValueError(f"a stack of {stack.members} does not fit the members {header['stack']['members']}")
     about = {**header["about"], "calibrated_by": current_commit()}
-    text = json.dumps({**header, "stack": stack.to_dict(), "about": about}, sort_keys=True)
+    told = {} if promise is None else {PROMISE: promise.model_dump(mode="json")}
+    kept = {key: value for key, value in header.items() if key != PROMISE}
+    text = json.dumps({**kept, "stack": stack.to_dict(), "about": about, **told}, sort_keys=True)
     tensors = safetensors.numpy.load_file(path)
     write_whole(out, safetensors.numpy.save(dict(sorted(tensors.items())), metadata={HEADER: text}))
     if graphs_of(header, path) is None:
@@ -189,6 +197,7 @@ def _detector(path: Path, header: dict[str, Any], members: list[Member]) -> Trai
             extract=extract_settings(header),
             ensemble=Ensemble.model_validate(header["ensemble"]),
             about=dict(header["about"]),
+            promise=read_promise(header),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise does_not_fit(path, error) from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from deepfake.ensemble.promise import Promise, read_promise
 from deepfake.ensemble.stack import Stack
 from deepfake.models.detector_file import extract_settings, read_header
 from deepfake.settings import Ensemble, Extract, Predict
@@ -42,6 +43,10 @@ class Rules(Protocol):
     def about(self) -> dict[str, Any]:
         """What its file says of its making."""
 
+    @property
+    def promise(self) -> Promise | None:
+        """What its verdicts were worth on sources it never learnt from; None where that was never tested."""
+
 
 @dataclass(frozen=True)
 class DetectorHeader:
@@ -53,6 +58,7 @@ class DetectorHeader:
     extract: Extract
     ensemble: Ensemble
     about: dict[str, Any]
+    promise: Promise | None = None
 
     def within(self, limits: Mapping[str, float]) -> DetectorHeader:
         """The same with other limits on reading a video: `deadline_s`, `memory_mb`."""
@@ -76,6 +82,7 @@ def read_detector(path: Path) -> DetectorHeader:
             extract=extract_settings(header),
             ensemble=Ensemble.model_validate(header["ensemble"]),
             about=dict(header["about"]),
+            promise=read_promise(header),
         )
     except (KeyError, TypeError, ValueError) as error:
         from deepfake.models.detector_file import does_not_fit

@@ -57,9 +57,16 @@ class Asked:
 def ask(weights: Path, folder: Path, labels_csv: Path, cache_dir: Path, limit: int | None = None) -> Asked:
     """Open a detector's file and extract the faces of labelled clips by its settings; `limit`: see `read_clips`."""
     detector = open_detector(weights, Predict())
-    extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})
-    clips = read_clips(folder, labels_csv, extract, cache_dir, limit)
+    clips = extracted(detector, folder, labels_csv, cache_dir, limit)
     return Asked(detector, networks_sha256(weights), clips)
+
+
+def extracted(
+    detector: TrainedDetector, folder: Path, labels_csv: Path, cache_dir: Path, limit: int | None = None
+) -> Clips:
+    """Labelled clips with the faces that a detector's settings find in them; `limit`: see `read_clips`."""
+    extract = detector.extract.model_copy(update={"workers": os.cpu_count() or 1})
+    return read_clips(folder, labels_csv, extract, cache_dir, limit)
 
 
 def networks_sha256(weights: Path) -> str:
@@ -75,11 +82,6 @@ def refit(detector: TrainedDetector, networks: str, clips: Clips, predict: Predi
 
     `networks` names its networks in what is kept of them.
     """
-    if any(member.heads for member in detector.members):
-        raise UserError(
-            f"detector {detector.name!r} has networks over tracks; only one of frame networks can be calibrated anew. "
-            "Run 07_ensemble again"
-        )
     tracks = member_tracks(detector, networks, clips, predict)
     trial = fitting.measure(tracks, clips, detector.ensemble)
     after = fitting.final_stack(tracks, clips, trial, detector.ensemble)
@@ -88,6 +90,11 @@ def refit(detector: TrainedDetector, networks: str, clips: Clips, predict: Predi
 
 def member_tracks(detector: TrainedDetector, networks: str, clips: Clips, predict: Predict) -> Tracks:
     """What the detector's members make of the clips' tracks."""
+    if any(member.heads for member in detector.members):
+        raise UserError(
+            f"detector {detector.name!r} has networks over tracks; only one of frame networks can be calibrated anew. "
+            "Run 07_ensemble again"
+        )
     logits_NM = face_logits(detector, networks, clips, predict)
     rows = clips.faces[["video_id", "track", "frame_index"]]
     scores = {name: rows.assign(logit=logits_NM[:, place]) for place, name in enumerate(detector.stack.members)}

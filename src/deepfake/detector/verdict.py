@@ -32,6 +32,7 @@ from deepfake.detector.check import (
     level_of,
 )
 from deepfake.detector.looks import Look, looks_of
+from deepfake.ensemble.promise import short_words
 from deepfake.files import printable
 from deepfake.media.file_facts import VideoFacts, VideoFile, describe
 from deepfake.settings import Predict
@@ -268,6 +269,7 @@ def _about(detector: Rules, weights_sha256: str) -> DetectorFacts:
         fake_share=detector.ensemble.fake_share,
         min_track_frames=detector.ensemble.min_track_frames,
         max_tracks=detector.extract.max_tracks,
+        promise=detector.promise,
     )
 
 
@@ -418,7 +420,8 @@ def verdict_line(check: Check) -> str:
     why = f"; {printable(check.reason)}" if check.reason else ""
     faces = f"{check.n_faces_counted} faces count; " if check.n_faces_counted > 1 else ""
     band_words = f"inconclusive from {band.low:.2f} to {band.high:.2f}"
-    return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} ({faces}{band_words}{why})"
+    worth = short_words(check.detector.promise, check.verdict if check.verdict in (FORGED, REAL) else None)
+    return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} ({faces}{band_words}{why}{worth and f'; {worth}'})"
 
 
 def stream_lines(check: Check) -> list[str]:

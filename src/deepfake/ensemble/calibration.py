@@ -223,6 +223,8 @@ def _newton(
         curvature = (columns * (weights * p * (1 - p))[:, None]).T @ columns + np.diag(stiffness[free])
         step = np.zeros(2)
         step[free] = np.linalg.solve(curvature, gradient)
+        if float(gradient @ step[free]) < 1e-11 * cost(line):  # so near to the end costs differ by rounding alone
+            return np.asarray(line - step)
         share = 1.0
         while share > 1e-9 and cost(line - share * step) > cost(line) - 1e-4 * share * float(gradient @ step[free]):
             share /= 2

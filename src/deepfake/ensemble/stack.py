@@ -14,7 +14,7 @@ one turn. Fitted like this a score is what serving makes of the same tracks: bot
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,12 +112,21 @@ def fit_stack(tracks: Tracks, labels: np.ndarray, settings: Ensemble, folds: np.
     return Stack(tracks.members, weights, calibration, prior, dropped=dropped)
 
 
-def _fit(tracks: Tracks, labels: np.ndarray, settings: Ensemble, prior: float) -> tuple[list[float], Calibration]:
-    """Weights and calibration under which the videos' own scores have the lowest log loss."""
+def calibrated_anew(stack: Stack, tracks: Tracks, labels: np.ndarray, settings: Ensemble) -> Stack:
+    """The stack with its calibration fitted on videos (N) that no member was trained on; weights and band stay."""
+    prior = settings.fake_share if settings.fake_share is not None else float(np.mean(labels))
+    _, calibration = _fit(tracks.of_members(stack.members), labels, settings, prior, np.array(stack.weights))
+    return replace(stack, calibration=calibration, prior=prior)
+
+
+def _fit(
+    tracks: Tracks, labels: np.ndarray, settings: Ensemble, prior: float, fixed: np.ndarray | None = None
+) -> tuple[list[float], Calibration]:
+    """Weights and calibration under which the videos' own scores have the lowest log loss; `fixed` weights stay."""
     from scipy.special import log_expit
 
     weigh, neutral = class_weights(labels, settings.fake_share), neutral_logit(prior)
-    equal = np.full(len(tracks.members), 1 / len(tracks.members))
+    equal = np.full(len(tracks.members), 1 / len(tracks.members)) if fixed is None else fixed
     line = Line(tuple(equal.tolist()), neutral=neutral)
     served, least = video_logits(tracks, line)[0], np.inf
     best = line, Calibration("none")
@@ -125,7 +134,7 @@ def _fit(tracks: Tracks, labels: np.ndarray, settings: Ensemble, prior: float) -
     for _ in range(MOST_TURNS):
         mixed = mixtures(tracks, line)
         weights = equal
-        if len(equal) > 1:
+        if fixed is None and len(equal) > 1:
             weights = _weights(mixed, labels, weigh, equal, settings.stack_l2, neutral)
         calibration = fit(
             mixed.logits_NM @ weights,

@@ -35,6 +35,7 @@ from deepfake.detector.check import (
     level_of,
 )
 from deepfake.detector.verdict import GRAVEST_FIRST
+from deepfake.ensemble.promise import Rule, of_verdict, sentences
 from deepfake.files import current_commit, printable
 from deepfake.report.strips import data_url, page_environment, source_hash
 
@@ -163,12 +164,26 @@ def page(check: Check, crops: Sequence[Crop], page_path: Path) -> bytes:
         data=_script_json(_page_data(check, axis)),
         low=band.low,
         high=band.high,
+        worth=_worth(check),
+        promise=sentences(check.detector.promise, _rule(check)),
         most=max((track.p_fake for _, track in check.tracks if track.decides), default=None),
         axis=axis,
         sizes={one.stream: f"{one.width_px} × {one.height_px}" for one in check.streams},
         n_looked_at=sum(one.is_looked_at for one in check.streams),
         plot_px=PLOT_PX,
     )
+
+
+def _rule(check: Check) -> Rule:
+    return Rule(check.detector.error_rate, check.detector.fake_share)
+
+
+def _worth(check: Check) -> str | None:
+    """What this verdict was worth on other sources, or why there is none on any video; None where nothing is known."""
+    promise = check.detector.promise
+    if promise is None or check.verdict not in (FORGED, REAL):
+        return None
+    return of_verdict(promise, check.verdict, _rule(check))
 
 
 def index_page(checks: Sequence[tuple[Check, str]]) -> bytes:

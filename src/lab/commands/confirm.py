@@ -27,9 +27,9 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
+    from deepfake.detector.source_groups import deal_folds
     from deepfake.settings_file import load_config
     from lab.confirmation import HEADER, append_asking, confirm, refuse_unasked
-    from lab.cross_validation import deal_folds
     from lab.labelled_crops import fresh_clips, known_clips
 
     config = load_config(args.config, args.set)
