@@ -40,7 +40,7 @@ class Measured:
     @property
     def labels(self) -> np.ndarray:
         """1 for forged (N,)."""
-        return self.clips["label"].to_numpy(int)
+        return np.asarray(self.clips["label"], int)
 
 
 def measured(detector: TrainedDetector, networks: str, sets: Sequence[Clips], predict: Predict) -> Measured:
@@ -84,7 +84,8 @@ def _refuse_unnamed(clips: pd.DataFrame) -> None:
 
 def _families(clips: pd.DataFrame) -> list[str]:
     """The family of each clip; `real` of reals, whatever their column says."""
-    return np.where(clips["label"] == 1, clips["family"].astype(str), "real").tolist()
+    pairs = zip(clips["label"], clips["family"], strict=True)
+    return [str(family) if label == 1 else "real" for label, family in pairs]
 
 
 def decisions_of(p: np.ndarray, band: tuple[float, float]) -> np.ndarray:
