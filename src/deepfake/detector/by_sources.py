@@ -50,7 +50,11 @@ def measured(detector: TrainedDetector, networks: str, sets: Sequence[Clips], pr
         own = recalibration.member_tracks(detector, networks, clips, predict)
         tables.append(clips_table(clips).set_index("clip").loc[list(own.video_ids)].reset_index())
         tracks.append(own)
-    return Measured(pd.concat(tables, ignore_index=True), Tracks.joined(tracks))
+    table = pd.concat(tables, ignore_index=True)
+    twice = table.loc[table["clip"].duplicated(), "clip"]
+    if len(twice):
+        raise UserError(f"{len(twice)} clips are in two collections, the first {twice.iloc[0]!r}; leave one out")
+    return Measured(table, Tracks.joined(tracks))
 
 
 @dataclass(frozen=True)
