@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 
 from deepfake.ensemble.calibration import inconclusive_band
 from deepfake.ensemble.pooling import Tracks, video_logits
-from deepfake.ensemble.stack import fit_stack
+from deepfake.ensemble.stack import Stack, fit_stack
 from deepfake.errors import UserError
 from deepfake.files import write_whole
 from deepfake.settings import Ensemble
@@ -55,15 +55,21 @@ def confirm(
 ) -> Confirmed:
     """Weights, calibration and band of the known clips, their p left out by folds, applied to the fresh ones."""
     labels = known["label"].to_numpy()
-    low, high = inconclusive_band(left_out_p(known_tracks, labels, folds, settings), labels, settings.error_rate)
+    band = inconclusive_band(left_out_p(known_tracks, labels, folds, settings), labels, settings.error_rate)
     stack = fit_stack(known_tracks, labels, settings)
+    return confirm_stack(fresh, fresh_tracks, replace(stack, band=band), settings)
+
+
+def confirm_stack(fresh: pd.DataFrame, fresh_tracks: Tracks, stack: Stack, settings: Ensemble) -> Confirmed:
+    """A stack with its calibration and band, applied to the fresh clips."""
+    low, high = stack.band
     p = stack.p_fake(fresh_tracks)
     p = np.clip(p, settings.clip_p, 1 - settings.clip_p)
     told = fresh["label"].to_numpy()
     sure = (p < low) | (p > high) | (low >= high)
     wrong = (p[sure] > high).astype(int) != told[sure]
     loss = float(np.mean(-np.log(np.where(told == 1, p, 1 - p))))
-    logits = video_logits(fresh_tracks, stack.line)[0]
+    logits = video_logits(fresh_tracks.of_members(stack.members), stack.line)[0]
     scores = family_scores(fresh, logits, np.zeros(len(fresh), int))
     share = float(wrong.mean()) if len(wrong) else float("nan")
     return Confirmed({name: found.pooled for name, found in scores.items()}, loss, float(sure.mean()), share)

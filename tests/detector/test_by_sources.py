@@ -11,6 +11,7 @@ from deepfake.detector import by_sources
 from deepfake.detector.by_sources import Measured, decisions_of, refit, rows
 from deepfake.detector.file import open_detector, write_stack
 from deepfake.detector.header import read_detector
+from deepfake.detector.listed_crops import read_crops
 from deepfake.detector.recalibration import networks_sha256
 from deepfake.detector.source_groups import CLIPS
 from deepfake.ensemble.calibration import Calibration
@@ -78,6 +79,17 @@ def test_a_score_on_a_bound_is_inconclusive() -> None:
 def test_clips_that_do_not_say_where_they_come_from_are_refused() -> None:
     with pytest.raises(UserError, match=r"288 of 288 clips have no source, the first 'c0'.*--by people"):
         refit(STACK, clips(10, source=" "), Ensemble())
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_clip_of_two_collections_is_refused(tmp_path: Path) -> None:
+    path, _ = two_members(tmp_path)
+    detector = open_detector(path, Predict())
+    listed = read_crops(write_list(tmp_path), ["train"], detector.extract, tmp_path / "cache")
+    once = by_sources.measured(detector, "x", [listed], Predict())
+    assert once.clips["clip"].tolist() == ["c1", "c2"] and once.labels.tolist() == [0, 1]
+    with pytest.raises(UserError, match="2 clips are in two collections, the first 'c1'"):
+        by_sources.measured(detector, "x", [listed, listed], Predict())
 
 
 def test_clips_of_one_source_are_refused() -> None:

@@ -31,13 +31,13 @@ def test_a_detector_of_which_nothing_is_known_says_so() -> None:
     (said,) = sentences(None, RULE)
     assert "never tested on videos from sources that it did not know" in said
     assert short_words(None, "likely real") == "never tested on other sources"
-    assert short_words(None, None) == ""
+    assert short_words(None, "inconclusive") == ""
 
 
 def test_a_line_has_room_for_the_verdict_at_hand() -> None:
     assert short_words(promise(), "likely forged") == "on other sources 4 of 87 such verdicts were wrong"
-    assert short_words(promise(), None) == "", "it gives one verdict, only not here"
-    assert short_words(promise(REFUSED), None) == "this detector can promise no verdict on other sources"
+    assert short_words(promise(), "inconclusive") == "", "it gives one verdict, only not here"
+    assert short_words(promise(REFUSED), "inconclusive") == "this detector can promise no verdict on other sources"
 
 
 def test_a_header_keeps_it_and_an_older_one_has_none() -> None:

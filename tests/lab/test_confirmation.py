@@ -1,5 +1,6 @@
 """Clips kept for confirmation: asked only when it is meant, counted, logged by the asking itself."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,13 @@ import pytest
 from test_cross_validation import many
 
 from deepfake.detector.source_groups import deal_folds
+from deepfake.ensemble.calibration import Calibration
 from deepfake.ensemble.pooling import Tracks
+from deepfake.ensemble.stack import Stack
 from deepfake.errors import UserError
 from deepfake.settings import Ensemble
-from lab.confirmation import TITLE, Confirmed, append_asking, askings, confirm, refuse_unasked
+from lab.commands import confirm as command
+from lab.confirmation import TITLE, Confirmed, append_asking, askings, confirm, confirm_stack, refuse_unasked
 
 FOUND = Confirmed({"swap": 0.7, "all": 0.65, "lipsync": float("nan")}, 0.66, 0.25, 0.1)
 
@@ -64,3 +68,31 @@ def test_probabilities_come_from_the_known_clips_alone() -> None:
     if found.decided:
         assert other.wrong == pytest.approx(1 - found.wrong)
     assert np.isfinite(found.log_loss)
+
+
+def test_a_file_is_asked_as_it_is_with_its_own_band() -> None:
+    fresh, _ = many(1)  # four reals, then four fakes
+    logits = np.array([-3.0, -2.0, 0.5, 3.0, -3.0, 0.0, 2.0, 3.0])
+    tracks = Tracks.one_each(np.column_stack([logits, 9 * logits]), ["m", "without a weight"])
+    stack = Stack(("m", "without a weight"), (1.0, 0.0), Calibration("none"), 0.5, (0.2, 0.8))
+    found = confirm_stack(fresh, tracks, stack, Ensemble())
+    assert found.decided == pytest.approx(6 / 8) and found.wrong == pytest.approx(2 / 6), "one real, one fake"
+    # Pairs of a fake above a real: 0 and a tie, 2, 3, 3 and a tie of 16.
+    assert found.aucs["swap"] == pytest.approx((0.5 + 2 + 3 + 3.5) / 16)
+    shut = confirm_stack(fresh, tracks, replace(stack, band=(0.0, 1.0)), Ensemble())
+    assert shut.decided == 0 and np.isnan(shut.wrong) and shut.log_loss == found.log_loss
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "wanted either --run, once or more, or --weights"),
+        (["--run", "a", "--weights", "b"], "wanted either --run, once or more, or --weights"),
+        (["--run", "a"], "--run wants --config, --clips and --labels"),
+        (["--weights", "b"], "have been asked 0 times"),
+    ],
+)
+def test_half_a_question_is_refused(arguments: list[str], message: str, tmp_path: Path) -> None:
+    args = command.arguments().parse_args([*arguments, "--log", str(tmp_path / "log.md")])
+    with pytest.raises(UserError, match=message):
+        command.run(args)

@@ -35,16 +35,25 @@ def stage_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def trial_parser(description: str | None) -> argparse.ArgumentParser:
-    """The flags of commands that measure networks on labelled clips they never learnt from."""
+def trial_parser(description: str | None, needs_run: bool = True) -> argparse.ArgumentParser:
+    """The flags of commands that measure networks on labelled clips they never learnt from.
+
+    Without `needs_run` none of them must be given.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings: extraction and ensemble")
+    parser.add_argument(
+        "--config", type=Path, required=needs_run, metavar="FILE", help="settings: extraction and ensemble"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="STAGE.KEY=VALUE", help="lay a value over the settings file"
     )
-    parser.add_argument("--run", action="append", required=True, metavar="NAME[/STEP]", help="may be given repeatedly")
-    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
-    parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
+    parser.add_argument(
+        "--run", action="append", required=needs_run, default=[], metavar="NAME[/STEP]", help="may be given repeatedly"
+    )
+    parser.add_argument("--clips", type=Path, required=needs_run, metavar="DIR", help="folder of labelled clips")
+    parser.add_argument(
+        "--labels", type=Path, required=needs_run, metavar="CSV", help="file, label, identity, family, ..."
+    )
     parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     return parser
 

@@ -110,11 +110,12 @@ def _by_sources(args: argparse.Namespace, path: Path) -> None:
     rule = Rule(detector.ensemble.error_rate, detector.ensemble.fake_share)
     print("\n".join(sentences(promise, rule)))
     if args.report:
-        clips = recalibration.extracted(detector, *args.report, args.cache)
+        folder, labels_csv = args.report
+        clips = recalibration.extracted(detector, folder, labels_csv, args.cache)
         told = by_sources.measured(detector, networks, [clips], predict)
         p = after.p_fake(told.tracks)
         decisions = by_sources.decisions_of(p, after.band)
-        print(f"{args.report[0]}, nothing fitted to it:")
+        print(f"{folder}, nothing fitted to it:")
         print(by_sources.compared(told, detector.stack, decisions, p, detector.ensemble))
     file.write_stack(path, args.out, after, promise)
     print(f"{args.out}: the networks of {path} with the new calibration, band and promise")

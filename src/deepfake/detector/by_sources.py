@@ -40,7 +40,7 @@ class Measured:
     @property
     def labels(self) -> np.ndarray:
         """1 for forged (N,)."""
-        return self.clips["label"].to_numpy(int)
+        return np.asarray(self.clips["label"], int)
 
 
 def measured(detector: TrainedDetector, networks: str, sets: Sequence[Clips], predict: Predict) -> Measured:
@@ -50,7 +50,11 @@ def measured(detector: TrainedDetector, networks: str, sets: Sequence[Clips], pr
         own = recalibration.member_tracks(detector, networks, clips, predict)
         tables.append(clips_table(clips).set_index("clip").loc[list(own.video_ids)].reset_index())
         tracks.append(own)
-    return Measured(pd.concat(tables, ignore_index=True), Tracks.joined(tracks))
+    table = pd.concat(tables, ignore_index=True)
+    twice = table.loc[table["clip"].duplicated(), "clip"]
+    if len(twice):
+        raise UserError(f"{len(twice)} clips are in two collections, the first {twice.iloc[0]!r}; leave one out")
+    return Measured(table, Tracks.joined(tracks))
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ def _refuse_unnamed(clips: pd.DataFrame) -> None:
 
 def _families(clips: pd.DataFrame) -> list[str]:
     """The family of each clip; `real` of reals, whatever their column says."""
-    return np.where(clips["label"] == 1, clips["family"].astype(str), "real").tolist()
+    pairs = zip(clips["label"], clips["family"], strict=True)
+    return [str(family) if label == 1 else "real" for label, family in pairs]
 
 
 def decisions_of(p: np.ndarray, band: tuple[float, float]) -> np.ndarray:

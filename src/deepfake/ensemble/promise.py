@@ -14,7 +14,7 @@ from pydantic import Field
 from deepfake.values import Probability, Value
 
 KEY = "promise"  # the header's key in a detector's file
-Word = Literal["likely forged", "likely real"]
+FORGED, REAL = "likely forged", "likely real"  # as `detector.check` says them
 
 
 class Tested(Value):
@@ -91,9 +91,9 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def of_verdict(promise: Promise, verdict: Word, rule: Rule) -> str:
-    """What a verdict was worth on left-out sources, or why it is never given, in a sentence."""
-    tested = promise.forged if verdict == "likely forged" else promise.real
+def of_verdict(promise: Promise, verdict: str, rule: Rule) -> str:
+    """What a verdict (FORGED or REAL) was worth on left-out sources, or why it is never given, in a sentence."""
+    tested = promise.forged if verdict == FORGED else promise.real
     if tested.bound is None:
         return f"It never says “{verdict}”: no bound was found beyond which few enough were wrong."
     where = "" if rule.fake_share is None else f" where {_percent(rule.fake_share)} of all videos are forged"
@@ -114,8 +114,8 @@ def sentences(promise: Promise | None, rule: Rule) -> list[str]:
     said = [
         f"Its verdicts were tested on {promise.n_videos} videos ({promise.n_forged} forged) of {promise.n_groups} "
         "groups of sources that it never learnt from, each group by bounds found on the others.",
-        of_verdict(promise, "likely forged", rule),
-        of_verdict(promise, "likely real", rule),
+        of_verdict(promise, FORGED, rule),
+        of_verdict(promise, REAL, rule),
     ]
     if promise.broken:
         parts = [f"{one.name} ({one.n_wrong} of {one.n_decided})" for one in promise.broken]
@@ -123,11 +123,12 @@ def sentences(promise: Promise | None, rule: Rule) -> list[str]:
     return said
 
 
-def short_words(promise: Promise | None, verdict: Word | None) -> str:
-    """The same of one verdict, or of none (inconclusive), for a line; empty where there is nothing to be said."""
+def short_words(promise: Promise | None, verdict: str) -> str:
+    """The same of one verdict for a line; empty where there is nothing to be said, as of most that decide nothing."""
+    if verdict not in (FORGED, REAL):
+        is_closed = promise is not None and not promise.gives_any
+        return "this detector can promise no verdict on other sources" if is_closed else ""
     if promise is None:
-        return "" if verdict is None else "never tested on other sources"
-    if verdict is None:
-        return "" if promise.gives_any else "this detector can promise no verdict on other sources"
-    tested = promise.forged if verdict == "likely forged" else promise.real
+        return "never tested on other sources"
+    tested = promise.forged if verdict == FORGED else promise.real
     return f"on other sources {tested.n_wrong} of {tested.n_decided} such verdicts were wrong"

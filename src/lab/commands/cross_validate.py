@@ -23,10 +23,10 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def parser_of(description: str | None) -> argparse.ArgumentParser:
+def parser_of(description: str | None, needs_run: bool = True) -> argparse.ArgumentParser:
     from pathlib import Path
 
-    parser = trial_parser(description)
+    parser = trial_parser(description, needs_run)
     parser.add_argument("--crops", type=Path, metavar="CSV", help="further clips, of which crops are there")
     parser.add_argument("--learnt-reals", nargs="*", default=["train"], metavar="SPLIT", help="(train)")
     parser.add_argument("--learnt-fakes", nargs="*", default=[], metavar="SPLIT", help="(none)")
