@@ -419,7 +419,8 @@ def verdict_line(check: Check) -> str:
         return f"{name}: {check.verdict} ({printable(check.reason)})"
     why = f"; {printable(check.reason)}" if check.reason else ""
     faces = f"{check.n_faces_counted} faces count; " if check.n_faces_counted > 1 else ""
-    band_words = f"inconclusive from {band.low:.2f} to {band.high:.2f}"
+    is_closed = (band.low, band.high) == (0, 1)
+    band_words = "always so" if is_closed else f"inconclusive from {band.low:.2f} to {band.high:.2f}"
     worth = short_words(check.detector.promise, check.verdict)
     return f"{name}: {check.verdict}, p_fake {check.p_fake:.2f} ({faces}{band_words}{why}{worth and f'; {worth}'})"
 
