@@ -146,7 +146,7 @@ class VideoStage(Transformer, DefaultParamsReadable[Any], DefaultParamsWritable)
 
     def _mapped(self, dataset: DataFrame, task: type[Task], added: Sequence[Column]) -> DataFrame:
         schema = self._schema(dataset, added)
-        made = task(_arrow(schema), self._extract(), registry.plugins(), self._path())
+        made = task(_arrow(dataset, schema), self._extract(), registry.plugins(), self._path())
         return dataset.mapInArrow(made, schema)
 
     def write(self) -> MLWriter:
@@ -161,10 +161,11 @@ class VideoStage(Transformer, DefaultParamsReadable[Any], DefaultParamsWritable)
         return super().write()
 
 
-def _arrow(schema: StructType) -> pa.Schema:
+def _arrow(dataset: DataFrame, schema: StructType) -> pa.Schema:
+    """The schema of batches; of columns that were there before, times are in the session's zone."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    return to_arrow_schema(schema)
+    return to_arrow_schema(schema, timezone=dataset.sparkSession.conf.get("spark.sql.session.timeZone"))
 
 
 def _of_table(task: Callable[[pa.Table], pa.Table]) -> Callable[[pa.Table], pa.Table]:
@@ -250,7 +251,7 @@ class ShotDetector(VideoStage):
         rows = self._with_ids(dataset).drop("cuts")
         noted = self._mapped(rows, ChangesTask, (Column("noted", pa.binary(), "", True), REASON))
         schema = self._schema(rows, (CUTS, REASON))
-        join = JoinShots(_arrow(schema), self._extract(), registry.plugins(), self._path())
+        join = JoinShots(_arrow(dataset, schema), self._extract(), registry.plugins(), self._path())
         return noted.groupBy("video_id").applyInArrow(_of_table(join), schema)
 
 
@@ -289,7 +290,7 @@ class FaceDetector(VideoStage):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         rows = self._with_ids(dataset)
         schema = self._schema(rows, (FRAME, FACES, REASON), without=("chunk", "cuts"))
-        task = FacesTask(_arrow(schema), self._extract(), registry.plugins(), self._path())
+        task = FacesTask(_arrow(dataset, schema), self._extract(), registry.plugins(), self._path())
         return rows.mapInArrow(task, schema)
 
 
@@ -309,7 +310,9 @@ class TrackLinker(VideoStage):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self._require(dataset, ("video_id", "frame", "faces", "reason"), "FaceDetector")
         schema = self._schema(dataset, (TRACK, REASON), without=("frame", "faces"))
-        return dataset.groupBy("video_id").applyInArrow(_of_table(LinkFaces(_arrow(schema), self._extract())), schema)
+        return dataset.groupBy("video_id").applyInArrow(
+            _of_table(LinkFaces(_arrow(dataset, schema), self._extract())), schema
+        )
 
 
 class ForgeryScorer(VideoStage):
@@ -328,5 +331,5 @@ class ForgeryScorer(VideoStage):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self._require(dataset, ("video_id", "track", "reason"), "TrackLinker")
         schema = self._schema(dataset, SCORES, without=("track", "reason"))
-        task = ScoreTracks(_arrow(schema), self._extract(), str(self.getOrDefault("weights")), self._path())
+        task = ScoreTracks(_arrow(dataset, schema), self._extract(), str(self.getOrDefault("weights")), self._path())
         return dataset.groupBy("video_id").applyInArrow(_of_table(task), schema)
