@@ -244,8 +244,8 @@ SPARK = (
     scores
     """,
     """
-    p_fake = scores[scores["fallback"].isna()].set_index("video_id")["p_fake"]
-    shown = [*p_fake.index[:2], *p_fake.index[-2:]]  # the most and the least forged
+    p_fake = scores[scores["fallback"].isna()].set_index("video_id")["p_fake"].to_dict()
+    shown = [*list(p_fake)[:2], *list(p_fake)[-2:]]  # the most and the least forged
     display(HTML(pipeline.tracks([row for row in found if row["video_id"] in shown], p_fake)))
     """,
     """
