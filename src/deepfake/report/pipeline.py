@@ -12,13 +12,15 @@ from urllib.parse import unquote, urlsplit
 
 import cv2
 import numpy as np
+from markupsafe import escape
 
 from deepfake.faces.crops import cut_square, square_around
 from deepfake.media.video import Frame, sample
-from deepfake.report.strips import Strip, spread_places, strips_html
+from deepfake.report.strips import JPEG_QUALITY, Strip, data_url, spread_places, strips_html
 
 Row = Mapping[str, Any]
-SIDE_PX, CROP_PX, MARGIN_RATIO = 480, 160, 0.3
+SIDE_PX, SHOWN_PX, CROP_PX, MARGIN_RATIO = 480, 300, 160, 0.3
+PAPER = "background: white; color: black; padding: 0.5em"  # readable on a notebook's dark pages, too
 LINE_RGB, LINE_PX = (40, 200, 80), 8
 _BOX = ("x0_px", "y0_px", "x1_px", "y1_px")
 
@@ -28,18 +30,14 @@ def frames_with_boxes(rows: Sequence[Row], most: int = 6) -> str:
     ordered = sorted(rows, key=lambda row: row["frame"]["frame_index"])
     shown = [ordered[place] for place in spread_places(len(ordered), most)]
     frames = _read(shown[0]["path"], [row["frame"]["frame_index"] for row in shown])
-    return strips_html(
-        [
-            Strip(
-                title=shown[0]["video_id"],
-                note=f"{len(rows)} frames sampled; under each: when, its shot, its faces",
-                crops=[_drawn(frames[row["frame"]["frame_index"]], row["faces"]) for row in shown],
-                captions=[
-                    f"{row['frame']['time_s']:.1f} s, {row['frame']['shot']}, {len(row['faces'])}" for row in shown
-                ],
-            )
-        ]
-    )
+    figures = [
+        f'<figure style="margin: 0 0.5em 0.5em 0; display: inline-block"><img alt="" src="{url}"><figcaption>'
+        f"{row['frame']['time_s']:.1f} s, shot {row['frame']['shot']}: {len(row['faces'])} faces</figcaption></figure>"
+        for row in shown
+        for url in [data_url(_drawn(frames[row["frame"]["frame_index"]], row["faces"]), SHOWN_PX, JPEG_QUALITY)]
+    ]
+    title = escape(f"{shown[0]['video_id']}, {len(rows)} frames sampled")
+    return f'<div style="{PAPER}"><p><b>{title}</b></p>{"".join(figures)}</div>'
 
 
 def tracks(rows: Sequence[Row], p_fake: Mapping[str, float] | None = None) -> str:
