@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from deepfake.errors import UserError
-from deepfake.faces.chunk_queue import MOST_OPEN, run_longest_first
+from deepfake.faces.chunk_queue import MOST_OPEN, Queue, run_longest_first
 from deepfake.faces.chunk_tasks import ChunkTask, Outcome, Work
 from deepfake.faces.extracted import Extraction, Job
 from deepfake.faces.extractor import detector_of, extract
@@ -223,10 +223,10 @@ def bytes_of_a_job() -> float:
         )
         for i in range(JOBS_COUNTED)
     ]
-    works = [(2, 0.0, i, Work(i, job)) for i, job in enumerate(jobs)]
+    queue = Queue(jobs, sizes=[1] * len(jobs))
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return (after - before) / len(works)
+    return (after - before) / len(queue.jobs)
 
 
 def table(timings: Sequence[Timing], n_clips: Sequence[int], n_cores: Sequence[int], long_share: float | None) -> str:

@@ -84,7 +84,9 @@ def extract_videos(
         else:
             yield from (replace(kept, video_id=video.video_id) for video in owners)
     limits = limits or limits_of(settings).of_section("extract")
-    for job, outcome in run_longest_first(jobs, partial(run or run_each, limits=limits)):
+    known = [same[job.shard][0].size_bytes for job in jobs]
+    sizes = known if all(known) else ()
+    for job, outcome in run_longest_first(jobs, partial(run or run_each, limits=limits), sizes=sizes):
         assert not isinstance(outcome, Reading), "a job was asked for, no reading"
         extraction = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
         yield from (replace(extraction, video_id=video.video_id) for video in same[job.shard])

@@ -5,6 +5,7 @@ Rows are plain values, as `Row.asDict(recursive=True)` gives them; pictures are 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,15 @@ import cv2
 import numpy as np
 from markupsafe import escape
 
+from deepfake.faces.crop_store import encode_crop
 from deepfake.faces.crops import cut_square, square_around
 from deepfake.media.video import Frame, sample
-from deepfake.report.strips import JPEG_QUALITY, Strip, data_url, spread_places, strips_html
+from deepfake.report.strips import JPEG_QUALITY, Strip, spread_places, strips_html
 
 Row = Mapping[str, Any]
-SIDE_PX, SHOWN_PX, CROP_PX, MARGIN_RATIO = 480, 300, 160, 0.3
+SHOWN_PX, CROP_PX, MARGIN_RATIO = 300, 160, 0.3
 PAPER = "background: white; color: black; padding: 0.5em"  # readable on a notebook's dark pages, too
-LINE_RGB, LINE_PX = (40, 200, 80), 8
+LINE_RGB, LINE_PX = (40, 200, 80), 3
 _BOX = ("x0_px", "y0_px", "x1_px", "y1_px")
 
 
@@ -34,7 +36,7 @@ def frames_with_boxes(rows: Sequence[Row], most: int = 6) -> str:
         f'<figure style="margin: 0 0.5em 0.5em 0; display: inline-block"><img alt="" src="{url}"><figcaption>'
         f"{row['frame']['time_s']:.1f} s, shot {row['frame']['shot']}: {len(row['faces'])} faces</figcaption></figure>"
         for row in shown
-        for url in [data_url(_drawn(frames[row["frame"]["frame_index"]], row["faces"]), SHOWN_PX, JPEG_QUALITY)]
+        for url in [_url(_drawn(frames[row["frame"]["frame_index"]], row["faces"]))]
     ]
     title = escape(f"{shown[0]['video_id']}, {len(rows)} frames sampled")
     return f'<div style="{PAPER}"><p><b>{title}</b></p>{"".join(figures)}</div>'
@@ -75,14 +77,14 @@ def _read(path: str, indices: Sequence[int]) -> dict[int, Frame]:
 
 
 def _drawn(frame: Frame, faces: Sequence[Row]) -> np.ndarray:
-    """A frame with its boxes, in the middle of a square."""
-    picture = np.ascontiguousarray(frame.small_rgb(SIDE_PX))
+    """A small picture of a frame, with its boxes."""
+    picture = np.ascontiguousarray(frame.small_rgb(SHOWN_PX))
     ratio = picture.shape[1] / frame.width_px
     for face in faces:
         x0, y0, x1, y1 = (round(float(value) * ratio) for value in _box(face))
         cv2.rectangle(picture, (x0, y0), (x1, y1), LINE_RGB, LINE_PX)
-    height, width = picture.shape[:2]
-    top, left = (SIDE_PX - height) // 2, (SIDE_PX - width) // 2
-    bottom, right = SIDE_PX - height - top, SIDE_PX - width - left
-    white = (255, 255, 255)
-    return np.asarray(cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_CONSTANT, value=white))
+    return picture
+
+
+def _url(picture_HWC: np.ndarray) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(encode_crop(picture_HWC, "jpeg", JPEG_QUALITY)).decode()

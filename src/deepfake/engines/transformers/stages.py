@@ -146,7 +146,7 @@ class VideoStage(Transformer, DefaultParamsReadable[Any], DefaultParamsWritable)
 
     def _mapped(self, dataset: DataFrame, task: type[Task], added: Sequence[Column]) -> DataFrame:
         schema = self._schema(dataset, added)
-        made = task(_arrow(dataset, schema), self._extract(), registry.plugins(), self._path())
+        made = task(_arrow(schema), self._extract(), registry.plugins(), self._path())
         return dataset.mapInArrow(made, schema)
 
     def write(self) -> MLWriter:
@@ -169,11 +169,11 @@ class _Writer(DefaultParamsWriter):
         return super().overwrite()
 
 
-def _arrow(dataset: DataFrame, schema: StructType) -> pa.Schema:
-    """The schema of batches; of columns that were there before, times are in the session's zone."""
+def _arrow(schema: StructType) -> pa.Schema:
+    """The schema of batches; times of columns that were there before are handed over in UTC."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    return to_arrow_schema(schema, timezone=dataset.sparkSession.conf.get("spark.sql.session.timeZone"))
+    return to_arrow_schema(schema, timezone="UTC")
 
 
 def _of_table(task: Callable[[pa.Table], pa.Table]) -> Callable[[pa.Table], pa.Table]:
@@ -259,7 +259,7 @@ class ShotDetector(VideoStage):
         rows = self._with_ids(dataset).drop("cuts")
         noted = self._mapped(rows, ChangesTask, (Column("noted", pa.binary(), "", True), REASON))
         schema = self._schema(rows, (CUTS, REASON))
-        join = JoinShots(_arrow(dataset, schema), self._extract(), registry.plugins(), self._path())
+        join = JoinShots(_arrow(schema), self._extract(), registry.plugins(), self._path())
         return noted.groupBy("video_id").applyInArrow(_of_table(join), schema)
 
 
@@ -298,7 +298,7 @@ class FaceDetector(VideoStage):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         rows = self._with_ids(dataset)
         schema = self._schema(rows, (FRAME, FACES, REASON), without=("chunk", "cuts"))
-        task = FacesTask(_arrow(dataset, schema), self._extract(), registry.plugins(), self._path())
+        task = FacesTask(_arrow(schema), self._extract(), registry.plugins(), self._path())
         return rows.mapInArrow(task, schema)
 
 
@@ -319,7 +319,7 @@ class TrackLinker(VideoStage):
         self._require(dataset, ("video_id", "frame", "faces", "reason"), "FaceDetector")
         schema = self._schema(dataset, (TRACK, REASON), without=("frame", "faces"))
         return dataset.groupBy("video_id").applyInArrow(
-            _of_table(LinkFaces(_arrow(dataset, schema), self._extract())), schema
+            _of_table(LinkFaces(_arrow(schema), self._extract())), schema
         )
 
 
@@ -339,5 +339,5 @@ class ForgeryScorer(VideoStage):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self._require(dataset, ("video_id", "track", "reason"), "TrackLinker")
         schema = self._schema(dataset, SCORES, without=("track", "reason"))
-        task = ScoreTracks(_arrow(dataset, schema), self._extract(), str(self.getOrDefault("weights")), self._path())
+        task = ScoreTracks(_arrow(schema), self._extract(), str(self.getOrDefault("weights")), self._path())
         return dataset.groupBy("video_id").applyInArrow(_of_table(task), schema)
