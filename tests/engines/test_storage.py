@@ -100,6 +100,13 @@ def test_a_protocol_that_nothing_speaks_is_named() -> None:
         Folder("nonsense://x/y").names("a")
 
 
+@pytest.mark.slow
+def test_a_store_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"'s3://nowhere/x' cannot be reached: .*"):
+        list_remote("s3://nowhere/x", {".mp4"}, 1)
+
+
 def test_videos_are_listed_with_their_labels_and_hidden_ones_left_out(place: str) -> None:
     for name in ("part/b.mp4", "a.MKV", "notes.txt", "part/.c.mp4", ".d/e.mp4", "part/metadata.json"):
         Folder(place).write(name, [name.encode()])
