@@ -17,19 +17,21 @@ import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deepfake.errors import UserError
-from deepfake.faces.chunk_queue import MOST_OPEN, Queue, run_longest_first
+from deepfake.faces.chunk_queue import MOST_OPEN, run_longest_first
 from deepfake.faces.chunk_tasks import ChunkTask, Outcome, Work
 from deepfake.faces.extracted import Extraction, Job
+from deepfake.faces.extraction import Video, extract_videos
 from deepfake.faces.extractor import detector_of, extract
 from deepfake.media.demux import scan
 from deepfake.settings import Extract
 
 DRAWN_SEED = 0
-JOBS_COUNTED = 20_000
+CLIPS_COUNTED = 5_000
 
 
 @dataclass(frozen=True)
@@ -206,27 +208,23 @@ def _rounds(clip: Timing) -> list[list[float]]:
     return [[serial_s], [clip.search_s / n] * n, [serial_s], [clip.sample_s / n] * n, [serial_s]]
 
 
-def bytes_of_a_job() -> float:
-    """What the driver holds of each clip that is not done: its job and its place in the queue."""
-    tracemalloc.start()
-    settings = Extract()
-    before, _ = tracemalloc.get_traced_memory()
-    jobs = [
-        Job(
-            f"part/{i:08d}.mp4",
-            Path(f"/archive/part/{i:08d}.mp4"),
-            Path("/work"),
-            f"crops/{i:040d}.tar",
-            settings,
-            1,
-            f"{i:064d}",
-        )
-        for i in range(JOBS_COUNTED)
-    ]
-    queue = Queue(jobs, sizes=[1] * len(jobs))
-    after, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return (after - before) / len(queue.jobs)
+def bytes_of_a_clip() -> float:
+    """What the driver holds of each clip before the first is done."""
+    held: list[int] = []
+
+    def run(function: object, items: object, limits: object) -> Iterator[Any]:
+        held.append(tracemalloc.get_traced_memory()[0])
+        return iter(())
+
+    with tempfile.TemporaryDirectory() as folder:
+        for n in (10, CLIPS_COUNTED):  # the first time modules are imported, too
+            tracemalloc.start()
+            before, _ = tracemalloc.get_traced_memory()
+            root = Path("/archive/part")
+            videos = [Video(f"part/{i:08d}.mp4", root / f"{i:08d}.mp4", f"{i:064x}", 1 + i) for i in range(n)]
+            list(extract_videos(videos, Path(folder), Extract(), run=run))
+            tracemalloc.stop()
+    return (held[-1] - before) / CLIPS_COUNTED
 
 
 def table(timings: Sequence[Timing], n_clips: Sequence[int], n_cores: Sequence[int], long_share: float | None) -> str:
@@ -246,7 +244,7 @@ def table(timings: Sequence[Timing], n_clips: Sequence[int], n_cores: Sequence[i
 
 def moved(timings: Sequence[Timing], n_clips: Sequence[int], long_share: float | None) -> str:
     """Bytes read, written, and held by the driver, a row for each archive."""
-    per_job = bytes_of_a_job()
+    per_clip = bytes_of_a_clip()
     lines = ["| clips | read | crops written | back to the driver | driver holds |\n|---|---|---|---|---|"]
     for n in n_clips:
         drawn = draw(timings, n, long_share)
@@ -254,7 +252,7 @@ def moved(timings: Sequence[Timing], n_clips: Sequence[int], long_share: float |
         read = sum(clip.file_bytes * (4 if clip.n_chunks else 1) for clip in drawn)
         waiting = max((clip.waiting_bytes for clip in drawn), default=0) * MOST_OPEN
         written, back = sum(c.shard_bytes for c in drawn), sum(c.result_bytes + c.waiting_bytes for c in drawn)
-        cells = (size(read), size(written), size(back), size(n * per_job + waiting))
+        cells = (size(read), size(written), size(back), size(n * per_clip + waiting))
         lines.append(f"| {n:,} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -14,7 +14,7 @@ from lab.cluster_simulation import (
     Outcomes,
     Timing,
     about,
-    bytes_of_a_job,
+    bytes_of_a_clip,
     draw,
     measure,
     moved,
@@ -71,8 +71,8 @@ def test_tables_have_a_row_for_each_archive_cluster_and_way() -> None:
     assert "1 of them are long" in about([SHORT, LONG])
 
 
-def test_a_million_jobs_fit_into_a_gigabyte() -> None:
-    assert 100 < bytes_of_a_job() < 1000
+def test_what_the_driver_holds_of_a_clip_is_some_kilobytes() -> None:
+    assert 300 < bytes_of_a_clip() < 3000
 
 
 def test_clips_are_timed_and_the_timings_kept(

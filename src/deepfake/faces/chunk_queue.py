@@ -78,7 +78,8 @@ class Queue(Generic[Asked]):
     """What can be done now, the longest first; its end is not final."""
 
     def __init__(self, jobs: Sequence[Asked], most_open: int = MOST_OPEN, sizes: Sequence[int] = ()) -> None:
-        self.jobs, self.most_open = jobs, most_open
+        self.jobs: Sequence[Asked] = jobs
+        self.most_open = most_open
         known = np.array(sizes or [_size(job.path) for job in jobs], np.int64)
         # The largest file last, where it is taken from; of equal ones the first.
         self._unbegun = np.argsort(-known, kind="stable")[::-1]

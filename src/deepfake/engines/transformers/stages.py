@@ -318,9 +318,7 @@ class TrackLinker(VideoStage):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self._require(dataset, ("video_id", "frame", "faces", "reason"), "FaceDetector")
         schema = self._schema(dataset, (TRACK, REASON), without=("frame", "faces"))
-        return dataset.groupBy("video_id").applyInArrow(
-            _of_table(LinkFaces(_arrow(schema), self._extract())), schema
-        )
+        return dataset.groupBy("video_id").applyInArrow(_of_table(LinkFaces(_arrow(schema), self._extract())), schema)
 
 
 class ForgeryScorer(VideoStage):
