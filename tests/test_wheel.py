@@ -262,6 +262,8 @@ def modules_of(extra: str) -> set[str]:
 def test_every_module_that_a_command_misses_is_of_an_extra_that_there_is() -> None:
     distributions = metadata.packages_distributions()
     for module, extra in EXTRAS.items():
+        if module == "pyspark" and module not in distributions:
+            continue  # 0.6 GB, which `make spark` and CI alone bring
         assert {canonicalize_name(name) for name in distributions[module]} & modules_of(extra), module
     assert {canonicalize_name(wanted.name) for wanted in DECLARED}.isdisjoint(modules_of("all"))
 

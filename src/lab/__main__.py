@@ -30,6 +30,7 @@ COMMANDS = {
     "bench": "seconds, ratios and memory of every step",
     "bench-engines": "what runs networks on a processor: time an image, and whether logits are the same",
     "bench-spark": "what Spark costs beside worker processes, what two executors gain, what the driver holds",
+    "simulate-cluster": "how long a cluster takes for an archive, on paper, from measured seconds a clip",
     "bench-tracks": "our linker beside others on invented scenes",
 }
 ABOUT = "Measures and compares what `deepfake` does. Nothing here is imported by it or shipped with it."

@@ -97,6 +97,10 @@ def test_a_full_disk_is_for_another_executor_and_no_part_is_written(folder: Fold
         ("[PYTHON_VERSION_MISMATCH] Python in worker has different version", "workers' Python is another one"),
         ("ModuleNotFoundError: No module named 'deepfake'", "workers' Python has no package deepfake"),
         ('java.io.IOException: Cannot run program "python9": error=2', "executors have no such Python"),
+        (
+            "x\nTraceback\n  File 'a'\nOSError: no bucket\n\tat java.lang",
+            "the Spark job failed: OSError: no bucket; videos",
+        ),
         ("Out of luck\nat java", "the Spark job failed: Out of luck; videos that are done are kept"),
     ],
 )

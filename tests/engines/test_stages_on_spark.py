@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,13 +17,16 @@ from run_command import ENVIRONMENT, arguments_of
 
 SPARK = ["--set", "engine.kind=spark", "--set", "engine.master=local-cluster[2,1,1024]"]
 SPARK += ["--set", "engine.conf={spark.executor.memory: 512m}"]
+SOURCES = {"PYTHONPATH": ENVIRONMENT["PYTHONPATH"]}  # the place of a bucket is known since a fixture made it
 TRAINED = ("01_index_videos", "02_extract_faces", "03_make_folds", "04_train_frames", "05_train_sequences")
 pytestmark = pytest.mark.slow
 
 
 def run(name: str, *arguments: object, code: int = 0) -> str:
     command = [sys.executable, *arguments_of(name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, env=ENVIRONMENT)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=500, env={**ENVIRONMENT, **os.environ, **SOURCES}
+    )
     assert done.returncode == code, done.stderr[-3000:]
     return done.stdout + done.stderr
 

@@ -17,17 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake.engines.spark import SparkRunner
 from deepfake.engines.storage import Folder, is_url
 from deepfake.errors import UserError
 from deepfake.faces.crop_store import encode_crop, read_crop, write_shard
 from deepfake.faces.shard_store import note_store
 from deepfake.media.demux import LostFileError
 from deepfake.media.remote import RemoteVideo, fetched, list_remote, scratch_folder
-from deepfake.workers import Limits
-from spark_sessions import cluster as cluster
-from spark_sessions import on_spark as on_spark
-from worker_tasks import double
 
 pytest.importorskip("fsspec")
 
@@ -105,6 +100,13 @@ def test_a_protocol_that_nothing_speaks_is_named() -> None:
         Folder("nonsense://x/y").names("a")
 
 
+@pytest.mark.slow
+def test_a_store_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"'s3://nowhere/x' cannot be (reached|listed): .*"):
+        list_remote("s3://nowhere/x", {".mp4"}, 1)
+
+
 def test_videos_are_listed_with_their_labels_and_hidden_ones_left_out(place: str) -> None:
     for name in ("part/b.mp4", "a.MKV", "notes.txt", "part/.c.mp4", ".d/e.mp4", "part/metadata.json"):
         Folder(place).write(name, [name.encode()])
@@ -176,10 +178,3 @@ def test_a_crop_that_is_not_on_this_disk_is_fetched_with_its_shard(tmp_path: Pat
         read_crop(work, "crops/ab/b.tar", offset, size)
     note_store(work, None)
     note_store(work, None)
-
-
-@pytest.mark.slow
-def test_items_and_results_travel_through_a_bucket(on_spark: SparkRunner, s3: None) -> None:
-    runner = SparkRunner(on_spark.settings, "s3://bucket/spool")
-    assert sorted(runner(double, range(9), Limits(1, 60))) == [(i, 2 * i) for i in range(9)]
-    assert list(Folder("s3://bucket/spool").files()) == []

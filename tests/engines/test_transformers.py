@@ -208,6 +208,12 @@ def test_a_value_out_of_range_is_an_error_where_it_is_set() -> None:
         FaceDetector(nimScore=0.5)
 
 
+def test_under_spark_connect_overwriting_says_what_to_do_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyspark.sql.utils.is_remote", lambda: True)
+    with pytest.raises(UserError, match=r"FaceDetector: to overwrite a saved stage Spark needs .*write\(\).save"):
+        FaceDetector().write().overwrite()
+
+
 # --- On Spark ----------------------------------------------------------------------------------------
 
 

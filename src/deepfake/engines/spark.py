@@ -98,16 +98,26 @@ class _Job(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.session.addTag(self.tag)
+            if self._is_connect:
+                self.session.addTag(self.tag)
+            else:  # tags of a classic session are known to the thread alone that gave them
+                self.session.sparkContext.setJobGroup(self.tag, "deepfake")
             numbers = self.session.range(0, self.n_tasks, 1, self.n_tasks)
             numbers.mapInArrow(self.work, "id long").collect()
         except Exception as error:  # it is raised in the thread that waits
             self.error = error
 
+    @property
+    def _is_connect(self) -> bool:
+        return type(self.session).__module__.startswith("pyspark.sql.connect")
+
     def stop(self) -> None:
         """End what still runs."""
         if self.is_alive():
-            self.session.interruptTag(self.tag)
+            if self._is_connect:
+                self.session.interruptTag(self.tag)
+            else:
+                self.session.sparkContext.cancelJobGroup(self.tag)
             self.join(timeout=10)
 
 
@@ -171,7 +181,8 @@ def job_error(error: Exception) -> UserError:
             return UserError(
                 f"{words}: set PYSPARK_PYTHON (now {python!r}) to one with deepfake {__version__} on every executor"
             )
-    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+    raised = re.findall(r"^\s*((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?:Error|Exception): .+)$", text, re.MULTILINE)
+    first = raised[-1] if raised else next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     return UserError(f"the Spark job failed: {first}; videos that are done are kept, the same command goes on")
 
 

@@ -172,6 +172,8 @@ def open_store(url: str) -> tuple[Any, str]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         if "nrecognized filesystem" not in str(error):
             raise UserError(f"{url!r}: {error}") from None
+    except OSError as error:  # no such host, no right to look
+        raise UserError(f"{url!r} cannot be reached: {error}") from None
     import fsspec
 
     try:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from deepfake.faces.chunk_tasks import ChunkTask, Next, Outcome, Part, Started, Step, Whole, Work
 from deepfake.faces.extracted import Extraction, Job
 from deepfake.faces.reading import Reading, ReadJob
@@ -37,15 +39,19 @@ Run = Callable[[Callable[[Work], Outcome], Iterable[Work]], Iterator[tuple[Work,
 
 
 def run_longest_first(
-    jobs: Sequence[Asked], run: Run, most_open: int = MOST_OPEN, is_stopped: Callable[[], bool] = lambda: False
+    jobs: Sequence[Asked],
+    run: Run,
+    most_open: int = MOST_OPEN,
+    is_stopped: Callable[[], bool] = lambda: False,
+    sizes: Sequence[int] = (),
 ) -> Iterator[tuple[Asked, Extraction | Reading | Failed]]:
     """Yield each job with its outcome as it is done: a Reading of a ReadJob, an Extraction of a Job.
 
     `run` is given an iterator that ends when nothing can be done before something is finished, and is called anew as
     long as there is work, until `is_stopped`. Where it asks on after that end, as `workers.run_each` does, no video
-    waits for others.
+    waits for others. `sizes` are those of the files in bytes, where they are known.
     """
-    queue = _Queue(jobs, most_open)
+    queue = Queue(jobs, most_open, sizes)
     while queue.has_work and not is_stopped():
         has_run = False
         for work, outcome in run(do, queue):
@@ -68,31 +74,36 @@ class _Long:
     problem: str | None = None
 
 
-class _Queue(Generic[Asked]):
+class Queue(Generic[Asked]):
     """What can be done now, the longest first; its end is not final."""
 
-    def __init__(self, jobs: Sequence[Asked], most_open: int) -> None:
+    def __init__(self, jobs: Sequence[Asked], most_open: int = MOST_OPEN, sizes: Sequence[int] = ()) -> None:
+        self.jobs: Sequence[Asked] = jobs
         self.most_open = most_open
+        known = np.array(sizes or [_size(job.path) for job in jobs], np.int64)
+        # The largest file last, where it is taken from; of equal ones the first.
+        self._unbegun = np.argsort(-known, kind="stable")[::-1]
         self._waiting: list[tuple[int, float, int, Work]] = []
         self._n_pushed = 0
         self._long: dict[int, _Long] = {}
         self._later: list[tuple[int, Started]] = []
-        for number, job in enumerate(jobs):
-            # What is in progress comes first, then chunks, then what is not begun, the larger file first.
-            self._push(2, _size(job.path), Work(number, job))
 
-    def __iter__(self) -> _Queue[Asked]:
+    def __iter__(self) -> Queue[Asked]:
         return self
 
     def __next__(self) -> Work:
-        if not self._waiting:
+        """What is in progress, then chunks, then what is not begun."""
+        if self._waiting:
+            return heapq.heappop(self._waiting)[-1]
+        if not len(self._unbegun):
             raise StopIteration
-        return heapq.heappop(self._waiting)[-1]
+        number, self._unbegun = int(self._unbegun[-1]), self._unbegun[:-1]
+        return Work(number, self.jobs[number])
 
     @property
     def has_work(self) -> bool:
         """Whether anything can be done now."""
-        return bool(self._waiting)
+        return bool(self._waiting) or len(self._unbegun) > 0
 
     def _push(self, turn: int, length: float, work: Work) -> None:
         heapq.heappush(self._waiting, (turn, -length, self._n_pushed, work))
@@ -162,7 +173,7 @@ class _Queue(Generic[Asked]):
         return outcome if file is None else Reading(file, outcome)
 
 
-def _size(path: Path) -> float:
+def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:

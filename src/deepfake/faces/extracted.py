@@ -30,7 +30,7 @@ Status = Literal["ok", "no_face", "failed"]
 Turn = Literal[0, 90, 180, 270]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a million of them wait in one process
 class Job:
     """One video to extract: where it lies, and where its shard goes (a path below the work folder).
 

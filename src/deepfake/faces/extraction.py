@@ -7,12 +7,12 @@ are imported by the functions that need them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from deepfake.engines import Runner
 from deepfake.faces.chunk_queue import run_longest_first
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Video:
     """What extraction needs to know of a video."""
 
@@ -72,22 +72,51 @@ def extract_videos(
     same: dict[str, list[Video]] = {}
     for video in videos:
         same.setdefault(shard_name(video.sha256, settings, every), []).append(video)
-    jobs: list[Job] = []
+    to_make: list[str] = []
     for shard, owners in same.items():
         if force:
             failure_note(work_dir / shard).unlink(missing_ok=True)
         kept = None if force else kept_extraction(work_dir, shard, owners[0].video_id)
         if kept is None:
-            first = owners[0]
-            far = (stores.video(first), stores.shards, force) if stores else (None, None, False)
-            jobs.append(Job(first.video_id, first.path, work_dir, shard, settings, every, first.sha256, None, *far))
+            to_make.append(shard)
         else:
             yield from (replace(kept, video_id=video.video_id) for video in owners)
     limits = limits or limits_of(settings).of_section("extract")
-    for job, outcome in run_longest_first(jobs, partial(run or run_each, limits=limits)):
+
+    def job_of(shard: str) -> Job:
+        first = same[shard][0]
+        far = (stores.video(first), stores.shards, force) if stores else (None, None, False)
+        return Job(first.video_id, first.path, work_dir, shard, settings, every, first.sha256, None, *far)
+
+    jobs, known = _Jobs(to_make, job_of), [same[shard][0].size_bytes for shard in to_make]
+    sizes = known if all(known) else ()
+    for job, outcome in run_longest_first(jobs, partial(run or run_each, limits=limits), sizes=sizes):
         assert not isinstance(outcome, Reading), "a job was asked for, no reading"
         extraction = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
         yield from (replace(extraction, video_id=video.video_id) for video in same[job.shard])
+
+
+@dataclass(frozen=True)
+class _Jobs(Sequence[Job]):
+    """Jobs that are made when they are asked for: of a million there is no need to hold all."""
+
+    shards: list[str]
+    job_of: Callable[[str], Job]
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    @overload
+    def __getitem__(self, place: int) -> Job: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Job]: ...
+
+    def __getitem__(self, place: int | slice) -> Job | list[Job]:
+        """The job of a place, or those of several."""
+        if isinstance(place, slice):
+            return [self.job_of(shard) for shard in self.shards[place]]
+        return self.job_of(self.shards[place])
 
 
 def read_videos(
@@ -251,7 +280,7 @@ def write_tables(rows: Iterable[ExtractedRows], work_dir: Path) -> dict[str, int
             failures.add(one.failures)
             extractions.add([one.extraction])
             counts[one.extraction["status"]] += 1
-            counts["tracks"] += one.extraction["n_tracks"]
+            counts["tracks"] += len({row["track"] for row in one.faces})
         for gathered in (faces, failures, extractions):
             gathered.write(work_dir / f"{gathered.table.name}.parquet")
     known = {"videos": extractions.n_rows, "tracks": counts["tracks"], "faces": faces.n_rows}

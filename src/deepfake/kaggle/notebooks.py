@@ -141,7 +141,136 @@ EXPLORE = (
     display(HTML(tracks.frame_scores(material)))
     """,
 )
-NOTEBOOKS = {"kaggle_inference.ipynb": KAGGLE, "explore_tracks.ipynb": EXPLORE}
+SPARK = (
+    """
+    # Videos on Spark: probe, chunks, shots, faces, tracks, scores
+
+    Each step is a Transformer of `pyspark.ml`: it adds columns to rows, or makes new rows of them. Paths travel,
+    pictures do not. The session is the one that is active (Databricks, spark-submit), or two cores of this machine.
+    Clips are the demo's (`make demo`), or those of the settings in `DEEPFAKE_CONFIG`; `pip install 'deepfake[spark]'`
+    brings Spark and a Java.
+
+    This notebook is generated (`src/deepfake/kaggle/notebooks.py`) and kept without outputs, which would show
+    people's faces.
+    """,
+    """
+    import os
+    import sys
+    from pathlib import Path
+
+    PROJECT = Path.cwd() if (Path.cwd() / "src/deepfake").is_dir() else Path.cwd().parent
+    sys.path.insert(0, str(PROJECT / "src"))
+
+    from IPython.display import HTML, display
+
+    from deepfake.engines import transformers
+    from deepfake.engines.session import spark_session
+    from deepfake.report import pipeline
+    from deepfake.settings_file import load_config
+
+    config = load_config(PROJECT / os.environ.get("DEEPFAKE_CONFIG", "configs/demo.yaml"))
+    clips = config.path(config.index.root).absolute()
+    spark = spark_session("local[2]")
+    """,
+    """
+    ## Paths
+
+    `binaryFile` lists them; the bytes themselves are never asked for. A table with a column of paths does as well.
+    """,
+    """
+    files = spark.read.format("binaryFile").option("recursiveFileLookup", True).option("pathGlobFilter", "*.mp4")
+    paths = files.load(str(clips)).select("path").orderBy("path").limit(12).cache()
+    paths.show(3, truncate=False)
+    """,
+    """
+    ## Probe: what the files hold
+
+    From their packets alone: nothing is decoded. A file that is no video stays a row, with the reason.
+    """,
+    """
+    indexed = transformers.VideoIndexer(root=str(clips)).transform(paths).cache()
+    indexed.select("video_id", "video.codec", "video.width_px", "video.duration_s", "reason").toPandas()
+    """,
+    """
+    ## Chunks: which frames, and where long videos are cut
+
+    Frames are chosen once for a whole video. One that is longer than `chunkFromS` is cut at keyframes: here after 3 s,
+    so that there is something to see. The tracks are the same however it is cut.
+    """,
+    """
+    planner = transformers.ChunkPlanner(chunkFromS=3.0, chunkS=2.0)
+    print(planner.explainParam("chunkS"))
+    chunks = planner.transform(indexed).cache()
+    chunks.selectExpr("video_id", "chunk.number", "chunk.from_s", "chunk.to_s", "size(chunk.frames) frames").toPandas()
+    """,
+    """
+    ## Shots
+
+    Each chunk says how its frames change; cuts are found once for each video, from what all of its chunks say.
+    """,
+    """
+    shots = transformers.ShotDetector().transform(chunks).cache()
+    shots.selectExpr("video_id", "chunk.number", "cuts.time_s cuts_s", "chunk.uncut", "reason").toPandas()
+    """,
+    """
+    ## Faces: paths in, boxes out
+    """,
+    """
+    faces = transformers.FaceDetector().transform(shots).cache()
+    rows = [row.asDict(recursive=True) for row in faces.where("frame is not null").collect()]
+    counts = faces.selectExpr("video_id", "size(faces) n").groupBy("video_id").sum("n").orderBy("sum(n)", "video_id")
+    VIDEO = counts.tail(1)[0]["video_id"]
+    display(HTML(pipeline.frames_with_boxes([row for row in rows if row["video_id"] == VIDEO])))
+    """,
+    """
+    ## Tracks: one person in one shot
+
+    Linked once for each video, from all of its boxes: the cutting leaves no seam.
+    """,
+    """
+    tracks = transformers.TrackLinker().transform(faces).cache()
+    found = [row.asDict(recursive=True) for row in tracks.where("track is not null").collect()]
+    display(HTML(pipeline.tracks([row for row in found if row["video_id"] == VIDEO])))
+    """,
+    """
+    ## Scores
+
+    For a video up to half a minute `p_fake` is what `deepfake predict` gives. Where there is no score it is the prior,
+    and `fallback` says why.
+    """,
+    """
+    scored = transformers.ForgeryScorer().transform(tracks).orderBy("p_fake", "video_id", ascending=[False, True])
+    scores = scored.select("video_id", "p_fake", "n_tracks", "n_faces", "fallback").toPandas()
+    scores
+    """,
+    """
+    p_fake = scores[scores["fallback"].isna()].set_index("video_id")["p_fake"].to_dict()
+    shown = [*list(p_fake)[:2], *list(p_fake)[-2:]]  # the most and the least forged
+    display(HTML(pipeline.tracks([row for row in found if row["video_id"] in shown], p_fake)))
+    """,
+    """
+    ## The same as one Pipeline, saved and loaded
+    """,
+    """
+    import tempfile
+
+    from pyspark.ml import Pipeline, PipelineModel
+
+    stages = [
+        transformers.VideoIndexer(root=str(clips)),
+        transformers.ChunkPlanner(),
+        transformers.ShotDetector(),
+        transformers.FaceDetector(),
+        transformers.TrackLinker(),
+        transformers.ForgeryScorer(),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        Pipeline(stages=stages).fit(paths).write().overwrite().save(f"{folder}/model")
+        model = PipelineModel.load(f"{folder}/model")
+    model.transform(paths.limit(2)).select("video_id", "p_fake", "fallback").toPandas()
+    """,
+)
+NOTEBOOKS = {"kaggle_inference.ipynb": KAGGLE, "explore_tracks.ipynb": EXPLORE, "spark_pipeline.ipynb": SPARK}
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
 

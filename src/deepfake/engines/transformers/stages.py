@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyspark import keyword_only
 from pyspark.ml import Transformer
 from pyspark.ml.param import Param, Params, TypeConverters
-from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable, MLWriter
+from pyspark.ml.util import DefaultParamsReadable, DefaultParamsWritable, DefaultParamsWriter, MLWriter
 from pyspark.sql.functions import col, lit, regexp_replace
 
 from deepfake import registry
@@ -150,21 +150,30 @@ class VideoStage(Transformer, DefaultParamsReadable[Any], DefaultParamsWritable)
         return dataset.mapInArrow(made, schema)
 
     def write(self) -> MLWriter:
-        """The writer that saves the stage; not under Spark Connect, for it needs the driver's Java."""
+        """The writer that saves the stage."""
+        return _Writer(self)
+
+
+class _Writer(DefaultParamsWriter):
+    """Saves a stage, under Spark Connect too, where only what is there already cannot be replaced."""
+
+    def overwrite(self) -> MLWriter:
+        """Replace what lies there."""
         from pyspark.sql.utils import is_remote
 
         if is_remote():
             raise UserError(
-                f"{type(self).__name__}: saving needs the driver's Java, which Spark Connect does not reach; transform "
-                "works here. Save it in a classic session (spark-submit, a notebook on the driver)"
+                f"{type(self.instance).__name__}: to overwrite a saved stage Spark needs the driver's Java, which "
+                "Spark Connect does not reach; save to another path (write().save(...)), or remove the old one first"
             )
-        return super().write()
+        return super().overwrite()
 
 
 def _arrow(schema: StructType) -> pa.Schema:
+    """The schema of batches; times of columns that were there before are handed over in UTC."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    return to_arrow_schema(schema)
+    return to_arrow_schema(schema, timezone="UTC")
 
 
 def _of_table(task: Callable[[pa.Table], pa.Table]) -> Callable[[pa.Table], pa.Table]:
