@@ -257,7 +257,7 @@ def test_a_reader_is_started_ahead_for_each_video_that_was_never_read(
     begun: list[int] = []
     monkeypatch.setattr(workers, "start_ahead", lambda n, *_: begun.append(n) or ["process"] * n)
     given: list[object] = []
-    monkeypatch.setattr(checks, "check", lambda *arguments: given.append(arguments[-2]) or 0)
+    monkeypatch.setattr(checks, "check", lambda *arguments: given.append(arguments[6]) or 0)
     for videos in ([known], [known, new], [new, new, new]):
         check_command.run(
             check_command.arguments().parse_args([*map(str, videos), "--cache", str(tmp_path), "--html", str(tmp_path)])
