@@ -180,11 +180,12 @@ def people_in_video(
 def people_table(videos: Iterable[tuple[str, Sequence[StoredFace]]], work_dir: Path, settings: People) -> pd.DataFrame:
     """The people table of videos: their names and faces. Of two files of equal bytes the crops are embedded once."""
     import pandas as pd
+    from tqdm import tqdm
 
     from deepfake.tables import PEOPLE
 
     rows: list[Mapping[str, Any]] = []
-    for video_id, faces in videos:
+    for video_id, faces in tqdm(videos, desc="people", unit="video", disable=None):
         known = {one.track: one for one in embedded_tracks(work_dir, faces, settings)}
         rows += [_row(video_id, own[0].track, known.get(own[0].track)) for own in by_track(faces)]
     frame = pd.DataFrame(rows, columns=PEOPLE.schema.names)
@@ -214,6 +215,13 @@ def faces_by_video(faces: pd.DataFrame) -> Iterator[tuple[str, list[StoredFace]]
 
     for video_id, rows in faces.groupby("video_id", sort=True):
         yield str(video_id), faces_of_rows(rows.to_dict("records"))
+
+
+def is_of(people: pd.DataFrame, faces: pd.DataFrame) -> bool:
+    """Whether a people table is of the tracks of this faces table, and not of an earlier one."""
+    key = ["video_id", "track"]
+    tracks = faces[key].drop_duplicates()
+    return len(people) == len(tracks) and len(people.merge(tracks, on=key)) == len(tracks)
 
 
 def links_by_face(people: pd.DataFrame) -> list[tuple[str, str]]:
