@@ -1,6 +1,7 @@
 """What the pages say to type works: commands are accepted as they stand, and worked examples run."""
 
 import importlib
+import json
 import re
 import shlex
 import sys
@@ -12,10 +13,11 @@ import pytest
 import torch
 
 from clip_factory import Coding, write
-from deepfake import api, registry
+from deepfake import api, registry, tables
 from deepfake.commands.main import COMMANDS
 from deepfake.files import PROJECT_ROOT
 from drawn_faces import write_person
+from invented_people import videos_frame, write_table
 from lab.__main__ import COMMANDS as RESEARCH
 from pages_of_text import PAGES_OF_TEXT
 
@@ -108,6 +110,8 @@ def test_the_examples_of_the_api_run(
     monkeypatch.setattr(api, "default_cache", lambda: tmp_path / "cache")
     for name in ("clip.mp4", "a.mp4", "b.mp4"):
         write_person(tmp_path / name, 0)
+    (tmp_path / "mine.yaml").write_text(json.dumps({"dataset": "mine", "data_dir": str(tmp_path / "data")}))
+    write_table(tables.VIDEOS, videos_frame({"video_id": "clip.mp4"}), tmp_path / "data/work/mine")
     examples = [
         block for block in blocks((PROJECT_ROOT / page).read_text(), "python") if block.startswith("import deep")
     ]

@@ -40,12 +40,14 @@ def check(
     *,
     deadline_s: float | None = None,
     memory_mb: int | None = None,
+    people: bool = True,
 ) -> Check:
     """What the shipped detector, or another one, says of a video: a verdict, its probability and the reasons.
 
     A file that cannot be read, or shows no face, has a verdict too, and None as `p_fake`. UserError where there is no
     file. The shipped detector is loaded by the first call and kept. `deadline_s` and `memory_mb` are what the commands
     call --deadline-s and --memory-mb: what reading the video may cost, by its size where they are not given.
+    `people` False: faces are not compared to tell which tracks show one person.
 
     >>> found = deepfake.check("clip.mp4")
     >>> found.verdict in ("likely forged", "likely real", "inconclusive")
@@ -57,7 +59,7 @@ def check(
     >>> json.loads(found.to_json())["file"]["name"]
     'clip.mp4'
     """
-    return (detector or _shipped()).score(path, cache_dir, deadline_s=deadline_s, memory_mb=memory_mb)
+    return (detector or _shipped()).score(path, cache_dir, deadline_s=deadline_s, memory_mb=memory_mb, people=people)
 
 
 def load_detector(path: Name | None = None) -> Detector:
@@ -104,6 +106,7 @@ class Detector:
         *,
         deadline_s: float | None = None,
         memory_mb: int | None = None,
+        people: bool = True,
     ) -> Check:
         """What this detector says of a video; see `deepfake.check`.
 
@@ -122,7 +125,8 @@ class Detector:
             scored = score_reading(self._networks, reading, cache, self._sha256)
         else:
             scored = without_score(reading, self._detector.stack.prior)
-        return check_of(Path(path), scored, self._detector, self._sha256, people_seen(scored, cache))
+        seen = people_seen(scored, cache) if people else None
+        return check_of(Path(path), scored, self._detector, self._sha256, seen)
 
 
 def probe(path: Name) -> VideoProbe:

@@ -177,7 +177,10 @@ class People(Settings):
     """Who is the same person, by face alone: `deepfake people`, folds, pages."""
 
     crops_per_track: int = Field(
-        5, ge=1, le=32, description="Crops behind a track's embedding, the sharpest and most frontal; 21 ms each."
+        5,
+        ge=1,
+        le=32,
+        description="Crops behind a track's embedding, the sharpest and most frontal; 21 ms of a core each.",
     )
     min_face_px: int = Field(
         32, ge=8, description="Median longer side of a track's boxes; from smaller ones an embedding says little."

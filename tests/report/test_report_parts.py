@@ -204,6 +204,7 @@ def test_faces_that_cross_folds_are_found_where_somebody_has_compared_them(input
     known = set(inputs.videos["video_id"])
     assert {video_id for video_id, _, _ in rows} | {fake} <= known
     found = numbered(people_rows(*rows, (fake, 0, 91.0)), 0.45)
+    inputs = replace(inputs, faces=found[["video_id", "track"]])
     checks = {one["name"]: one for one in _checks(replace(inputs, people=found))}
     faces, test_faces = checks["faces"], checks["test_faces"]
     assert faces["pairs"] == [{"video_id": first, "other_id": second, "where": "folds 0 and 1"}]
@@ -212,6 +213,8 @@ def test_faces_that_cross_folds_are_found_where_somebody_has_compared_them(input
     videos.loc[videos["video_id"] == second, "split"] = "test"
     checks = {one["name"]: one for one in _checks(replace(inputs, videos=videos, people=found))}
     assert checks["test_faces"]["n_found"] == 1 and "faces" not in {one["name"] for one in _checks(inputs)}
+    other = replace(inputs, people=found, faces=found[["video_id", "track"]].head(2))
+    assert "faces" not in {one["name"] for one in _checks(other)}, "of tracks of an earlier stage 02"
 
 
 def old_scores(frame: pd.DataFrame, p_fake: np.ndarray) -> pd.DataFrame:

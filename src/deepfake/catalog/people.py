@@ -81,12 +81,13 @@ def is_comparable(faces: Sequence[StoredFace], settings: People) -> bool:
     return float(np.median(sides)) >= settings.min_face_px
 
 
-def embedding_of(
-    embedder: FaceEmbedder, crops: Sequence[np.ndarray], landmarks_N52: Sequence[np.ndarray]
-) -> np.ndarray:
-    """One embedding (D,) of crops of one track: the direction of the mean of theirs."""
-    faces = [aligned(crop, points) for crop, points in zip(crops, landmarks_N52, strict=True)]
-    return np.asarray(unit(embedder.embed(faces).mean(axis=0, keepdims=True))[0])
+def embeddings_of(embedder: FaceEmbedder, tracks: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """One embedding (D,) a track of its aligned faces, one or more: the direction of the mean of theirs."""
+    if not tracks:
+        return []
+    numbers_ND = embedder.embed([face for faces in tracks for face in faces])
+    ends = np.cumsum([len(faces) for faces in tracks])[:-1]
+    return [unit(own.mean(axis=0, keepdims=True))[0] for own in np.split(numbers_ND, ends)]
 
 
 def kept_embeddings(work_dir: Path, faces: Sequence[StoredFace], settings: People) -> list[TrackEmbedding] | None:
@@ -99,17 +100,21 @@ def embedded_tracks(work_dir: Path, faces: Sequence[StoredFace], settings: Peopl
     known = kept_embeddings(work_dir, faces, settings)
     if known is not None:
         return known
-    made = []
-    for own in by_track(faces):
-        if not is_comparable(own, settings):
-            continue
-        telling = [own[i] for i in telling_places(own, settings.crops_per_track)]
-        crops = [stored_crop(work_dir, face) for face in telling]
-        points = [points_in_crop(face, len(crop)) for face, crop in zip(telling, crops, strict=True)]
-        made.append(TrackEmbedding(own[0].track, len(crops), embedding_of(face_embedder(), crops, points)))
+    tracks = [own for own in by_track(faces) if is_comparable(own, settings)]
+    chosen = [[own[i] for i in telling_places(own, settings.crops_per_track)] for own in tracks]
+    shown = [[_aligned(work_dir, face) for face in own] for own in chosen]
+    numbers = embeddings_of(face_embedder(), shown) if shown else []
+    made = [
+        TrackEmbedding(own[0].track, len(crops), one) for own, crops, one in zip(tracks, shown, numbers, strict=True)
+    ]
     place = _kept_place(work_dir, faces, settings)
     keep(place, [{"track": one.track, "n_crops": one.n_crops, "numbers": one.numbers.tolist()} for one in made])
     return made
+
+
+def _aligned(work_dir: Path, face: StoredFace) -> np.ndarray:
+    crop = stored_crop(work_dir, face)
+    return aligned(crop, points_in_crop(face, len(crop)))
 
 
 def _kept_place(work_dir: Path, faces: Sequence[StoredFace], settings: People) -> Path:
@@ -180,11 +185,12 @@ def people_in_video(
 def people_table(videos: Iterable[tuple[str, Sequence[StoredFace]]], work_dir: Path, settings: People) -> pd.DataFrame:
     """The people table of videos: their names and faces. Of two files of equal bytes the crops are embedded once."""
     import pandas as pd
+    from tqdm import tqdm
 
     from deepfake.tables import PEOPLE
 
     rows: list[Mapping[str, Any]] = []
-    for video_id, faces in videos:
+    for video_id, faces in tqdm(videos, desc="people", unit="video", disable=None):
         known = {one.track: one for one in embedded_tracks(work_dir, faces, settings)}
         rows += [_row(video_id, own[0].track, known.get(own[0].track)) for own in by_track(faces)]
     frame = pd.DataFrame(rows, columns=PEOPLE.schema.names)
@@ -214,6 +220,13 @@ def faces_by_video(faces: pd.DataFrame) -> Iterator[tuple[str, list[StoredFace]]
 
     for video_id, rows in faces.groupby("video_id", sort=True):
         yield str(video_id), faces_of_rows(rows.to_dict("records"))
+
+
+def is_of(people: pd.DataFrame, faces: pd.DataFrame) -> bool:
+    """Whether a people table is of the tracks of this faces table, and not of an earlier one."""
+    key = ["video_id", "track"]
+    tracks = faces[key].drop_duplicates()
+    return len(people) == len(tracks) and len(people.merge(tracks, on=key)) == len(tracks)
 
 
 def links_by_face(people: pd.DataFrame) -> list[tuple[str, str]]:

@@ -53,6 +53,12 @@ def tables_of(config: Config) -> Places:
     return {name: [(part, path) for part, path in files if path.is_file()] for name, files in listed.items()}
 
 
+def older_than_faces(config: Config) -> bool:
+    """Whether stage 02 has written its faces anew since `deepfake people` compared them."""
+    people, faces = (config.work_dir / f"{name}.parquet" for name in ("people", "faces"))
+    return people.is_file() and faces.is_file() and people.stat().st_mtime_ns < faces.stat().st_mtime_ns
+
+
 class Catalog:
     """The views of a data set, ready to be asked; `open_catalog` makes one."""
 

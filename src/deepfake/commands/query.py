@@ -8,10 +8,12 @@ One SELECT at a time: tables are only read, and SQL reaches no other file.
 """
 
 import argparse
+import logging
 from pathlib import Path
 
 from deepfake.commands.arguments import memory_mb, output_file
 
+log = logging.getLogger(__name__)
 EXTRA = "catalog"
 
 
@@ -36,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     import sys
 
     from deepfake.catalog.answers import print_answer, refuse_other_endings, write_answer
-    from deepfake.catalog.query import describe, open_catalog, tables_of
+    from deepfake.catalog.query import describe, older_than_faces, open_catalog, tables_of
     from deepfake.catalog.views import views
     from deepfake.errors import UserError
     from deepfake.outputs import refuse_inputs
@@ -52,6 +54,8 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         refuse_other_endings(args.out)
         refuse_inputs(args.out, [path for files in places.values() for _, path in files])
+    if older_than_faces(config):
+        log.warning("the table people is older than faces: run `deepfake people --config %s` again", args.config)
     with open_catalog(places, f"data set {config.dataset!r}", args.memory_mb) as catalog:
         answer = catalog.batches(args.sql)
         if args.out:

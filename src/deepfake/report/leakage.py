@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -12,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake.catalog.people import links_by_face
+from deepfake.catalog.people import is_of, links_by_face
 from deepfake.evaluation.metadata_classifier import metadata_classifier
 from deepfake.report.inputs import ReportInputs
 from deepfake.training.folds import near_duplicates, with_own_face
 
+log = logging.getLogger(__name__)
 MAX_PAIRS = 200  # listed of each check
 
 
@@ -82,6 +84,9 @@ def _checks(inputs: ReportInputs) -> list[dict[str, Any]]:
 def _face_checks(inputs: ReportInputs, fold: Mapping[str, int], split: Mapping[str, str]) -> list[dict[str, Any]]:
     """People whom file names and labels hide; none where nobody has compared the faces."""
     if inputs.people is None:
+        return []
+    if not is_of(inputs.people, inputs.faces):
+        log.warning("faces are not compared: the table people is of other tracks; run `deepfake people` again")
         return []
     own = set(with_own_face(inputs.videos)["video_id"])
     pairs = links_by_face(inputs.people[inputs.people["video_id"].isin(own)])
