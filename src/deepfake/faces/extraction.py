@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,8 @@ def extract_videos(
         if kept is None:
             first = owners[0]
             far = (stores.video(first), stores.shards, force) if stores else (None, None, False)
-            jobs.append(Job(first.video_id, first.path, work_dir, shard, settings, every, first.sha256, None, *far))
+            known = (shard, settings, every, first.sha256, None, *far)
+            jobs.append(Job(first.video_id, first.path.absolute(), work_dir.absolute(), *known))
         else:
             yield from (replace(kept, video_id=video.video_id) for video in owners)
     limits = limits or limits_of(settings).of_section("extract")
@@ -224,8 +226,9 @@ def extract_rows(
         yield _rows_of("01_index_videos", Extraction(video_id, failure=reason))
     readable = videos[videos["status"] == "ok"]
     is_far = stores is not None and stores.videos is not None
-    known = zip(*(readable[name] for name in ("video_id", "sha256", "size_bytes")), strict=True)
-    todo = [Video(v, Path(v) if is_far else path_of(root, v), s, int(n)) for v, s, n in known]
+    sizes = readable["size_bytes"] if is_far else repeat(0, len(readable))
+    known = zip(readable["video_id"], readable["sha256"], sizes, strict=True)
+    todo = [Video(v, Path(v) if is_far else path_of(root, v), s, int(size)) for v, s, size in known]
     with tqdm(total=len(todo), desc="faces", unit="video", disable=None) as bar:
         for one in extract_videos(todo, work_dir, settings, force, run=run, stores=stores):
             yield _rows_of("02_extract_faces", one)
@@ -247,7 +250,7 @@ def write_tables(rows: Iterable[ExtractedRows], work_dir: Path) -> dict[str, int
             failures.add(one.failures)
             extractions.add([one.extraction])
             counts[one.extraction["status"]] += 1
-            counts["tracks"] += one.extraction["n_tracks"]
+            counts["tracks"] += int(str(one.extraction["n_tracks"]))
         for gathered in (faces, failures, extractions):
             gathered.write(work_dir / f"{gathered.table.name}.parquet")
     known = {"videos": extractions.n_rows, "tracks": counts["tracks"], "faces": faces.n_rows}
