@@ -76,7 +76,10 @@ def test_scoring_on_spark_gives_the_same_tables(project: Path) -> None:
 def test_predicting_on_spark_gives_the_same_scores(project: Path, tmp_path: Path) -> None:
     weights = ["--weights", project / "cheap.safetensors"]
     run("deepfake.predict", project / "raw", "--out", tmp_path / "a.csv", "--cache", tmp_path / "a", *weights)
-    run("deepfake.predict", project / "raw", "--out", tmp_path / "b.csv", "--cache", tmp_path / "b", *weights, *SPARK)
+    # Executors work in folders of their own: relative paths must not be looked for there.
+    near = [os.path.relpath(path) for path in (project / "raw", tmp_path / "b.csv", tmp_path / "b")]
+    weights = ["--weights", os.path.relpath(project / "cheap.safetensors")]
+    run("deepfake.predict", near[0], "--out", near[1], "--cache", near[2], *weights, *SPARK)
     assert (tmp_path / "b.csv").read_text() == (tmp_path / "a.csv").read_text()
     assert "unreadable" in (tmp_path / "b.csv").read_text()
 

@@ -58,7 +58,9 @@ def score_apart(
     if not isinstance(detector, DetectorHeader):
         raise TypeError("wanted a detector whose networks are not loaded: they do not travel")
     far = stored or {}
-    jobs = [ScoreJob(v, p, detector, weights_sha256, cache_dir, predict, far.get(v)) for v, p in paths.items()]
+    detector = replace(detector, path=detector.path.absolute())  # executors work in folders of their own
+    rest = (detector, weights_sha256, cache_dir.absolute(), predict)
+    jobs = [ScoreJob(v, path.absolute(), *rest, far.get(v)) for v, path in paths.items()]
     for job, outcome in run(score_job, jobs, _limits(detector)):
         yield _slim(_given_up(job, outcome.reason)) if isinstance(outcome, Failed) else outcome
 

@@ -18,7 +18,8 @@ class Runner(Protocol):
 
     The function stands at the top of a module, and items and results can be pickled. An item that hangs, takes its
     process down or needs more than `limits` allow is `Failed`; what the function raises is raised here. What it writes
-    is written whole and named by its content: an item may be worked on twice. Closing the iterator stops the work.
+    is written whole and named by its content: an item may be worked on twice. Paths in items are
+    absolute. Closing the iterator stops the work.
     """
 
     def __call__(
@@ -33,4 +34,4 @@ def open_runner(settings: WorkEngine, work_dir: Path) -> Runner:
         return run_each
     from deepfake.engines.spark import SparkRunner
 
-    return SparkRunner(settings, settings.spool or str(work_dir / ".spool"))
+    return SparkRunner(settings, settings.spool or str(work_dir.absolute() / ".spool"))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -86,7 +87,8 @@ def extract_videos(
     def job_of(shard: str) -> Job:
         first = same[shard][0]
         far = (stores.video(first), stores.shards, force) if stores else (None, None, False)
-        return Job(first.video_id, first.path, work_dir, shard, settings, every, first.sha256, None, *far)
+        known = (shard, settings, every, first.sha256, None, *far)
+        return Job(first.video_id, first.path.absolute(), work_dir.absolute(), *known)
 
     jobs, known = _Jobs(to_make, job_of), [same[shard][0].size_bytes for shard in to_make]
     sizes = known if all(known) else ()
@@ -257,8 +259,9 @@ def extract_rows(
         yield _rows_of("01_index_videos", Extraction(video_id, failure=reason))
     readable = videos[videos["status"] == "ok"]
     is_far = stores is not None and stores.videos is not None
-    known = zip(*(readable[name] for name in ("video_id", "sha256", "size_bytes")), strict=True)
-    todo = [Video(v, Path(v) if is_far else path_of(root, v), s, int(n)) for v, s, n in known]
+    sizes = readable["size_bytes"] if is_far else repeat(0, len(readable))
+    known = zip(readable["video_id"], readable["sha256"], sizes, strict=True)
+    todo = [Video(v, Path(v) if is_far else path_of(root, v), s, int(size)) for v, s, size in known]
     with tqdm(total=len(todo), desc="faces", unit="video", disable=None) as bar:
         for one in extract_videos(todo, work_dir, settings, force, run=run, stores=stores):
             yield _rows_of("02_extract_faces", one)

@@ -260,8 +260,8 @@ def probe_files(
     paths: Mapping[str, Path], limits: Limits, run: Runner | None = None
 ) -> Iterator[tuple[str, VideoFile]]:
     """Files by video_id as they are done; one that hangs or crashes its process has that as its reason."""
-    ids = {path: video_id for video_id, path in paths.items()}
-    for path, outcome in (run or run_each)(probe_file, list(paths.values()), limits):
+    ids = {path.absolute(): video_id for video_id, path in paths.items()}  # executors work in folders of their own
+    for path, outcome in (run or run_each)(probe_file, list(ids), limits):
         yield ids[path], lost_file(path, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
