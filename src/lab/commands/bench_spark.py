@@ -39,7 +39,10 @@ def run(args: argparse.Namespace) -> None:
         times = spark.extraction_times(videos, [None, TWO], args.rounds)
         show(f"Faces of {len(videos)} clips, two processes at once", times)
     if "executors" in parts:
-        show(f"Faces of {len(videos)} clips by executors of one core", spark.extraction_times(videos, [ONE, TWO], 1))
+        show(
+            f"Faces of {len(videos)} clips by executors of one core",
+            spark.extraction_times(videos, [ONE, TWO], args.rounds),
+        )
     if "naps" in parts:
         naps = spark.nap_times(60, [None, ONE, TWO])
         show(f"60 items of {spark.NAP_S:g} s that compute nothing (worker processes: two)", naps)
