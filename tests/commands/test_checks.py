@@ -240,7 +240,9 @@ def test_what_was_read_before_is_not_read_ahead(tmp_path: Path, monkeypatch: pyt
     read(ReadJob("known", known, tmp_path, Extract()))
     write_whole(probe_note(earlier, tmp_path), b"{}")  # of another version
     seen: list[Path] = []
-    monkeypatch.setattr(read_ahead, "run_each", lambda _, jobs, *__, **___: seen.extend(job.path for job in jobs) or [])
+    monkeypatch.setattr(
+        read_ahead, "run_each", lambda _, works, *__, **___: seen.extend(work.what.path for work in works) or []
+    )
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": {}})
     with reading_ahead([known, new, earlier], tmp_path, tmp_path):
         pass
