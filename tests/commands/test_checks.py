@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,10 @@ def test_a_check_whose_worker_was_killed_and_the_same_check_again_leave_one_page
         return sorted(path.name for path in out.iterdir())
 
     died = Failed("its process died")
-    monkeypatch.setattr(extraction, "run_each", lambda _, works, **__: ((work, died) for work in works))
+    monkeypatch.setattr(extraction, "run_each", lambda _, works, *__, **___: ((work, died) for work in works))
     killed = check()
     assert len(killed) == 2 and all("-unread-" in name for name in killed)
-    monkeypatch.setattr(extraction, "run_each", lambda do, works, **_: ((work, do(work)) for work in works))
+    monkeypatch.setattr(extraction, "run_each", lambda do, works, *_, **__: ((work, do(work)) for work in works))
     assert check() == [f"broken-{sha256_of(video)[:8]}.{kind}" for kind in ("html", "json")]
 
 
@@ -223,7 +223,7 @@ def test_crops_are_there_while_the_video_is_still_read_and_those_nobody_takes_ar
 ) -> None:
     seen, is_seen = [], threading.Event()
 
-    def reader(_: object, works: Iterable[Work], *, on_part: Any, **__: object) -> Iterator[None]:
+    def reader(_: object, works: Iterable[Work], *__: object, on_part: Any, **___: object) -> Iterator[None]:
         (work,) = works
         assert isinstance(work.what, ReadJob) and work.what.hand_on
         on_part(work, [b"first"])
@@ -258,7 +258,8 @@ def test_a_block_that_fails_stops_the_reading_and_leaves_no_thread_behind(
 ) -> None:
     started = threading.Event()
 
-    def endless(*_: object, is_stopped: Callable[[], bool], **__: object) -> Iterator[None]:
+    def endless(*given: Any, **_: Any) -> Iterator[None]:
+        *_, is_stopped = given
         while not is_stopped():
             started.set()
             time.sleep(0.01)
@@ -282,7 +283,7 @@ def test_what_was_read_before_is_not_read_ahead(tmp_path: Path, monkeypatch: pyt
     write_whole(probe_note(earlier, tmp_path), b"{}")  # of another version
     seen: list[Path] = []
     monkeypatch.setattr(
-        read_ahead, "run_each", lambda _, works, **__: seen.extend(work.what.path for work in works) or []
+        read_ahead, "run_each", lambda _, works, *__, **___: seen.extend(work.what.path for work in works) or []
     )
     monkeypatch.setattr(read_ahead, "read_header", lambda _: {"extract": {}})
     with reading_ahead([known, new, earlier], tmp_path, tmp_path):

@@ -51,6 +51,8 @@ KINDS = {
     "one keyframe a minute": Kind("mp4", "libx264", {"x264-params": "cpu-independent=1:keyint=infinite:scenecut=0"}),
     "intra refresh": Kind("mp4", "libx264", {"x264-params": f"{GROUPS}:intra-refresh=1"}),
 }
+USUAL = "closed groups"
+SELDOM = {"keyframes closer than the search", "a transport stream", "one keyframe a minute"}
 WHOLE = {"one keyframe a minute", "intra refresh"}
 _made: dict[str, bytes] = {}
 
@@ -155,7 +157,7 @@ def n_chunks(here: Here, kind: str) -> int:
 
 
 def test_1_2_5_and_17_chunks_give_the_same_tables_and_crops(tmp_path: Path, detector: SquareDetector) -> None:
-    path = clip(tmp_path, "closed groups")
+    path = clip(tmp_path, USUAL)
     ways = assert_equal_however_cut(path, tmp_path, SETTINGS, 60, 30, 12, 3.6)
     assert [n_chunks(here, "search") for here in ways] == [1, 2, 5, 17]
     made = by_chunks(path, tmp_path / "again", SETTINGS)
@@ -163,7 +165,9 @@ def test_1_2_5_and_17_chunks_give_the_same_tables_and_crops(tmp_path: Path, dete
     assert made.searched is not None and made.searched.n_appearances == 6
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "closed groups"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SELDOM else ()) for name in KINDS if name != USUAL]
+)
 def test_every_way_of_coding_gives_the_same(name: str, tmp_path: Path, detector: SquareDetector) -> None:
     (here,) = assert_equal_however_cut(clip(tmp_path, name), tmp_path, SETTINGS, 7)
     assert bool(here.whole) is (name in WHOLE)
@@ -185,7 +189,7 @@ def test_small_faces_found_by_a_closer_look_are_looked_at_as_closely_in_every_ch
         return scene([(100, 40, 100 + side, 40 + side)], width_px=320, height_px=192)
 
     monkeypatch.setattr(extractor, "_detector", lambda *arguments: Shortsighted())
-    path = write(tmp_path / "clip.mp4", KINDS["closed groups"], (growing(number) for number in range(40 * FPS)))
+    path = write(tmp_path / "clip.mp4", KINDS[USUAL], (growing(number) for number in range(40 * FPS)))
     settings = SETTINGS.model_copy(update={"search_side_px": 120})
     (here,) = assert_equal_however_cut(path, tmp_path, settings, 7)
     assert here.asked and not here.whole, "a chunk cannot know how closely the shot before it was looked at"
@@ -205,13 +209,13 @@ def test_faces_that_lie_on_their_side_turn_the_whole_video(tmp_path: Path, monke
 
 def test_boxes_are_carried_over_the_joint_of_two_chunks(tmp_path: Path, detector: SquareDetector) -> None:
     settings = SETTINGS.model_copy(update={"sampling": "fps", "sample_fps": 4, "detection_stride": 4})
-    (here,) = assert_equal_however_cut(clip(tmp_path, "closed groups"), tmp_path, settings, 7)
+    (here,) = assert_equal_however_cut(clip(tmp_path, USUAL), tmp_path, settings, 7)
     assert not here.whole and n_chunks(here, "search") == 0
     assert any(not face.is_detected for face in by_chunks(tmp_path / "clip.mp4", tmp_path / "again", settings).faces)
 
 
 def test_a_long_video_without_a_face_is_sampled_evenly(tmp_path: Path, detector: SquareDetector) -> None:
-    path = write(tmp_path / "clip.mp4", KINDS["closed groups"], frames(40 * FPS, lambda number: []))
+    path = write(tmp_path / "clip.mp4", KINDS[USUAL], frames(40 * FPS, lambda number: []))
     (here,) = assert_equal_however_cut(path, tmp_path, SETTINGS, 7)
     assert not here.whole and by_chunks(path, tmp_path / "again", SETTINGS).status == "no_face"
 
@@ -219,7 +223,7 @@ def test_a_long_video_without_a_face_is_sampled_evenly(tmp_path: Path, detector:
 def test_a_damaged_video_is_read_as_a_whole_and_the_log_says_why(
     tmp_path: Path, detector: SquareDetector, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = clip(tmp_path, "closed groups")
+    path = clip(tmp_path, USUAL)
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
     path.write_bytes(data)
@@ -230,13 +234,13 @@ def test_a_damaged_video_is_read_as_a_whole_and_the_log_says_why(
 
 
 def test_a_short_video_is_not_cut(tmp_path: Path, detector: SquareDetector) -> None:
-    path = write(tmp_path / "clip.mp4", KINDS["closed groups"], frames(9 * FPS))
+    path = write(tmp_path / "clip.mp4", KINDS[USUAL], frames(9 * FPS))
     (here,) = assert_equal_however_cut(path, tmp_path, SETTINGS, 2)
     assert [type(work.what) for work in here.done] == [Job]
 
 
 def test_a_file_that_changes_between_two_chunks_is_lost_not_mixed(tmp_path: Path, detector: SquareDetector) -> None:
-    path = clip(tmp_path, "closed groups")
+    path = clip(tmp_path, USUAL)
 
     class Meddling(Here):
         def __call__(
@@ -253,8 +257,8 @@ def test_a_file_that_changes_between_two_chunks_is_lost_not_mixed(tmp_path: Path
 def test_the_longest_chunks_come_first_and_before_videos_that_are_not_begun(
     tmp_path: Path, detector: SquareDetector
 ) -> None:
-    path, other = clip(tmp_path, "closed groups"), tmp_path / "short.mp4"
-    write(other, KINDS["closed groups"], frames(5 * FPS))
+    path, other = clip(tmp_path, USUAL), tmp_path / "short.mp4"
+    write(other, KINDS[USUAL], frames(5 * FPS))
     settings = SETTINGS.model_copy(update={"chunk_s": 7})
     jobs = [Job(p.stem, p, tmp_path / "out", f"{p.stem}.tar", settings) for p in (other, path)]
     here = Here()
@@ -266,7 +270,7 @@ def test_the_longest_chunks_come_first_and_before_videos_that_are_not_begun(
 
 
 def test_so_many_long_videos_are_in_progress_at_once(tmp_path: Path, detector: SquareDetector) -> None:
-    path = clip(tmp_path, "closed groups")
+    path = clip(tmp_path, USUAL)
     jobs = [Job(f"v{i}", path, tmp_path / "out", f"v{i}.tar", SETTINGS) for i in range(3)]
     here = Here()
     assert len(list(run_longest_first(jobs, here, most_open=1))) == 3

@@ -9,19 +9,18 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deepfake.faces.chunk_queue import run_longest_first
-from deepfake.faces.chunk_tasks import Work
+from deepfake.faces.chunk_tasks import Outcome, Work
 from deepfake.faces.reading import Reading, ReadJob, read_note
 from deepfake.media.needs import limits_of
 from deepfake.models.detector_file import extract_settings, read_header
-from deepfake.workers import ONE_THREAD, Started, run_each
+from deepfake.workers import ONE_THREAD, Failed, Started, run_each
 
 log = logging.getLogger(__name__)
 MOST_WAITING = 256  # lists of crops: of a detection stride each, some 100 kB
@@ -84,14 +83,10 @@ def reading_ahead(
     def work() -> None:
         try:
             most = limits_of(settings.model_copy(update=workers))
-            run = partial(
-                run_each,
-                limits=most,
-                environment=ONE_THREAD,
-                is_stopped=stopped.is_set,
-                started=started,
-                on_part=ahead.keep,
-            )
+
+            def run(do: Callable[[Work], Outcome], items: Iterable[Work]) -> Iterator[tuple[Work, Outcome | Failed]]:
+                return run_each(do, items, most, ONE_THREAD, stopped.is_set, started=started, on_part=ahead.keep)
+
             for job, outcome in run_longest_first(jobs, run, is_stopped=stopped.is_set):
                 log.debug("read ahead: %s: %s", job.path, outcome)
                 if isinstance(outcome, Reading):

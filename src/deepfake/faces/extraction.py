@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from deepfake.engines import Runner
-from deepfake.faces.chunk_queue import run_longest_first
+from deepfake.faces.chunk_queue import Run, run_longest_first
 from deepfake.faces.extracted import Extraction, Job, StoredFace, failure_note, kept_extraction, shard_name
 from deepfake.faces.reading import Reading, ReadJob, read_note
 from deepfake.media.file_facts import lost_file
@@ -92,10 +91,15 @@ def extract_videos(
 
     jobs, known = _Jobs(to_make, job_of), [same[shard][0].size_bytes for shard in to_make]
     sizes = known if all(known) else ()
-    for job, outcome in run_longest_first(jobs, partial(run or run_each, limits=limits), sizes=sizes):
+    for job, outcome in run_longest_first(jobs, _within(limits, run), sizes=sizes):
         assert not isinstance(outcome, Reading), "a job was asked for, no reading"
         extraction = Extraction(job.video_id, failure=outcome.reason) if isinstance(outcome, Failed) else outcome
         yield from (replace(extraction, video_id=video.video_id) for video in same[job.shard])
+
+
+def _within(limits: Limits, run: Runner | None) -> Run:
+    runner = run or run_each
+    return lambda function, items: runner(function, items, limits)
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def read_videos(
     for extraction in extract_videos(videos, cache_dir, settings, every=every, limits=limits, run=run):
         yield Reading(noted[extraction.video_id], extraction)
     new = [ReadJob(v, paths[v], cache_dir, settings, every) for v, file in sorted(files.items()) if file is None]
-    for job, outcome in run_longest_first(new, partial(run or run_each, limits=limits)):
+    for job, outcome in run_longest_first(new, _within(limits, run)):
         assert not isinstance(outcome, Extraction), "a reading was asked for"
         yield stopped(job, outcome.reason) if isinstance(outcome, Failed) else outcome
 
