@@ -112,7 +112,7 @@ class Lane:
 
 
 @dataclass(frozen=True)
-class Seen:
+class PersonLanes:
     """One person and the timelines of the tracks that show it; without a title where it has but one."""
 
     title: str | None
@@ -312,14 +312,14 @@ def face_name(track: CheckedTrack) -> str:
     return f"Face {track.track}" if track.person is None else f"Person {track.person}"
 
 
-def _seen(lanes: Sequence[Lane]) -> list[Seen]:
+def _seen(lanes: Sequence[Lane]) -> list[PersonLanes]:
     """The timelines person by person, by first appearance; track by track where faces were not compared."""
     if any(lane.track.person is None for lane in lanes):
-        return [Seen(None, [lane]) for lane in lanes]
+        return [PersonLanes(None, [lane]) for lane in lanes]
     people: dict[int | None, list[Lane]] = {}
     for lane in lanes:
         people.setdefault(lane.track.person, []).append(lane)
-    return [Seen(face_name(own[0].track) if len(own) > 1 else None, own) for own in people.values()]
+    return [PersonLanes(face_name(own[0].track) if len(own) > 1 else None, own) for own in people.values()]
 
 
 def _of_stream(shots: Sequence[Shot], stream: int) -> list[Shot]:
