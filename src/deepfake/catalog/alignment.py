@@ -64,7 +64,7 @@ class Limits:
 
     def hold(self, one: Range) -> bool:
         """Whether a range is one."""
-        if one.n_frames < self.min_frames:
+        if min(one.n_frames, one.n_points) < self.min_frames:
             return False
         return one.bits <= self.sure_bits or (one.bits <= self.mean_bits and one.moves_alike >= self.min_moves_alike)
 
@@ -79,7 +79,8 @@ class Range:
     clip_to_s: float
     speed: float
     is_mirrored: bool
-    n_frames: int
+    n_frames: int  # of the video
+    n_points: int  # of the clip, beside them
     bits: float
     moves_alike: float  # 0..1
 
@@ -91,6 +92,13 @@ class _Line:
     speed: float
     offset_s: float
     is_mirrored: bool
+
+
+_Stretch = tuple[float, _Line, int, int]  # its worth, where it lies, its first hash and the one after its last
+
+
+def _worth(one: _Stretch) -> float:
+    return one[0]
 
 
 def aligned_ranges(asked: Asked, held: Held, limits: Limits) -> list[Range]:
@@ -116,10 +124,12 @@ class _Search:
     def ranges(self) -> Iterator[Range]:
         for _ in range(MOST_RANGES):
             self.near_bits = self._near_bits()
-            found = max(map(self._stretch, self._lines()), key=lambda one: one[0], default=None)
+            rough = [self._stretch(line) for line in self._lines()]
+            # At the clip's own speed, too: rough lines miss by half a step, which tells against the right one.
+            best = [max(some, key=_worth) for some in (rough, [one for one in rough if one[1].speed == 1]) if some]
+            found = max((self._stretch(line) for one in best for line in self._near(one[1])), key=_worth, default=None)
             if found is None or found[0] <= 0:
                 return
-            found = max(map(self._stretch, self._near(found[1])), key=lambda one: one[0])
             _, line, first, end = found
             points_M = self._points(line)[first:end]
             made = self._range(line, first, end, points_M)
@@ -174,7 +184,7 @@ class _Search:
         is_shown_N = np.abs(times_P[nearest_N] - wanted_N) <= max(self.point_s, 0.02)
         return np.where(is_shown_N & self.is_free_P[nearest_N], nearest_N, -1)
 
-    def _stretch(self, line: _Line) -> tuple[float, _Line, int, int]:
+    def _stretch(self, line: _Line) -> _Stretch:
         """The stretch of the video whose hashes are near all along a line: its worth, where it begins and ends."""
         points_N = self._points(line)
         bits_N = distances_along(self.asked.words(line.is_mirrored), self.held.words_NW, points_N)
@@ -203,6 +213,7 @@ class _Search:
             speed=line.speed,
             is_mirrored=line.is_mirrored,
             n_frames=end - first,
+            n_points=len(np.unique(points_M)),
             bits=float(bits[variant]),
             moves_alike=moves_alike(np.ascontiguousarray(asked_MKW[:, variant]), held_MW),
         )

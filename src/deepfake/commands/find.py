@@ -86,7 +86,7 @@ def show_like(clip: Path, folder: Path, how: str, out: Path | None) -> None:
     try:
         asked = asked_of(clip, index.settings)
     except (VideoError, OSError) as error:
-        raise UserError(f"clip {str(clip)!r} cannot be read: {error}") from None
+        raise UserError(f"{error}; nothing was searched for") from None
     own = own_key(clip, index)
     found = find_like(asked, index, own, cores())
     if out:
@@ -147,7 +147,7 @@ def batches(found: Sequence[Found]) -> list[pa.RecordBatch]:
     rows = [{"folder": one.key[0], "video_id": one.key[1], **vars(one.range)} for one in found]
     fields = [("folder", pa.string()), ("video_id", pa.string())]
     fields += [(name, pa.float64()) for name in ("from_s", "to_s", "clip_from_s", "clip_to_s", "speed")]
-    fields += [("is_mirrored", pa.bool_()), ("n_frames", pa.int32())]
+    fields += [("is_mirrored", pa.bool_()), ("n_frames", pa.int32()), ("n_points", pa.int32())]
     fields += [("bits", pa.float64()), ("moves_alike", pa.float64())]
     return pa.Table.from_pylist(rows, schema=pa.schema(fields)).to_batches() or [
         pa.RecordBatch.from_pylist([], schema=pa.schema(fields))
