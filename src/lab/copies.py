@@ -5,13 +5,21 @@ Letters: H rows, W columns, C channels.
 
 from __future__ import annotations
 
+import resource
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
+from tqdm import tqdm
 
+from deepfake.catalog.alignment import Asked
+from deepfake.catalog.copies import Found, asked_of, find_like, index_videos
+from deepfake.catalog.copy_index import Hashed, Row, Settings, parts_of, read_index, write_part
+from deepfake.errors import UserError
 from deepfake.media.clips import write_clip
 from deepfake.media.video import sample
 
@@ -20,6 +28,9 @@ SIDE_PX = 640  # of the sources' longer side, at most: x264 has half of the work
 CRF = 28
 EXCERPT_S, AROUND_S = 2.0, 10.0
 PIECE_S = 2.5  # of each of two spliced excerpts
+SHORTEST_S, LONGEST_S = 2.4, 6.0  # of the clips that are changed, and what of them is
+NOT_INDEXED = 0.5  # of the number of changed clips: others that are changed, too
+ROOT = "clips"
 Frames = list[np.ndarray]
 Span = tuple[str, float, float, float, float]  # the original, its seconds from and to, the copy's
 
@@ -174,5 +185,154 @@ def _spliced(name: str, frames: Frames, other: tuple[str, Frames], folder: Path,
 
 def _write(path: Path, frames: Sequence[np.ndarray], crf: int) -> Path:
     path = path.with_suffix(".mp4")
+    if path.is_file():
+        return path
     write_clip(path, frames, FPS, crf=crf, options={"preset": "veryfast"})
     return path
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Clips by name: those that are changed and indexed, changed but not indexed, and indexed beside them."""
+
+    root: Path
+    originals: Sequence[str]
+    strangers: Sequence[str]
+    others: Sequence[str]
+
+
+def choose(root: Path, labels_csv: Path, n: int, seed: int) -> Chosen:
+    """One clip of each identity, so that none is a copy of another; only real ones are changed."""
+    table = pd.read_csv(labels_csv)
+    apart = table[(table["label"] == "REAL") | (table["family"] == "talking_head")]
+    apart = apart.sample(frac=1, random_state=seed).drop_duplicates("identity")
+    long = apart[(apart["label"] == "REAL") & (apart["frames"] / apart["fps"] >= SHORTEST_S)]["file"].tolist()
+    n_strangers = round(NOT_INDEXED * n)
+    if len(long) < n + n_strangers:
+        raise UserError(f"copies: {len(long)} real clips of different people; wanted {n + n_strangers}: set --n lower")
+    originals, strangers = long[:n], long[n : n + n_strangers]
+    return Chosen(root, originals, strangers, [one for one in apart["file"] if one not in {*originals, *strangers}])
+
+
+def make(chosen: Chosen, folder: Path) -> list[Copy]:
+    """All changed clips; what lies there already is not made again."""
+    copies: list[Copy] = []
+    before = chosen.originals[-1]
+    strangers = [*chosen.strangers, *chosen.others][: max(len(chosen.strangers), 1)]
+    for number, name in enumerate(tqdm(chosen.originals, desc="copies", disable=None)):
+        other, filler = (_read(chosen, one) for one in (before, strangers[number % len(strangers)]))
+        copies += copies_of(name, _read(chosen, name), (before, other), filler, folder / "copies")
+        before = name
+    for name in tqdm(chosen.strangers, desc="strangers", disable=None):
+        frames = _read(chosen, name)
+        for change, (changed, crf) in OF_FRAMES.items():
+            path = _write(folder / "strangers" / change / name, [changed(frame) for frame in frames], crf)
+            copies.append(Copy("of nothing", path, ()))
+    return copies
+
+
+def _read(chosen: Chosen, name: str) -> Frames:
+    return read_frames(chosen.root / name)[: round(LONGEST_S * FPS)]
+
+
+@dataclass
+class _Tally:
+    n_wanted: int = 0
+    n_found: int = 0
+    n_right: int = 0
+    n_wrong: int = 0
+    errors_s: list[float] = field(default_factory=list)
+
+    def row(self, change: str) -> Mapping[str, object]:
+        n_said = self.n_right + self.n_wrong
+        return {
+            "change": change,
+            "wanted": self.n_wanted,
+            "recall": self.n_found / self.n_wanted if self.n_wanted else None,
+            "found": n_said,
+            "precision": self.n_right / n_said if n_said else None,
+            "within .5 s": float(np.mean(np.array(self.errors_s) <= 0.5)) if self.errors_s else None,
+            "median error s": float(np.median(self.errors_s)) if self.errors_s else None,
+        }
+
+
+def measure(chosen: Chosen, copies: Sequence[Copy], folder: Path) -> pd.DataFrame:
+    """Recall and precision of pairs of a copy and an original, and how far the ends of ranges are off, by change.
+
+    An error is the largest of the four ends of a found pair.
+    """
+    paths = {(ROOT, name): chosen.root / name for name in (*chosen.originals, *chosen.others)}
+    with tqdm(total=len(paths), desc="index", disable=None) as bar:
+        index_videos(paths, folder, 2, Settings(), bar.update)
+    index = read_index(folder, Settings())
+    tallies = {change: _Tally() for change in (*CHANGES, "of nothing")}
+    for copy in tqdm(copies, desc="asked", disable=None):
+        _count(tallies[copy.change], copy, find_like(asked_of(copy.path, index.settings), index))
+    every = _Tally()
+    for tally in tallies.values():
+        for name in ("n_wanted", "n_found", "n_right", "n_wrong", "errors_s"):
+            setattr(every, name, getattr(every, name) + getattr(tally, name))
+    return pd.DataFrame([*(tally.row(change) for change, tally in tallies.items()), every.row("all")])
+
+
+def _count(tally: _Tally, copy: Copy, found: Sequence[Found]) -> None:
+    names = {one.key[1] for one in found}
+    wanted = {span[0] for span in copy.spans}
+    tally.n_right += len(names & wanted)
+    tally.n_wrong += len(names - wanted)
+    for name, *ends in copy.spans:
+        tally.n_wanted += 1
+        ranges = [one.range for one in found if one.key[1] == name]
+        if ranges:
+            tally.n_found += 1
+            said = (
+                *(min(one.from_s for one in ranges), max(one.to_s for one in ranges)),
+                *(min(one.clip_from_s for one in ranges), max(one.clip_to_s for one in ranges)),
+            )
+            tally.errors_s.append(max(abs(a - b) for a, b in zip(said, ends, strict=True)))
+
+
+def generated(n_videos: int, folder: Path) -> str:
+    """What an index of so many videos of ten seconds costs: bytes, seconds of reading and of asking, memory."""
+    settings, rng = Settings(), np.random.default_rng(0)
+    n_hashes = round(AROUND_S * settings.sample_fps)
+    times = (np.arange(n_hashes) / settings.sample_fps).astype(np.float32)
+    folder = folder / f"generated-{n_videos}"
+    first = None
+    for begin in range(0, n_videos, 10_000):
+        rows = []
+        for number in range(begin, min(begin + 10_000, n_videos)):
+            words = rng.integers(0, 2**64, (n_hashes, 4), dtype=np.uint64)
+            first = words if first is None else first
+            rows.append(Row(ROOT, f"{number:09d}.mp4", 1, 1, Hashed(times, words, AROUND_S)))
+        if len(parts_of(folder)) <= begin // 10_000:
+            write_part(folder, rows, settings)
+    assert first is not None, "one video at least"
+    size_mb = sum(path.stat().st_size for path in parts_of(folder)) / 2**20
+    start = time.perf_counter()
+    index = read_index(folder, settings)
+    read_s = time.perf_counter() - start
+    asked = _invented_clip(first, times, rng)
+    find_like(asked, index)  # compiled, too
+    taken = []
+    for _ in range(3):
+        start, begun_s = time.perf_counter(), time.process_time()
+        found = find_like(asked, index, threads=2)
+        taken.append((time.perf_counter() - start, time.process_time() - begun_s))
+    wall_s, processor_s = min(taken)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    said = ", ".join(f"{one.key[1]} {one.range.from_s:.1f}-{one.range.to_s:.1f} s" for one in found)
+    return (
+        f"{n_videos} videos, {len(index.words_N4)} hashes: {size_mb:.0f} MB on disk, read in {read_s:.2f} s, a clip of "
+        f"{asked.duration_s:g} s asked in {wall_s:.2f} s ({processor_s:.2f} s of processors), peak {peak_mb:.0f} MB; "
+        f"found {said or 'nothing'}"
+    )
+
+
+def _invented_clip(words_N4: np.ndarray, times_N: np.ndarray, rng: np.random.Generator) -> Asked:
+    """The first video's third to seventh second in ten seconds of others, asked as a clip is."""
+    times = np.arange(round(AROUND_S * 8)) / 8
+    plain, mirrored = (rng.integers(0, 2**64, (len(times), 3, 4), dtype=np.uint64) for _ in range(2))
+    for place in np.flatnonzero((times >= 3) & (times < 7)):
+        plain[place, 0] = words_N4[np.abs(times_N - times[place]).argmin()]
+    return Asked(times, plain, mirrored, AROUND_S)

@@ -101,6 +101,12 @@ def _block(times: Sequence[float], thumbs: Sequence[np.ndarray], duration_s: flo
     return _Block([times[place] for place in kept], [pictures[place] for place in kept], duration_s)
 
 
+def pictures_of(path: Path, fps: float) -> tuple[list[float], list[np.ndarray]]:
+    """All that is compared of a video: when it is shown, and the grey pictures that are hashed."""
+    blocks = list(_blocks(path, fps))
+    return [one for block in blocks for one in block.times], [one for block in blocks for one in block.pictures]
+
+
 def asked_of(path: Path, settings: Settings) -> Asked:
     """What a clip asks of an index; VideoError for a file that cannot be read."""
     descriptor = DESCRIPTORS[settings.descriptor]
