@@ -16,9 +16,8 @@ from deepfake.catalog.copy_index import Hashed, Index, Row, Settings, read_index
 from deepfake.catalog.search import bytes_of, gains_of_videos, words_of
 from deepfake.errors import UserError
 from deepfake.media.clips import write_clip
+from wandering_pictures import FPS, Frames, moving
 
-FPS = 12
-SIZE = (160, 96)
 STEP_S = 0.25  # of an index
 
 
@@ -157,30 +156,6 @@ def test_an_index_that_is_missing_or_cut_short_says_what_to_run(tmp_path: Path) 
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match=r"part-000001\.parquet is not a readable Parquet file.*again"):
         read_index(tmp_path, Settings())
-
-
-Frames = list[np.ndarray]
-
-
-def moving(seed: int, seconds: float = 4.0) -> Frames:
-    """A window that wanders over a large picture of blobs of all sizes, while three of them cross it."""
-    rng = np.random.default_rng(seed)
-    width, height = SIZE
-    layers = [
-        cv2.resize(rng.normal(0, 50 / 1.5**i, (3 * 2**i, 4 * 2**i, 3)), (2 * width, 2 * height)) for i in range(5)
-    ]
-    picture = np.clip(128 + np.sum(layers, 0), 0, 255).astype(np.uint8)
-    at, speed = rng.uniform([20, 20], [60, 40]), rng.uniform(-10, 10, 2)
-    spots = [(rng.uniform(0, 1, 2), rng.uniform(-0.2, 0.2, 2), rng.integers(0, 256, 3)) for _ in range(3)]
-    frames = []
-    for i in range(round(seconds * FPS)):
-        left, top = np.clip(at + speed * i / FPS, 0, [width, height]).astype(int)
-        frame = picture[top : top + height, left : left + width].copy()
-        for place, towards, colour in spots:
-            x, y = ((place + towards * i / FPS) % 1 * SIZE).astype(int).tolist()
-            cv2.circle(frame, (x, y), 16, colour.tolist(), -1)
-        frames.append(frame)
-    return frames
 
 
 def letterboxed(frames: Frames) -> Frames:

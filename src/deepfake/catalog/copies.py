@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,43 @@ def _candidates(asked: Asked, index: Index, threads: int) -> list[int]:
     gains_V = gains_of_videos(index.words_N4, index.starts_V, both_PKW, LIMITS.max_bits, threads)
     order = np.argsort(-gains_V, kind="stable")[:MOST_CANDIDATES]
     return [int(video) for video in order if gains_V[video] > 0]
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """A video of an index that is asked of it."""
+
+    path: Path
+    key: Key
+    index: Path
+    settings: Settings
+
+
+@cache
+def _opened(folder: Path, settings: Settings) -> Index:
+    return read_index(folder, settings)
+
+
+def _ask(job: _Ask) -> list[Found]:
+    allow_for(job.path.stat().st_size)
+    return find_like(asked_of(job.path, job.settings), _opened(job.index, job.settings), job.key)
+
+
+def pairs_among(
+    paths: Mapping[Key, Path], folder: Path, workers: int, settings: Settings, on_video: Callable[[], None]
+) -> Iterator[tuple[Key, Found]]:
+    """What each of an index's videos has of the others; a pair comes both ways, one way where the other was missed.
+
+    Videos that cannot be read have none.
+    """
+    index = read_index(folder, settings)
+    jobs = [_Ask(paths[key], key, folder, settings) for key in index.known if key in paths]
+    for job, outcome in run_each(_ask, jobs, Costs(workers, LEAST.deadline_s, LEAST.memory_mb, grow=(True, True))):
+        if isinstance(outcome, Failed):
+            log.warning("%s: %s", job.key[1], outcome.reason)
+        else:
+            yield from ((job.key, one) for one in outcome)
+        on_video()
 
 
 @dataclass(frozen=True)

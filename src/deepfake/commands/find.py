@@ -3,6 +3,7 @@
     deepfake find index FOLDER                        # once, and again when there are more: it goes on where it was
     deepfake find like clip.mp4                       # what of the clip is in the index, second by second
     deepfake find like clip.mp4 --format json
+    deepfake find pairs --config configs/demo.yaml    # a data set's: the table copies, for `deepfake query`
 
 Found by their pictures: re-encoded, smaller, cropped by a tenth, with black bars, mirrored, with a caption, in other
 colours, a little faster or slower. Not found: what is less than a second, or turned. Sound is not compared.
@@ -32,7 +33,7 @@ INDEX = "copies.index"
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    steps = parser.add_subparsers(dest="step", required=True, metavar="{index,like}", prog="deepfake find")
+    steps = parser.add_subparsers(dest="step", required=True, metavar="{index,like,pairs}", prog="deepfake find")
     index = steps.add_parser("index", help="hash the videos below a folder, and add them to the index")
     index.add_argument("folder", type=Path, metavar="FOLDER", help="videos, searched with all below it")
     index.add_argument("--workers", type=whole_number, default=2, metavar="N", help="videos read at once (2)")
@@ -42,12 +43,20 @@ def arguments() -> argparse.ArgumentParser:
     like.add_argument("--out", type=output_file, metavar="FILE", help="write all rows: .csv, .json or .parquet")
     index.add_argument("--index", type=output_folder, default=INDEX, help=f"folder of the index ({INDEX})")
     like.add_argument("--index", type=Path, default=Path(INDEX), help=f"folder of the index ({INDEX})")
+    pairs = steps.add_parser("pairs", help="index a data set, and write the table of what is a copy of what in it")
+    pairs.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings of the data set: stage 01")
+    pairs.add_argument(
+        "--set", action="append", default=[], metavar="STAGE.KEY=VALUE", help="lay a value over the settings"
+    )
+    pairs.add_argument("--workers", type=whole_number, default=2, metavar="N", help="videos read at once (2)")
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
     if args.step == "index":
         index_folder(args.folder, args.index, args.workers)
+    elif args.step == "pairs":
+        write_pairs(args.config, args.set, args.workers)
     else:
         show_like(args.clip, args.index, args.format, args.out)
 
@@ -69,6 +78,54 @@ def index_folder(folder: Path, index: Path, workers: int) -> None:
     for video_id, reason in sorted(done.failures.items()):
         print(f"  {printable(video_id)}: {printable(reason)}")
     print("\n".join([f"  -> {index}", *listing.summary_lines()]))
+
+
+def write_pairs(config_file: Path, given: Sequence[str], workers: int) -> None:
+    import pandas as pd
+    from tqdm import tqdm
+
+    from deepfake import tables
+    from deepfake.catalog.copies import index_videos, pairs_among
+    from deepfake.catalog.copy_index import Settings
+    from deepfake.media.listing import path_of
+    from deepfake.settings_file import load_config
+    from deepfake.stages import alone
+
+    config = load_config(config_file, given, None)
+    videos = tables.read(tables.VIDEOS, config.work_dir / "videos.parquet")
+    names = videos[videos["status"] == "ok"]["video_id"]
+    root = config.path(config.index.root)
+    paths = {(config.dataset, name): path_of(root, name) for name in names}
+    index, rows = config.work_dir / INDEX, []
+    with alone(index):
+        with tqdm(total=len(paths), desc="index", disable=None) as bar:
+            done = index_videos(paths, index, workers, Settings(), bar.update)
+        with tqdm(total=len(paths), desc="pairs", disable=None) as bar:
+            for key, found in pairs_among(paths, index, workers, Settings(), bar.update):
+                if found.key in paths:  # others are videos that the data set no longer has
+                    rows.append(pair_row(key[1], found))
+    table = config.work_dir / "copies.parquet"
+    tables.write(tables.COPIES, pd.DataFrame(rows, columns=tables.COPIES.schema.names), table)
+    n_pairs = len({frozenset((row["video_id"], row["other_id"])) for row in rows})
+    print(
+        f"{done.n_videos} videos, {n_pairs} pairs that share some seconds, {len(done.failures)} unreadable\n  -> "
+        f"{table}"
+    )
+
+
+def pair_row(video_id: str, found: Found) -> dict[str, object]:
+    """A row of the table copies."""
+    near = found.range
+    same = {name: getattr(near, name) for name in ("speed", "is_mirrored", "n_frames", "bits")}
+    return {
+        "video_id": video_id,
+        "other_id": found.key[1],
+        "from_s": near.clip_from_s,
+        "to_s": near.clip_to_s,
+        "other_from_s": near.from_s,
+        "other_to_s": near.to_s,
+        **same,
+    }
 
 
 def show_like(clip: Path, folder: Path, how: str, out: Path | None) -> None:
