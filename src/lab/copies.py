@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from deepfake.catalog.alignment import Asked
-from deepfake.catalog.copies import Found, asked_of, find_like, index_videos
-from deepfake.catalog.copy_index import Hashed, Row, Settings, parts_of, read_index, write_part
+from deepfake.catalog.copies import Found, find_like, index_videos
+from deepfake.catalog.copy_index import Row, parts_of, read_index, write_part
+from deepfake.catalog.hashing import Asked, Hashed, Settings, asked_of
 from deepfake.errors import UserError
 from deepfake.media.clips import write_clip
 from deepfake.media.video import sample

@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake.catalog.alignment import Asked, Held, Range, aligned_ranges, best_run, moves_alike
-from deepfake.catalog.copies import LIMITS, asked_of, find_like, index_videos
-from deepfake.catalog.copy_index import Hashed, Index, Row, Settings, read_index, write_part
-from deepfake.catalog.search import bytes_of, gains_of_videos, words_of
+from deepfake.catalog.alignment import Range, aligned_ranges, best_run, moves_alike
+from deepfake.catalog.copies import LIMITS, find_like, index_videos
+from deepfake.catalog.copy_index import Index, Row, read_index, write_part
+from deepfake.catalog.descriptors import bytes_of, words_of
+from deepfake.catalog.hashing import Asked, Hashed, Held, Settings, asked_of
+from deepfake.catalog.search import gains_of_videos
 from deepfake.errors import UserError
 from deepfake.media.clips import write_clip
 from wandering_pictures import FPS, Frames, moving

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepfake.catalog.search import BITS, bytes_of, distance_table, distances_along
+from deepfake.catalog.descriptors import BITS, bytes_of
+from deepfake.catalog.hashing import Asked, Held
+from deepfake.catalog.search import distance_table, distances_along
 
 # How fast the clip may run beside the video: 1.1 is shown in ten elevenths of the time.
 SPEEDS = (1.0, 0.5, 2 / 3, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25, 1.5, 2.0)
@@ -22,29 +24,6 @@ MOST_RANGES = 8
 MOST_PAIRS = 200_000  # that vote
 OTHER_SPEED_COST = 0.3  # of a line's worth at half or double speed: still pictures fit at any
 NEAR_SPREAD = 16.0  # bits
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A clip's hashes: when each point is shown, in seconds, and its variants, as it is and mirrored."""
-
-    times_P: np.ndarray
-    plain_PKW: np.ndarray
-    mirrored_PKW: np.ndarray
-    duration_s: float
-
-    def words(self, is_mirrored: bool) -> np.ndarray:
-        """The variants that are mirrored, or those that are not."""
-        return self.mirrored_PKW if is_mirrored else self.plain_PKW
-
-
-@dataclass(frozen=True)
-class Held:
-    """An indexed video's hashes in time."""
-
-    times_N: np.ndarray
-    words_NW: np.ndarray
-    duration_s: float
 
 
 @dataclass(frozen=True)

@@ -7,120 +7,28 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from deepfake.catalog.alignment import Asked, Limits, Range, aligned_ranges
-from deepfake.catalog.copy_index import Hashed, Index, Key, Row, Settings, join_parts, parts_of, read_index, write_part
-from deepfake.catalog.descriptors import DESCRIPTORS, THUMB_SIDES_PX, is_flat, variant_words, without_borders, words
+from deepfake.catalog.alignment import Limits, Range, aligned_ranges
+from deepfake.catalog.copy_index import Index, Key, Row, join_parts, parts_of, read_index, write_part
+from deepfake.catalog.hashing import Asked, Job, Settings, asked_of, hash_video, unread
 from deepfake.catalog.search import gains_of_videos
-from deepfake.media.demux import VideoError, scan
 from deepfake.media.needs import LEAST, allow_for
-from deepfake.media.sampling import every
-from deepfake.media.video import sample
 from deepfake.workers import Failed, run_each
 from deepfake.workers import Limits as Costs
 
 log = logging.getLogger(__name__)
 
-BLOCK_FRAMES = 600  # pictures held at once
 PART_ROWS, PART_S = 1000, 60.0  # a part is written after so many videos, or so long
-ASKED_PER_FRAME = 2  # a clip is asked at so many points for each frame of an index: their grids of time differ
 POINT_S = 0.5  # points that look for videos stand so far apart; all points then say which seconds
 FEWEST_POINTS = 16
 MOST_CANDIDATES = 50  # videos that are looked at second by second
 LIMITS = Limits(max_bits=72, mean_bits=64.0, sure_bits=24.0, min_moves_alike=0.15, min_frames=4)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A video to be hashed."""
-
-    path: Path
-    settings: Settings
-
-
-def hash_video(job: Job) -> Hashed:
-    """The hashes of a video's pictures on a regular grid of time; of a file that cannot be read the reason."""
-    try:
-        allow_for(job.path.stat().st_size)
-        descriptor = DESCRIPTORS[job.settings.descriptor]
-        blocks: list[np.ndarray] = []
-        times: list[float] = []
-        duration_s = 0.0
-        for block in _blocks(job.path, job.settings.sample_fps):
-            times += block.times
-            blocks.append(words(descriptor, block.pictures))
-            duration_s = block.duration_s
-        return Hashed(np.array(times, np.float32), np.concatenate([np.zeros((0, 4), np.uint64), *blocks]), duration_s)
-    except (VideoError, OSError) as error:
-        reason = str(error) if isinstance(error, VideoError) else f"{error.strerror}"
-        return _unread(reason)
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Some pictures in time without borders, none of them flat; `duration_s` is the whole video's."""
-
-    times: list[float]
-    pictures: list[np.ndarray]
-    duration_s: float
-
-
-def _blocks(path: Path, fps: float) -> Iterator[_Block]:
-    """A video's pictures on a regular grid of time.
-
-    Frames that no other refers to are not decoded where there are enough others.
-    """
-    demuxed = scan(path)
-    packets = demuxed.packets
-    try:
-        places = every(packets.keys, 1 / (fps * packets.tick_s))
-        length_s = packets.length_s + packets.length_s / max(len(packets.keys) - 1, 1)
-        times: list[float] = []
-        thumbs: list[np.ndarray] = []
-        with sample(path, "reference", demuxed=demuxed, places=places) as sampled:
-            for frame in sampled:
-                times.append(frame.time_s)
-                thumbs.append(frame.luma_thumb(THUMB_SIDES_PX))
-                if len(thumbs) == BLOCK_FRAMES:
-                    yield _block(times, thumbs, length_s)
-                    times, thumbs = [], []
-        yield _block(times, thumbs, length_s)
-    finally:
-        if demuxed.source is not None:
-            demuxed.source.close()
-
-
-def _block(times: Sequence[float], thumbs: Sequence[np.ndarray], duration_s: float) -> _Block:
-    pictures = without_borders(thumbs)
-    kept = [place for place, picture in enumerate(pictures) if not is_flat(picture)]
-    return _Block([times[place] for place in kept], [pictures[place] for place in kept], duration_s)
-
-
-def pictures_of(path: Path, fps: float) -> tuple[list[float], list[np.ndarray]]:
-    """All that is compared of a video: when it is shown, and the grey pictures that are hashed."""
-    blocks = list(_blocks(path, fps))
-    return [one for block in blocks for one in block.times], [one for block in blocks for one in block.pictures]
-
-
-def asked_of(path: Path, settings: Settings) -> Asked:
-    """What a clip asks of an index; VideoError for a file that cannot be read."""
-    descriptor = DESCRIPTORS[settings.descriptor]
-    times: list[float] = []
-    plain: list[np.ndarray] = []
-    mirrored: list[np.ndarray] = []
-    duration_s = 0.0
-    for block in _blocks(path, ASKED_PER_FRAME * settings.sample_fps):
-        times += block.times
-        plain.append(variant_words(descriptor, block.pictures, is_mirrored=False))
-        mirrored.append(variant_words(descriptor, block.pictures, is_mirrored=True))
-        duration_s = block.duration_s
-    return Asked(np.array(times), np.concatenate(plain), np.concatenate(mirrored), duration_s)
 
 
 @dataclass(frozen=True)
@@ -218,7 +126,7 @@ def index_videos(
             hash_video, jobs, Costs(workers, LEAST.deadline_s, LEAST.memory_mb, grow=(True, True))
         ):
             key = new[job.path]
-            hashed = _unread(outcome.reason) if isinstance(outcome, Failed) else outcome
+            hashed = unread(outcome.reason) if isinstance(outcome, Failed) else outcome
             if hashed.reason is not None:
                 failures[key[1]] = hashed.reason
             rows.append(Row(*key, *(states[key] or (0, 0)), hashed))
@@ -239,7 +147,3 @@ def _state(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return state.st_size, state.st_mtime_ns
-
-
-def _unread(reason: str) -> Hashed:
-    return Hashed(np.zeros(0, np.float32), np.zeros((0, 4), np.uint64), 0.0, reason)

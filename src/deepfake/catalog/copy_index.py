@@ -15,38 +15,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepfake.catalog.alignment import Held
-from deepfake.catalog.search import BITS, bytes_of, words_of
+from deepfake.catalog.descriptors import BITS, bytes_of, words_of
+from deepfake.catalog.hashing import Hashed, Held, Settings
 from deepfake.errors import UserError
 from deepfake.files import write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VERSION = 1  # another one: the same video gets other hashes
 MARK = b"deepfake_copies"  # of the parts' metadata
 MOST_PARTS = 16  # more are joined to one
 WORD_BYTES = BITS // 8
 Key = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What an index is made by; hashes made by others cannot be compared with its own."""
-
-    descriptor: str = "gradient"
-    sample_fps: float = 4.0
-    version: int = VERSION
-
-
-@dataclass(frozen=True)
-class Hashed:
-    """A video's hashes in time; `reason` is why there are none."""
-
-    times_N: np.ndarray
-    words_N4: np.ndarray
-    duration_s: float = 0.0
-    reason: str | None = None
 
 
 @dataclass(frozen=True)

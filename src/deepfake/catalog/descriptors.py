@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import cv2
 import numpy as np
 
-from deepfake.catalog.search import BITS, words_of
 from deepfake.faces.hashes import perceptual_hash
 
+BITS = 256
 THUMB_SIDES_PX = (128, 72)
 MOST_TRIMMED = 0.4  # of a side, at either end
 DARK, EVEN = 40, 6.0  # grey levels: no sample of a border is lighter, nor does it vary by more
@@ -41,6 +41,16 @@ def cosine_bits(grey_HW: np.ndarray) -> np.ndarray:
 
 
 DESCRIPTORS: Mapping[str, Descriptor] = {"gradient": gradient_bits, "cosine": cosine_bits}
+
+
+def words_of(raw: bytes) -> np.ndarray:
+    """Hashes of 32 bytes each, one after the other, as (N, 4) uint64."""
+    return np.frombuffer(raw, dtype=">u8").astype(np.uint64).reshape(-1, BITS // 64)
+
+
+def bytes_of(words_NW: np.ndarray) -> bytes:
+    """The other way round."""
+    return words_NW.astype(">u8").tobytes()
 
 
 def words(descriptor: Descriptor, pictures: Sequence[np.ndarray]) -> np.ndarray:

@@ -16,22 +16,12 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-BITS = 256
+from deepfake.catalog.descriptors import BITS, words_of
 
 
 def as_words(hashes: Sequence[str]) -> np.ndarray:
     """Hashes of 64 hex digits as (N, 4) uint64."""
     return words_of(b"".join(bytes.fromhex(text) for text in hashes))
-
-
-def words_of(raw: bytes) -> np.ndarray:
-    """Hashes of 32 bytes each, one after the other, as (N, 4) uint64."""
-    return np.frombuffer(raw, dtype=">u8").astype(np.uint64).reshape(-1, BITS // 64)
-
-
-def bytes_of(words_NW: np.ndarray) -> bytes:
-    """The other way round."""
-    return words_NW.astype(">u8").tobytes()
 
 
 @intrinsic

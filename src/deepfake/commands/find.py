@@ -23,9 +23,9 @@ from deepfake.errors import UserError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from deepfake.catalog.alignment import Asked
     from deepfake.catalog.copies import Found
     from deepfake.catalog.copy_index import Index
+    from deepfake.catalog.hashing import Asked
 
 EXTRA = "evaluate"
 INDEX = "copies.index"
@@ -65,7 +65,7 @@ def index_folder(folder: Path, index: Path, workers: int) -> None:
     from tqdm import tqdm
 
     from deepfake.catalog.copies import index_videos
-    from deepfake.catalog.copy_index import Settings
+    from deepfake.catalog.hashing import Settings
     from deepfake.files import printable
     from deepfake.media.listing import list_folder, video_id_of
     from deepfake.stages import alone
@@ -86,7 +86,7 @@ def write_pairs(config_file: Path, given: Sequence[str], workers: int) -> None:
 
     from deepfake import tables
     from deepfake.catalog.copies import index_videos, pairs_among
-    from deepfake.catalog.copy_index import Settings
+    from deepfake.catalog.hashing import Settings
     from deepfake.media.listing import path_of
     from deepfake.settings_file import load_config
     from deepfake.stages import alone
@@ -130,8 +130,9 @@ def pair_row(video_id: str, found: Found) -> dict[str, object]:
 
 def show_like(clip: Path, folder: Path, how: str, out: Path | None) -> None:
     from deepfake.catalog.answers import print_answer, refuse_other_endings, write_answer
-    from deepfake.catalog.copies import asked_of, find_like
-    from deepfake.catalog.copy_index import Settings, read_index
+    from deepfake.catalog.copies import find_like
+    from deepfake.catalog.copy_index import read_index
+    from deepfake.catalog.hashing import Settings, asked_of
     from deepfake.media.demux import VideoError
     from deepfake.models.runtime import cores
     from deepfake.outputs import refuse_inputs
