@@ -146,6 +146,22 @@ PEOPLE = Table(
         Column("embedding", pa.list_(_F32), "128 numbers of length 1; the product of two is their cosine", True),
     ),
 )
+COPIES = Table(
+    "copies",
+    ("video_id", "other_id", "from_s", "other_from_s"),
+    (
+        _VIDEO,
+        Column("other_id", _TEXT, "video_id of another one that shows the same"),
+        Column("from_s", _F64, "from this second of the video"),
+        Column("to_s", _F64, "to this one"),
+        Column("other_from_s", _F64, "it is the other's from this second"),
+        Column("other_to_s", _F64, "to this one"),
+        Column("speed", _F64, "how fast the video runs beside the other; 1.1: faster"),
+        Column("is_mirrored", _BOOL, "left and right exchanged"),
+        Column("n_frames", _I32, "pictures of the other that were compared"),
+        Column("bits", _F64, "of 256 that differ on average"),
+    ),
+)
 FRAME_SCORES = Table(
     "frame_scores",
     ("model", "video_id", "track", "frame_index"),
@@ -179,7 +195,7 @@ FAILURES = Table(
     ("stage", "video_id"),
     (Column("stage", _TEXT, "such as 02_extract_faces"), _VIDEO, Column("reason", _TEXT, "in words")),
 )
-ALL_TABLES = (VIDEOS, EXTRACTIONS, FACES, FOLDS, PEOPLE, FRAME_SCORES, TRACK_SCORES, VIDEO_SCORES, FAILURES)
+ALL_TABLES = (VIDEOS, EXTRACTIONS, FACES, FOLDS, PEOPLE, COPIES, FRAME_SCORES, TRACK_SCORES, VIDEO_SCORES, FAILURES)
 
 
 def check(table: Table, frame: pd.DataFrame) -> pa.Table:

@@ -52,6 +52,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     write_table(tables.FACES, faces, work)
     people = people_rows(("a.mp4", 0, 0), ("a.mp4", 1, 90), ("a.mp4", 2, None), ("b.mp4", 0, 5))
     write_table(tables.PEOPLE, numbered(people, 0.5), work)
+    write_table(tables.COPIES, tables.empty(tables.COPIES), work)
     frames = faces[["video_id", "track", "frame_index"]].assign(model="frames", logit=0.0)
     frames.loc[(frames["video_id"] == "b.mp4"), "logit"] = [1.0, 3.0]
     write_table(tables.FRAME_SCORES, frames, scores, "frames_oof")
@@ -200,7 +201,7 @@ def test_the_configuration_is_locked_and_no_variable_of_ours_is_a_table(catalog:
     ("sql", "said"),
     [
         ("SELECT * FROM video", "there is no table 'video'; did you mean videos?"),
-        ("SELECT * FROM nothing_like_it", "there are videos, faces, people, tracks, shots, scores, failures"),
+        ("SELECT * FROM nothing_like_it", "there are videos, faces, people, copies, tracks, shots, scores, failures"),
         ("SELECT nope FROM videos", 'column "nope" not found.*`deepfake query --columns` lists'),
         ("SELEC 1", "syntax error.*`deepfake query --columns`"),
         ("SELECT 1 / 'a'", "SQL: "),

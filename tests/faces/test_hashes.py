@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from deepfake.catalog.search import as_words, near_pairs
 from deepfake.faces.hashes import perceptual_hash
-from deepfake.training.folds import as_words, near_pairs
 
 
 def landscape(seed: int, width_px: int = 64, height_px: int = 36) -> np.ndarray:

@@ -44,7 +44,7 @@ def tables_of(config: Config) -> Places:
     listed: dict[str, list[tuple[str, Path]]] = {
         **{
             name: [("", work / f"{name}.parquet")]
-            for name in ("videos", "extractions", "faces", "failures", "folds", "people")
+            for name in ("videos", "extractions", "faces", "failures", "folds", "people", "copies")
         },
         "frame_scores": [(part, run / f"frames_{part}.parquet") for part in parts],
         "track_scores": [(part, run / f"{h}_{part}.parquet") for h in config.sequences.heads for part in parts],

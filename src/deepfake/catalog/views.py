@@ -21,6 +21,7 @@ HOW = {
     "failures": "src/02_extract_faces.py",
     "folds": "src/03_make_folds.py",
     "people": "deepfake people",
+    "copies": "deepfake find pairs",
     "scores": "src/07_ensemble.py",
 }
 
@@ -47,6 +48,7 @@ def stage_tables() -> Mapping[str, Table]:
         table.name: table
         for table in (
             *(tables.VIDEOS, tables.EXTRACTIONS, tables.FACES, tables.FAILURES, tables.FOLDS, tables.PEOPLE),
+            tables.COPIES,
             *(tables.FRAME_SCORES, tables.TRACK_SCORES, tables.VIDEO_SCORES),
         )
     }
@@ -86,6 +88,13 @@ def views() -> tuple[View, ...]:
             # As an array: DuckDB takes a list that is missing for a list of missing numbers, which have no product.
             "SELECT * REPLACE (embedding::FLOAT[128] AS embedding) FROM stage.people",
             ("people",),
+        ),
+        View(
+            "copies",
+            "seconds of a video that are seconds of another; each pair stands in it both ways",
+            _own("copies"),
+            "SELECT * FROM stage.copies",
+            ("copies",),
         ),
         View(
             "tracks",

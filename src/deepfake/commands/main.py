@@ -22,6 +22,7 @@ COMMANDS = {
     "predict": "score a folder of videos -> CSV, a row a file",
     "evaluate": "measure a CSV of scores against a CSV of labels",
     "people": "who is seen in which videos, by face alone: a page, and a data set's table",
+    "find": "which videos a clip, or an excerpt of it, was seen in before",
     "query": "ask the tables of a data set in SQL",
     "probe": "what a video file is made of, and which decoder may be trusted with it",
     "train": "train one image classifier on everything a settings file names, or from a pack",

@@ -132,9 +132,11 @@ def _planes(picture: Any) -> list[npt.NDArray[Any]] | None:
     return views
 
 
-def luma_thumb(picture: Any, rotation: int, is_mirrored: bool = False) -> Picture:
-    """A grey picture, 64 x 36 or, upright, 36 x 64, from every few luma samples."""
-    sides = THUMB_SIDES_PX if picture.width >= picture.height else THUMB_SIDES_PX[::-1]
+def luma_thumb(
+    picture: Any, rotation: int, is_mirrored: bool = False, sides_px: tuple[int, int] = THUMB_SIDES_PX
+) -> Picture:
+    """A grey picture, 64 x 36 or, upright, 36 x 64, from every few luma samples; `sides_px`: of another size."""
+    sides = sides_px if picture.width >= picture.height else sides_px[::-1]
     planes = _planes(picture)
     if planes is None:
         grey = cv2.cvtColor(_convert(picture, *sides, Interpolation.AREA), cv2.COLOR_RGB2GRAY)

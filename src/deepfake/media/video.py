@@ -77,9 +77,9 @@ class Frame:
         """`rgb()[y0:y1, x0:x1]` within two grey levels, at the cost of that region alone."""
         return pixels.rgb_region(self._picture, self._rotation, (x0, y0, x1, y1), self._is_mirrored)
 
-    def luma_thumb(self) -> Picture:
-        """A grey picture of about 64 x 36 for finding shots and for hashing; 0.1 ms."""
-        return pixels.luma_thumb(self._picture, self._rotation, self._is_mirrored)
+    def luma_thumb(self, sides_px: tuple[int, int] = pixels.THUMB_SIDES_PX) -> Picture:
+        """A grey picture of about 64 x 36 for finding shots and for hashing; 0.1 ms; `sides_px`: of another size."""
+        return pixels.luma_thumb(self._picture, self._rotation, self._is_mirrored, sides_px)
 
 
 def probe(path: Path) -> VideoProbe:

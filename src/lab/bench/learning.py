@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from deepfake.catalog.search import as_words, near_pairs
 from deepfake.datasets.pairs import Index, collate_pairs
 from deepfake.evaluation.bootstrap import measure
 from deepfake.faces.geometry import CANONICAL_POINTS
@@ -25,7 +26,6 @@ from deepfake.models.frames import FrameClassifier
 from deepfake.scoring.frame_scorer import FrameScorer
 from deepfake.settings import Frames, Predict, Selfblend, Validation
 from deepfake.training import loop, train
-from deepfake.training.folds import as_words, near_pairs
 from lab.bench.extraction import StepClock
 
 PAIRS, INPUT_PX, SCORED_CROPS, RESAMPLES = 8, 224, 32, 1000
