@@ -196,11 +196,10 @@ def _latest(table: pa.Table) -> pa.Table:
 
 def _as_index(table: pa.Table, settings: Settings) -> Index:
     table = table.combine_chunks()
-    counts = np.asarray(table["hashes"].combine_chunks().value_lengths() if len(table) else [], np.int64)
+    assert table["hashes"].num_chunks <= 1, "they are less than 2**31"
+    counts = [np.asarray(chunk.value_lengths(), np.int64) for chunk in table["hashes"].chunks]
     hashes = [chunk.flatten() for chunk in table["hashes"].chunks]
-    raw = [
-        memoryview(one.buffers()[1])[one.offset * WORD_BYTES : (one.offset + len(one)) * WORD_BYTES] for one in hashes
-    ]
+    raw = [memoryview(one.buffers()[1])[WORD_BYTES * one.offset :][: WORD_BYTES * len(one)] for one in hashes]
     times = [np.asarray(chunk.flatten(), np.float32) for chunk in table["times_s"].chunks]
     return Index(
         settings=settings,
@@ -208,9 +207,9 @@ def _as_index(table: pa.Table, settings: Settings) -> Index:
         states=list(zip(table["size_bytes"].to_pylist(), table["mtime_ns"].to_pylist(), strict=True)),
         reasons=table["reason"].to_pylist(),
         durations_V=np.asarray(table["duration_s"], float),
-        starts_V=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        times_N=np.concatenate([np.zeros(0, np.float32), *times]),
-        words_N4=np.concatenate([np.zeros((0, BITS // 64), np.uint64), *(words_of(bytes(one)) for one in raw)]),
+        starts_V=np.concatenate([[0], *(np.cumsum(one) for one in counts)]).astype(np.int64),
+        times_N=times[0] if times else np.zeros(0, np.float32),
+        words_N4=words_of(raw[0]) if raw else np.zeros((0, BITS // 64), np.uint64),
     )
 
 

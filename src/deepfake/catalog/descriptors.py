@@ -43,14 +43,14 @@ def cosine_bits(grey_HW: np.ndarray) -> np.ndarray:
 DESCRIPTORS: Mapping[str, Descriptor] = {"gradient": gradient_bits, "cosine": cosine_bits}
 
 
-def words_of(raw: bytes) -> np.ndarray:
-    """Hashes of 32 bytes each, one after the other, as (N, 4) uint64."""
-    return np.frombuffer(raw, dtype=">u8").astype(np.uint64).reshape(-1, BITS // 64)
+def words_of(raw: bytes | memoryview) -> np.ndarray:
+    """Hashes of 32 bytes each, one after the other, as (N, 4) uint64; not copied where none of it has to be."""
+    return np.frombuffer(raw, dtype="<u8").astype(np.uint64, copy=False).reshape(-1, BITS // 64)
 
 
 def bytes_of(words_NW: np.ndarray) -> bytes:
     """The other way round."""
-    return words_NW.astype(">u8").tobytes()
+    return words_NW.astype("<u8", copy=False).tobytes()
 
 
 def words(descriptor: Descriptor, pictures: Sequence[np.ndarray]) -> np.ndarray:

@@ -24,8 +24,7 @@ def as_words(hashes: Sequence[str]) -> np.ndarray:
     return words_of(b"".join(bytes.fromhex(text) for text in hashes))
 
 
-@intrinsic
-def _ones(_: Any, word: Any) -> Any:
+def _count_ones(_: Any, word: Any) -> Any:
     """How many bits of a word are set: the processor's own instruction."""
 
     def code(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -33,6 +32,9 @@ def _ones(_: Any, word: Any) -> Any:
 
     assert isinstance(word, types.Integer), "a word of 64 bits"
     return types.uint64(types.uint64), code
+
+
+_ones: Any = intrinsic(_count_ones)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -61,28 +63,24 @@ def near_pairs(words_NW: np.ndarray, owners_N: np.ndarray, max_bits: int) -> lis
 def _gains(
     words_NW: np.ndarray,
     starts_V: np.ndarray,
-    asked_QW: np.ndarray,
+    asked_WQ: np.ndarray,
     n_variants: int,
     max_bits: int,
     gains_V: np.ndarray,
 ) -> None:
-    n_asked = len(asked_QW)
-    best_Q = np.empty(n_asked, np.int64)
+    best_Q = np.empty(asked_WQ.shape[1], np.uint64)
+    # Words of one place side by side: the loop over them is made to count several at once.
+    a_Q, b_Q, c_Q, d_Q = asked_WQ[0], asked_WQ[1], asked_WQ[2], asked_WQ[3]
     for video in range(len(gains_V)):
-        best_Q[:] = max_bits
+        best_Q[:] = np.uint64(max_bits)
         for n in range(starts_V[video], starts_V[video + 1]):
             a, b, c, d = words_NW[n, 0], words_NW[n, 1], words_NW[n, 2], words_NW[n, 3]
-            for q in range(n_asked):
-                bits = np.int64(
-                    _ones(a ^ asked_QW[q, 0])
-                    + _ones(b ^ asked_QW[q, 1])
-                    + _ones(c ^ asked_QW[q, 2])
-                    + _ones(d ^ asked_QW[q, 3])
-                )
+            for q in range(len(best_Q)):
+                bits = _ones(a ^ a_Q[q]) + _ones(b ^ b_Q[q]) + _ones(c ^ c_Q[q]) + _ones(d ^ d_Q[q])
                 best_Q[q] = min(best_Q[q], bits)
         total = 0
-        for first in range(0, n_asked, n_variants):
-            total += max_bits - best_Q[first : first + n_variants].min()
+        for first in range(0, len(best_Q), n_variants):
+            total += max_bits - np.int64(best_Q[first : first + n_variants].min())
         gains_V[video] = total
 
 
@@ -94,11 +92,11 @@ def gains_of_videos(
     Video v has the hashes `starts_V[v]` to `starts_V[v + 1]`. The threads share the videos.
     """
     gains_V = np.zeros(len(starts_V) - 1, np.int64)
-    asked_QW = np.ascontiguousarray(asked_PKW.reshape(-1, BITS // 64))
+    asked_WQ = np.ascontiguousarray(asked_PKW.reshape(-1, BITS // 64).T)
     bounds = np.linspace(0, len(gains_V), threads * 4 + 1).astype(int)
 
     def work(first: int, end: int) -> None:
-        _gains(words_NW, starts_V[first : end + 1], asked_QW, asked_PKW.shape[1], max_bits, gains_V[first:end])
+        _gains(words_NW, starts_V[first : end + 1], asked_WQ, asked_PKW.shape[1], max_bits, gains_V[first:end])
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, bounds[:-1], bounds[1:]))
