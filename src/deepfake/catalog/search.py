@@ -78,7 +78,7 @@ def _gains(
             for q in range(len(best_Q)):
                 bits = _ones(a ^ a_Q[q]) + _ones(b ^ b_Q[q]) + _ones(c ^ c_Q[q]) + _ones(d ^ d_Q[q])
                 best_Q[q] = min(best_Q[q], bits)
-        total = 0
+        total = np.int64(0)
         for first in range(0, len(best_Q), n_variants):
             total += max_bits - np.int64(best_Q[first : first + n_variants].min())
         gains_V[video] = total
