@@ -109,7 +109,7 @@ def _graded(frame_HWC: np.ndarray) -> np.ndarray:
     grey = value.mean(axis=2, keepdims=True)
     value = (grey + 1.3 * (value - grey) - 0.5) * 1.2 + 0.5
     value *= np.array([1.08, 1.0, 0.86], np.float32)
-    return (np.clip(value, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.clip(value, 0, 1) * 255, np.uint8)
 
 
 def _same(frame_HWC: np.ndarray) -> np.ndarray:
