@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import cv2
@@ -110,7 +111,8 @@ def compare(chosen: Chosen, copies: Sequence[Copy]) -> pd.DataFrame:
     moments = _moments(chosen, copies)
     known = [one for name in chosen.others[:N_OTHERS] for one in pictures_of(chosen.root / name, 1.0)[1]]
     made: Mapping[str, Bits] = {
-        **{name: _each(function) for name, function in (*DESCRIPTORS.items(), ("pdq", pdq_bits))},
+        **{name: _each(function) for name, function in DESCRIPTORS.items()},
+        **({"pdq": _each(pdq_bits)} if find_spec("pdqhash") else {}),  # pip install pdqhash==0.2.8
         "lite0": Learned(known).bits,
     }
     columns = {name: _found(bits, moments, known) for name, bits in made.items()}

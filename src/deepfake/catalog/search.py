@@ -80,7 +80,7 @@ def _gains(
                 best_Q[q] = min(best_Q[q], bits)
         total = np.int64(0)
         for first in range(0, len(best_Q), n_variants):
-            total += max_bits - np.int64(best_Q[first : first + n_variants].min())
+            total += max_bits - int(best_Q[first : first + n_variants].min())
         gains_V[video] = total
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from deepfake.faces import extractor
+from deepfake.faces import extractor, sight
 from deepfake.faces.extracted import Extraction
 from deepfake.faces.extractor import Job, extract
 from deepfake.faces.linker import Linker, overlap
@@ -172,10 +172,10 @@ STEPS: list[tuple[Any, str, str]] = [
     (CutFinder, "feed", "shots"),
     (FaceDetector, "detect", "detection"),
     (Linker, "update", "linking"),
-    (extractor, "cut_square", "crops"),
-    (extractor, "sharpness", "crops"),
-    (extractor, "encode_crop", "crops"),
-    (extractor, "perceptual_hash", "shots"),
+    (sight, "cut_square", "crops"),
+    (sight, "sharpness", "crops"),
+    (sight, "encode_crop", "crops"),
+    (sight, "perceptual_hash", "shots"),
     (extractor, "write_shard", "writing"),
 ]
 

@@ -35,8 +35,9 @@ def run(args: argparse.Namespace) -> None:
     if not (args.clips and args.labels):
         raise UserError("copies: name clips with their labels (--clips, --labels), or a number of videos (--generated)")
     chosen = copies.choose(args.clips, args.labels, args.n, args.seed)
-    made = copies.make(chosen, args.out)
-    tables = {"copies": copies.measure(chosen, made, args.out / "index")}
+    work = args.out / f"{args.n}-{args.seed}"  # what stands around an excerpt depends on which clips were chosen
+    made = copies.make(chosen, work)
+    tables = {"copies": copies.measure(chosen, made, work / "index")}
     if args.descriptors:
         tables["frames"] = copy_descriptors.compare(chosen, made)
     for name, table in tables.items():

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from deepfake.commands.arguments import whole_number, whole_numbers
+from deepfake.commands.arguments import output_file, share, whole_number, whole_numbers
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -17,12 +17,12 @@ def arguments() -> argparse.ArgumentParser:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--clips", type=Path, metavar="DIR", help="videos to time now")
     source.add_argument("--timings", type=Path, metavar="CSV", help="what --keep wrote")
-    parser.add_argument("--keep", type=Path, metavar="CSV", help="where the timings of --clips go")
+    parser.add_argument("--keep", type=output_file, metavar="CSV", help="where the timings of --clips go")
     parser.add_argument("--n", type=whole_number, default=60, help="clips to time, evenly from all (60)")
     parser.add_argument("--archive", type=whole_numbers, default="119154,1000000", help="clips of the archive")
     parser.add_argument("--cores", type=whole_numbers, default="10,100,1000", help="of the cluster")
     parser.add_argument(
-        "--long-share", type=float, metavar="SHARE", help="of the archive's clips so many are long; else as timed"
+        "--long-share", type=share, metavar="SHARE", help="of the archive's clips so many are long; else as timed"
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as extract.chunk_s=60")
     return parser
@@ -34,8 +34,6 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.settings_file import default_config
     from lab import cluster_simulation as paper
 
-    if args.long_share is not None and not 0 <= args.long_share <= 1:
-        raise UserError(f"--long-share {args.long_share:g}: wanted a share, from 0 to 1")
     if args.timings is not None:
         timings = paper.read_timings(args.timings)
     else:
