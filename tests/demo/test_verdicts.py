@@ -94,7 +94,7 @@ def test_nothing_decided_is_no_error() -> None:
 
 
 def test_that_the_detector_knows_a_person_is_said_only_where_one_got_a_score(judged: list[Judged]) -> None:
-    assert "chose and calibrated" in (caution(judged) or "")
+    assert "174 that chose" in (caution(judged) or "")
     strangers = judge([scored("a.mp4", 0.9)], [labelled("a.mp4", "self_blend")], DETECTOR)
     assert caution(strangers) is None
     faceless = judge([scored("a.mp4", 0.5, "no_face")], [labelled("a.mp4", None, "man_blue_wall")], DETECTOR)

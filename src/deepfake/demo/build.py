@@ -63,7 +63,7 @@ class Built:
 # --- What there is -------------------------------------------------------------------------------
 
 
-# Real clips of these people are among those that chose and calibrated data/weights/selfblend.safetensors (its card);
+# Real clips of these people are among those that chose data/weights/selfblend.safetensors (its card);
 # none of its networks learnt from them. The man in the car is new to it.
 KNOWN_TO_SHIPPED = frozenset({"woman_dark_wall", "man_white_door", "man_blue_wall", "man_beside_map"})
 

@@ -107,7 +107,7 @@ def caution(judged: Sequence[Judged]) -> str | None:
     if not any(video.is_known and video.p_fake is not None for video in judged):
         return None
     return (
-        "* Real clips of this person, other seconds or files, are among the 174 that chose and calibrated the shipped "
+        "* Real clips of this person, other seconds or files, are among the 174 that chose the shipped "
         "detector\n  (its networks learnt from none of them), and one of its networks learnt from forgeries made by "
         "recipes akin to these:\n  expect less of strangers and of other forgeries. data/weights/selfblend.md has the "
         "figures."
