@@ -71,8 +71,10 @@ def show(settings: Path, weights: Path | None, cache: Path) -> None:
     from deepfake.demo import verdicts
     from deepfake.demo.build import cores
     from deepfake.demo.plan import TEST_FOLDER
+    from deepfake.detector.check import INCONCLUSIVE
     from deepfake.detector.file import open_detector
     from deepfake.detector.score_videos import predict_folder, summary_lines
+    from deepfake.ensemble.promise import short_words
     from deepfake.evaluation.labelled import read_labels
     from deepfake.files import sha256_of
     from deepfake.models.detector_file import shipped_weights
@@ -86,6 +88,8 @@ def show(settings: Path, weights: Path | None, cache: Path) -> None:
     print("\n".join(summary_lines(scored, out)))
     judged = verdicts.judge(scored, labelled, detector)
     print(f"\n{verdicts.table(judged)}\n\n{verdicts.tally(judged)}")
+    if promise := short_words(detector.promise, INCONCLUSIVE):
+        print(f"No verdict was given: {promise}.")
     if (words := verdicts.caution(judged)) is not None:
         print(words)
     report = json.loads((submission / "report.json").read_text(encoding="utf-8"))
