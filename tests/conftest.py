@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -54,6 +55,20 @@ def no_error_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     errors = [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
     assert not errors, f"logged as ERROR: {errors}"
+
+
+# Where processes are kept for the next call: on executors they serve the next task, here the next test file must not
+# meet them.
+KEPT = (("deepfake.engines.spark", "children"), ("deepfake.engines.transformers.tasks", "_children"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_process_is_kept() -> Iterator[None]:
+    yield
+    for module, name in KEPT:
+        kept = vars(sys.modules[module])[name] if module in sys.modules else []
+        while kept:
+            kept.pop().end()
 
 
 def scene(boxes: Sequence[Box], width_px: int = 160, height_px: int = 96, grey: int | np.ndarray = 90) -> np.ndarray:
