@@ -25,10 +25,17 @@ from typing import Any, Generic, TypeVar
 from deepfake import registry
 
 WATCH_S = 0.2
-# For processes beside one that has work of its own.
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 Item = TypeVar("Item")
 T = TypeVar("T")
+
+
+def threads_each(threads: int) -> dict[str, str]:
+    """The environment of processes that may have so many threads each."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+
+
+# For processes beside one that has work of its own.
+ONE_THREAD = threads_each(1)
 
 
 @dataclass(frozen=True)
@@ -318,5 +325,5 @@ def _outcome(
 
 
 def _one_thread_each(workers: int) -> dict[str, str]:
-    threads = str(max((os.cpu_count() or 1) // workers, 1))
-    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    threads = max((os.cpu_count() or 1) // workers, 1)
+    return threads_each(threads)

@@ -198,6 +198,10 @@ def refuse_equal_scores(scored: list[Scored]) -> None:
         )
 
 
+# What `score_videos` takes and gives.
+Score = Callable[[dict[str, Path], "DetectorHeader | TrainedDetector", str, Path, Predict, int], Iterator[Scored]]
+
+
 def predict_folder(
     folder: Path,
     out: Path,
@@ -205,9 +209,7 @@ def predict_folder(
     weights_sha256: str,
     cache_dir: Path,
     workers: int,
-    score: Callable[
-        [dict[str, Path], DetectorHeader | TrainedDetector, str, Path, Predict, int], Iterator[Scored]
-    ] = score_videos,
+    score: Score = score_videos,
     predict: Predict | None = None,
 ) -> list[Scored]:
     """Score every video below a folder into a CSV: see `predict_paths`."""
@@ -222,9 +224,7 @@ def predict_paths(
     weights_sha256: str,
     cache_dir: Path,
     workers: int,
-    score: Callable[
-        [dict[str, Path], DetectorHeader | TrainedDetector, str, Path, Predict, int], Iterator[Scored]
-    ] = score_videos,
+    score: Score = score_videos,
     predict: Predict | None = None,
 ) -> list[Scored]:
     """Score videos into a CSV: filename, label (p_fake), n_faces, n_tracks, fallback.

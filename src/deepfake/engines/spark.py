@@ -23,7 +23,7 @@ from deepfake.engines.session import spark_session
 from deepfake.engines.storage import Folder, is_url
 from deepfake.errors import UserError
 from deepfake.settings import WorkEngine
-from deepfake.workers import Failed, Kept, Limits, run_each
+from deepfake.workers import Failed, Kept, Limits, run_each, threads_each
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -223,7 +223,7 @@ class Task:
         try:
             rows = [
                 (call, outcome.reason, None) if isinstance(outcome, Failed) else (call, None, outcome)
-                for call, outcome in run_each(_call, calls, self.limits, _environment(), kept=children)
+                for call, outcome in run_each(_call, calls, self.limits, task_threads(), kept=children)
             ]
             self.folder.write(f"results/{number:06d}.parquet", [part_of(rows)])
         except OSError as error:  # a full disk may be this executor's alone
@@ -257,13 +257,12 @@ def _call(call: bytes) -> bytes:
             return pickle.dumps((False, RuntimeError(repr(error))))
 
 
-def _environment() -> dict[str, str]:
+def task_threads() -> dict[str, str]:
     """As many threads as Spark gives cores to the task."""
     from pyspark import TaskContext
 
     context = TaskContext.get()
-    threads = str(context.cpus() if context is not None else 1)
-    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    return threads_each(context.cpus() if context is not None else 1)
 
 
 def part_of(rows: Sequence[tuple[bytes, str | None, bytes | None]]) -> bytes:

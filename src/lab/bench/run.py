@@ -33,7 +33,7 @@ from deepfake.models.detector_file import shipped_weights
 from deepfake.settings import Config, Extract
 from deepfake.settings_file import load_config
 from deepfake.stages import STAGES, is_current
-from deepfake.workers import Failed, Limits, run_each
+from deepfake.workers import ONE_THREAD, Failed, Limits, run_each
 from lab.bench import checking, engines, learning
 from lab.bench.clips import Clips, make_clips
 from lab.bench.extraction import STAGE, UNIT, WINNER, Turns, job_for, recall_of, take_turns, time_steps
@@ -41,7 +41,6 @@ from lab.cheap_detector import write_cheap_detector
 
 Item = TypeVar("Item")
 T = TypeVar("T")
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 FIRST_FRAME = Path(__file__).parent / "first_frame"
 WATCH_S = 0.005
 COMMAND_WATCH_S = 0.05  # of a whole command: its processes are read page by page

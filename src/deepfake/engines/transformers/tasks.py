@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from deepfake import registry
+from deepfake.engines.spark import task_threads
 from deepfake.engines.transformers.columns import batch_of
 from deepfake.errors import UserError
 from deepfake.media.demux import VideoError
@@ -50,17 +51,9 @@ def in_children(function: str, calls: Sequence[tuple[Any, ...]], settings: Extra
     limits = replace(limits_of(settings), workers=1, options=("the param deadlineS", "the param memoryMb"))
     works = [Work(place, function, values) for place, values in enumerate(calls)]
     done: list[tuple[Any, str | None]] = [(None, None)] * len(works)
-    for work, outcome in run_each(do, works, limits, _threads(), kept=_children):
+    for work, outcome in run_each(do, works, limits, task_threads(), kept=_children):
         done[work.place] = (None, outcome.reason) if isinstance(outcome, Failed) else outcome
     return done
-
-
-def _threads() -> dict[str, str]:
-    from pyspark import TaskContext
-
-    context = TaskContext.get()
-    n = str(context.cpus() if context is not None else 1)
-    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), n)
 
 
 @dataclass(frozen=True)
