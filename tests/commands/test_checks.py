@@ -189,7 +189,7 @@ def test_what_is_no_file_is_read_to_a_reason_without_waiting(tmp_path: Path) -> 
 
 def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_schema() == 0
-    assert json.loads(capsys.readouterr().out)["properties"]["schema_version"]["const"] == 3
+    assert json.loads(capsys.readouterr().out)["properties"]["schema_version"]["const"] == 4
 
 
 def test_a_file_that_is_no_video_cannot_be_described(tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ def test_a_search_that_missed_nobody_needs_no_words(check: Any) -> None:
     assert search_lines(minutes) == [] == search_lines(check()) == search_lines(unreadable(check))
 
 
-def test_the_schema_names_the_keys_of_version_3() -> None:
+def test_the_schema_names_the_keys_of_version_4() -> None:
     assert list(SCHEMA["properties"]) == [
         "schema_version",
         "file",
@@ -332,6 +332,7 @@ def test_the_schema_names_the_keys_of_version_3() -> None:
         "looked_at",
         "streams",
         "shots",
+        "evidence",
     ]
     keys = {name: list(part["properties"]) for name, part in SCHEMA["$defs"].items()}
     assert keys["CheckedTrack"] == [

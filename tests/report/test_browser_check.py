@@ -69,7 +69,7 @@ def invented_check(video: Path) -> Check:
         invented_track(1, [[240.0, 60.0, 290.0, 130.0]] * len(TIMES_S), [0.2] * 4 + [0.9] * 4),
     ]
     values = {
-        "schema_version": 3,
+        "schema_version": 4,
         "file": {"path": str(video), "name": video.name, "sha256": "0" * 64, "size_bytes": video.stat().st_size},
         "verdict": FORGED,
         "exit_code": 3,

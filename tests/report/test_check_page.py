@@ -90,7 +90,7 @@ def check_of(tracks: list[dict[str, Any]], name: str = "a b.mp4", **changes: Any
     }
     shots = [{"shot": 0, "from_s": 0.0, "to_s": 10.0, "tracks": tracks}]
     return {
-        "schema_version": 3,
+        "schema_version": 4,
         "file": {"path": f"clips/{name}", "name": name, "sha256": "ab" * 32, "size_bytes": 3},
         "verdict": "likely forged",
         "exit_code": 3,

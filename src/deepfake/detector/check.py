@@ -191,6 +191,20 @@ class Shot(Value):
     tracks: tuple[CheckedTrack, ...]
 
 
+class Sign(Value):
+    """Something that was seen beside the score, and that p_fake does not depend on."""
+
+    kind: str = Field(
+        pattern=r"^[a-z_]+\.[a-z_]+$",
+        description="What was looked at and what was found there, such as sound.late; the first word groups them.",
+    )
+    finding: str = Field(min_length=1, description="In one sentence.")
+    strength: Probability = Field(description="How clear it is; 0 where nothing was found, or could not be looked for.")
+    from_s: Seconds | None = Field(description="Where it begins; null where it is of the whole file.")
+    to_s: Seconds | None = Field(description="Where it ends; null where it is of the whole file.")
+    about: str = Field(min_length=1, description="What it cannot tell.")
+
+
 class Check(Value):
     """What `deepfake check` says of one video.
 
@@ -199,7 +213,7 @@ class Check(Value):
     0..1.
     """
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     file: CheckedFile
     verdict: Verdict
     exit_code: Literal[0, 3, 4, 5] = Field(description="Of this video alone.")
@@ -221,6 +235,9 @@ class Check(Value):
         description="All video streams; looked_at and video are of the first. Empty where the file could not be read.",
     )
     shots: tuple[Shot, ...]
+    evidence: tuple[Sign, ...] | None = Field(
+        None, description="What else is known of the file; no score depends on it. null where it was not asked for."
+    )
 
     @property
     def tracks(self) -> list[tuple[Shot, CheckedTrack]]:

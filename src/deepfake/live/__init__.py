@@ -1,0 +1,1 @@
+"""Streams watched as they come, within a latency budget."""
