@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -22,6 +23,15 @@ class Shown:
     number: int
 
 
+@dataclass(frozen=True)
+class Picture:
+    """The newest picture (HWC uint8 RGB), the number of its row, and when its frame came, by `time.monotonic`."""
+
+    picture_HWC: np.ndarray
+    number: int
+    came_s: float
+
+
 class Hub:
     """One thread publishes, others read; nobody waits for a reader."""
 
@@ -29,6 +39,7 @@ class Hub:
         self._changed = threading.Condition()
         self._rows: deque[tuple[int, Row]] = deque(maxlen=MAX_ROWS)
         self._newest: Shown | None = None
+        self._picture: Picture | None = None
         self._is_ended = False
 
     def publish(self, row: Row, picture_HWC: np.ndarray | None = None) -> None:
@@ -37,6 +48,9 @@ class Hub:
             before = self._newest
             kept = picture_HWC if picture_HWC is not None or before is None else before.picture_HWC
             self._newest = Shown(kept, row, before.number + 1 if before else 0)
+            if picture_HWC is not None:
+                came_s = time.monotonic() - (row.latency_ms or 0.0) / 1000
+                self._picture = Picture(picture_HWC, self._newest.number, came_s)
             self._rows.append((self._newest.number, row))
             self._is_ended = self._is_ended or row.kind == "end"
             self._changed.notify_all()
@@ -46,6 +60,12 @@ class Hub:
         """What was published last."""
         with self._changed:
             return self._newest
+
+    @property
+    def picture(self) -> Picture | None:
+        """The newest picture, which may be older than the newest row."""
+        with self._changed:
+            return self._picture
 
     @property
     def is_ended(self) -> bool:
