@@ -41,6 +41,7 @@ class LivePerson(Value):
     first_seen_s: Seconds
     last_seen_s: Seconds
     n_scored: int = Field(ge=0, description="Crops that were scored.")
+    reason: str | None = Field(None, description="What is too little for a verdict, in words; null otherwise.")
 
 
 class Row(Value):
@@ -58,7 +59,9 @@ class Row(Value):
     width_px: int = Field(ge=0, description="Of the upright picture; 0 before the first frame.")
     height_px: int = Field(ge=0)
     faces: tuple[LiveFace, ...] = ()
-    persons: tuple[LivePerson, ...] = ()
+    persons: tuple[LivePerson, ...] = Field(
+        (), description="Who was seen in the last minute; in the row of the end everybody."
+    )
     latency_ms: float | None = Field(None, ge=0, description="Age of the frame when its row was known; null without.")
     n_dropped: int = Field(0, ge=0, description="Frames that came and were not looked at, by now.")
     seconds: Seconds | None = Field(None, description="How long a gap lasted; null in other rows.")

@@ -16,7 +16,10 @@ MAX_ROWS = 3600  # an hour of one a second
 
 @dataclass(frozen=True)
 class Shown:
-    """The newest frame that was judged (HWC uint8 RGB, or None before it), its row, and the row's number from 0."""
+    """The newest frame that was judged (HWC uint8 RGB, or None before it), its row, and the row's number from 0.
+
+    The picture may be smaller than `width_px` and `height_px` of its row, in which boxes are given.
+    """
 
     picture_HWC: np.ndarray | None
     row: Row
