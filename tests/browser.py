@@ -103,21 +103,37 @@ def chromium() -> Iterator[Browser]:
 @contextmanager
 def opened(browser: Browser, path: Path, width_px: int = WIDE_PX, theme: str = "light") -> Iterator[Opened]:
     """The page of a file, loaded, in a window of this width; `theme` is light or dark."""
+    with _tab(browser, width_px, theme) as tab:
+        tab.page.context.route(ELSEWHERE, lambda route: route.abort())
+        tab.page.on("requestfailed", lambda request: tab.faults.append(f"{request.url[:200]}: {request.failure}"))
+        tab.page.goto(path.resolve().as_uri(), wait_until="load")
+        yield tab
+
+
+@contextmanager
+def visited(browser: Browser, address: str, width_px: int = WIDE_PX, theme: str = "light") -> Iterator[Opened]:
+    """The page of a server on this machine, loaded; whatever is not below its address counts as elsewhere."""
+    with _tab(browser, width_px, theme, (address, *FROM_DISK)) as tab:
+        elsewhere = re.compile(f"^(?!{re.escape(address)}|data:|blob:)")
+        tab.page.context.route(elsewhere, lambda route: route.abort())
+        tab.page.goto(address, wait_until="domcontentloaded")
+        yield tab
+
+
+@contextmanager
+def _tab(browser: Browser, width_px: int, theme: str, own: tuple[str, ...] = FROM_DISK) -> Iterator[Opened]:
     size = {"width": width_px, "height": 900}
     context = browser.new_context(viewport=size, color_scheme=theme, reduced_motion="reduce")
     try:
         tab = Opened(context.new_page())
-        context.route(ELSEWHERE, lambda route: route.abort())
-        context.on("request", lambda request: _note(request.url, tab.asked_elsewhere))
+        context.on("request", lambda request: _note(request.url, own, tab.asked_elsewhere))
         tab.page.on("console", lambda said: tab.faults.append(said.text) if said.type == "error" else None)
         tab.page.on("pageerror", lambda error: tab.faults.append(str(error)))
-        tab.page.on("requestfailed", lambda request: tab.faults.append(f"{request.url[:200]}: {request.failure}"))
-        tab.page.goto(path.resolve().as_uri(), wait_until="load")
         yield tab
     finally:
         context.close()
 
 
-def _note(address: str, elsewhere: list[str]) -> None:
-    if not address.startswith(FROM_DISK):
+def _note(address: str, own: tuple[str, ...], elsewhere: list[str]) -> None:
+    if not address.startswith(own):
         elsewhere.append(address)

@@ -187,7 +187,7 @@
     const of = (p, what) => (p === null ? null : `${p.toFixed(2)} ${what}`);
     const scores = [of(one.recent, "in the last 10 s"), of(one.overall, "over all")].filter(Boolean).join(", ");
     const seen = newest.time_s - one.last_seen_s < 2 ? "in the picture" : `last seen at ${clock(one.last_seen_s)}`;
-    return `${scores || "No score yet"}; ${one.n_scored} crop${one.n_scored === 1 ? "" : "s"} scored; ${seen}.`;
+    return `${scores || "No score yet"}; ${one.n_scored} crop${one.n_scored === 1 ? "" : "s"} scored; ${seen}.${one.reason ? ` No verdict: ${one.reason}.` : ""}`;
   }
 
   function drawLane(lane, own, number) {
@@ -279,6 +279,7 @@
   }
 
   pause.addEventListener("click", () => {
+    draw();
     paused = !paused;
     pause.setAttribute("aria-pressed", String(paused));
     dirty = true;
