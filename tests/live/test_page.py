@@ -37,7 +37,7 @@ def address(hub: Hub) -> Iterator[str]:
 
 
 def ask(address: str, path: str | None = None, method: str = "GET", **headers: str) -> Any:
-    """The answer, its `body` read unless it is a stream; `path` below the token, or with a slash in front the whole path."""
+    """The answer, its `body` read unless it is a stream; `path` lies below the token, one with a slash in front not."""
     split = urlsplit(address)
     connection = http.client.HTTPConnection(split.hostname or "", split.port, timeout=5)
     target = path if path and path.startswith("/") else split.path + (path or "")

@@ -1,7 +1,7 @@
 """The page of a running watch: served to this machine alone, at an address that nobody can guess.
 
-`serve` gives the address. Readers wait on the server's own thread, and none of them holds up the watch: one that is slow
-misses pictures, and one that takes nothing for a while is let go. What each answer's headers allow stands in `HEADERS`.
+`serve` gives the address. Readers wait on the server's own thread, and none of them holds up the watch: one that is
+slow misses pictures, and one that takes nothing for a while is let go. Who is refused stands in `_Guard`.
 """
 
 from __future__ import annotations

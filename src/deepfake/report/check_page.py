@@ -158,7 +158,7 @@ def page(check: Check, crops: Sequence[Crop], page_path: Path) -> bytes:
         lanes=lanes,
         seen=_seen(lanes),
         names={lane.track.track: face_name(lane.track) for lane in lanes},
-        ticks=_ticks(axis),
+        ticks=ticks(axis),
         crops=crops,
         has_heat=any(crop.heat_url is not None for crop in crops),
         data=_script_json(_page_data(check, axis)),
@@ -342,7 +342,8 @@ def _first_frame_of(track: CheckedTrack, second: int) -> float:
     return next(frame.time_s for frame in track.frames if int(frame.time_s) >= second)
 
 
-def _ticks(axis: Axis) -> list[Tick]:
+def ticks(axis: Axis) -> list[Tick]:
+    """Times below a plot, at most `MAX_TICKS` steps."""
     length_s = axis.length_s
     step = next((step for step in TICK_STEPS_S if length_s / step <= MAX_TICKS), length_s / MAX_TICKS)
     first = math.ceil(axis.start_s / step - 1e-9)
