@@ -5,13 +5,12 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from deepfake.errors import UserError
 from deepfake.live.annotations import Row
 from deepfake.live.hub import Hub
-from deepfake.live.session import MAX_COLUMNS, MAX_EVENTS, MAX_PERSONS, gathered, read_rows, session_of
+from deepfake.live.session import MAX_COLUMNS, MAX_EVENTS, MAX_PERSONS, SessionSink, read_rows, session_of
 from watched_rows import HEIGHT_PX, PICTURE, WIDTH_PX, face, person, update, word
 
 
@@ -110,17 +109,16 @@ def test_a_crop_is_taken_from_a_picture_that_was_made_smaller() -> None:
     assert session.persons[0].crops[0].picture_HWC[80, 80].tolist() == [10, 200, 10]
 
 
-def test_a_session_is_whole_once_the_watch_is_over() -> None:
+def test_a_sink_takes_every_row_and_the_crops_of_the_picture_that_belongs_to_it() -> None:
     hub = Hub()
-    with gathered(hub) as session:
-        for second in range(50):
-            hub.publish(update(float(second), 0.5), np.asarray(PICTURE))
-        hub.publish(word("end", 50.0, "over"))
-    assert session.n_updates == 50 and session.last is not None and session.last.kind == "end"
-    assert session.persons[0].crops
-    with gathered(Hub()) as empty:
-        pass
-    assert empty.last is None
+    sink = SessionSink(hub)
+    rows = [(update(0.0, 0.5), PICTURE), (update(9.0, 0.9), None), (word("end", 10.0, "over"), None)]
+    for row, picture in rows:
+        hub.publish(row, picture)
+        sink.write(row)
+    sink.close()
+    assert sink.session.n_updates == 2 and sink.session.last == rows[-1][0]
+    assert [crop.time_s for crop in sink.session.persons[0].crops] == [0.0], "the row of 9 s had no picture"
 
 
 def test_rows_are_read_from_a_file_even_if_its_last_line_was_cut_short(tmp_path: Path) -> None:

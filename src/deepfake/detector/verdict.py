@@ -192,7 +192,7 @@ def check_of(
         p_fake=None if scored.fallback else _rounded(scored.p_fake),
         n_faces_counted=n_counted,
         inconclusive_band=Band(low=low, high=high),
-        detector=_about(detector, weights_sha256),
+        detector=detector_facts(detector, weights_sha256),
         engine=scored.engine,
         video=facts,
         looked_at=_looked_at(extraction, looks[0]) if looks else None,
@@ -257,7 +257,8 @@ def _as_shown(score: TrackScore, extraction: Extraction, facts: VideoFacts) -> T
     return replace(score, boxes=np.stack(shown[extraction.turned], axis=1))
 
 
-def _about(detector: Rules, weights_sha256: str) -> DetectorFacts:
+def detector_facts(detector: Rules, weights_sha256: str) -> DetectorFacts:
+    """What pages and JSON say of the detector."""
     calibration = detector.stack.calibration
     return DetectorFacts(
         name=detector.name,

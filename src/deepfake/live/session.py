@@ -7,9 +7,7 @@ notices so many are kept; what is left out is counted.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +26,6 @@ MAX_ALARMS = 40  # of one person
 MAX_EVENTS = 200  # the first half and the last half of them are kept
 MAX_CROPS, CROP_PX, CROP_MARGIN_RATIO, APART_S = 3, 160, 0.3, 2.0
 LATENCY_STEP_MS, LATENCY_STEPS = 5.0, 4000  # beyond 20 s all are alike
-WAIT_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -226,32 +223,22 @@ def _crop(face: LiveFace, row: Row, picture_HWC: np.ndarray) -> np.ndarray | Non
     return np.asarray(cv2.resize(whole_HWC, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-@contextmanager
-def gathered(hub: Hub) -> Iterator[Session]:
-    """The session of what is published while this is open, taken by a thread of its own; whole once it is closed."""
-    session, is_over = Session(), threading.Event()
-    thread = threading.Thread(target=_gather, args=(hub, session, is_over), name="session", daemon=True)
-    thread.start()
-    try:
-        yield session
-    finally:
-        is_over.set()
-        thread.join()
+class SessionSink:
+    """Takes every row of a watch, and the picture that the hub has of it."""
 
+    def __init__(self, hub: Hub) -> None:
+        self.session = Session()
+        self._hub = hub
 
-def _gather(hub: Hub, session: Session, is_over: threading.Event) -> None:
-    number, looked = -1, -1
-    while True:
-        is_last = is_over.is_set() or hub.is_ended
-        rows = hub.rows_after(number, 0.0 if is_last else WAIT_S)
-        picture = hub.picture
-        for number, row in rows:
-            session.add(row)
-            if picture is not None and picture.number == number != looked:
-                looked = number
-                session.look(row, picture.picture_HWC)
-        if is_last and not rows:
-            return
+    def write(self, row: Row) -> None:
+        """Take a row that was published just now."""
+        self.session.add(row)
+        newest, picture = self._hub.newest, self._hub.picture
+        if newest is not None and picture is not None and newest.row is row and picture.number == newest.number:
+            self.session.look(row, picture.picture_HWC)
+
+    def close(self) -> None:
+        """There are no more."""
 
 
 def session_of(rows: Iterable[Row]) -> Session:
