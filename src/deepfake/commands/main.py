@@ -24,6 +24,7 @@ COMMANDS = {
     "people": "who is seen in which videos, by face alone: a page, and a data set's table",
     "find": "which videos a clip, or an excerpt of it, was seen in before",
     "query": "ask the tables of a data set in SQL",
+    "watch": "watch a stream as it comes: a camera, an address, a pipe, or a file at its own rate",
     "probe": "what a video file is made of, and which decoder may be trusted with it",
     "train": "train one image classifier on everything a settings file names, or from a pack",
     "pack": "write all that a training needs into a few files, for a machine that has little else",

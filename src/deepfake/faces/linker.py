@@ -141,6 +141,9 @@ class Track:
         self.appearance = mixed / max(float(np.linalg.norm(mixed)), 1e-9)
 
 
+GONE = Track(-1, -1)  # in place of a track that was forgotten
+
+
 class Linker:
     """Give every face a track number, frame after frame in rising time.
 
@@ -186,6 +189,20 @@ class Linker:
             if vectors is not None:
                 track.remember(vectors[column])
         return numbers
+
+    def going_on(self, time_s: float, shot: int) -> list[Track]:
+        """The tracks that a face of this time may belong to."""
+        return [t for t in self._open if t.shot == shot and time_s - t.times_s[-1] <= self.max_gap_s]
+
+    def forget(self) -> None:
+        """Drop all that no later update needs, of a stream that goes on for hours; `tracks` keep their places."""
+        going_on = {track.number for track in self._open}
+        for number, track in enumerate(self.tracks):
+            if number in going_on:
+                for values in (track.frame_indices, track.times_s, track.boxes):
+                    del values[:-MOST_REMEMBERED]
+            elif track is not GONE:
+                self.tracks[number] = GONE
 
     def _extra_cost(self, vectors: np.ndarray | None, n_faces: int) -> np.ndarray:
         """What young tracks and unlike appearances cost (open tracks, faces)."""
