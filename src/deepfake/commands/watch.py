@@ -3,7 +3,8 @@
 SOURCE is a video (shown at its own rate), a camera (/dev/video0, camera, camera:NAME), a network stream
 (rtsp://, http:// with HLS, udp:// or tcp:// with MPEG-TS, tcp://0.0.0.0:PORT?listen=1 to be called), or - for a
 pipe. What cannot be looked at in time is dropped and counted: no frame older than a second is judged. Ctrl-C ends
-the session. Nothing is sent. Exit codes; of several persons the gravest verdict, top line first:
+the session. Its page is shown on this machine only, its report goes to data/work/checks unless --html says where;
+nothing is sent. Exit codes; of several persons the gravest verdict, top line first:
 
   3  likely forged
   4  inconclusive
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deepfake.commands.arguments import add_engine, output_file, predict_given, seconds, share
+from deepfake.commands.arguments import add_engine, output_file, predict_given, seconds, share, whole_number
 from deepfake.errors import UserError
 
 UNLIMITED = "unlimited"
@@ -71,6 +72,15 @@ def _budget_ms(text: str) -> float | None:
 
 def _add_shown(parser: argparse.ArgumentParser) -> None:
     """The flags of the page that shows the watch, and of its report."""
+    parser.add_argument(
+        "--page",
+        action=argparse.BooleanOptionalAction,
+        help="show the watch in the browser, on this machine only (if deepfake[live] is installed)",
+    )
+    parser.add_argument("--port", type=whole_number, default=0, metavar="N", help="of the page (one that is free)")
+    parser.add_argument("--open", action="store_true", help="show the page, or without it the report, in the browser")
+    parser.add_argument("--html", type=Path, metavar="F", help="where the report of the session goes")
+    parser.add_argument("--no-report", action="store_true", help="leave no report behind, nor a crop of a face")
 
 
 def run(args: argparse.Namespace) -> int:

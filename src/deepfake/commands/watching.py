@@ -7,13 +7,15 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deepfake.commands.watch_shown import shown, try_report
 from deepfake.detector.header import DetectorHeader, Networks, read_detector
 from deepfake.detector.verdict import exit_code
 from deepfake.ensemble.promise import Rule, of_verdict, short_words
@@ -56,12 +58,13 @@ def watch(args: argparse.Namespace, predict: Predict) -> int:
     if args.record is not None:
         refuse_recording(args.record)
         try_file(args.record)
+    report = try_report(args, Path(opening.url) if opening.kind == "file" else None, datetime.now())
     rules = read_detector(args.weights or shipped_weights())
     looker = Looker(Networks(rules, predict).scorer, Paces())
     looker.warm_up()
     hub = Hub()
-    with _stopped_by_signals(), _shown(hub, args, rules, opening) as more:
-        settings = _settings(args, with_pictures=bool(more.with_pictures))
+    with _stopped_by_signals(), shown(hub, args, rules, opening.name, report) as more:
+        settings = _settings(args, with_pictures=more.with_pictures)
         recorder = Recorder(args.record) if args.record is not None else None
         sinks = [*_sinks(args, recorder), *more.sinks]
         watched = Watch(rules, looker, detector_of(rules.extract), settings, hub, sinks)
@@ -74,19 +77,6 @@ def watch(args: argparse.Namespace, predict: Predict) -> int:
         )
     _print_summary(summary, recorder)
     return exit_code(summary.verdicts)
-
-
-class Shown:
-    """What else wants rows, and whether it wants pictures, too."""
-
-    def __init__(self, sinks: Sequence[Sink] = (), with_pictures: bool = False) -> None:
-        self.sinks, self.with_pictures = list(sinks), with_pictures
-
-
-@contextmanager
-def _shown(hub: Hub, args: argparse.Namespace, rules: DetectorHeader, opening: Opening) -> Iterator[Shown]:
-    """The page of the watch while it runs, and the report of the session after it."""
-    yield Shown()
 
 
 def _settings(args: argparse.Namespace, with_pictures: bool) -> Settings:
