@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -34,7 +34,7 @@ from deepfake.settings import Config, Extract
 from deepfake.settings_file import load_config
 from deepfake.stages import STAGES, is_current
 from deepfake.workers import ONE_THREAD, Failed, Limits, run_each
-from lab.bench import checking, engines, learning
+from lab.bench import checking, engines, learning, live
 from lab.bench.clips import Clips, make_clips
 from lab.bench.extraction import STAGE, UNIT, WINNER, Turns, job_for, recall_of, take_turns, time_steps
 from lab.cheap_detector import write_cheap_detector
@@ -66,10 +66,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all parts need: the videos, and whether to hurry."""
+    """What all parts need: the videos, made by the first that wants them, where others are kept, whether to hurry."""
 
-    clips: Clips
+    root: Path
+    folder: Path
     quick: bool
+    report: Callable[[str], None] = lambda text: None
+
+    @cached_property
+    def clips(self) -> Clips:
+        """The videos to measure on."""
+        self.report("videos to measure on (made once)")
+        return make_clips(self.root, self.folder, self.quick)
 
     @property
     def rounds(self) -> int:
@@ -379,6 +387,35 @@ def measure_dfdc(setting: Setting) -> Iterator[Row]:
     yield Row("all of DFDC, scoring by one Lite0 at 224 px, bf16, 1 thread", seconds, "hours", seconds / 3600)
 
 
+def measure_live(setting: Setting) -> Iterator[Row]:
+    """`deepfake watch` at 25 frames a second: age of a frame at its verdict, drops, processor, one core and two."""
+    chosen = live.cases() if not setting.quick else [live.Case(360, 1, 2), live.Case(720, 1, 2, has_reader=True)]
+    for case in chosen:
+        setting.report(f"  {case.name}")
+        got = live.paced(case, setting.folder, 6 if setting.quick else live.CLIP_S)
+        for share in live.SHARES:
+            yield Row(f"{case.name}: age of a frame at its verdict, p{share}", got.age_s(share), peak_mb=got.peak_mb)
+        yield Row("  enough seen for a verdict, after the first frame of a face", got.first_s)
+        yield Row("  between two updates, p95", got.between_s)
+        yield Row("  frames passed over", None, "% of all", 100 * got.dropped)
+        yield Row("  of the processor", None, f"% of {case.n_cores} cores kept busy", 100 * got.busy)
+        if got.pictures_s:
+            yield Row("  age of a picture as a page gets it, the oldest", max(got.pictures_s))
+
+
+def measure_live_memory(setting: Setting) -> Iterator[Row]:
+    """What a watch holds over an hour of its stream, by a network of no size and without pauses."""
+    hours = 1 / 12 if setting.quick else 1
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "cheap.safetensors"
+        write_cheap_detector(weights, {})
+        held = in_worker(live.memory_over, live.Hours(live.memory_clip(setting.folder), weights, hours))
+    n_updates = f"{held.n_updates} updates, {held.speed:.1f} times as fast as they come"
+    yield Row(f"watch for {hours:.2g} h, memory", None, n_updates, peak_mb=max(held.mb))
+    yield Row("  up or down after the first twelfth", None, "% of its mean", 100 * held.spread)
+    yield Row("  last minute", None, "of the MB after the first twelfth", held.mb[-1] / held.after_start[0])
+
+
 def demo_config() -> Config:
     """The settings of `make demo`."""
     return load_config(PROJECT_ROOT / "configs/demo.yaml")
@@ -441,6 +478,8 @@ PARTS: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "command": measure_command,
     "stages": measure_second_run,
     "dfdc": measure_dfdc,
+    "live": measure_live,
+    "live_memory": measure_live_memory,
 }
 
 
@@ -455,8 +494,8 @@ def choose_parts(only: list[str]) -> list[str]:
 def run(root: Path, folder: Path, only: list[str], quick: bool, report: Callable[[str], None]) -> list[Row]:
     """Measure; `root` holds the demo's videos, `folder` keeps the generated ones, `report` gets the progress."""
     names = choose_parts(only)
-    report("videos to measure on (made once)")
-    setting = Setting(make_clips(root, folder, quick), quick)
+    folder.mkdir(parents=True, exist_ok=True)
+    setting = Setting(root, folder, quick, report)
     rows = []
     for number, name in enumerate(names, 1):
         report(f"{number}/{len(names)} {name}: {(PARTS[name].__doc__ or '').strip()}")
