@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from deepfake.live.sources import Arrived
     from deepfake.live.sources import Event as StreamEvent
 
-FPS, GROUP_S, CLIP_S = 25, 3, 15
+FPS, GROUP_S, CLIP_S = 25, 3, 12
 HEIGHTS_PX = (360, 720, 1080)
 N_FACES = (1, 4)
 FACE_SHARE = {1: 0.7, 4: 0.45}  # of the picture's height, with the wall around the head
