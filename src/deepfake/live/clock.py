@@ -36,7 +36,7 @@ class StreamClock:
         is_first = self._stamp_s is None
         passed_s = wall_s - self._stamp_wall_s
         step_s = stamp_s - (self._stamp_s or 0.0)
-        is_jump = not is_first and (step_s < -BACK_S or step_s - passed_s > JUMP_S)
+        is_jump = not is_first and not self._is_new and (step_s < -BACK_S or step_s - passed_s > JUMP_S)
         if self._is_new or is_jump:
             at_s = 0.0 if is_first else self.last_s + max(passed_s, LEAST_STEP_S)
             self.offset_s = at_s - (stamp_s if shown_s is None else shown_s)

@@ -212,7 +212,9 @@ class LiveSource:
 
     @property
     def _time_s(self) -> float:
-        return max(self._state.clock.last_s, 0.0)
+        """The watch's time of now: it goes on while no frame comes."""
+        since_s = self._now() - self._frame_s if self._frame_s is not None and self._state.n_decoded else 0.0
+        return max(self._state.clock.last_s, 0.0) + (max(since_s, 0.0) if self.opening.kind != "file" else 0.0)
 
     def _tell(self, kind: Kind, reason: str, seconds: float | None = None) -> None:
         with self._changed:
@@ -371,7 +373,8 @@ class LiveSource:
         state.n_decoded += 1
         self._is_told = False
         if now_s - self._handled_s > GAP_S and state.n_decoded > 1:
-            self._tell("gap", "nothing came", now_s - self._handled_s)
+            with self._changed:
+                self._events.append(Event("gap", frame.time_s, "nothing came", now_s - self._handled_s))
         self._handled_s = now_s
         if self._is_paced:
             self._pace(frame.time_s)

@@ -147,6 +147,7 @@ class Watch:
                 if event.kind == "end":
                     if arrived is not None:
                         self.update(arrived)
+                    self._time_s = max(self._time_s, event.time_s)
                     return event.reason
                 self._tell(event)
             if arrived is not None:
@@ -338,13 +339,12 @@ class Watch:
     def _row(
         self,
         kind: Kind,
-        time_s: float | None = None,
         faces: tuple[LiveFace, ...] = (),
         latency_ms: float | None = None,
         seconds: float | None = None,
         reason: str | None = None,
     ) -> Row:
-        at_s = self._time_s if time_s is None else time_s
+        at_s = self._time_s
         n_dropped = self._n_late + (self._source.n_dropped if self._source is not None else 0)
         return Row(
             kind=kind,
@@ -373,12 +373,13 @@ class Watch:
                     "notice", f"{getattr(error, 'filename', None) or 'an output'}: {error.strerror}; not written on"
                 )
 
-    def tell(self, kind: Kind, reason: str, time_s: float | None = None, seconds: float | None = None) -> None:
+    def tell(self, kind: Kind, reason: str, seconds: float | None = None) -> None:
         """Publish a row that says something in words."""
-        self.publish(self._row(kind, time_s=time_s, seconds=seconds, reason=reason))
+        self.publish(self._row(kind, seconds=seconds, reason=reason))
 
     def _tell(self, event: Event) -> None:
-        self.tell(event.kind, event.reason, max(event.time_s, self._time_s), event.seconds)
+        self._time_s = max(event.time_s, self._time_s)
+        self.tell(event.kind, event.reason, seconds=event.seconds)
 
     def _tell_once(self, reason: str) -> None:
         if reason not in self._told:

@@ -112,6 +112,11 @@ class LiveStream:
         self._container.close()
 
     @property
+    def coded_size(self) -> tuple[int, int]:
+        """Width and height as they are coded; 0, 0 before a frame was decoded where opening found out nothing."""
+        return int(self._codec.width), int(self._codec.height)
+
+    @property
     def is_whole(self) -> bool:
         """Whether its end is the end, and no break: a file has a length, also one that is fetched."""
         return bool(self.opening.kind == "file" or (self._container.duration or 0) > 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ class Recorder:
         if self._out is None:
             if not (unit.is_video and unit.is_keyframe and unit.stamp_s is not None):
                 return
-            self._open(unit.stamp_s + offset_s)
+            self._open(unit, unit.stamp_s + offset_s)
         assert self.zero_s is not None
         out = self._to.get(unit.packet.stream.index)
         if out is not None and unit.stamp_s is not None:
@@ -93,19 +94,24 @@ class Recorder:
         packet.stream = out
         self._out.mux_one(packet)
 
-    def _open(self, zero_s: float) -> None:
+    def _open(self, keyframe: Unit, zero_s: float) -> None:
         assert self._stream is not None
         self.n_files += 1
-        self.zero_s, self._last_s = zero_s, {}
+        self._last_s = {}
         form, options = CONTAINERS[self.path.suffix.lower()]
         self._out = av.open(str(aside_of(self.current)), "w", format=form, options=options)
-        streams = [self._stream.video, *([self._stream.sound] if self._stream.sound is not None else [])]
-        made = [self._out.add_stream_from_template(stream) for stream in streams]
+        made = [self._out.add_stream_from_template(stream) for stream in self._copied(self._stream)]
+        _complete(made[0].codec_context, self._stream, keyframe)
         self._to = self._places(self._stream, made)
+        self.zero_s = zero_s
+
+    def _copied(self, stream: LiveStream) -> list[Any]:
+        """The streams that are kept: no sound of which nothing is known."""
+        sound = stream.sound
+        return [stream.video, *([sound] if sound is not None and sound.codec_context.sample_rate else [])]
 
     def _places(self, stream: LiveStream, outs: list[Any]) -> dict[int, Any]:
-        ins = [stream.video, *([stream.sound] if stream.sound is not None else [])]
-        return {one.index: out for one, out in zip(ins, outs, strict=False)}
+        return {one.index: out for one, out in zip(self._copied(stream), outs, strict=False)}
 
     def close(self) -> None:
         """Finish the file and give it its name."""
@@ -115,3 +121,24 @@ class Recorder:
         out.close()
         aside_of(self.current).replace(self.current)
         self.finished.append(self.current)
+
+
+def _complete(context: Any, stream: LiveStream, keyframe: Unit) -> None:
+    """Say of a stream what its opening did not find out, as where it was joined between two keyframes."""
+    if not context.width:
+        context.width, context.height = stream.coded_size
+    if not context.extradata and stream.codec in _FIRST_PICTURE:
+        context.extradata = parameter_sets(stream.codec, bytes(keyframe.packet))
+
+
+_START = re.compile(b"\x00\x00\x01")
+# Whether a unit of this first byte holds a part of a picture.
+_FIRST_PICTURE = {"h264": lambda byte: 1 <= byte & 31 <= 5, "hevc": lambda byte: byte >> 1 & 63 < 32}
+
+
+def parameter_sets(codec: str, data: bytes) -> bytes:
+    """What comes before the picture in a keyframe's packet of H.264 or HEVC as streams have it."""
+    for found in _START.finditer(data):
+        if found.end() < len(data) and _FIRST_PICTURE[codec](data[found.end()]):
+            return data[: found.start()]
+    return b""
