@@ -74,6 +74,7 @@ def test_who_waits_too_long_for_a_verdict_is_looked_at_whatever_is_left() -> Non
     assert plan([face(0, waits_s=1.0)], -50, LEVELS, paces(), 0, BUDGET).looks == ()
     made = plan([face(0, waits_s=1.6), face(1, waits_s=1.7)], -50, LEVELS, paces(), 0, BUDGET)
     assert len(made.looks) == 1, "one at a time"
+    assert plan([face(0, waits_s=1.6)], -50, LEVELS, paces(), 0, BUDGET, may_overrun=False).looks == ()
 
 
 def test_the_pace_is_what_nine_of_ten_did_not_exceed_lately() -> None:

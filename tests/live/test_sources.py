@@ -256,5 +256,3 @@ def test_what_no_video_is_says_so(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video" * 100)
     with pytest.raises(StreamError, match=r"text.mp4: could not be opened: Invalid data"):
         LiveSource(Opening("file", str(tmp_path / "text.mp4"), "text.mp4")).start()
-
-
