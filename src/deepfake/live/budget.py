@@ -124,10 +124,12 @@ def plan(
     paces: Paces,
     last_level: int,
     budget: Budget,
+    may_overrun: bool = True,
 ) -> Plan:
     """The most that fits: all faces at the richest level they fit at, else, at the last one, those that add most.
 
-    Who would else wait for longer than the budget's `first_verdict_s` is looked at whatever is left.
+    Who would else wait for longer than the budget's `first_verdict_s` is looked at whatever is left, if that
+    `may_overrun`.
     """
     ordered = sorted(wishes, key=lambda wish: wish.worth, reverse=True)
     for number, level in enumerate(levels):
@@ -138,7 +140,7 @@ def plan(
     kept: list[tuple[int, Views]] = []
     for wish in ordered:
         views = wish.views_at(levels[-1])
-        is_urgent = not kept and wish.waits_s > budget.first_verdict_s / 2
+        is_urgent = may_overrun and not kept and wish.waits_s > budget.first_verdict_s / 2
         if is_urgent or _cost_ms([*kept, (wish.key, views)], paces) <= left_ms:
             kept.append((wish.key, views))
     return Plan(tuple(kept), len(levels) - 1)

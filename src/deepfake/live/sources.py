@@ -197,7 +197,8 @@ class LiveSource:
             silent_s = now_s - (self._frame_s if self._frame_s is not None else now_s)
             if silent_s > TELL_AFTER_S and not self._is_told and not self._is_ended:
                 self._is_told = True
-                what = "nothing came" if now_s - self._packet_s > 1 else "data came, but no keyframe and so no picture,"
+                has_data = self._packet_s - (now_s - silent_s) > silent_s / 2
+                what = "data came, but no keyframe and so no picture," if has_data else "nothing came"
                 self._events.append(Event("notice", self._time_s, f"{what} for {silent_s:.0f} s; waiting"))
             if self._is_ended or self._closed.is_set() or now_s - self._beat_s <= self._allowed_s + HUNG_S:
                 return
@@ -309,6 +310,8 @@ class LiveSource:
                     raise StreamError(f"{self.opening.name}: its packets bring no picture any more")
             self._record(unit)
             dealt_s = self._now()
+        for frame, shown_s in stream.flush():
+            self._offer(frame, shown_s, token)
 
     def _record(self, unit: Unit) -> None:
         offset_s = self._state.clock.offset_s

@@ -111,7 +111,7 @@ class Watch:
         self.persons = Persons(rules, settings.people.min_similarity, settings.alarm_above)
         self.levels = ladder(looker.members)
         self._now, self._sleep = now, sleep
-        self._level = 0
+        self._level, self._has_overrun = 0, False
         self._tracks: dict[int, _Track] = {}
         self._size, self._frame_index, self._time_s = (0, 0), 0, 0.0
         self._n_frames = self.n_updates = self._n_late = 0
@@ -186,6 +186,7 @@ class Watch:
                 break
             self._look(frame, next(face for face in seen if face.track == track), views, crops)
         self.persons.update(frame.time_s)
+        self._has_overrun = self._left_ms(arrived) < 0  # then the next update has to be in time
         self._publish(arrived, seen)
         self._forget(seen)
 
@@ -215,6 +216,7 @@ class Watch:
             self.paces,
             self._level,
             self.settings.budget,
+            may_overrun=not self._has_overrun,
         )
         self._level = made.level if seen else self._level
         return made

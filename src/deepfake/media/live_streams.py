@@ -169,13 +169,21 @@ class LiveStream:
             return []
         return [self._frame(picture) for picture in pictures]
 
+    def flush(self) -> list[tuple[Frame, float | None]]:
+        """The frames that the decoder still holds, once there are no more packets."""
+        try:
+            return [self._frame(picture) for picture in self._codec.decode(None)]
+        except (av.error.FFmpegError, ValueError, EOFError):
+            return []
+
     def _frame(self, picture: Any) -> tuple[Frame, float | None]:
         if self._orientation is None:
             self._orientation = orientation(picture)
         rotation, is_mirrored = self._orientation
         frame = Frame(picture, rotation, 0, 0.0, is_mirrored)
         frame.is_suspect = bool(picture.is_corrupt)
-        return frame, None if picture.pts is None else picture.pts * float(picture.time_base)
+        tick = picture.time_base or self.video.time_base  # frames that were held back at the end have none
+        return frame, None if picture.pts is None else picture.pts * float(tick)
 
 
 def _open(opening: Opening, pipe: WaitingPipe | None) -> Any:
