@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -46,13 +47,11 @@ class Camera:
     """A clip as a camera that never stops, from the moment this is made."""
 
     def __init__(self, clip: Path) -> None:
-        with av.open(str(clip)) as container:
-            stream = container.streams.video[0]
-            to_start_codes = av.BitStreamFilterContext("h264_mp4toannexb", stream)
-            packets = [one for packet in container.demux(stream) for one in to_start_codes.filter(packet)]
-            tick = float(stream.time_base)
-            self.size = stream.width, stream.height
-            self.fps = float(stream.average_rate)
+        self._container = av.open(str(clip))  # kept open: what is sent is of this stream's kind
+        self.stream = self._container.streams.video[0]
+        to_start_codes = av.BitStreamFilterContext("h264_mp4toannexb", self.stream)
+        packets = [one for packet in self._container.demux(self.stream) for one in to_start_codes.filter(packet)]
+        tick, self.fps = float(self.stream.time_base), float(self.stream.average_rate)
         self.pictures = [Picture(bytes(p), p.pts * tick, p.is_keyframe) for p in packets if p.size]
         self.length_s = self.pictures[-1].time_s + 1 / self.fps - self.pictures[0].time_s
         self._began_s = time.monotonic()
@@ -86,12 +85,11 @@ class _Sink:
 def send_transport_stream(camera: Camera, connection: socket.socket) -> None:
     """MPEG-TS until the reader goes."""
     with av.open(_Sink(connection), "w", format="mpegts", options={"flush_packets": "1"}) as container:
-        stream = container.add_stream("h264", rate=round(camera.fps))
-        stream.width, stream.height = camera.size
+        stream = container.add_stream_from_template(camera.stream)
         for picture, time_s in camera.live():
             packet = av.Packet(picture.data)
-            packet.stream, packet.time_base = stream, stream.time_base or stream.codec_context.time_base
-            packet.pts = packet.dts = round(time_s / float(packet.time_base))
+            packet.stream, packet.time_base = stream, Fraction(1, CLOCK_HZ)
+            packet.pts = packet.dts = round(time_s * CLOCK_HZ)
             packet.is_keyframe = picture.is_keyframe
             container.mux(packet)
 

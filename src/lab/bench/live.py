@@ -44,7 +44,7 @@ PHASES = 25  # pictures of a person who speaks
 ENCODED = {"preset": "veryfast", "g": str(FPS), "bf": "0"}  # as a camera or a call codes it
 SHARES = (50, 95, 99)
 GOOD_CODES = (0, 3, 4, 5)
-MEMORY_HEIGHT_PX, UPDATES_A_S, PERSON_S, N_PERSONS = 360, 4, 10, 6
+MEMORY_HEIGHT_PX, UPDATES_A_S, PERSON_S, N_PERSONS = 360, 2, 10, 6
 
 
 @dataclass(frozen=True)
