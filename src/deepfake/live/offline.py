@@ -73,7 +73,7 @@ class OfflineWatch:
                 self._take(faces, pictures)
 
             extractor.on_kept = on_kept
-            kept = extractor.run(self._noted(frame) for frame in frames)  # type: ignore[arg-type, attr-defined]  # they were decoded
+            kept = extractor.run(self._noted(frame) for frame in frames)  # type: ignore[arg-type]  # they were decoded
             self._drop_false_alarms(kept.faces)
 
     def _noted(self, frame: Frame) -> Frame:
