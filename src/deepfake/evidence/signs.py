@@ -18,6 +18,7 @@ from deepfake.faces.extracted import Extraction
 # By the first word of a sign's kind, in the order of the page: the module whose `find` looks for them.
 GROUPS: Mapping[str, str] = {
     "origin": "deepfake.evidence.provenance",
+    "coding": "deepfake.evidence.coding",
 }
 
 
