@@ -16,7 +16,7 @@ from deepfake.detector.check import Check, Sign
 from deepfake.faces.extracted import Extraction
 
 # By the first word of a sign's kind, in the order of the page: the module whose `find` looks for them.
-GROUPS: Mapping[str, str] = {}
+GROUPS: Mapping[str, str] = {"sound": "deepfake.evidence.sound"}
 
 
 @dataclass(frozen=True)
