@@ -41,13 +41,15 @@ def check(
     deadline_s: float | None = None,
     memory_mb: int | None = None,
     people: bool = True,
+    evidence: bool = False,
 ) -> Check:
     """What the shipped detector, or another one, says of a video: a verdict, its probability and the reasons.
 
     A file that cannot be read, or shows no face, has a verdict too, and None as `p_fake`. UserError where there is no
     file. The shipped detector is loaded by the first call and kept. `deadline_s` and `memory_mb` are what the commands
     call --deadline-s and --memory-mb: what reading the video may cost, by its size where they are not given.
-    `people` False: faces are not compared to tell which tracks show one person.
+    `people` False: faces are not compared to tell which tracks show one person. `evidence`: other signs are looked for,
+    too; neither score nor verdict depends on them.
 
     >>> found = deepfake.check("clip.mp4")
     >>> found.verdict in ("likely forged", "likely real", "inconclusive")
@@ -59,7 +61,9 @@ def check(
     >>> json.loads(found.to_json())["file"]["name"]
     'clip.mp4'
     """
-    return (detector or _shipped()).score(path, cache_dir, deadline_s=deadline_s, memory_mb=memory_mb, people=people)
+    return (detector or _shipped()).score(
+        path, cache_dir, deadline_s=deadline_s, memory_mb=memory_mb, people=people, evidence=evidence
+    )
 
 
 def load_detector(path: Name | None = None) -> Detector:
@@ -107,6 +111,7 @@ class Detector:
         deadline_s: float | None = None,
         memory_mb: int | None = None,
         people: bool = True,
+        evidence: bool = False,
     ) -> Check:
         """What this detector says of a video; see `deepfake.check`.
 
@@ -126,7 +131,13 @@ class Detector:
         else:
             scored = without_score(reading, self._detector.stack.prior)
         seen = people_seen(scored, cache) if people else None
-        return check_of(Path(path), scored, self._detector, self._sha256, seen)
+        made = check_of(Path(path), scored, self._detector, self._sha256, seen)
+        if not evidence:
+            return made
+        from deepfake.evidence.gathering import gathering
+
+        with gathering() as gather:
+            return gather(made, reading.extraction, cache)[0]
 
 
 def probe(path: Name) -> VideoProbe:

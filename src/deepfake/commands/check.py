@@ -37,6 +37,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-people", action="store_true", help="do not compare faces to tell which tracks show one person"
     )
+    parser.add_argument(
+        "--evidence", action="store_true", help="look for other signs, too; no score or verdict depends on them"
+    )
     add_limits(parser)
     add_engine(parser)
     parser.add_argument("--schema", action="store_true", help="print the JSON's schema and stop")
@@ -65,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     places = checks.Places(args.json, args.html, default_checks(), len(args.videos))
     places.try_all([*args.videos, *([args.weights] if args.weights else [])])
     given, predict = limits_given(args), predict_given(args)
-    people = not args.no_people
-    return checks.check(args.videos, places, args.weights, args.cache, args.open, given, started, predict, people)
+    looked_for = checks.LookedFor(not args.no_people, args.evidence)
+    return checks.check(args.videos, places, args.weights, args.cache, args.open, given, started, predict, looked_for)
 
 
 def _is_noted(path: Path, cache_dir: Path) -> bool:

@@ -17,6 +17,7 @@ from deepfake.faces.extracted import Extraction
 
 # By the first word of a sign's kind, in the order of the page: the module whose `find` looks for them.
 GROUPS: Mapping[str, str] = {
+    "sound": "deepfake.evidence.sound",
     "origin": "deepfake.evidence.provenance",
     "coding": "deepfake.evidence.coding",
 }
