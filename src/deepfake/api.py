@@ -42,6 +42,7 @@ def check(
     memory_mb: int | None = None,
     people: bool = True,
     evidence: bool = False,
+    trust_list: Name | None = None,
 ) -> Check:
     """What the shipped detector, or another one, says of a video: a verdict, its probability and the reasons.
 
@@ -49,7 +50,8 @@ def check(
     file. The shipped detector is loaded by the first call and kept. `deadline_s` and `memory_mb` are what the commands
     call --deadline-s and --memory-mb: what reading the video may cost, by its size where they are not given.
     `people` False: faces are not compared to tell which tracks show one person. `evidence`: other signs are looked for,
-    too; neither score nor verdict depends on them.
+    too; neither score nor verdict depends on them. `trust_list`: a file of certificates (PEM), of those who may certify
+    signers of Content Credentials.
 
     >>> found = deepfake.check("clip.mp4")
     >>> found.verdict in ("likely forged", "likely real", "inconclusive")
@@ -62,7 +64,13 @@ def check(
     'clip.mp4'
     """
     return (detector or _shipped()).score(
-        path, cache_dir, deadline_s=deadline_s, memory_mb=memory_mb, people=people, evidence=evidence
+        path,
+        cache_dir,
+        deadline_s=deadline_s,
+        memory_mb=memory_mb,
+        people=people,
+        evidence=evidence,
+        trust_list=trust_list,
     )
 
 
@@ -112,6 +120,7 @@ class Detector:
         memory_mb: int | None = None,
         people: bool = True,
         evidence: bool = False,
+        trust_list: Name | None = None,
     ) -> Check:
         """What this detector says of a video; see `deepfake.check`.
 
@@ -123,6 +132,10 @@ class Detector:
         from deepfake.detector.score_videos import score_reading, without_score
         from deepfake.detector.verdict import check_of
 
+        if trust_list is not None:
+            from deepfake.evidence.credentials import read_trust_list
+
+            read_trust_list(Path(trust_list))
         cache = _cache(cache_dir)
         limits = {name: v for name, v in (("deadline_s", deadline_s), ("memory_mb", memory_mb)) if v is not None}
         reading = _read(path, cache, self._detector.within(limits).extract)
@@ -136,7 +149,7 @@ class Detector:
             return made
         from deepfake.evidence.gathering import gathering
 
-        with gathering() as gather:
+        with gathering(trust_list=None if trust_list is None else Path(trust_list)) as gather:
             return gather(made, reading.extraction, cache)[0]
 
 

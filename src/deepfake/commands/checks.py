@@ -110,10 +110,14 @@ class Places:
 
 @dataclasses.dataclass(frozen=True)
 class LookedFor:
-    """What is looked for beside the score: which tracks show one person, and other signs (`evidence`)."""
+    """What is looked for beside the score: which tracks show one person, and other signs (`evidence`).
+
+    `trust_list`: a file of certificates of those who may certify signers of Content Credentials.
+    """
 
     people: bool = True
     evidence: bool = False
+    trust_list: Path | None = None
 
 
 def _unread_name(file: CheckedFile) -> str:
@@ -147,7 +151,7 @@ def check(
                 scorer.look_ahead(pictures)
     done: dict[int, tuple[Check, Path]] = {}
     checked = check_with(networks, videos, weights_sha256, cache_dir, workers, ahead.readings, looked_for.people)
-    with _gatherer(looked_for.evidence) as gather:
+    with _gatherer(looked_for) as gather:
         for number, scored, made in checked:
             page_path = places.page(number, made.file)
             crops = shown_crops(made, scored.reading.extraction, networks, cache_dir) if scored.reading else []
@@ -173,14 +177,14 @@ def check(
 
 
 @contextmanager
-def _gatherer(is_wanted: bool) -> Iterator[Gather | None]:
+def _gatherer(looked_for: LookedFor) -> Iterator[Gather | None]:
     """What looks for other signs; None where they are not asked for."""
-    if not is_wanted:
+    if not looked_for.evidence:
         yield None
         return
     from deepfake.evidence.gathering import gathering
 
-    with gathering() as gather:
+    with gathering(trust_list=looked_for.trust_list) as gather:
         yield gather
 
 

@@ -45,16 +45,16 @@ Gather = Callable[[Check, Extraction, Path], tuple[Check, Found]]
 
 
 @contextmanager
-def gathering(limits: Limits | None = None, started: Started = ()) -> Iterator[Gather]:
+def gathering(limits: Limits | None = None, started: Started = (), trust_list: Path | None = None) -> Iterator[Gather]:
     """A function that adds all groups' signs to one check after the other; its processes end with the block.
 
-    `started`: see `start_early`.
+    `started`: see `start_early`; `trust_list`: see `Examined`.
     """
     kept: Kept = list(started)
     most = limits or Limits(AT_ONCE, DEADLINE_S, MEMORY_MB)
 
     def gather(check: Check, extraction: Extraction, cache_dir: Path) -> tuple[Check, Found]:
-        examined = Examined(Path(check.file.path), check, extraction, cache_dir)
+        examined = Examined(Path(check.file.path), check, extraction, cache_dir, trust_list)
         tasks = [Task(group, module, examined) for group, module in GROUPS.items()]
         found: dict[str, Found] = {}
         for task, outcome in run_each(find, tasks, most, ONE_THREAD, kept=kept):
