@@ -17,7 +17,7 @@ import pandas as pd
 
 from deepfake.errors import UserError
 from deepfake.media.clips import append_clips, write_clip, write_sound
-from deepfake.media.coded import read_sound
+from deepfake.media.coded import read_samples
 from deepfake.media.demux import VideoError
 from deepfake.media.video import sample
 
@@ -243,7 +243,7 @@ CHANGES: Mapping[str, tuple[str, Write]] = {
 
 def _with_other_sound(source: Source, folder: Path, half: int) -> Iterator[Made]:
     try:
-        samples = read_sound(source.path, SOUND_HZ)
+        samples = read_samples(source.path, SOUND_HZ).samples_N
     except VideoError:
         return
     if len(samples) < 2 * SOUND_HZ:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from deepfake.detector.check import Sign
 from deepfake.evidence.signs import Curve, Examined, Found, Part
-from deepfake.media.coded import Coded, Picture, read_coded, read_pictures, read_sound
+from deepfake.media.coded import Coded, Picture, Samples, read_coded, read_pictures, read_samples
 
 N_PICTURES, MOST_DECODED_PX = 12, 16_000_000
 LEAST_PX = 96  # of a side, for what repeats along it
@@ -98,7 +98,7 @@ def find(examined: Examined) -> Found:
     stream = next((one.stream for one in check.streams if one.is_looked_at), None)
     coded = read_coded(examined.path, check.video.first_frame_s if check.video is not None else 0.0, stream)
     pictures = read_pictures(examined.path, coded, N_PICTURES, MOST_DECODED_PX)
-    sound = read_sound(examined.path, SOUND_HZ)
+    sound = read_samples(examined.path, SOUND_HZ)
     shots = [(shot.from_s, shot.to_s) for shot in check.shots if stream is None or shot.stream == stream]
     traces = measure(coded, pictures, sound, shots)
     signs = [_sign(name, trace) for name, trace in traces.items() if is_told(name, trace)]
@@ -145,9 +145,7 @@ def _curve(coded: Coded) -> Curve:
     return Curve(LANE, "kB a frame", coded.times_s_N, kilobytes, 0.0, float(max(kilobytes.max(), 0.001)))
 
 
-def measure(
-    coded: Coded, pictures: Sequence[Picture], sound: npt.NDArray[np.float32], shots: Spans = ()
-) -> dict[str, Trace]:
+def measure(coded: Coded, pictures: Sequence[Picture], sound: Samples, shots: Spans = ()) -> dict[str, Trace]:
     """Every trace by its name, looked for in the whole file or shot by shot."""
     return {
         "settings_change": changed_settings(coded),
@@ -155,9 +153,16 @@ def measure(
         "borders_change": changed_borders(pictures),
         "earlier_grid": Trace() if coded.codec in _ONE_SIDED else _by_shot(earlier_grid, pictures, shots),
         "enlarged": _by_shot(enlarged, pictures, shots),
-        "sound_gap": sound_gap(sound),
-        "sound_band_change": sound_band(sound),
+        "sound_gap": _later(sound_gap(sound.samples_N), sound.start_s + coded.origin_s),
+        "sound_band_change": _later(sound_band(sound.samples_N), sound.start_s + coded.origin_s),
     }
+
+
+def _later(trace: Trace, by_s: float) -> Trace:
+    """The trace of sound at the times of the picture."""
+    if trace.from_s is None or trace.to_s is None:
+        return trace
+    return replace(trace, from_s=max(trace.from_s + by_s, 0.0), to_s=max(trace.to_s + by_s, 0.0))
 
 
 def _by_shot(look: Callable[[Sequence[Picture]], Trace], pictures: Sequence[Picture], shots: Spans) -> Trace:

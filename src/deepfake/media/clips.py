@@ -162,16 +162,16 @@ def append_clips(sources: Sequence[Path], path: Path) -> None:
                 with av.open(str(source)) as read:
                     template = read.streams.video[0]
                     packets = [packet for packet in read.demux(template) if packet.size]
-                    first = min(_known(packet.dts) for packet in packets)
+                    shown = sorted(_known(packet.pts) for packet in packets)
+                    shift = begin - shown[0]
                     # The second's headers would not do for the first: bytes alone are copied.
                     stream = stream or written.add_stream_from_template(template)
                     for packet in packets:
                         copy = av.Packet(bytes(packet))
-                        copy.pts, copy.dts = (begin + _known(t) - first for t in (packet.pts, packet.dts))
+                        copy.pts, copy.dts = (shift + _known(t) for t in (packet.pts, packet.dts))
                         copy.time_base, copy.stream, copy.is_keyframe = packet.time_base, stream, packet.is_keyframe
                         written.mux(copy)
-                    times = sorted(_known(packet.dts) for packet in packets)
-                    begin += times[-1] - first + (times[-1] - first) // max(len(times) - 1, 1)
+                    begin += shown[-1] - shown[0] + (shown[-1] - shown[0]) // max(len(shown) - 1, 1)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -159,7 +159,9 @@ def read_pictures(path: Path, coded: Coded, n_pictures: int, most_px: int) -> li
                 inside = []
                 runs.pop(0)
         pictures += _kept(inside, runs[0][2], coded) if runs else []
-    return sorted(pictures, key=lambda picture: picture.time_s)
+    pictures.sort(key=lambda picture: picture.time_s)
+    spread = np.linspace(0, len(pictures) - 1, min(n_pictures, len(pictures))).round().astype(int)
+    return [pictures[place] for place in spread]
 
 
 def _runs(coded: Coded, n_pictures: int, n_decoded: int) -> list[tuple[int, int, int]]:
@@ -201,22 +203,33 @@ def _luma(picture: Any) -> npt.NDArray[np.uint8]:
     return rows.reshape(picture.height, plane.line_size)[:, : picture.width].copy()
 
 
-def read_sound(path: Path, rate_hz: int, most_s: float = MOST_SOUND_S) -> npt.NDArray[np.float32]:
-    """The first audio track (N,) in -1..1, its channels mixed, up to `most_s`; none where there is no sound."""
+@dataclass(frozen=True)
+class Samples:
+    """The first sound track (N,) in -1..1, its channels mixed, from `start_s` on by the file's own clock."""
+
+    samples_N: npt.NDArray[np.float32]
+    start_s: float = 0.0
+
+
+def read_samples(path: Path, rate_hz: int, most_s: float = MOST_SOUND_S) -> Samples:
+    """All that can be decoded of the sound, one frame after the other; no samples where there is none."""
     parts: list[npt.NDArray[np.float32]] = []
-    n_samples = 0
+    n_samples, start_s = 0, 0.0
     with open_video(path) as container:
         tracks = [one for one in container.streams.audio if one.codec_context is not None]
         if not tracks:
-            return np.zeros(0, np.float32)
+            return Samples(np.zeros(0, np.float32))
         resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
         for packet in _until_damage(coded_packets(container, tracks[0])):
             try:
-                frames = [made for frame in packet.decode() for made in resampler.resample(frame)]
+                decoded = packet.decode()
+                if not parts and decoded and decoded[0].time is not None:
+                    start_s = float(decoded[0].time)
+                made = [one.to_ndarray()[0] for frame in decoded for one in resampler.resample(frame)]
             except (av.error.FFmpegError, ValueError):
                 continue
-            parts += [np.asarray(frame.to_ndarray()[0], np.float32) for frame in frames]
-            n_samples += sum(frame.samples for frame in frames)
+            parts += [np.asarray(samples, np.float32) for samples in made]
+            n_samples += sum(len(samples) for samples in made)
             if n_samples >= most_s * rate_hz:
                 break
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    return Samples(np.concatenate(parts) if parts else np.zeros(0, np.float32), start_s)
