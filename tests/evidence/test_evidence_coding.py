@@ -116,7 +116,7 @@ def test_an_enlarged_picture_is_told_by_the_period_of_its_sharpness(ratio: float
     trace = coding.enlarged(pictures)
     assert coding.is_told("enlarged", trace)
     aliases = [frequency, 2 * frequency, 1 - 2 * frequency]
-    assert min(abs(float(trace.detail) - alias) for alias in aliases) < 0.01
+    assert min(abs(1 / float(trace.detail.removesuffix(" px")) - alias) for alias in aliases) < 0.01
     plain = [
         Picture(p.time_s, np.random.default_rng(i).integers(60, 200, (300, 400)).astype(np.uint8))
         for i, p in enumerate(pictures)

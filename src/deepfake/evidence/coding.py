@@ -74,8 +74,7 @@ TRACES: Mapping[str, Kind] = {
     ),
     "enlarged": Kind(
         3.2,
-        "Its sharpness repeats every few pixels (at {detail} of the sampling rate): the picture was made larger, or "
-        "scaled unevenly, before it was coded.",
+        "Its sharpness repeats every {detail}: the picture was made larger, or scaled unevenly, before it was coded.",
         "Phones and editors enlarge, too. Enlarging to exactly twice the size is missed, and so is making smaller.",
     ),
     "sound_gap": Kind(
@@ -248,7 +247,7 @@ def enlarged(pictures: Sequence[Picture]) -> Trace:
         spectra.append(_spectrum(profile))
     both = np.sqrt(spectra[0] * spectra[1])
     place = int(np.argmax(both))
-    return Trace(float(both[place]), detail=f"{place / (2 * (len(both) - 1)):.3f}")
+    return Trace(float(both[place]), detail=f"{2 * (len(both) - 1) / max(place, 1):.1f} px")
 
 
 def _second(luma_HW: npt.NDArray[np.uint8], axis: int) -> Floats:

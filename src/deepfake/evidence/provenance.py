@@ -24,6 +24,7 @@ OF_SIGNATURES = (
     "and whoever removes it leaves no trace."
 )
 _BY_ADOBE = "software by Adobe"
+OF_NONE = "Most files have none, and whoever removes them leaves no trace: that says nothing for or against the video."
 # What a tag holds, and the software that writes it; the first that fits is named.
 EDITORS = {
     r"adobe premiere|ppro": "Adobe Premiere",
@@ -130,7 +131,7 @@ def _of_credentials(path: Path, boxes: Boxes, trust_list: Path | None) -> Iterat
             words = f"The file names Content Credentials at {shown(remote, 80)}, which were not fetched."
             yield _sign("credential_elsewhere", words, 0.0, OF_SIGNATURES)
         else:
-            yield _sign("credential_none", "The file holds no Content Credentials.", 0.0, OF_SIGNATURES)
+            yield _sign("credential_none", "The file holds no Content Credentials.", 0.0, OF_NONE)
         return
     size = f"{boxes.credential_bytes / 1e6:.1f} MB" if boxes.credential_bytes >= 1e5 else "some"
     try:
@@ -199,7 +200,7 @@ def of_marks(tags: Mapping[str, str], xmp: str, times: Sequence[BoxTimes]) -> It
         yield _sign("editing_software", words, 0.4, f"Cutting and converting are no forgery. {HEARSAY}")
     encoders = _named(ENCODERS, text)
     if encoders:
-        words = f"It was coded or packed by a library of programs ({', '.join(encoders[:3])}), not by a camera."
+        words = f"Software coded or packed it ({', '.join(encoders[:3])}), not a camera."
         yield _sign("encoder_library", words, 0.2, f"Platforms and converters use it, too. {HEARSAY}")
     platforms = _named(PLATFORMS, text)
     if platforms:
