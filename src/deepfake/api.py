@@ -41,13 +41,17 @@ def check(
     deadline_s: float | None = None,
     memory_mb: int | None = None,
     people: bool = True,
+    evidence: bool = False,
+    trust_list: Name | None = None,
 ) -> Check:
     """What the shipped detector, or another one, says of a video: a verdict, its probability and the reasons.
 
     A file that cannot be read, or shows no face, has a verdict too, and None as `p_fake`. UserError where there is no
     file. The shipped detector is loaded by the first call and kept. `deadline_s` and `memory_mb` are what the commands
     call --deadline-s and --memory-mb: what reading the video may cost, by its size where they are not given.
-    `people` False: faces are not compared to tell which tracks show one person.
+    `people` False: faces are not compared to tell which tracks show one person. `evidence`: other signs are looked for,
+    too; neither score nor verdict depends on them. `trust_list`: a file of certificates (PEM), of those who may certify
+    signers of Content Credentials.
 
     >>> found = deepfake.check("clip.mp4")
     >>> found.verdict in ("likely forged", "likely real", "inconclusive")
@@ -59,7 +63,15 @@ def check(
     >>> json.loads(found.to_json())["file"]["name"]
     'clip.mp4'
     """
-    return (detector or _shipped()).score(path, cache_dir, deadline_s=deadline_s, memory_mb=memory_mb, people=people)
+    return (detector or _shipped()).score(
+        path,
+        cache_dir,
+        deadline_s=deadline_s,
+        memory_mb=memory_mb,
+        people=people,
+        evidence=evidence,
+        trust_list=trust_list,
+    )
 
 
 def load_detector(path: Name | None = None) -> Detector:
@@ -107,6 +119,8 @@ class Detector:
         deadline_s: float | None = None,
         memory_mb: int | None = None,
         people: bool = True,
+        evidence: bool = False,
+        trust_list: Name | None = None,
     ) -> Check:
         """What this detector says of a video; see `deepfake.check`.
 
@@ -118,6 +132,10 @@ class Detector:
         from deepfake.detector.score_videos import score_reading, without_score
         from deepfake.detector.verdict import check_of
 
+        if trust_list is not None:
+            from deepfake.evidence.credentials import read_trust_list
+
+            read_trust_list(Path(trust_list))
         cache = _cache(cache_dir)
         limits = {name: v for name, v in (("deadline_s", deadline_s), ("memory_mb", memory_mb)) if v is not None}
         reading = _read(path, cache, self._detector.within(limits).extract)
@@ -126,7 +144,13 @@ class Detector:
         else:
             scored = without_score(reading, self._detector.stack.prior)
         seen = people_seen(scored, cache) if people else None
-        return check_of(Path(path), scored, self._detector, self._sha256, seen)
+        made = check_of(Path(path), scored, self._detector, self._sha256, seen)
+        if not evidence:
+            return made
+        from deepfake.evidence.gathering import gathering
+
+        with gathering(trust_list=None if trust_list is None else Path(trust_list)) as gather:
+            return gather(made, reading.extraction, cache)[0]
 
 
 def probe(path: Name) -> VideoProbe:

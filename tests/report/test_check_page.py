@@ -15,6 +15,7 @@ import pytest
 from deepfake.detector.check import Check, FrameScore
 from deepfake.ensemble.promise import Broken
 from deepfake.evidence.crops import SalientCrop
+from deepfake.evidence.signs import Curve, Found, Part
 from deepfake.report.check_page import clock, heated, index_page, page, shown
 from promises import NO_BOUND, REFUSED, promise
 
@@ -372,3 +373,45 @@ def test_persons_who_are_seen_once_have_no_heading_of_their_own() -> None:
 def test_where_faces_were_not_compared_the_page_shows_faces_as_before() -> None:
     text = made(shots_of(None, None))
     assert "Face 0" in text and "Face 1" in text and "Person" not in text and '"name":"face 0"' in text
+
+
+def signs(*changes: dict[str, Any]) -> list[dict[str, Any]]:
+    plain = {
+        "kind": "sound.late",
+        "finding": "Late.",
+        "strength": 0.4,
+        "from_s": None,
+        "to_s": None,
+        "about": "Little.",
+    }
+    return [{**plain, **one} for one in changes]
+
+
+def test_a_page_says_what_else_is_known_only_where_that_was_asked_for() -> None:
+    assert 'id="evidence"' not in made(check_of([track(0, 0, [0.9])]))
+    nothing = made(check_of([track(0, 0, [0.9])], evidence=[]))
+    assert "Nothing was found." in nothing and "no signs" in nothing
+
+
+def test_each_sign_says_what_it_cannot_tell_and_stays_text() -> None:
+    hostile = "<img src=x onerror=alert(1)> \u202e{{ 7 * 7 }}"
+    evidence = signs({"finding": hostile, "about": hostile, "from_s": 1.5, "to_s": 2.0}, {"strength": 0.0})
+    text = made(check_of([track(0, 0, [0.9])], evidence=evidence))
+    assert "<img src=x" not in text and "\u202e" not in text
+    assert text.count("What it cannot tell:") == 2
+    assert text.count("Clear to ") == 1, "a sign without strength has no bar"
+    assert 'data-time="1.5"' in text and "1 sign." in text
+    assert text.index('id="verdict"') < text.index('id="evidence"') < text.index('id="file"')
+
+
+def test_curves_and_parts_of_a_lane_are_drawn_where_the_seconds_are() -> None:
+    times_s = np.array([0.0, 5.0, 6.0, 10.0])
+    curve = Curve('lips & "<sound>"', "open", times_s, np.array([0.0, 1.0, np.nan, 2.0]), 0, 2)
+    found = Found((), (curve,), (Part('lips & "<sound>"', 2.5, 5.0, "</title>silence"),))
+    text = page(Check.model_validate(check_of([track(0, 0, [0.9])], evidence=[])), [], Path("p.html"), found).decode()
+    assert 'd="M0.0 98.0L500.0 50.0M1000.0 2.0"' in text, "low at the bottom, broken where there is no value"
+    assert re.search(r'class="marked" data-part="0" x="25.0%" y="0" width="25.0%"', text)
+    assert "</title>silence" not in text and 'lips & "<sound>"' not in text
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text).group(1))  # type: ignore[union-attr]
+    assert data["lanes"][0]["curves"] == [["open", [0.0, 5.0, 6.0, 10.0], [0, 50, None, 100]]]
+    assert data["lanes"][0]["parts"] == [[2.5, 5.0, "</title>silence"]]

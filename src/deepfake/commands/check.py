@@ -37,6 +37,15 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-people", action="store_true", help="do not compare faces to tell which tracks show one person"
     )
+    parser.add_argument(
+        "--evidence", action="store_true", help="look for other signs, too; no score or verdict depends on them"
+    )
+    parser.add_argument(
+        "--trust-list",
+        type=Path,
+        metavar="FILE",
+        help="certificates (PEM) of those who may certify signers of Content Credentials; with --evidence",
+    )
     add_limits(parser)
     add_engine(parser)
     parser.add_argument("--schema", action="store_true", help="print the JSON's schema and stop")
@@ -57,16 +66,27 @@ def run(args: argparse.Namespace) -> int:
             nothing = "is a link that leads to no file" if path.is_symlink() else "does not exist"
             kind = "is a pipe, a socket or a device" if path.exists() else nothing
             raise UserError(f"video {str(path)!r} {kind}")
+    if args.trust_list:
+        _refuse_trust_list(args.trust_list, args.evidence)
     started = _start_readers([path for path in args.videos[:READERS] if not _is_noted(path, args.cache)])
     gc.disable()  # modules are no garbage, and looking for some takes a twentieth of a second
     from deepfake.commands import checks
 
     gc.enable()
     places = checks.Places(args.json, args.html, default_checks(), len(args.videos))
-    places.try_all([*args.videos, *([args.weights] if args.weights else [])])
+    places.try_all([*args.videos, *(path for path in (args.weights, args.trust_list) if path)])
     given, predict = limits_given(args), predict_given(args)
-    people = not args.no_people
-    return checks.check(args.videos, places, args.weights, args.cache, args.open, given, started, predict, people)
+    looked_for = checks.LookedFor(not args.no_people, args.evidence, args.trust_list)
+    return checks.check(args.videos, places, args.weights, args.cache, args.open, given, started, predict, looked_for)
+
+
+def _refuse_trust_list(path: Path, evidence: bool) -> None:
+    """A list that nothing can be read of is a mistake, and so is one that nothing would be done with."""
+    if not evidence:
+        raise UserError("--trust-list says whose Content Credentials count, which --evidence looks for; add --evidence")
+    from deepfake.evidence.credentials import read_trust_list
+
+    read_trust_list(path)
 
 
 def _is_noted(path: Path, cache_dir: Path) -> bool:

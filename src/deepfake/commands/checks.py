@@ -8,8 +8,10 @@ import os
 import re
 import sys
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepfake.commands.arguments import READERS
 from deepfake.detector.check import Check, CheckedFile, schema
@@ -17,6 +19,7 @@ from deepfake.detector.header import Networks, read_detector
 from deepfake.detector.read_ahead import reading_ahead
 from deepfake.detector.verdict import (
     check_with,
+    evidence_lines,
     exit_code,
     face_lines,
     search_lines,
@@ -29,6 +32,9 @@ from deepfake.models.detector_file import shipped_weights
 from deepfake.outputs import SCREEN, is_same_place, refuse_inputs, try_file, try_folder
 from deepfake.settings import Predict
 from deepfake.workers import Started
+
+if TYPE_CHECKING:  # --evidence alone imports it
+    from deepfake.evidence.gathering import Gather
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +108,18 @@ class Places:
         return page_path.with_suffix(".json") if self.n_videos == 1 else self.folder / "index.json"
 
 
+@dataclasses.dataclass(frozen=True)
+class LookedFor:
+    """What is looked for beside the score: which tracks show one person, and other signs (`evidence`).
+
+    `trust_list`: a file of certificates of those who may certify signers of Content Credentials.
+    """
+
+    people: bool = True
+    evidence: bool = False
+    trust_list: Path | None = None
+
+
 def _unread_name(file: CheckedFile) -> str:
     """What stands for the content of a file that could not be read; the same name elsewhere is another file."""
     return f"unread-{digest(os.fsencode(Path(file.path).absolute()).hex())[:8]}"
@@ -116,7 +134,7 @@ def check(
     limits: Mapping[str, float] | None = None,
     started: Started = (),
     predict: Predict | None = None,
-    people: bool = True,
+    looked_for: LookedFor = LookedFor(),
 ) -> int:
     """Check videos, write and print the results, and return the exit code; `limits`, `started`: see `reading_ahead`."""
     path = weights or shipped_weights()
@@ -132,17 +150,21 @@ def check(
             for pictures in ahead.pictures():
                 scorer.look_ahead(pictures)
     done: dict[int, tuple[Check, Path]] = {}
-    checked = check_with(networks, videos, weights_sha256, cache_dir, workers, ahead.readings, people)
-    for number, scored, made in checked:
-        page_path = places.page(number, made.file)
-        crops = shown_crops(made, scored.reading.extraction, networks, cache_dir) if scored.reading else []
-        write_whole(page_path, page(made, crops, page_path))
-        for older in places.outdated(number, made.file):
-            remove_whole(older)
-        done[number] = made, page_path
-        if places.json != SCREEN:
-            lines = [verdict_line(made), *stream_lines(made), *search_lines(made), *face_lines(made)]
-            print("\n".join([*lines, f"  page: {page_path}"]), flush=True)
+    checked = check_with(networks, videos, weights_sha256, cache_dir, workers, ahead.readings, looked_for.people)
+    with _gatherer(looked_for) as gather:
+        for number, scored, made in checked:
+            page_path = places.page(number, made.file)
+            crops = shown_crops(made, scored.reading.extraction, networks, cache_dir) if scored.reading else []
+            found = None
+            if gather and scored.reading:
+                made, found = gather(made, scored.reading.extraction, cache_dir)
+            write_whole(page_path, page(made, crops, page_path, found))
+            for older in places.outdated(number, made.file):
+                remove_whole(older)
+            done[number] = made, page_path
+            if places.json != SCREEN:
+                lines = [verdict_line(made), *stream_lines(made), *search_lines(made), *face_lines(made)]
+                print("\n".join([*lines, *evidence_lines(made), f"  page: {page_path}"]), flush=True)
     checks = [done[number] for number in sorted(done)]
     top = checks[0][1]
     if len(videos) > 1:
@@ -152,6 +174,18 @@ def check(
     if show:
         webbrowser.open(top.resolve().as_uri())
     return exit_code([made.verdict for made, _ in checks])
+
+
+@contextmanager
+def _gatherer(looked_for: LookedFor) -> Iterator[Gather | None]:
+    """What looks for other signs; None where they are not asked for."""
+    if not looked_for.evidence:
+        yield None
+        return
+    from deepfake.evidence.gathering import gathering
+
+    with gathering(trust_list=looked_for.trust_list) as gather:
+        yield gather
 
 
 def _write_json(checks: Sequence[Check], places: Places, top: Path) -> None:

@@ -463,5 +463,10 @@ def face_lines(check: Check) -> list[str]:
     return lines
 
 
+def evidence_lines(check: Check) -> list[str]:
+    """A line for each sign beside the score that says something."""
+    return [f"  beside the score: {printable(sign.finding)}" for sign in check.evidence or () if sign.strength > 0]
+
+
 def _rounded(value: float) -> float:
     return round(float(value), 6)

@@ -16,17 +16,25 @@ from deepfake.detector.check import Check, Sign
 from deepfake.faces.extracted import Extraction
 
 # By the first word of a sign's kind, in the order of the page: the module whose `find` looks for them.
-GROUPS: Mapping[str, str] = {}
+GROUPS: Mapping[str, str] = {
+    "sound": "deepfake.evidence.sound",
+    "origin": "deepfake.evidence.provenance",
+    "coding": "deepfake.evidence.coding",
+}
 
 
 @dataclass(frozen=True)
 class Examined:
-    """One video: the file, its check without evidence, and what was read of it; crops lie below `work_dir`."""
+    """One video: the file, its check without evidence, and what was read of it; crops lie below `work_dir`.
+
+    `trust_list` is a file of certificates (PEM): whom the user trusts to certify those who sign Content Credentials.
+    """
 
     path: Path
     check: Check
     extraction: Extraction
     work_dir: Path
+    trust_list: Path | None = None
 
 
 @dataclass(frozen=True)

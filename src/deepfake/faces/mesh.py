@@ -41,20 +41,20 @@ class FaceMesh:
         self._network = cv2.dnn.readNetFromTFLite(str(mesh_file()), engine=cv2.dnn.ENGINE_CLASSIC)
 
     def find(
-        self, pictures: Sequence[np.ndarray], boxes_N4: np.ndarray, landmarks_N52: np.ndarray
+        self, pictures: Sequence[np.ndarray], boxes_N4: np.ndarray, landmarks_N52: np.ndarray, passes: int = 2
     ) -> tuple[np.ndarray, np.ndarray]:
         """float32 points (N, 468, 3), NaN where there is no face, and how sure a face is there (N,), 0..1.
 
         Pictures are HWC uint8 RGB with one face each, some dozens at most for all go through at once. Boxes (x0 y0 x1
         y1), landmarks and points are in pixels of their picture; depth is alike, nearer is less. A box that is NaN is
-        no face; landmarks that are NaN are a face that is not tilted.
+        no face; landmarks that are NaN are a face that is not tilted. `passes` 1: half of the time, shakier points.
         """
         points_NP3 = np.full((len(pictures), N_POINTS, 3), np.nan, np.float32)
         presence_N = np.zeros(len(pictures))
         rows = np.flatnonzero(np.isfinite(boxes_N4).all(axis=1))
         squares = [_first_square(boxes_N4[i], landmarks_N52[i]) for i in rows]
         # The second pass is by the first one's points: boxes carried between two detections are shaky.
-        for _ in range(2):
+        for _ in range(passes):
             if not len(rows):
                 break
             meshes, presence_N[rows] = self._predict([pictures[int(i)] for i in rows], squares)

@@ -147,3 +147,56 @@ def h264_round_trip(
     if len(decoded) != len(frames):
         raise RuntimeError(f"H.264 round trip: {len(frames)} frames of {width}x{height} in, {len(decoded)} out")
     return [frame.to_ndarray(format="rgb24", threads=1)[:height, :width] for frame in decoded[first:]]
+
+
+def append_clips(sources: Sequence[Path], path: Path) -> None:
+    """Write a transport stream of one H.264 clip after the other, as editors that copy do: nothing is encoded.
+
+    Sources are transport streams, whose keyframes bring their own parameters, of one codec and picture size.
+    """
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.part.ts")
+    try:
+        with av.open(str(aside), "w") as written:
+            stream, begin = None, 0
+            for source in sources:
+                with av.open(str(source)) as read:
+                    template = read.streams.video[0]
+                    packets = [packet for packet in read.demux(template) if packet.size]
+                    shown = sorted(_known(packet.pts) for packet in packets)
+                    shift = begin - shown[0]
+                    # The second's headers would not do for the first: bytes alone are copied.
+                    stream = stream or written.add_stream_from_template(template)
+                    for packet in packets:
+                        copy = av.Packet(bytes(packet))
+                        copy.pts, copy.dts = (shift + _known(t) for t in (packet.pts, packet.dts))
+                        copy.time_base, copy.stream, copy.is_keyframe = packet.time_base, stream, packet.is_keyframe
+                        written.mux(copy)
+                    begin += shown[-1] - shown[0] + (shown[-1] - shown[0]) // max(len(shown) - 1, 1)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_sound(path: Path, samples: np.ndarray, rate_hz: int, bit_rate: int = 64_000) -> None:
+    """Encode mono samples (N,) in -1..1 as AAC beside a grey picture of one frame a second."""
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        with av.open(str(aside), "w") as container:
+            video = container.add_stream("libx264", rate=1)
+            video.width = video.height = 64
+            sound = container.add_stream("aac", rate=rate_hz, layout="mono")
+            assert isinstance(video, av.VideoStream) and isinstance(sound, av.AudioStream)
+            video.pix_fmt, sound.bit_rate = "yuv420p", bit_rate
+            grey = np.full((64, 64, 3), 90, np.uint8)
+            for _ in range(max(int(len(samples) / rate_hz), 1)):
+                container.mux(video.encode(av.VideoFrame.from_ndarray(grey, "rgb24")))
+            container.mux(video.encode(None))
+            for start in range(0, len(samples), 1024):
+                block = samples[None, start : start + 1024].astype(np.float32)
+                frame = av.AudioFrame.from_ndarray(block, "fltp", "mono")
+                frame.sample_rate, frame.pts, frame.time_base = rate_hz, start, Fraction(1, rate_hz)
+                container.mux(sound.encode(frame))
+            container.mux(sound.encode(None))
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from pydantic import Field, TypeAdapter
 
 from deepfake import __version__
 from deepfake.files import State, printable, state_of
-from deepfake.media.demux import Demuxed, LostFileError, VideoError, VideoProbe, require_file, scan
+from deepfake.media.demux import Demuxed, LostFileError, VideoError, VideoProbe, open_video, require_file, scan
 from deepfake.media.needs import allow_for
 from deepfake.media.source import Source
 from deepfake.values import Seconds, Value
@@ -268,3 +268,15 @@ class VideoFacts(Value):
     warnings: tuple[str, ...]
     hints: tuple[str, ...] = Field(description="What compression and tags suggest of the file's history.")
     tags: dict[str, str] = Field(description="Written by whoever made the file: untrusted.")
+
+
+def read_tags(path: Path, most: int = 200, most_characters: int = 4000) -> dict[str, str]:
+    """All tags of the file and its streams by `name` or `stream.name`, values cut; anybody can write these."""
+    with open_video(path) as container:
+        named = [("", container.metadata), *((f"{one.type}.", one.metadata) for one in container.streams)]
+        tags: dict[str, str] = {}
+        for begin, metadata in named:
+            for name, value in metadata.items():
+                if len(tags) < most:
+                    tags.setdefault(f"{begin}{str(name)[:80]}", str(value)[:most_characters])
+    return tags

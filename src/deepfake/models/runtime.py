@@ -6,6 +6,7 @@ Letters: N crops, C channels, H rows, W columns, D features, K maps.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -134,18 +135,30 @@ class PlainNetwork:
     """
 
     def __init__(self, model: bytes, input_name: str, threads: int | None = None) -> None:
+        self._input = input_name
+        self._network = NamedNetwork(model, threads)
+
+    def run(self, values: np.ndarray) -> np.ndarray:
+        """The output for one input."""
+        (output,) = self._network.run({self._input: values})
+        return output
+
+
+class NamedNetwork:
+    """The same of a network with several inputs or outputs."""
+
+    def __init__(self, model: bytes, threads: int | None = None) -> None:
         options = library().SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads or cores(), 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         options.log_severity_level = 4  # what fails is raised
-        self._input = input_name
         self._session = library().InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    def run(self, values: np.ndarray) -> np.ndarray:
-        """The output for one input."""
-        (output,) = self._session.run(None, {self._input: np.ascontiguousarray(values)})
-        return np.asarray(output)
+    def run(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """All outputs, in the file's order, for inputs by their names."""
+        values = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        return [np.asarray(output) for output in self._session.run(None, values)]
 
 
 def choose_library(path: Path, has_graphs: bool, predict: Predict) -> Literal["onnxruntime", "torch"]:

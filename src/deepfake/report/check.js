@@ -68,6 +68,18 @@
     return shown.map(([n, frame]) => `${n} ${frame[5].toFixed(2)} (${words[level(frame[5])]})`).join(", ") || "no score here";
   }
 
+  // What a picture beside the score shows at a time: marked parts, and each curve in percent of its height.
+  function drawn(picture, t) {
+    const parts = picture.parts.filter(([from, to]) => from <= t && t <= to).map((part) => part[2]);
+    const curves = picture.curves.map(([name, times, values]) => {
+      let best = -1;
+      for (let i = 0; i < times.length; i++) if (best < 0 || Math.abs(times[i] - t) < Math.abs(times[best] - t)) best = i;
+      const value = best < 0 || Math.abs(times[best] - t) > data.reach ? null : values[best];
+      return value === null ? null : `${name} ${value} %`;
+    });
+    return [...parts, ...curves.filter(Boolean)].join(", ") || "nothing here";
+  }
+
   function show(t) {
     now = Math.min(Math.max(t, data.start), data.end);
     const at = `${(100 * (now - data.start)) / (data.end - data.start)}%`;
@@ -76,7 +88,9 @@
       lane.querySelector(".cursor-head").setAttribute("cx", at);
       const track = data.tracks.find((one) => String(one.track) === lane.dataset.face), frame = track && nearest(track, now);
       lane.setAttribute("aria-valuenow", now.toFixed(1));
-      lane.setAttribute("aria-valuetext", `${clock(now)}, ${frame ? `${frame[5].toFixed(2)}, ${words[level(frame[5])]}` : "no score here"}`);
+      const picture = data.lanes[lane.dataset.lane];
+      if (picture) lane.setAttribute("aria-valuetext", `${clock(now)}, ${drawn(picture, now)}`);
+      else lane.setAttribute("aria-valuetext", `${clock(now)}, ${frame ? `${frame[5].toFixed(2)}, ${words[level(frame[5])]}` : "no score here"}`);
     }
     if (readout) readout.textContent = `${clock(now)} of ${clock(data.end)}: ${scores(now)}`;
     let nearestShot = null;
@@ -107,7 +121,7 @@
   }
 
   for (const lane of lanes) {
-    const track = data.tracks.find((one) => String(one.track) === lane.dataset.face) || { marks: [], frames: [] };
+    const track = data.tracks.find((one) => String(one.track) === lane.dataset.face) || { marks: (data.lanes[lane.dataset.lane] || { parts: [] }).parts.map((part) => part[0]), frames: [] };
     const at = (event) => {
       const box = lane.getBoundingClientRect();
       seek(data.start + ((data.end - data.start) * (event.clientX - box.left)) / box.width);

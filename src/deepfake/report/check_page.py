@@ -37,10 +37,12 @@ from deepfake.detector.check import (
 from deepfake.detector.verdict import GRAVEST_FIRST
 from deepfake.ensemble.promise import Rule, of_verdict, sentences
 from deepfake.files import current_commit, printable
+from deepfake.report.lanes import evidence_lanes
 from deepfake.report.strips import data_url, page_environment, source_hash
 
 if TYPE_CHECKING:
     from deepfake.evidence.crops import SalientCrop
+    from deepfake.evidence.signs import Found
 
 HERE = Path(__file__).parent
 LEVELS: Mapping[str, str] = {FORGED: "forged", REAL: "real", INCONCLUSIVE: "unsure"}
@@ -143,11 +145,15 @@ class Crop:
     heat_max: float | None
 
 
-def page(check: Check, crops: Sequence[Crop], page_path: Path) -> bytes:
-    """The page of one video as UTF-8; it names the video relative to the folder of `page_path`."""
+def page(check: Check, crops: Sequence[Crop], page_path: Path, found: Found | None = None) -> bytes:
+    """The page of one video as UTF-8; it names the video relative to the folder of `page_path`.
+
+    `found` has the curves of the check's evidence, where that was asked for.
+    """
     axis = _axis(check)
     band = check.inconclusive_band
     lanes = [_lane(shot, track, check, axis) for shot, track in check.tracks]
+    pictures = evidence_lanes(found, axis.percent) if found and check.video else []
     return _render(
         "check.html.jinja",
         "check.js",
@@ -161,7 +167,8 @@ def page(check: Check, crops: Sequence[Crop], page_path: Path) -> bytes:
         ticks=ticks(axis),
         crops=crops,
         has_heat=any(crop.heat_url is not None for crop in crops),
-        data=_script_json(_page_data(check, axis)),
+        data=_script_json({**_page_data(check, axis), "lanes": [picture.data for picture in pictures]}),
+        pictures=pictures,
         low=band.low,
         high=band.high,
         worth=_worth(check),
