@@ -13,10 +13,10 @@ import pytest
 from deepfake.catalog.alignment import Range, aligned_ranges, best_run, moves_alike
 from deepfake.catalog.copies import LIMITS, find_like, index_videos
 from deepfake.catalog.copy_index import Index, Row, read_index, write_part
-from deepfake.catalog.descriptors import bytes_of, words_of
 from deepfake.catalog.hashing import Asked, Hashed, Held, Settings, asked_of
 from deepfake.catalog.search import gains_of_videos
 from deepfake.errors import UserError
+from deepfake.faces.descriptors import bytes_of, words_of
 from deepfake.media.clips import write_clip
 from wandering_pictures import FPS, Frames, moving
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepfake.catalog.descriptors import BITS, bytes_of
 from deepfake.catalog.hashing import Asked, Held
 from deepfake.catalog.search import distance_table, distances_along
+from deepfake.faces.descriptors import BITS, bytes_of
 
 # How fast the clip may run beside the video: 1.1 is shown in ten elevenths of the time.
 SPEEDS = (1.0, 0.5, 2 / 3, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25, 1.5, 2.0)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfake.catalog.descriptors import DESCRIPTORS, THUMB_SIDES_PX, is_flat, variant_words, without_borders, words
+from deepfake.faces.descriptors import DESCRIPTORS, THUMB_SIDES_PX, is_flat, variant_words, without_borders, words
 from deepfake.media.demux import VideoError, scan
 from deepfake.media.needs import allow_for
 from deepfake.media.sampling import every
