@@ -13,7 +13,7 @@ import pytest
 from deepfake.catalog.alignment import Range, aligned_ranges, best_run, moves_alike
 from deepfake.catalog.copies import LIMITS, find_like, index_videos
 from deepfake.catalog.copy_index import Index, Row, read_index, write_part
-from deepfake.catalog.hashing import Asked, Hashed, Held, Settings, asked_of
+from deepfake.catalog.hashing import Asked, Hashed, Held, Job, Settings, asked_of, hash_video, hashed_and_asked
 from deepfake.catalog.search import gains_of_videos
 from deepfake.errors import UserError
 from deepfake.faces.descriptors import bytes_of, words_of
@@ -211,6 +211,17 @@ def test_a_clip_of_something_else_is_found_nowhere_and_one_is_no_copy_of_itself(
     own = asked_of(archive / "videos" / "v02.mp4", Settings())
     assert [one.key[1] for one in find_like(own, index)] == ["v02.mp4"]
     assert find_like(own, index, leave_out=("videos", "v02.mp4")) == []
+
+
+def test_a_video_that_is_decoded_once_is_held_and_asked_as_one_that_is_decoded_twice(archive: Path) -> None:
+    path, settings = archive / "videos" / "v03.mp4", Settings()
+    held, asked = hashed_and_asked(path, settings)
+    held_alone, asked_alone = hash_video(Job(path, settings)), asked_of(path, settings)
+    assert len(held.times_N) == 16 < len(asked.times_P)
+    assert np.array_equal(held.words_N4, held_alone.words_N4) and np.array_equal(held.times_N, held_alone.times_N)
+    assert np.array_equal(asked.times_P, asked_alone.times_P) and asked.duration_s == asked_alone.duration_s
+    for is_mirrored in (False, True):
+        assert np.array_equal(asked.words(is_mirrored), asked_alone.words(is_mirrored))
 
 
 def test_a_flat_clip_has_nothing_to_be_found_by(archive: Path, tmp_path: Path) -> None:

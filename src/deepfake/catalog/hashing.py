@@ -6,7 +6,8 @@ Worker processes import this module, so it imports no numba. Letters: N hashes, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +26,10 @@ from deepfake.faces.copy_hashes import Hashed as Hashed
 from deepfake.faces.copy_hashes import Settings as Settings
 from deepfake.faces.copy_hashes import unread as unread
 from deepfake.faces.descriptors import DESCRIPTORS, THUMB_SIDES_PX, variant_words
-from deepfake.media.demux import VideoError, scan
+from deepfake.media.demux import Demuxed, VideoError, scan
 from deepfake.media.needs import allow_for
-from deepfake.media.video import sample
+from deepfake.media.sampling import Ints
+from deepfake.media.video import Sampled, sample
 
 ASKED_PER_FRAME = 2  # a clip is asked at so many points for each frame of an index: their grids of time differ
 
@@ -75,22 +77,34 @@ def hash_video(job: Job) -> Hashed:
 
 def _blocks(path: Path, fps: float) -> Iterator[Block]:
     """A video's pictures on a regular grid of time."""
+    with _scanned(path) as demuxed, _sampled(path, demuxed, grid_places(demuxed, fps)) as sampled:
+        yield from _in_blocks(((f.time_s, f.luma_thumb(THUMB_SIDES_PX)) for f in sampled), full_length_s(demuxed))
+
+
+def _sampled(path: Path, demuxed: Demuxed, places: Ints) -> Sampled:
+    return sample(path, SAMPLING, demuxed=demuxed, places=places)
+
+
+@contextmanager
+def _scanned(path: Path) -> Iterator[Demuxed]:
     demuxed = scan(path)
     try:
-        length_s = full_length_s(demuxed)
-        times: list[float] = []
-        thumbs: list[np.ndarray] = []
-        with sample(path, SAMPLING, demuxed=demuxed, places=grid_places(demuxed, fps)) as sampled:
-            for frame in sampled:
-                times.append(frame.time_s)
-                thumbs.append(frame.luma_thumb(THUMB_SIDES_PX))
-                if len(thumbs) == BLOCK_FRAMES:
-                    yield block_of(times, thumbs, length_s)
-                    times, thumbs = [], []
-        yield block_of(times, thumbs, length_s)
+        yield demuxed
     finally:
         if demuxed.source is not None:
             demuxed.source.close()
+
+
+def _in_blocks(shown: Iterator[tuple[float, np.ndarray]], length_s: float) -> Iterator[Block]:
+    times: list[float] = []
+    thumbs: list[np.ndarray] = []
+    for time_s, thumb in shown:
+        times.append(time_s)
+        thumbs.append(thumb)
+        if len(thumbs) == BLOCK_FRAMES:
+            yield block_of(times, thumbs, length_s)
+            times, thumbs = [], []
+    yield block_of(times, thumbs, length_s)
 
 
 def pictures_of(path: Path, fps: float) -> tuple[list[float], list[np.ndarray]]:
@@ -101,14 +115,32 @@ def pictures_of(path: Path, fps: float) -> tuple[list[float], list[np.ndarray]]:
 
 def asked_of(path: Path, settings: Settings) -> Asked:
     """What a clip asks of an index; VideoError for a file that cannot be read."""
+    return _asked(_blocks(path, ASKED_PER_FRAME * settings.sample_fps), settings)
+
+
+def _asked(blocks: Iterable[Block], settings: Settings) -> Asked:
     descriptor = DESCRIPTORS[settings.descriptor]
     times: list[float] = []
     plain: list[np.ndarray] = []
     mirrored: list[np.ndarray] = []
     duration_s = 0.0
-    for block in _blocks(path, ASKED_PER_FRAME * settings.sample_fps):
+    for block in blocks:
         times += block.times
         plain.append(variant_words(descriptor, block.pictures, is_mirrored=False))
         mirrored.append(variant_words(descriptor, block.pictures, is_mirrored=True))
         duration_s = block.duration_s
     return Asked(np.array(times), np.concatenate(plain), np.concatenate(mirrored), duration_s)
+
+
+def hashed_and_asked(path: Path, settings: Settings) -> tuple[Hashed, Asked]:
+    """`hash_video` and `asked_of` of a video, decoded once; VideoError for a file that cannot be read."""
+    with _scanned(path) as demuxed:
+        held, asked = (grid_places(demuxed, n * settings.sample_fps) for n in (1, ASKED_PER_FRAME))
+        if not np.isin(held, asked).all():  # with too few reference frames for the finer grid
+            return hashed_of(_blocks(path, settings.sample_fps), settings), asked_of(path, settings)
+        length_s, is_held = full_length_s(demuxed), set(held.tolist())
+        with _sampled(path, demuxed, asked) as sampled:
+            shown = [(frame.index, frame.time_s, frame.luma_thumb(THUMB_SIDES_PX)) for frame in sampled]
+    own = _in_blocks(((time_s, thumb) for index, time_s, thumb in shown if index in is_held), length_s)
+    finer = _in_blocks(((time_s, thumb) for _, time_s, thumb in shown), length_s)
+    return hashed_of(own, settings), _asked(finer, settings)
