@@ -25,7 +25,7 @@ from deepfake.faces.copy_hashes import (
 from deepfake.faces.copy_hashes import Hashed as Hashed
 from deepfake.faces.copy_hashes import Settings as Settings
 from deepfake.faces.copy_hashes import unread as unread
-from deepfake.faces.descriptors import DESCRIPTORS, THUMB_SIDES_PX, variant_words
+from deepfake.faces.descriptors import DESCRIPTORS, variant_words
 from deepfake.media.demux import Demuxed, VideoError, scan
 from deepfake.media.needs import allow_for
 from deepfake.media.sampling import Ints
@@ -78,7 +78,7 @@ def hash_video(job: Job) -> Hashed:
 def _blocks(path: Path, fps: float) -> Iterator[Block]:
     """A video's pictures on a regular grid of time."""
     with _scanned(path) as demuxed, _sampled(path, demuxed, grid_places(demuxed, fps)) as sampled:
-        yield from _in_blocks(((f.time_s, f.luma_thumb(THUMB_SIDES_PX)) for f in sampled), full_length_s(demuxed))
+        yield from _in_blocks(((f.time_s, f.copy_thumb()) for f in sampled), full_length_s(demuxed))
 
 
 def _sampled(path: Path, demuxed: Demuxed, places: Ints) -> Sampled:
@@ -140,7 +140,7 @@ def hashed_and_asked(path: Path, settings: Settings) -> tuple[Hashed, Asked]:
             return hashed_of(_blocks(path, settings.sample_fps), settings), asked_of(path, settings)
         length_s, is_held = full_length_s(demuxed), set(held.tolist())
         with _sampled(path, demuxed, asked) as sampled:
-            shown = [(frame.index, frame.time_s, frame.luma_thumb(THUMB_SIDES_PX)) for frame in sampled]
+            shown = [(frame.index, frame.time_s, frame.copy_thumb()) for frame in sampled]
     own = _in_blocks(((time_s, thumb) for index, time_s, thumb in shown if index in is_held), length_s)
     finer = _in_blocks(((time_s, thumb) for _, time_s, thumb in shown), length_s)
     return hashed_of(own, settings), _asked(finer, settings)

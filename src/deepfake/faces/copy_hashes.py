@@ -23,7 +23,7 @@ from deepfake.media.demux import Demuxed
 from deepfake.media.sampling import Ints, every
 from deepfake.media.video import nearest_of_mode
 
-VERSION = 1  # another one: the same video gets other hashes
+VERSION = 2  # another one: the same video gets other hashes
 SAMPLING = "reference"  # frames that no other refers to are not decoded where there are enough others
 BLOCK_FRAMES = 600  # pictures whose borders are found together
 # Of longer videos extraction decodes few frames, and their small pictures would take megabytes.

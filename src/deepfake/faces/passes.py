@@ -13,7 +13,6 @@ from typing import Literal, Protocol
 import numpy as np
 
 from deepfake.faces.copy_hashes import Settings, grid_places, is_hashed_in_passing
-from deepfake.faces.descriptors import THUMB_SIDES_PX
 from deepfake.faces.extracted import Job, Searched
 from deepfake.faces.mtcnn import FaceDetector
 from deepfake.faces.sight import Frame, LiveSight, Sight
@@ -137,5 +136,4 @@ def open_pass(
         turned=one.turned,
         chunk=chunk,
         thumbs_at=thumbs_at,
-        thumb_sides_px=THUMB_SIDES_PX,
     )
