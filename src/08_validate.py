@@ -35,6 +35,7 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
             evidence=out_of_fold_evidence(config),
             facts={"commit": current_commit(), "python": platform.python_version(), **versions},
             people=tables.read_if_made(tables.PEOPLE, config.work_dir / "people.parquet"),
+            copies=tables.read_if_made(tables.COPIES, config.work_dir / "copies.parquet"),
         )
     )
     report.write(config.submission_dir)

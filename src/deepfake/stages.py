@@ -83,10 +83,10 @@ def cost_files(config: Config) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def people_files(config: Config) -> list[Path]:
-    """Who is seen where by face, where `deepfake people` has made that table."""
-    path = config.work_dir / "people.parquet"
-    return [path] if path.is_file() else []
+def archive_files(config: Config) -> list[Path]:
+    """Who is seen where by face, and what is a copy of what: the tables of these that somebody has made."""
+    paths = [config.work_dir / name for name in ("people.parquet", "copies.parquet")]
+    return [path for path in paths if path.is_file()]
 
 
 def raw_listing(config: Config) -> str:
@@ -280,7 +280,7 @@ _ALL = (
             head_scores("oof"),
             cost_files,
             against_files,
-            people_files,
+            archive_files,
         ),
         outputs=(
             submission_files("report.html", "report.json"),

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from deepfake.catalog.descriptors import DESCRIPTORS, variants
 from deepfake.catalog.hashing import Settings, pictures_of
+from deepfake.faces.descriptors import DESCRIPTORS, variants
 from lab.copies import Chosen, Copy
 
 N_CLIPS = 12  # originals whose copies are compared

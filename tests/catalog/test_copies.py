@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from deepfake.catalog.alignment import Range, aligned_ranges, best_run, moves_alike
+from deepfake.catalog.alignment import Range, aligned_ranges, best_run, clear_bits, moves_alike
 from deepfake.catalog.copies import LIMITS, find_like, index_videos
 from deepfake.catalog.copy_index import Index, Row, read_index, write_part
-from deepfake.catalog.descriptors import bytes_of, words_of
-from deepfake.catalog.hashing import Asked, Hashed, Held, Settings, asked_of
+from deepfake.catalog.hashing import Asked, Hashed, Held, Job, Settings, asked_of, hash_video, hashed_and_asked
 from deepfake.catalog.search import gains_of_videos
 from deepfake.errors import UserError
+from deepfake.faces.descriptors import bytes_of, words_of
 from deepfake.media.clips import write_clip
 from wandering_pictures import FPS, Frames, moving
 
@@ -78,18 +78,32 @@ def test_other_hashes_are_no_copy_and_neither_are_fewer_than_four() -> None:
     assert aligned_ranges(shown(few, STEP_S), video, LIMITS) == []
 
 
-def near_but_still(words: np.ndarray, n_bits: int) -> np.ndarray:
-    """The first hash all along, with so many bits turned, always the same ones."""
+def near_but_still(words: np.ndarray, turned: np.ndarray) -> np.ndarray:
+    """The first hash all along, with bits turned, always the same ones."""
     raw = np.unpackbits(np.frombuffer(bytes_of(words[:1]), np.uint8)).copy()
-    raw[:n_bits] ^= 1
+    raw[turned] ^= 1
     return words_of(np.packbits(raw).tobytes()).repeat(len(words), axis=0)
 
 
-@pytest.mark.parametrize(("n_bits", "is_copy"), [(24, True), (25, False)])
-def test_what_is_only_near_must_move_alike(n_bits: int, is_copy: bool) -> None:
+SPREAD = np.array([number % 8 * 32 + number // 8 for number in range(64)])  # one bit in each eighth, then the next ones
+
+
+@pytest.mark.parametrize(
+    ("turned", "is_copy"), [(SPREAD[:26], True), (SPREAD[:27], False), (SPREAD, False), (np.arange(64), True)]
+)
+def test_what_is_only_near_must_move_alike_unless_something_is_laid_over_it(turned: np.ndarray, is_copy: bool) -> None:
     still = hashes(1, 0).repeat(20, axis=0)
     video = Held(np.arange(20) * STEP_S, still, 5.0)
-    assert bool(aligned_ranges(shown(near_but_still(still, n_bits), STEP_S), video, LIMITS)) is is_copy
+    assert bool(aligned_ranges(shown(near_but_still(still, turned), STEP_S), video, LIMITS)) is is_copy
+
+
+def test_clear_bits_are_counted_without_the_two_eighths_that_differ_most() -> None:
+    one, other = np.zeros((2, 4), np.uint64), np.zeros((2, 4), np.uint64)
+    other[0, 0] = 0xFF  # eight bits of the first eighth, in one of two pictures
+    other[:, 1] = 0xFFFFFFFF  # all of another
+    other[1, 3] = 0b111
+    assert clear_bits(one, other) == pytest.approx(1.5 * 8 / 6)
+    assert clear_bits(one, one) == 0.0
 
 
 def test_moving_alike_is_the_share_of_common_changes() -> None:
@@ -211,6 +225,17 @@ def test_a_clip_of_something_else_is_found_nowhere_and_one_is_no_copy_of_itself(
     own = asked_of(archive / "videos" / "v02.mp4", Settings())
     assert [one.key[1] for one in find_like(own, index)] == ["v02.mp4"]
     assert find_like(own, index, leave_out=("videos", "v02.mp4")) == []
+
+
+def test_a_video_that_is_decoded_once_is_held_and_asked_as_one_that_is_decoded_twice(archive: Path) -> None:
+    path, settings = archive / "videos" / "v03.mp4", Settings()
+    held, asked = hashed_and_asked(path, settings)
+    held_alone, asked_alone = hash_video(Job(path, settings)), asked_of(path, settings)
+    assert len(held.times_N) == 16 < len(asked.times_P)
+    assert np.array_equal(held.words_N4, held_alone.words_N4) and np.array_equal(held.times_N, held_alone.times_N)
+    assert np.array_equal(asked.times_P, asked_alone.times_P) and asked.duration_s == asked_alone.duration_s
+    for is_mirrored in (False, True):
+        assert np.array_equal(asked.words(is_mirrored), asked_alone.words(is_mirrored))
 
 
 def test_a_flat_clip_has_nothing_to_be_found_by(archive: Path, tmp_path: Path) -> None:

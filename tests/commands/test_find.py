@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,16 @@ import pandas as pd
 import pytest
 
 from deepfake import tables
+from deepfake.catalog.copy_index import read_index
 from deepfake.commands import find
 from deepfake.commands.guard import guarded
+from deepfake.faces import extractor
+from deepfake.faces.extracted import Job, shard_name
+from deepfake.faces.extractor import extract
+from deepfake.files import sha256_of
 from deepfake.media.clips import write_clip
+from deepfake.settings import Extract
+from moving_squares import SquareDetector
 from wandering_pictures import FPS, moving
 
 
@@ -98,3 +106,42 @@ def test_a_data_set_gets_a_table_of_its_copies(
         ["videos/v1.mp4", "part.mkv"],
     ]
     assert made["is_mirrored"].all() and np.allclose(made["other_to_s"], [3.0, 2.0], atol=0.3)
+
+
+def test_the_index_of_a_data_set_takes_what_extraction_kept(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extractor, "_detector", lambda *arguments: SquareDetector())
+    settings, work = tmp_path / "mine.yaml", tmp_path / "work" / "mine"
+    settings.write_text(f"dataset: mine\ndata_dir: {tmp_path}\nindex: {{root: {archive}}}\n")
+    known = {column.name: None for column in tables.VIDEOS.columns}
+    fixed = {"part": ".", "split": "train", "n_frames": 36, "status": "ok"}
+    rows = []
+    for name in ("part.mkv", "other.mp4", "videos/v1.mp4"):
+        path = archive / name
+        state = {"size_bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        rows.append({**known, **fixed, **state, "video_id": name})
+        shard = shard_name(str(state["sha256"]), Extract())
+        if name != "other.mp4":
+            assert extract(Job(name, path, work, shard, Extract())).failure is None
+    tables.write(tables.VIDEOS, pd.DataFrame(rows), work / "videos.parquet")
+    code, said, _ = ended(capsys, "index", "--config", settings, "--workers", 1)
+    assert code == 0 and said.startswith("3 videos: 3 hashed (2 when their faces were extracted), 0 known before")
+    ended(capsys, "index", archive, "--index", tmp_path / "decoded", "--workers", 1)
+    taken, decoded = read_index(work / "copies.index"), read_index(tmp_path / "decoded")
+    for number, (_, name) in enumerate(taken.keys):
+        other = decoded.held([key[1] for key in decoded.keys].index(name))
+        assert np.array_equal(taken.held(number).words_NW, other.words_NW)
+    # One that was changed since stage 01 is decoded as it is now: its crops are of what it was.
+    changed = archive / "videos" / "v1.mp4"
+    os.utime(changed, ns=(2**62, 2**62))
+    _, said, _ = ended(capsys, "index", "--config", settings, "--workers", 1)
+    assert said.startswith("3 videos: 1 hashed, 2 known before")
+
+
+def test_an_index_wants_a_folder_or_a_data_set(capsys: pytest.CaptureFixture[str]) -> None:
+    for given in ((), ("folder", "--config", "mine.yaml")):
+        code, _, said = ended(capsys, "index", *given)
+        assert code == 2 and "name a folder of videos, or the settings of a data set with --config" in said
+    code, _, said = ended(capsys, "index", "folder", "--set", "a.b=1")
+    assert code == 2 and "--set changes the settings of a data set" in said

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +13,10 @@ import pytest
 
 from deepfake.catalog import embeddings
 from deepfake.catalog import people as catalog_people
-from deepfake.detector import people_seen as module
 from deepfake.detector.people_seen import people_seen
 from deepfake.faces.extracted import Extraction
 from invented_people import embedding, face
+from run_command import ENVIRONMENT
 
 
 def scored(*tracks: int) -> Any:
@@ -24,14 +26,25 @@ def scored(*tracks: int) -> Any:
 
 
 def test_a_single_track_is_compared_with_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "kept_embeddings", None)
+    monkeypatch.setattr(catalog_people, "kept_embeddings", None)
     assert people_seen(scored(0), tmp_path) == {0: 0}
     assert people_seen(scored(), tmp_path) == {}
 
 
+def test_whoever_sees_one_face_does_not_wait_for_what_compares_them() -> None:
+    program = (
+        "import sys; from pathlib import Path; from types import SimpleNamespace as Some\n"
+        "from deepfake.detector.people_seen import people_seen\n"
+        "people_seen(Some(tracks=[Some(track=0)], reading=Some()), Path())\n"
+        "print([name for name in sys.modules if name.startswith('deepfake.catalog')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_kept_embeddings_are_enough_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = [embedding(0, 0), embedding(1, 90), embedding(2, 5)]
-    monkeypatch.setattr(module, "kept_embeddings", lambda *_: known)
+    monkeypatch.setattr(catalog_people, "kept_embeddings", lambda *_: known)
     monkeypatch.setattr(embeddings, "is_available", lambda: False)
     assert people_seen(scored(0, 1, 2), tmp_path) == {0: 0, 1: 1, 2: 0}
 

@@ -17,7 +17,7 @@ from deepfake.faces import extractor
 from deepfake.faces.extracted import Extraction, Job
 from deepfake.faces.extractor import extract
 from deepfake.models.detector_file import shipped_weights
-from deepfake.settings import Extract, Predict
+from deepfake.settings import Extract, People, Predict
 from drawn_faces import write_person
 from moving_squares import SquareDetector, moving
 from spark_sessions import cluster as cluster
@@ -27,7 +27,10 @@ pa = pytest.importorskip("pyarrow")
 
 from deepfake.engines.transformers import (
     ChunkPlanner,
+    CopyDescriber,
+    CopyFinder,
     FaceDetector,
+    FaceEmbedder,
     ForgeryScorer,
     ShotDetector,
     TrackLinker,
@@ -40,6 +43,7 @@ from deepfake.engines.transformers.tasks import JoinShots, LinkFaces, Work, do
 
 Clip = Callable[..., Path]
 STAGES = (VideoIndexer, ChunkPlanner, ShotDetector, FaceDetector, TrackLinker, ForgeryScorer)
+OF_ARCHIVES = (FaceEmbedder, CopyDescriber, CopyFinder)
 SETTINGS = Extract(crop_px=32)
 PLAN = '{"chunk_from_s": 1000}'
 FPS = 8
@@ -178,10 +182,11 @@ def test_a_video_without_a_track_stays_a_row_that_says_so() -> None:
         assert made == {"path": row["path"], "video_id": row["video_id"], "track": None, "reason": reason}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, *OF_ARCHIVES])
 def test_every_param_is_documented_and_has_the_default_of_the_settings(stage: type[VideoStage]) -> None:
     made = stage()
-    fields = {name.replace("_", "").lower(): field for name, field in Extract.model_fields.items()}
+    known = {**Extract.model_fields, **People.model_fields}
+    fields = {name.replace("_", "").lower(): field for name, field in known.items()}
     assert made.params
     for param in made.params:
         assert len(param.doc) > 10 and made.hasDefault(param), param.name
@@ -189,7 +194,7 @@ def test_every_param_is_documented_and_has_the_default_of_the_settings(stage: ty
             assert made.getOrDefault(param) == fields[param.name.lower()].default, param.name
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, *OF_ARCHIVES])
 def test_every_column_and_every_field_of_its_structs_says_what_it_means(stage: type[VideoStage]) -> None:
     def check(field: Any) -> None:
         kind = getattr(field.dataType, "elementType", field.dataType)
@@ -206,6 +211,10 @@ def test_a_value_out_of_range_is_an_error_where_it_is_set() -> None:
         FaceDetector(minScore=7.0)
     with pytest.raises(TypeError):
         FaceDetector(nimScore=0.5)
+    with pytest.raises(UserError, match=r"FaceEmbedder: cropsPerTrack = 0: .*greater than or equal to 1"):
+        FaceEmbedder(cropsPerTrack=0)
+    with pytest.raises(UserError, match=r"CopyFinder: maxShared = 1: a pair needs at least 2"):
+        CopyFinder(maxShared=1)
 
 
 def test_under_spark_connect_overwriting_says_what_to_do_instead(monkeypatch: pytest.MonkeyPatch) -> None:

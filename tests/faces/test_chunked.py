@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from conftest import Box, scene
+from deepfake.catalog.hashing import Job as HashJob
+from deepfake.catalog.hashing import hash_video
 from deepfake.faces import extractor
 from deepfake.faces.chunk_queue import run_longest_first
 from deepfake.faces.chunk_tasks import ChunkTask, Outcome, Step, Whole, Work
+from deepfake.faces.copy_hashes import Settings, kept_hashes
 from deepfake.faces.extracted import Extraction, Job
 from deepfake.faces.extractor import extract
 from deepfake.faces.mtcnn import Faces
@@ -163,6 +166,9 @@ def test_1_2_5_and_17_chunks_give_the_same_tables_and_crops(tmp_path: Path, dete
     made = by_chunks(path, tmp_path / "again", SETTINGS)
     assert made.cuts_s == (13.0, 38.0) and len(made.tracks) == 6, "the cuts and who is seen between them were found"
     assert made.searched is not None and made.searched.n_appearances == 6
+    kept, wanted = kept_hashes(tmp_path / "again", "v.tar", Settings()), hash_video(HashJob(path, Settings()))
+    assert kept is not None and len(kept.times_N) == 60 * 4
+    assert np.array_equal(kept.words_N4, wanted.words_N4), "copies are found by the hashes that one pass gives"
 
 
 @pytest.mark.parametrize(

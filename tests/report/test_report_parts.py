@@ -217,6 +217,22 @@ def test_faces_that_cross_folds_are_found_where_somebody_has_compared_them(input
     assert "faces" not in {one["name"] for one in _checks(other)}, "of tracks of an earlier stage 02"
 
 
+def test_excerpts_that_cross_folds_are_found_where_somebody_has_looked_for_copies(inputs) -> None:
+    first, second, its_fake = "part_0/real00.mp4", "part_1/real01.mp4", "part_0/swap00.mp4"  # folds 0, 1 and 0
+    near = {"from_s": 0.0, "to_s": 2.0, "other_from_s": 1.0, "other_to_s": 3.0}
+    near |= {"speed": 1.0, "is_mirrored": False, "n_frames": 8, "bits": 9.0}
+    pairs = [(first, second), (second, first), (first, its_fake), (first, "gone.mp4")]
+    copies = pd.DataFrame([{"video_id": a, "other_id": b, **near} for a, b in pairs])
+    assert "excerpts" not in {one["name"] for one in _checks(inputs)}
+    checks = {one["name"]: one for one in _checks(replace(inputs, copies=copies))}
+    assert checks["excerpts"]["pairs"] == [{"video_id": first, "other_id": second, "where": "folds 0 and 1"}]
+    assert checks["test_excerpts"]["n_found"] == 0
+    videos = inputs.videos.copy()
+    videos.loc[videos["video_id"] == second, "split"] = "test"
+    checks = {one["name"]: one for one in _checks(replace(inputs, videos=videos, copies=copies))}
+    assert checks["test_excerpts"]["pairs"] == [{"video_id": first, "other_id": second, "where": "train and test"}]
+
+
 def old_scores(frame: pd.DataFrame, p_fake: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"model": "ensemble", "video_id": frame["video_id"], "p_fake": p_fake})
 

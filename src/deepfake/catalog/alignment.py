@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepfake.catalog.descriptors import BITS, bytes_of
 from deepfake.catalog.hashing import Asked, Held
 from deepfake.catalog.search import distance_table, distances_along
+from deepfake.faces.descriptors import BITS, bytes_of
 
 # How fast the clip may run beside the video: 1.1 is shown in ten elevenths of the time.
 SPEEDS = (1.0, 0.5, 2 / 3, 0.75, 0.8, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15, 1.2, 1.25, 1.5, 2.0)
@@ -24,6 +24,7 @@ MOST_RANGES = 8
 MOST_PAIRS = 200_000  # that vote
 OTHER_SPEED_COST = 0.3  # of a line's worth at half or double speed: still pictures fit at any
 NEAR_SPREAD = 16.0  # bits
+EIGHTHS, COVERED = 8, 2  # with three left out, other people's clips were as near as copies
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ class Limits:
     """What counts as seen again.
 
     A hash is near with at most `max_bits` different; a range wants `min_frames` hashes in a row, and either
-    `sure_bits` or fewer on average, or no more than `mean_bits` and pictures that move alike (`moves_alike`): of two
-    takes in one studio the hashes are near, but what moves in one does not in the other.
+    `sure_bits` or fewer on average where nothing is laid over the picture (`clear_bits`), or no more than `mean_bits`
+    and pictures that move alike (`moves_alike`): of two takes in one studio the hashes are near, but what moves in one
+    does not in the other.
     """
 
     max_bits: int
@@ -45,7 +47,9 @@ class Limits:
         """Whether a range is one."""
         if min(one.n_frames, one.n_points) < self.min_frames:
             return False
-        return one.bits <= self.sure_bits or (one.bits <= self.mean_bits and one.moves_alike >= self.min_moves_alike)
+        return one.clear_bits <= self.sure_bits or (
+            one.bits <= self.mean_bits and one.moves_alike >= self.min_moves_alike
+        )
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Range:
     n_frames: int  # of the video
     n_points: int  # of the clip, beside them
     bits: float
+    clear_bits: float  # the same without the parts of the picture that differ most, for all of it: at most `bits`
     moves_alike: float  # 0..1
 
 
@@ -194,8 +199,20 @@ class _Search:
             n_frames=end - first,
             n_points=len(np.unique(points_M)),
             bits=float(bits[variant]),
+            clear_bits=clear_bits(np.ascontiguousarray(asked_MKW[:, variant]), held_MW),
             moves_alike=moves_alike(np.ascontiguousarray(asked_MKW[:, variant]), held_MW),
         )
+
+
+def clear_bits(one_NW: np.ndarray, other_NW: np.ndarray) -> float:
+    """How many bits differ on average where the COVERED eighths of the hash that differ most are left out.
+
+    An eighth is a band across the picture, and a caption or a logo lies in the same ones all the time. Counted as if
+    the rest were the whole hash.
+    """
+    differing_NB = _bits(one_NW ^ other_NW)
+    eighths = np.sort(differing_NB.reshape(len(one_NW), EIGHTHS, -1).sum(2).mean(0))
+    return float(eighths[: EIGHTHS - COVERED].sum()) * EIGHTHS / (EIGHTHS - COVERED)
 
 
 def moves_alike(one_NW: np.ndarray, other_NW: np.ndarray) -> float:

@@ -11,16 +11,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deepfake.catalog.alignment import Limits, Range, aligned_ranges
 from deepfake.catalog.copy_index import Index, Key, Row, join_parts, parts_of, read_index, write_part
-from deepfake.catalog.hashing import Asked, Job, Settings, asked_of, hash_video, unread
+from deepfake.catalog.hashing import Asked, Hashed, Job, Settings, asked_of, hash_video, unread
 from deepfake.catalog.search import gains_of_videos
+from deepfake.faces.copy_hashes import kept_hashes
+from deepfake.faces.extracted import shard_name
 from deepfake.media.needs import LEAST, allow_for
+from deepfake.settings import Extract
 from deepfake.workers import Failed, run_each
 from deepfake.workers import Limits as Costs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -97,36 +104,56 @@ def pairs_among(
         on_video()
 
 
+def pair_row(video_id: str, other_id: str, near: Range) -> Mapping[str, object]:
+    """A row of the table copies: seconds of a video that are seconds of another."""
+    same = {name: getattr(near, name) for name in ("speed", "is_mirrored", "n_frames", "bits")}
+    return {
+        "video_id": video_id,
+        "other_id": other_id,
+        "from_s": near.clip_from_s,
+        "to_s": near.clip_to_s,
+        "other_from_s": near.from_s,
+        "other_to_s": near.to_s,
+        **same,
+    }
+
+
 @dataclass(frozen=True)
 class Indexed:
-    """What an indexing came to: videos in all, hashed now, known before, and those that could not be read, with why."""
+    """What an indexing came to: videos in all, hashed now, known before, and those that could not be read, with why.
+
+    Of `n_kept` of the new ones extraction had kept the hashes.
+    """
 
     n_videos: int
     n_new: int
+    n_kept: int
     n_known: int
     failures: Mapping[str, str]
 
 
 def index_videos(
-    paths: Mapping[Key, Path], folder: Path, workers: int, settings: Settings, on_video: Callable[[], None]
+    paths: Mapping[Key, Path],
+    folder: Path,
+    workers: int,
+    settings: Settings,
+    on_video: Callable[[], None],
+    kept: Callable[[Key], Hashed | None] | None = None,
 ) -> Indexed:
     """Hash the videos that an index does not hold as they are now, and add them to it part by part.
 
-    What was done before a stop stays done.
+    What was done before a stop stays done. `kept`: hashes that lie somewhere already, so that nothing is decoded.
     """
     known = read_index(folder, settings).known if parts_of(folder) else {}
     states = {key: _state(path) for key, path in paths.items()}
-    new = {path: key for key, path in paths.items() if states[key] is None or known.get(key) != states[key]}
+    new = {key: path for key, path in paths.items() if states[key] is None or known.get(key) != states[key]}
     failures: dict[str, str] = {}
     rows: list[Row] = []
+    n_kept = 0
     written = time.monotonic()
-    jobs = [Job(path, settings) for path in new]
     try:
-        for job, outcome in run_each(
-            hash_video, jobs, Costs(workers, LEAST.deadline_s, LEAST.memory_mb, grow=(True, True))
-        ):
-            key = new[job.path]
-            hashed = unread(outcome.reason) if isinstance(outcome, Failed) else outcome
+        for key, hashed, is_kept in _hashed(new, workers, settings, kept or (lambda key: None)):
+            n_kept += is_kept
             if hashed.reason is not None:
                 failures[key[1]] = hashed.reason
             rows.append(Row(*key, *(states[key] or (0, 0)), hashed))
@@ -138,7 +165,45 @@ def index_videos(
         if rows:  # after Ctrl-C, too
             write_part(folder, rows, settings)
     join_parts(folder, settings)
-    return Indexed(len(paths), len(new) - len(failures), len(paths) - len(new), failures)
+    return Indexed(len(paths), len(new) - len(failures), n_kept, len(paths) - len(new), failures)
+
+
+def _hashed(
+    paths: Mapping[Key, Path], workers: int, settings: Settings, kept: Callable[[Key], Hashed | None]
+) -> Iterator[tuple[Key, Hashed, bool]]:
+    """Each video with its hashes, those first that need not be made; whether they were kept."""
+    to_make: dict[Path, Key] = {}
+    for key, path in paths.items():
+        hashed = kept(key)
+        if hashed is None:
+            to_make[path] = key
+        else:
+            yield key, hashed, True
+    jobs = [Job(path, settings) for path in to_make]
+    for job, outcome in run_each(
+        hash_video, jobs, Costs(workers, LEAST.deadline_s, LEAST.memory_mb, grow=(True, True))
+    ):
+        yield to_make[job.path], unread(outcome.reason) if isinstance(outcome, Failed) else outcome, False
+
+
+def kept_by_extraction(
+    videos: pd.DataFrame, table: Path, paths: Mapping[Key, Path], work_dir: Path, extract: Extract, settings: Settings
+) -> Callable[[Key], Hashed | None]:
+    """The hashes that stage 02 kept of a data set's videos; `videos` is its table, which lies at `table`.
+
+    None of a video that was changed since the table was made: its crops are of what it was.
+    """
+    contents = dict(zip(videos["video_id"], zip(videos["sha256"], videos["size_bytes"], strict=True), strict=True))
+    made_ns = table.stat().st_mtime_ns
+
+    def kept(key: Key) -> Hashed | None:
+        sha256, size_bytes = contents.get(key[1], (None, 0))
+        state = _state(paths[key])
+        if not sha256 or state is None or state[0] != size_bytes or state[1] > made_ns:
+            return None
+        return kept_hashes(work_dir, shard_name(sha256, extract), settings)
+
+    return kept
 
 
 def _state(path: Path) -> tuple[int, int] | None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepfake.catalog.descriptors import BITS, bytes_of, words_of
 from deepfake.catalog.hashing import Hashed, Held, Settings
 from deepfake.errors import UserError
+from deepfake.faces.descriptors import BITS, bytes_of, words_of
 from deepfake.files import write_whole
 
 if TYPE_CHECKING:

@@ -6,40 +6,32 @@ Worker processes import this module, so it imports no numba. Letters: N hashes, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from deepfake.catalog.descriptors import DESCRIPTORS, THUMB_SIDES_PX, is_flat, variant_words, without_borders, words
-from deepfake.media.demux import VideoError, scan
+from deepfake.faces.copy_hashes import (
+    BLOCK_FRAMES,
+    SAMPLING,
+    Block,
+    block_of,
+    full_length_s,
+    grid_places,
+    hashed_of,
+)
+from deepfake.faces.copy_hashes import Hashed as Hashed
+from deepfake.faces.copy_hashes import Settings as Settings
+from deepfake.faces.copy_hashes import unread as unread
+from deepfake.faces.descriptors import DESCRIPTORS, variant_words
+from deepfake.media.demux import Demuxed, VideoError, scan
 from deepfake.media.needs import allow_for
-from deepfake.media.sampling import every
-from deepfake.media.video import sample
+from deepfake.media.sampling import Ints
+from deepfake.media.video import Sampled, sample
 
-VERSION = 1  # another one: the same video gets other hashes
-BLOCK_FRAMES = 600  # pictures held at once
 ASKED_PER_FRAME = 2  # a clip is asked at so many points for each frame of an index: their grids of time differ
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What an index is made by; hashes made by others cannot be compared with its own."""
-
-    descriptor: str = "gradient"
-    sample_fps: float = 4.0
-    version: int = VERSION
-
-
-@dataclass(frozen=True)
-class Hashed:
-    """A video's hashes in time; `reason` is why there are none."""
-
-    times_N: np.ndarray
-    words_N4: np.ndarray
-    duration_s: float = 0.0
-    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,58 +69,42 @@ def hash_video(job: Job) -> Hashed:
     """The hashes of a video's pictures on a regular grid of time; of a file that cannot be read the reason."""
     try:
         allow_for(job.path.stat().st_size)
-        descriptor = DESCRIPTORS[job.settings.descriptor]
-        blocks: list[np.ndarray] = []
-        times: list[float] = []
-        duration_s = 0.0
-        for block in _blocks(job.path, job.settings.sample_fps):
-            times += block.times
-            blocks.append(words(descriptor, block.pictures))
-            duration_s = block.duration_s
-        return Hashed(np.array(times, np.float32), np.concatenate([np.zeros((0, 4), np.uint64), *blocks]), duration_s)
+        return hashed_of(_blocks(job.path, job.settings.sample_fps), job.settings)
     except (VideoError, OSError) as error:
         reason = str(error) if isinstance(error, VideoError) else f"{error.strerror}"
         return unread(reason)
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Some pictures in time without borders, none of them flat; `duration_s` is the whole video's."""
-
-    times: list[float]
-    pictures: list[np.ndarray]
-    duration_s: float
+def _blocks(path: Path, fps: float) -> Iterator[Block]:
+    """A video's pictures on a regular grid of time."""
+    with _scanned(path) as demuxed, _sampled(path, demuxed, grid_places(demuxed, fps)) as sampled:
+        yield from _in_blocks(((f.time_s, f.copy_thumb()) for f in sampled), full_length_s(demuxed))
 
 
-def _blocks(path: Path, fps: float) -> Iterator[_Block]:
-    """A video's pictures on a regular grid of time.
+def _sampled(path: Path, demuxed: Demuxed, places: Ints) -> Sampled:
+    return sample(path, SAMPLING, demuxed=demuxed, places=places)
 
-    Frames that no other refers to are not decoded where there are enough others.
-    """
+
+@contextmanager
+def _scanned(path: Path) -> Iterator[Demuxed]:
     demuxed = scan(path)
-    packets = demuxed.packets
     try:
-        places = every(packets.keys, 1 / (fps * packets.tick_s))
-        length_s = packets.length_s + packets.length_s / max(len(packets.keys) - 1, 1)
-        times: list[float] = []
-        thumbs: list[np.ndarray] = []
-        with sample(path, "reference", demuxed=demuxed, places=places) as sampled:
-            for frame in sampled:
-                times.append(frame.time_s)
-                thumbs.append(frame.luma_thumb(THUMB_SIDES_PX))
-                if len(thumbs) == BLOCK_FRAMES:
-                    yield _block(times, thumbs, length_s)
-                    times, thumbs = [], []
-        yield _block(times, thumbs, length_s)
+        yield demuxed
     finally:
         if demuxed.source is not None:
             demuxed.source.close()
 
 
-def _block(times: Sequence[float], thumbs: Sequence[np.ndarray], duration_s: float) -> _Block:
-    pictures = without_borders(thumbs)
-    kept = [place for place, picture in enumerate(pictures) if not is_flat(picture)]
-    return _Block([times[place] for place in kept], [pictures[place] for place in kept], duration_s)
+def _in_blocks(shown: Iterator[tuple[float, np.ndarray]], length_s: float) -> Iterator[Block]:
+    times: list[float] = []
+    thumbs: list[np.ndarray] = []
+    for time_s, thumb in shown:
+        times.append(time_s)
+        thumbs.append(thumb)
+        if len(thumbs) == BLOCK_FRAMES:
+            yield block_of(times, thumbs, length_s)
+            times, thumbs = [], []
+    yield block_of(times, thumbs, length_s)
 
 
 def pictures_of(path: Path, fps: float) -> tuple[list[float], list[np.ndarray]]:
@@ -139,12 +115,16 @@ def pictures_of(path: Path, fps: float) -> tuple[list[float], list[np.ndarray]]:
 
 def asked_of(path: Path, settings: Settings) -> Asked:
     """What a clip asks of an index; VideoError for a file that cannot be read."""
+    return _asked(_blocks(path, ASKED_PER_FRAME * settings.sample_fps), settings)
+
+
+def _asked(blocks: Iterable[Block], settings: Settings) -> Asked:
     descriptor = DESCRIPTORS[settings.descriptor]
     times: list[float] = []
     plain: list[np.ndarray] = []
     mirrored: list[np.ndarray] = []
     duration_s = 0.0
-    for block in _blocks(path, ASKED_PER_FRAME * settings.sample_fps):
+    for block in blocks:
         times += block.times
         plain.append(variant_words(descriptor, block.pictures, is_mirrored=False))
         mirrored.append(variant_words(descriptor, block.pictures, is_mirrored=True))
@@ -152,6 +132,15 @@ def asked_of(path: Path, settings: Settings) -> Asked:
     return Asked(np.array(times), np.concatenate(plain), np.concatenate(mirrored), duration_s)
 
 
-def unread(reason: str) -> Hashed:
-    """What there is of a file that cannot be read."""
-    return Hashed(np.zeros(0, np.float32), np.zeros((0, 4), np.uint64), 0.0, reason)
+def hashed_and_asked(path: Path, settings: Settings) -> tuple[Hashed, Asked]:
+    """`hash_video` and `asked_of` of a video, decoded once; VideoError for a file that cannot be read."""
+    with _scanned(path) as demuxed:
+        held, asked = (grid_places(demuxed, n * settings.sample_fps) for n in (1, ASKED_PER_FRAME))
+        if not np.isin(held, asked).all():  # with too few reference frames for the finer grid
+            return hashed_of(_blocks(path, settings.sample_fps), settings), asked_of(path, settings)
+        length_s, is_held = full_length_s(demuxed), set(held.tolist())
+        with _sampled(path, demuxed, asked) as sampled:
+            shown = [(frame.index, frame.time_s, frame.copy_thumb()) for frame in sampled]
+    own = _in_blocks(((time_s, thumb) for index, time_s, thumb in shown if index in is_held), length_s)
+    finer = _in_blocks(((time_s, thumb) for _, time_s, thumb in shown), length_s)
+    return hashed_of(own, settings), _asked(finer, settings)

@@ -16,7 +16,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-from deepfake.catalog.descriptors import BITS, words_of
+from deepfake.faces.descriptors import BITS, words_of
 
 
 def as_words(hashes: Sequence[str]) -> np.ndarray:

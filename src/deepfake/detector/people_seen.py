@@ -6,9 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepfake.catalog.people import embedded_tracks, kept_embeddings, people_in_video
 from deepfake.errors import UserError
-from deepfake.settings import People
 
 if TYPE_CHECKING:
     from deepfake.detector.score_videos import Scored
@@ -24,6 +22,10 @@ def people_seen(scored: Scored, cache_dir: Path) -> dict[int, int] | None:
     tracks = [score.track for score in scored.tracks]
     if len(tracks) < 2 or scored.reading is None:
         return dict.fromkeys(tracks, 0)
+    # Only now: most videos show one face, and whoever waits for a verdict waits for imports, too.
+    from deepfake.catalog.people import embedded_tracks, kept_embeddings, people_in_video
+    from deepfake.settings import People
+
     faces, settings = scored.reading.extraction.faces, People()
     found = kept_embeddings(cache_dir, faces, settings)
     if found is None:

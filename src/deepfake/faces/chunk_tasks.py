@@ -5,8 +5,11 @@ Nothing here imports a detector of faces; `faces.chunk_queue` hands the work out
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from deepfake.faces.extracted import Extraction, Job
 from deepfake.faces.reading import Reading, ReadJob
@@ -42,7 +45,7 @@ class ChunkTask:
 class Part:
     """What was noted of a chunk in a pass, by name and number; `problem`: why its frames may not be the right ones.
 
-    `decoded`, `changes` and `frames` are missing where only questions were answered.
+    `decoded`, `changes`, `frames` and `thumbs` are missing where only questions were answered.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Part:
     decoded: Decoded | None = None
     changes: Changes | None = None
     frames: tuple[NotedFrame, ...] = ()
+    thumbs: Mapping[int, np.ndarray] = field(default_factory=dict)
     problem: str | None = None
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from deepfake.faces.chunk_tasks import ChunkTask, Next, Outcome, Part, Started, Step, Whole
 from deepfake.faces.extracted import Extraction, Job
 from deepfake.faces.extractor import detector_of, extract, extractor_for
-from deepfake.faces.passes import Opened, Pass, open_pass
+from deepfake.faces.passes import Frames, Opened, Pass, open_pass
 from deepfake.faces.reading import Reading, ReadJob, extract_job, read
 from deepfake.faces.search import Looking
 from deepfake.faces.sight import (
@@ -195,6 +195,7 @@ def noted_pass(
         decoded=all_decoded,
         changes=changes.changes(),
         frames=tuple(seen),
+        thumbs=frames.thumbs,
         problem=why_incomplete(packets, frames.allowed, chunk, all_decoded),
     )
 
@@ -242,6 +243,7 @@ class _Joined:
     decoder: str
     decoder_reason: str
     frames: list[NotedFrame]
+    thumbs: dict[int, np.ndarray]
     n_corrupt: int = 0
     n_bad_packets: int = 0
 
@@ -256,10 +258,12 @@ class NotedPasses:
         self.job = job
         self.parts = parts
         self.opened: dict[str, tuple[Pass, list[Chunk]]] = {}
+        self.first: Frames | None = None
 
     @contextmanager
     def open(self, demuxed: Demuxed, one: Pass) -> Iterator[Opened]:
         """Raise what is missing: here of the frames, at the end of the answers."""
+        one = replace(one, keeps_thumbs=self.first is None)
         frames, chunks = self._cut(demuxed, one)
         own = self.parts.get(one.name, [])
         read = sorted((part for part in own if part.decoded is not None), key=lambda part: part.number)
@@ -272,7 +276,9 @@ class NotedPasses:
         for part in own:
             answers.add(part.answers)
         sight = NotedSight(one.name, answers)
-        yield _joined(frames, read), sight
+        joined = _joined(frames, read)
+        self.first = self.first or joined
+        yield joined, sight
         sight.require_answers()
 
     def _cut(self, demuxed: Demuxed, one: Pass) -> tuple[Sampled, list[Chunk]]:
@@ -301,6 +307,7 @@ def _joined(frames: Sampled, parts: list[Part]) -> _Joined:
         decoder=frames.decoder,
         decoder_reason=frames.decoder_reason,
         frames=[frame.of_shot(int(shot)) for frame, shot in zip(noted, shots, strict=True)],
+        thumbs={place: thumb for part in parts for place, thumb in part.thumbs.items()},
     )
 
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from deepfake.faces import copy_hashes
 from deepfake.faces.crop_store import write_shard
 from deepfake.faces.crops import square_around
 from deepfake.faces.extracted import (
@@ -399,7 +400,18 @@ def extract(job: Job, demuxed: Demuxed | None = None, passes: Passes | None = No
     if not done:
         is_lost = any(look.is_lost for look in looks)
         return (_lost if is_lost else _failed)(job, str(reason or looks[0].failure))
-    return _keep(job, done, [look for look in looks if look.failure is not None])
+    failed = [look for look in looks if look.failure is not None]
+    return _keep(job, done, failed, _copy_hashes(demuxed, passes))
+
+
+def _copy_hashes(demuxed: Demuxed | None, passes: Passes) -> Mapping[str, object] | None:
+    """What copies of the video are found by, where its first pass saw all of that undamaged."""
+    first = passes.first
+    if demuxed is None or first is None or first.n_corrupt or first.n_bad_packets:
+        return None
+    settings = copy_hashes.Settings()
+    hashed = copy_hashes.hashed_in_passing(demuxed, first.thumbs, settings)
+    return hashed and copy_hashes.as_row(hashed, settings)
 
 
 @dataclass(frozen=True)
@@ -536,7 +548,7 @@ def _failed(job: Job, reason: str) -> Extraction:
     return Extraction(job.video_id, failure=reason)
 
 
-def _keep(job: Job, looks: Sequence[_Look], failed: Sequence[_Look]) -> Extraction:
+def _keep(job: Job, looks: Sequence[_Look], failed: Sequence[_Look], hashes: Mapping[str, object] | None) -> Extraction:
     """Write the shard of the streams that were read; the first stands for the file."""
     first, kept, way = looks[0], looks[0].kept, looks[0].way
     assert first.frames is not None, "it was read"
@@ -565,7 +577,8 @@ def _keep(job: Job, looks: Sequence[_Look], failed: Sequence[_Look]) -> Extracti
     names = [f"{face.track:03d}.{face.frame_index:07d}.{extension}" for face in faces]
     pictures = list(zip(names, [picture for look in looks for picture in look.kept.pictures], strict=True))
     failure_note(job.shard_path).unlink(missing_ok=True)  # of another version
-    places = write_shard(job.shard_path, pictures, shard_rows(extraction, faces))
+    rows = {**shard_rows(extraction, faces), "copy_hashes": hashes}
+    places = write_shard(job.shard_path, pictures, rows)
     return replace(
         extraction, faces=tuple(stored(face, job.shard, *place) for face, place in zip(faces, places, strict=True))
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 
+from deepfake.faces.copy_hashes import Settings, grid_places, is_hashed_in_passing
 from deepfake.faces.extracted import Job, Searched
 from deepfake.faces.mtcnn import FaceDetector
 from deepfake.faces.sight import Frame, LiveSight, Sight
@@ -43,7 +44,8 @@ class Search:
 class Pass:
     """Which frames to read and how: those at `places`, or, without them, those that the mode chooses.
 
-    `found`: what a search found, where these are its places.
+    `found`: what a search found, where these are its places. `keeps_thumbs`: small pictures are kept in passing, for
+    hashes that copies are found by (`faces.copy_hashes`).
     """
 
     kind: Literal["search", "sample"]
@@ -53,6 +55,7 @@ class Pass:
     with_damaged: bool = False
     turned: int = 0
     found: Search | None = None
+    keeps_thumbs: bool = False
 
     @property
     def name(self) -> str:
@@ -69,6 +72,7 @@ class Frames(Protocol):
     decoder_reason: str
     n_corrupt: int
     n_bad_packets: int
+    thumbs: dict[int, np.ndarray]
 
     def __iter__(self) -> Iterator[Frame]:
         """In display order."""
@@ -79,7 +83,9 @@ Opened = tuple[Frames, Sight]
 
 
 class Passes(Protocol):
-    """Whoever opens passes."""
+    """Whoever opens passes; the first is the one whose thumbs are kept."""
+
+    first: Frames | None
 
     def open(self, demuxed: Demuxed, one: Pass) -> AbstractContextManager[Opened]:
         """The frames of a pass; what was asked of them is sure to be true once the context ended."""
@@ -92,10 +98,13 @@ class LivePasses:
     def __init__(self, job: Job, detector: FaceDetector) -> None:
         self.job = job
         self.sight = LiveSight(job.settings, detector)
+        self.first: Frames | None = None
 
     def open(self, demuxed: Demuxed, one: Pass) -> AbstractContextManager[Opened]:
         """Decoding begins with the first frame asked for."""
-        return nullcontext((open_pass(self.job, demuxed, one), self.sight))
+        frames = open_pass(self.job, demuxed, replace(one, keeps_thumbs=self.first is None))
+        self.first = self.first or frames
+        return nullcontext((frames, self.sight))
 
 
 def open_pass(
@@ -109,6 +118,9 @@ def open_pass(
     """A pass over a video or over a chunk of it, opened; `cuts` finds shots instead of the settings' detector."""
     settings = job.settings
     is_search = one.kind == "search"
+    thumbs_at: frozenset[int] = frozenset()
+    if one.keeps_thumbs and is_hashed_in_passing(demuxed):
+        thumbs_at = frozenset(grid_places(demuxed, Settings().sample_fps).tolist())
     return sample(
         job.path,
         one.sampling,
@@ -123,4 +135,5 @@ def open_pass(
         with_damaged=one.with_damaged,
         turned=one.turned,
         chunk=chunk,
+        thumbs_at=thumbs_at,
     )

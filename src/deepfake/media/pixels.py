@@ -133,9 +133,16 @@ def _planes(picture: Any) -> list[npt.NDArray[Any]] | None:
 
 
 def luma_thumb(
-    picture: Any, rotation: int, is_mirrored: bool = False, sides_px: tuple[int, int] = THUMB_SIDES_PX
+    picture: Any,
+    rotation: int,
+    is_mirrored: bool = False,
+    sides_px: tuple[int, int] = THUMB_SIDES_PX,
+    samples: int = 4,
 ) -> Picture:
-    """A grey picture, 64 x 36 or, upright, 36 x 64, from every few luma samples; `sides_px`: of another size."""
+    """A grey picture, 64 x 36 or, upright, 36 x 64, from every few luma samples; `sides_px`: of another size.
+
+    So many `samples` a side are averaged over, or a few more.
+    """
     sides = sides_px if picture.width >= picture.height else sides_px[::-1]
     planes = _planes(picture)
     if planes is None:
@@ -143,7 +150,7 @@ def luma_thumb(
         return turn(grey, rotation, is_mirrored)
     luma = planes[0]
     # Four samples a side are enough to average over; skipping the rest cuts 0.76 ms to 0.1 ms at 1080p.
-    step_y, step_x = max(1, luma.shape[0] // (sides[1] * 4)), max(1, luma.shape[1] // (sides[0] * 4))
+    step_y, step_x = (max(1, have // (want * samples)) for have, want in zip(luma.shape, sides[::-1], strict=True))
     few = np.ascontiguousarray(luma[::step_y, ::step_x])
     bits = picture.format.components[0].bits
     grey = few if bits == 8 else (few >> (bits - 8)).astype(np.uint8)

@@ -24,8 +24,8 @@ class ReportInputs:
     """Tables as `deepfake.tables` has them, facts, and a reader of crops.
 
     `read_crop(shard, offset, size)` returns HWC uint8 RGB. `frame_scores`, `test_scores` and `other_scores` (video
-    scores of the run `validation.against`) may be None, and so may `evidence`, the members' out-of-fold logits, and
-    `people`, who is seen where by face.
+    scores of the run `validation.against`) may be None, and so may `evidence`, the members' out-of-fold logits,
+    `people`, who is seen where by face, and `copies`, which seconds of a video are another's.
     """
 
     config: Config
@@ -42,6 +42,7 @@ class ReportInputs:
     evidence: Evidence | None = None
     facts: Mapping[str, str] | None = None
     people: pd.DataFrame | None = None
+    copies: pd.DataFrame | None = None
 
 
 def ensemble_scores(scores: pd.DataFrame, whose: str = "video scores") -> pd.DataFrame:

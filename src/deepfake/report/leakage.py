@@ -77,7 +77,22 @@ def _checks(inputs: ReportInputs) -> list[dict[str, Any]]:
             "harmless here, where names carry their folder; tools that drop it mix these videos up",
             list(_same_stem(videos)),
         ),
+        *_copy_checks(inputs, fold, split),
         *_face_checks(inputs, fold, split),
+    ]
+
+
+def _copy_checks(inputs: ReportInputs, fold: Mapping[str, int], split: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Excerpts and changed copies; none where `deepfake find pairs` has not looked for them."""
+    if inputs.copies is None:
+        return []
+    pairs = sorted({(min(pair), max(pair)) for pair in inputs.copies[["video_id", "other_id"]].to_numpy().tolist()})
+    both = [(a, b) for a, b in pairs if a in split and b in split]
+    across = [Pair(a, b, f"{split[a]} and {split[b]}") for a, b in both if split[a] != split[b]]
+    meaning = "by `deepfake find pairs`: encoded anew, cropped, mirrored or cut out; an original and its fakes, too"
+    return [
+        _check("excerpts", "Seconds of one video in two folds", meaning, _apart(both, fold)),
+        _check("test_excerpts", "Test videos that hold seconds of a training video", meaning, across),
     ]
 
 

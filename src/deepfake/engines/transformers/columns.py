@@ -113,6 +113,23 @@ TRACK = Column(
     "a track; empty where the video has none, and then the reason says why",
     True,
 )
+EMBEDDING = (
+    Column("n_crops", _I32, "crops behind the embedding, 0: the face is too small", True),
+    Column("embedding", pa.list_(_F32), "128 numbers of length 1; the product of two is their cosine", True),
+)
+PICTURES = Column(
+    "pictures",
+    struct(
+        Column("made_by", _TEXT, "descriptor, version and rate; hashes made by others cannot be compared"),
+        Column("duration_s", _F64, "of the video, seconds"),
+        Column("times_s", pa.list_(_F32), "when the pictures are shown"),
+        Column("hashes", pa.binary(), "32 bytes for each of them, one after the other"),
+        Column("asked_times_s", pa.list_(_F64), "when the pictures are shown that others are asked for by"),
+        Column("asked", pa.binary(), "of each of them 32 bytes as it is, zoomed in and out; then the same mirrored"),
+    ),
+    "what copies of the video are found by; empty where it cannot be read",
+    True,
+)
 SCORES = (
     Column("p_fake", _F64, "probability that the video is forged; the prior where there is a fallback"),
     Column("n_faces", _I32, "faces that it was scored by"),

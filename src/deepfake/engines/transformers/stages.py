@@ -7,7 +7,7 @@ stage, write a `VideoStage` with a task.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pyarrow as pa
 from pyspark import keyword_only
@@ -20,6 +20,7 @@ from deepfake import registry
 from deepfake.engines.transformers.columns import (
     CHUNK,
     CUTS,
+    EMBEDDING,
     FACES,
     FRAME,
     REASON,
@@ -40,7 +41,7 @@ from deepfake.engines.transformers.tasks import (
     Task,
 )
 from deepfake.errors import UserError
-from deepfake.settings import Extract
+from deepfake.settings import Extract, Settings
 from deepfake.tables import Column
 
 if TYPE_CHECKING:
@@ -48,19 +49,21 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 
-def _param(name: str, doc: str, convert: Any) -> Any:
+def param_of(name: str, doc: str, convert: Any) -> Any:
+    """A param of its own."""
     return Param(Params._dummy(), name, doc, convert)
 
 
+_Section = TypeVar("_Section", bound=Settings)
 _KINDS: dict[type, Any] = {int: TypeConverters.toInt, float: TypeConverters.toFloat, str: TypeConverters.toString}
 
 
-def _setting(name: str) -> Any:
-    """A param by a setting of stage 02, with its description and default."""
-    field = Extract.model_fields[name]
+def setting_of(name: str, section: type[Settings] = Extract, title: str = "extract") -> Any:
+    """A param by a setting, of stage 02 if no other, with its description and default."""
+    field = section.model_fields[name]
     kind = bool if isinstance(field.default, bool) else type(field.default)
     convert = TypeConverters.toBoolean if kind is bool else _KINDS[kind]
-    return _param(_camel(name), f"{field.description} (extract.{name})", convert)
+    return param_of(_camel(name), f"{field.description} ({title}.{name})", convert)
 
 
 def _camel(name: str) -> str:
@@ -81,13 +84,13 @@ class VideoStage(Transformer, DefaultParamsReadable[Any], DefaultParamsWritable)
 
     _input_kwargs: dict[str, Any]  # `keyword_only` keeps there what was given
 
-    pathCol = _param(
+    pathCol = param_of(
         "pathCol", "Column of paths that every executor sees: /a/b.mp4 or file:/a/b.mp4.", TypeConverters.toString
     )
-    deadlineS = _param(
+    deadlineS = param_of(
         "deadlineS", "Seconds that one video may take; 0: by its size and length.", TypeConverters.toFloat
     )
-    memoryMb = _param("memoryMb", "Memory that one video may take; 0: by its picture.", TypeConverters.toInt)
+    memoryMb = param_of("memoryMb", "Memory that one video may take; 0: by its picture.", TypeConverters.toInt)
 
     def __init__(self, **given: Any) -> None:
         super().__init__()
@@ -98,15 +101,19 @@ class VideoStage(Transformer, DefaultParamsReadable[Any], DefaultParamsWritable)
 
     def _extract(self) -> Extract:
         """Stage 02's settings with what the params say; UserError for a value out of range."""
-        from pydantic import ValidationError
-
         values = {name: self.getOrDefault(_camel(name)) for name in self.settings}
         limits = {
             "deadline_s": self.getOrDefault("deadlineS") or None,
             "memory_mb": self.getOrDefault("memoryMb") or None,
         }
+        return self._checked(Extract, {**values, **limits})
+
+    def _checked(self, section: type[_Section], values: dict[str, Any]) -> _Section:
+        """Settings of these values; UserError for one out of range."""
+        from pydantic import ValidationError
+
         try:
-            return Extract.model_validate({**values, **limits})
+            return section.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             name = _camel(str(first["loc"][0])) if first["loc"] else "params"
@@ -146,7 +153,7 @@ class VideoStage(Transformer, DefaultParamsReadable[Any], DefaultParamsWritable)
 
     def _mapped(self, dataset: DataFrame, task: type[Task], added: Sequence[Column]) -> DataFrame:
         schema = self._schema(dataset, added)
-        made = task(_arrow(schema), self._extract(), registry.plugins(), self._path())
+        made = task(arrow_of(schema), self._extract(), registry.plugins(), self._path())
         return dataset.mapInArrow(made, schema)
 
     def write(self) -> MLWriter:
@@ -169,14 +176,14 @@ class _Writer(DefaultParamsWriter):
         return super().overwrite()
 
 
-def _arrow(schema: StructType) -> pa.Schema:
+def arrow_of(schema: StructType) -> pa.Schema:
     """The schema of batches; times of columns that were there before are handed over in UTC."""
     from pyspark.sql.pandas.types import to_arrow_schema
 
     return to_arrow_schema(schema, timezone="UTC")
 
 
-def _of_table(task: Callable[[pa.Table], pa.Table]) -> Callable[[pa.Table], pa.Table]:
+def of_table(task: Callable[[pa.Table], pa.Table]) -> Callable[[pa.Table], pa.Table]:
     """A function of one argument, which Spark tells from one of key and table; `self` would count."""
     return lambda table: task(table)
 
@@ -186,7 +193,9 @@ class VideoIndexer(VideoStage):
 
     columns = (VIDEO_ID, VIDEO, REASON)
     defaults: ClassVar[dict[str, Any]] = {"root": ""}
-    root = _param("root", "Folder that video_id is counted from; empty: video_id is the path.", TypeConverters.toString)
+    root = param_of(
+        "root", "Folder that video_id is counted from; empty: video_id is the path.", TypeConverters.toString
+    )
 
     @keyword_only
     def __init__(self, *, pathCol: str = "path", root: str = "", deadlineS: float = 0.0, memoryMb: int = 0) -> None:
@@ -217,9 +226,13 @@ class ChunkPlanner(VideoStage):
         "chunk_from_s",
         "chunk_s",
     )
-    sampling, framesPerVideo, sampleFps = _setting("sampling"), _setting("frames_per_video"), _setting("sample_fps")
-    longFromS, searchEveryS = _setting("long_from_s"), _setting("search_every_s")
-    searchFrames, chunkFromS, chunkS = _setting("search_frames"), _setting("chunk_from_s"), _setting("chunk_s")
+    sampling, framesPerVideo, sampleFps = (
+        setting_of("sampling"),
+        setting_of("frames_per_video"),
+        setting_of("sample_fps"),
+    )
+    longFromS, searchEveryS = setting_of("long_from_s"), setting_of("search_every_s")
+    searchFrames, chunkFromS, chunkS = setting_of("search_frames"), setting_of("chunk_from_s"), setting_of("chunk_s")
 
     @keyword_only
     def __init__(
@@ -259,8 +272,8 @@ class ShotDetector(VideoStage):
         rows = self._with_ids(dataset).drop("cuts")
         noted = self._mapped(rows, ChangesTask, (Column("noted", pa.binary(), "", True), REASON))
         schema = self._schema(rows, (CUTS, REASON))
-        join = JoinShots(_arrow(schema), self._extract(), registry.plugins(), self._path())
-        return noted.groupBy("video_id").applyInArrow(_of_table(join), schema)
+        join = JoinShots(arrow_of(schema), self._extract(), registry.plugins(), self._path())
+        return noted.groupBy("video_id").applyInArrow(of_table(join), schema)
 
 
 class FaceDetector(VideoStage):
@@ -275,9 +288,9 @@ class FaceDetector(VideoStage):
         "second_look",
         "max_tracks",
     )
-    detectionSidePx, detectionStride = _setting("detection_side_px"), _setting("detection_stride")
-    minFaceRatio, minScore = _setting("min_face_ratio"), _setting("min_score")
-    secondLook, maxTracks = _setting("second_look"), _setting("max_tracks")
+    detectionSidePx, detectionStride = setting_of("detection_side_px"), setting_of("detection_stride")
+    minFaceRatio, minScore = setting_of("min_face_ratio"), setting_of("min_score")
+    secondLook, maxTracks = setting_of("second_look"), setting_of("max_tracks")
 
     @keyword_only
     def __init__(
@@ -298,7 +311,7 @@ class FaceDetector(VideoStage):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         rows = self._with_ids(dataset)
         schema = self._schema(rows, (FRAME, FACES, REASON), without=("chunk", "cuts"))
-        task = FacesTask(_arrow(schema), self._extract(), registry.plugins(), self._path())
+        task = FacesTask(arrow_of(schema), self._extract(), registry.plugins(), self._path())
         return rows.mapInArrow(task, schema)
 
 
@@ -307,7 +320,11 @@ class TrackLinker(VideoStage):
 
     columns = (VIDEO_ID, TRACK, REASON)
     settings = ("max_gap_s", "max_tracks", "max_appearances")
-    maxGapS, maxTracks, maxAppearances = _setting("max_gap_s"), _setting("max_tracks"), _setting("max_appearances")
+    maxGapS, maxTracks, maxAppearances = (
+        setting_of("max_gap_s"),
+        setting_of("max_tracks"),
+        setting_of("max_appearances"),
+    )
 
     @keyword_only
     def __init__(
@@ -318,7 +335,7 @@ class TrackLinker(VideoStage):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self._require(dataset, ("video_id", "frame", "faces", "reason"), "FaceDetector")
         schema = self._schema(dataset, (TRACK, REASON), without=("frame", "faces"))
-        return dataset.groupBy("video_id").applyInArrow(_of_table(LinkFaces(_arrow(schema), self._extract())), schema)
+        return dataset.groupBy("video_id").applyInArrow(of_table(LinkFaces(arrow_of(schema), self._extract())), schema)
 
 
 class ForgeryScorer(VideoStage):
@@ -326,7 +343,7 @@ class ForgeryScorer(VideoStage):
 
     columns = (VIDEO_ID, *SCORES)
     defaults: ClassVar[dict[str, Any]] = {"weights": ""}
-    weights = _param(
+    weights = param_of(
         "weights", "A detector's file that every executor sees; empty: the shipped one.", TypeConverters.toString
     )
 
@@ -336,6 +353,7 @@ class ForgeryScorer(VideoStage):
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         self._require(dataset, ("video_id", "track", "reason"), "TrackLinker")
-        schema = self._schema(dataset, SCORES, without=("track", "reason"))
-        task = ScoreTracks(_arrow(schema), self._extract(), str(self.getOrDefault("weights")), self._path())
-        return dataset.groupBy("video_id").applyInArrow(_of_table(task), schema)
+        of_tracks = ("track", "reason", *(column.name for column in EMBEDDING))
+        schema = self._schema(dataset, SCORES, without=of_tracks)
+        task = ScoreTracks(arrow_of(schema), self._extract(), str(self.getOrDefault("weights")), self._path())
+        return dataset.groupBy("video_id").applyInArrow(of_table(task), schema)

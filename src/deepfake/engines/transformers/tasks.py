@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib import import_module
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -18,16 +20,17 @@ from deepfake.engines.transformers.columns import batch_of
 from deepfake.errors import UserError
 from deepfake.media.demux import VideoError
 from deepfake.media.needs import limits_of
-from deepfake.settings import Extract
+from deepfake.settings import Extract, People
 from deepfake.workers import Failed, Kept, run_each
 
 Row = dict[str, Any]
+OF_ARCHIVE = dict.fromkeys(("embed", "describe"), "archive")  # the module of functions that are not of `videos`
 _children: Kept = []  # of this Python worker: they have their networks loaded
 
 
 @dataclass(frozen=True)
 class Work:
-    """A piece of work on a video in a child process: a function of `videos` by its name, and what it is given."""
+    """A piece of work on a video in a child process: a function of `videos` or `archive`, and what it is given."""
 
     place: int
     function: str
@@ -36,10 +39,9 @@ class Work:
 
 def do(work: Work) -> tuple[Any, str | None]:
     """Its result, or None and the reason: for what is wrong with the file."""
-    from deepfake.engines.transformers import videos
-
+    module = import_module(f"deepfake.engines.transformers.{OF_ARCHIVE.get(work.function, 'videos')}")
     try:
-        return getattr(videos, work.function)(*work.values), None
+        return getattr(module, work.function)(*work.values), None
     except (VideoError, UserError, OSError) as error:
         return None, str(error)
 
@@ -227,3 +229,81 @@ class ScoreTracks:
                 raise UserError(failure)
             result = {"p_fake": prior, "n_faces": 0, "n_tracks": 0, "fallback": fallback}
         return pa.Table.from_pylist([{**kept, **result}], self.schema)
+
+
+@dataclass(frozen=True)
+class EmbedTracks:
+    """All tracks of a video -> the same rows with an `embedding`: its frames are decoded once."""
+
+    schema: pa.Schema
+    settings: Extract
+    people: People
+    path: str
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Tracks in and out."""
+        _require_network()
+        rows: list[Row] = table.to_pylist()
+        good = [row for row in rows if row["track"] is not None and row["reason"] is None]
+        if good:
+            values = (good[0][self.path], [row["track"] for row in good], self.settings, self.people)
+            ((made, reason),) = in_children("embed", [values], self.settings)
+            for row, one in zip(good, made or [{"reason": reason}] * len(good), strict=True):
+                row.update(one)
+        return pa.Table.from_pylist([{name: row.get(name) for name in self.schema.names} for row in rows], self.schema)
+
+
+@cache
+def _require_network() -> None:
+    """Raise UserError where an executor lacks the network: no video is the cause of that."""
+    from deepfake.catalog.embeddings import network_file
+
+    network_file()
+
+
+class DescribeTask(Task):
+    """Adds `pictures`."""
+
+    function = "describe"
+
+    def values(self, row: Row) -> tuple[Any, ...]:
+        """The path."""
+        return (row[self.path],)
+
+    def rows(self, row: Row, result: Any, reason: str | None) -> list[Row]:
+        """The same row with one more column."""
+        return [{**row, "pictures": result, "reason": reason}]
+
+
+@dataclass(frozen=True)
+class BandsOf:
+    """Rows of `pictures` -> the bands of their hashes, each once a video: `what` is hashes or asked."""
+
+    what: str
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Batches in, batches out."""
+        from deepfake.engines.transformers.archive import bands
+
+        for batch in batches:
+            for video_id, pictures in zip(*(batch[name].to_pylist() for name in ("video_id", "pictures")), strict=True):
+                own = bands(pictures[self.what])
+                names = pa.array([video_id] * len(own), pa.string())
+                yield pa.RecordBatch.from_arrays([names, pa.array(own, pa.int64())], names=["video_id", "band"])
+
+
+@dataclass(frozen=True)
+class AlignCopies:
+    """A video, and those that share a band with it -> which seconds of it are which of theirs."""
+
+    schema: pa.Schema
+
+    def __call__(self, others: pa.Table, videos: pa.Table) -> pa.Table:
+        """Candidates and the video in, pairs of ranges out."""
+        from deepfake.engines.transformers.archive import copies
+
+        made: list[Row] = []
+        for row in videos.to_pylist():
+            known = dict(zip(others["other_id"].to_pylist(), others["other"].to_pylist(), strict=True))
+            made += copies(row["video_id"], row["pictures"], known)
+        return pa.Table.from_pylist(made, self.schema)

@@ -270,7 +270,7 @@ def score(path: str, tracks: Sequence[Row], weights: str) -> Row:
     networks = _networks(weights)
     settings = networks.rules.extract
     with tempfile.TemporaryDirectory(prefix="deepfake-") as folder:
-        extraction = _with_crops(local_path(path), tracks, settings, Path(folder))
+        extraction = with_crops(local_path(path), tracks, settings, Path(folder))
         scores = networks.scorer.score(Path(folder), extraction.faces)
     judged = judge(scores, networks.rules.stack, networks.rules.ensemble)
     p_fake = float(expit(np.array([judged.logit]))[0])
@@ -287,8 +287,8 @@ def _networks(weights: str) -> Networks:
     return Networks(read_detector(Path(weights) if weights else shipped_weights()), Predict())
 
 
-def _with_crops(path: Path, tracks: Sequence[Row], settings: Extract, folder: Path) -> Extraction:
-    """What stage 02 would have kept of these faces, in a folder that goes away."""
+def with_crops(path: Path, tracks: Sequence[Row], settings: Extract, folder: Path) -> Extraction:
+    """What stage 02 would have kept of these faces, in a folder of the caller's."""
     wanted: dict[int, list[Face]] = {}
     for track in tracks:
         for row in track["faces"]:

@@ -14,7 +14,6 @@ import numpy as np
 from deepfake.faces.hashes import perceptual_hash
 
 BITS = 256
-THUMB_SIDES_PX = (128, 72)
 MOST_TRIMMED = 0.4  # of a side, at either end
 DARK, EVEN = 40, 6.0  # grey levels: no sample of a border is lighter, nor does it vary by more
 STEADY = 5  # frames whose borders are seen together: a dark moment is none
@@ -106,7 +105,10 @@ def _borders(thumb_HW: np.ndarray) -> tuple[int, int]:
 
 
 def _is_dark(thumb_HW: np.ndarray, axis: int) -> np.ndarray:
-    return np.asarray((thumb_HW.max(axis=axis) < DARK) & (thumb_HW.std(axis=axis) < EVEN))
+    is_dark = thumb_HW.max(axis=axis) < DARK
+    lines = np.moveaxis(thumb_HW, axis, 1)
+    is_dark[is_dark] = lines[is_dark].std(axis=1) < EVEN  # few lines are dark, and deviations cost the most
+    return np.asarray(is_dark)
 
 
 def _at_both_ends(is_border: np.ndarray) -> int:
