@@ -136,6 +136,7 @@ def check(
     path = weights or shipped_weights()
     workers = min(len(videos), READERS)
     with reading_ahead(videos[:workers], path, cache_dir, limits, started) as ahead:
+        early = _started_early() if looked_for.evidence else ()
         from deepfake.report.check_page import index_page, page
         from deepfake.report.shown_crops import shown_crops
 
@@ -147,7 +148,7 @@ def check(
                 scorer.look_ahead(pictures)
     done: dict[int, tuple[Check, Path]] = {}
     checked = check_with(networks, videos, weights_sha256, cache_dir, workers, ahead.readings, looked_for.people)
-    with _gatherer(looked_for.evidence) as gather:
+    with _gatherer(looked_for.evidence, early) as gather:
         for number, scored, made in checked:
             page_path = places.page(number, made.file)
             crops = shown_crops(made, scored.reading.extraction, networks, cache_dir) if scored.reading else []
@@ -173,15 +174,22 @@ def check(
 
 
 @contextmanager
-def _gatherer(is_wanted: bool) -> Iterator[Gather | None]:
+def _gatherer(is_wanted: bool, started: Started) -> Iterator[Gather | None]:
     """What looks for other signs; None where they are not asked for."""
     if not is_wanted:
         yield None
         return
     from deepfake.evidence.gathering import gathering
 
-    with gathering() as gather:
+    with gathering(started=started) as gather:
         yield gather
+
+
+def _started_early() -> Started:
+    """Processes that will look for other signs: they import what they need while the video is read."""
+    from deepfake.evidence.gathering import start_early
+
+    return start_early()
 
 
 def _write_json(checks: Sequence[Check], places: Places, top: Path) -> None:
