@@ -92,9 +92,10 @@ def test_the_command_prints_the_table_and_takes_scores_or_evidence_and_not_both(
     folder = written(tmp_path, *(check_with(f"{name}.mp4", late=0.5) for name in "abcd"))
     labels = tmp_path / "labels.csv"
     labels.write_text("file,label\n" + "\n".join(f"{name}.mp4,{'REAL' if name < 'c' else 'FAKE'}" for name in "abcd"))
-    evaluate.run(evaluate.arguments().parse_args(["--evidence", str(folder), "--labels", str(labels), "--json", str(tmp_path / "o.json")]))
+    given = ["--evidence", str(folder), "--labels", str(labels)]
+    evaluate.run(evaluate.arguments().parse_args([*given, "--json", str(tmp_path / "o.json")]))
     assert "sound.late" in capsys.readouterr().out
     assert json.loads((tmp_path / "o.json").read_text())["n_real"] == 2
     with pytest.raises(SystemExit) as caught:
-        evaluate.run(evaluate.arguments().parse_args(["--evidence", str(folder), "--scores", str(labels), "--labels", str(labels)])
+        evaluate.arguments().parse_args([*given, "--scores", str(labels)])
     assert caught.value.code == 2
