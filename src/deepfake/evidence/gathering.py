@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from deepfake.detector.check import Check, Sign
+from deepfake.errors import UserError
 from deepfake.evidence.signs import GROUPS, Curve, Examined, Found
 from deepfake.faces.extracted import Extraction
 from deepfake.files import printable
+from deepfake.media.demux import VideoError
 from deepfake.workers import ONE_THREAD, Failed, Kept, Limits, Started, run_each, start_ahead
 
 log = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ def gathering(limits: Limits | None = None, started: Started = (), trust_list: P
 
 def start_early(n: int = AT_ONCE) -> Started:
     """Start processes before there is anything to examine: they import what every group needs meanwhile."""
-    return start_ahead(min(n, len(GROUPS)), ONE_THREAD, [__name__])
+    return start_ahead(min(n, len(GROUPS)), ONE_THREAD, [__name__, *list(GROUPS.values())[:1]])
 
 
 def find(task: Task) -> Found:
@@ -83,7 +85,8 @@ def find(task: Task) -> Found:
     except Exception as error:
         # A file may hold anything, and what is found beside the score must not cost the score.
         log.info("evidence %s of %s: %s", task.group, task.examined.path, error, exc_info=True)
-        return _failed(task.group, " ".join(f"{type(error).__name__}: {error}".split()))
+        kind = "" if isinstance(error, UserError | VideoError) else f"{type(error).__name__}: "  # ours say it in words
+        return _failed(task.group, " ".join(f"{kind}{error}".split()))
 
 
 def joined(founds: Sequence[Found]) -> Found:
