@@ -13,6 +13,7 @@ COMMANDS = {
     "stability": "how far harmless changes move a score: grey, gamma, mirrored, cropped, ...",
     "people": "how well faces tell people apart: false matches, persons beside known identities",
     "traces": "how often traces of editing are found where they were made, and told where nobody edited",
+    "sound": "what the signs of sound and mouth are worth: known shifts, others' sound, two faces, false alarms",
     "copies": "how well copies are found: recall and precision by what was done to them, and at what scale",
     "crowds": "how scores bear several faces, real ones and one forged among them",
     "evidence-needed": "how much of a face a verdict needs: frames, size, sharpness",

@@ -140,6 +140,7 @@ def check(
     path = weights or shipped_weights()
     workers = min(len(videos), READERS)
     with reading_ahead(videos[:workers], path, cache_dir, limits, started) as ahead:
+        early = _started_early() if looked_for.evidence else ()
         from deepfake.report.check_page import index_page, page
         from deepfake.report.shown_crops import shown_crops
 
@@ -151,7 +152,7 @@ def check(
                 scorer.look_ahead(pictures)
     done: dict[int, tuple[Check, Path]] = {}
     checked = check_with(networks, videos, weights_sha256, cache_dir, workers, ahead.readings, looked_for.people)
-    with _gatherer(looked_for) as gather:
+    with _gatherer(looked_for, early) as gather:
         for number, scored, made in checked:
             page_path = places.page(number, made.file)
             crops = shown_crops(made, scored.reading.extraction, networks, cache_dir) if scored.reading else []
@@ -177,15 +178,22 @@ def check(
 
 
 @contextmanager
-def _gatherer(looked_for: LookedFor) -> Iterator[Gather | None]:
+def _gatherer(looked_for: LookedFor, started: Started) -> Iterator[Gather | None]:
     """What looks for other signs; None where they are not asked for."""
     if not looked_for.evidence:
         yield None
         return
     from deepfake.evidence.gathering import gathering
 
-    with gathering(trust_list=looked_for.trust_list) as gather:
+    with gathering(started=started, trust_list=looked_for.trust_list) as gather:
         yield gather
+
+
+def _started_early() -> Started:
+    """Processes that will look for other signs: they import what they need while the video is read."""
+    from deepfake.evidence.gathering import start_early
+
+    return start_early()
 
 
 def _write_json(checks: Sequence[Check], places: Places, top: Path) -> None:

@@ -73,7 +73,7 @@ def gathering(limits: Limits | None = None, started: Started = (), trust_list: P
 
 def start_early(n: int = AT_ONCE) -> Started:
     """Start processes before there is anything to examine: they import what every group needs meanwhile."""
-    return start_ahead(min(n, len(GROUPS)), ONE_THREAD, [__name__])
+    return start_ahead(min(n, len(GROUPS)), ONE_THREAD, [__name__, *list(GROUPS.values())[:1]])
 
 
 def find(task: Task) -> Found:

@@ -15,13 +15,14 @@ import numpy as np
 from deepfake.faces.extracted import StoredFace
 from deepfake.faces.mesh import LEFT_EYE, RIGHT_EYE, face_mesh
 from deepfake.media.demux import Demuxed
-from deepfake.media.video import Frame, sample
+from deepfake.media.video import Frame, Sampled, sample
 
 UPPER_LIP, LOWER_LIP = (82, 13, 312), (87, 14, 317)  # inner edges, left of the middle, the middle, right of it
 MAX_GAP_S = 1.5  # between two sampled frames of a track: in longer ones a face may be anywhere
 REACH_S = 0.3  # a track goes on so long before its first sampled frame and after its last
 ROOM_RATIO = 0.35  # so much of its longer side is cut around a box, so that the mesh may look beyond it
 AT_ONCE = 8
+ENOUGH = 0.9  # of the wanted frames
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,14 @@ def follow_mouths(
     threads: int = 1,
     passes: int = 1,
 ) -> list[Mouth]:
-    """The mouths of tracks in the frames at these places in display order."""
+    """The mouths of tracks in the frames at these places in display order, or near them.
+
+    Where enough of the frames that others refer to lie there, these are taken: decoding them costs half.
+    """
     times_s: list[float] = []
     openings: list[np.ndarray] = []
     waiting: list[tuple[Frame, list[tuple[int, np.ndarray, np.ndarray]]]] = []
-    opened = sample(path, "uniform", threads=threads, demuxed=demuxed, places=places, turned=turned)
-    with closing(opened) as frames:
+    with closing(_opened(path, demuxed, places, turned, threads)) as frames:
         for frame in frames:
             here = [(row, *place) for row, faces in enumerate(tracks) if (place := place_at(faces, frame.time_s))]
             times_s.append(frame.time_s)
@@ -66,6 +69,15 @@ def follow_mouths(
     openings += _openings(waiting, len(tracks), passes)
     opening_FN = np.array(openings).reshape(len(times_s), len(tracks))
     return [Mouth(faces[0].track, np.array(times_s), opening_FN[:, row]) for row, faces in enumerate(tracks)]
+
+
+def _opened(path: Path, demuxed: Demuxed, places: np.ndarray, turned: int, threads: int) -> Sampled:
+    for mode in ("reference", "uniform"):
+        opened = sample(path, mode, threads=threads, demuxed=demuxed, places=places, turned=turned)
+        if opened.n_chosen >= ENOUGH * len(places):
+            break
+        opened.close()
+    return opened
 
 
 def place_at(faces: Sequence[StoredFace], time_s: float) -> tuple[np.ndarray, np.ndarray] | None:

@@ -24,24 +24,27 @@ from deepfake.media.sound import Sound, read_sound, zero_of
 
 WINDOW_S = 8.0
 MOST_SOUND_S = 60.0  # of a long video, from the first face on
-FRAMES_PER_S = 12  # as far as mouths and sound agree, 25 tell no more
+FRAMES_PER_S = 10  # 25 tell little more
 MOST_FACES = 3
 MOST_PIXELS = 300e6  # to decode: 8 s of 720p, 5 of 1080p at 30 a second
 MIN_S = 3.0  # of speech, and of a mouth that is seen
 SPEAKS = 0.5  # of the voice activity
 LOST = 0.1  # share of damaged sound from which on nothing is said
-OFFSET_S, OFFSET_BEST, OFFSET_GAIN = 0.2, 0.4, 0.2
-FOREIGN = 0.2  # agreement below which a sound is another's
-STILL = 0.2  # share of speech in which a mouth moves, below which it does not speak
+# Late or early: by how much at least; how well the two must agree there, in a stretch of WINDOW_S and more in a shorter
+# one; how much better than together, and than at any third offset.
+OFFSET_S, OFFSET_BEST, OFFSET_GAIN, OFFSET_MARGIN = 0.2, 0.4, 0.2, 0.1
+# Another's sound: agreement together, and at any offset, below which it is.
+FOREIGN, FOREIGN_BEST = 0.25, 0.36
+STILL = 0.3  # share of speech in which a mouth moves, below which it does not speak
 LANE = "Mouth and sound"
 
 ABOUT_LATE = (
-    "Players, capture cards and editing shift sound, too. It is told by loudness and the opening of the mouth alone, to "
-    "about a tenth of a second."
+    "Capture cards, broadcasts and editing shift sound, too. It is told by loudness and the opening of the mouth "
+    "alone, to about a tenth of a second. Lip-sync forgeries agree with their sound as real videos do."
 )
 ABOUT_FOREIGN = (
-    "A voice from beside the picture, dubbing, singing to a playback, a turned or covered mouth and loud noise look the "
-    "same. The reverse says nothing: lip-sync forgeries agree with their sound as real videos do."
+    "A voice from beside the picture, dubbing, singing to a playback, a turned or covered mouth and loud noise look "
+    "the same. The reverse says nothing: lip-sync forgeries agree with their sound as real videos do."
 )
 ABOUT_NOBODY = (
     "A narrator, or somebody beside the picture, is no forgery. Lip-sync forgeries agree with their sound as real "
@@ -102,7 +105,7 @@ def find(examined: Examined) -> Found:
 def choose_window(
     sound: Sound, voice: np.ndarray, tracks: Sequence[Sequence[StoredFace]], most_s: float = WINDOW_S
 ) -> tuple[float, float] | None:
-    """The stretch of at most so many seconds in which a face is seen while most is spoken; None where that is little."""
+    """The stretch of at most so many seconds in which most is spoken while a face is seen; None where it is little."""
     times_s = sound.start_s + (np.arange(len(voice)) + 0.5) * FRAME_S
     speech = voice > SPEAKS
     spoken = [speech & np.array([place_at(faces, float(t)) is not None for t in times_s], bool) for faces in tracks]
@@ -148,36 +151,36 @@ def speech_at(voice: np.ndarray, start_s: float, times_s: np.ndarray) -> np.ndar
 
 def signs_of(stretch: Stretch) -> tuple[Sign, ...]:
     """What the mouths of a stretch say of its sound: one sign, or none where a mouth agrees with it."""
-    near = [a.near for a in stretch.agreements]
-    if not stretch.agreements or not np.isfinite(near).any():
+    if not any(np.isfinite(one.near) for one in stretch.agreements):
         return ()
-    shifted = max(stretch.agreements, key=lambda a: a.best)
-    gain = shifted.best - np.nanmax(near)
-    if abs(shifted.best_offset_s) >= OFFSET_S and shifted.best >= OFFSET_BEST and gain >= OFFSET_GAIN:
-        return (_sign(stretch, *_shifted(shifted.best_offset_s), (gain - 0.1) / 0.5, ABOUT_LATE),)
-    moves = [agree.share(agree.moving(opening), stretch.is_speech) for opening in stretch.openings]
+    known = [one for one in stretch.agreements if np.isfinite(one.near)]
+    near, shifted = max(one.near for one in known), max(known, key=lambda one: one.best)
+    moves = max(agree.share(agree.moving(opening), stretch.is_speech) for opening in stretch.openings)
     several = len(stretch.mouths) > 1
-    if np.nanmax(moves) < STILL:
-        closed = f"{1 - np.nanmax(moves):.0%} of the time in which somebody speaks {'all mouths are' if several else 'the mouth is'} still"
-        return (
-            _sign(
-                stretch,
-                "nobody_speaks",
-                f"Nobody in the picture speaks: {closed}.",
-                1 - np.nanmax(moves) / STILL,
-                ABOUT_NOBODY,
-            ),
-        )
-    if np.nanmax(near) < FOREIGN:
+    if moves < STILL:
+        who = "all mouths are" if several else "the mouth is"
+        finding = f"Nobody in the picture speaks: for {1 - moves:.0%} of the speech {who} still."
+        return (_sign(stretch, "nobody_speaks", finding, 1 - moves / STILL, ABOUT_NOBODY),)
+    if _runs_apart(stretch, shifted, near):
+        word = "late" if shifted.best_offset_s > 0 else "early"
+        finding = f"The sound runs {abs(shifted.best_offset_s):.1f} s {word} against the mouth."
+        return (_sign(stretch, word, finding, shifted.best - near, ABOUT_LATE),)
+    if near < FOREIGN and shifted.best < FOREIGN_BEST:
         which = "any mouth in the picture" if several else "this mouth"
-        words = f"The sound does not belong to {which}: at no offset up to {agree.FAR_S:g} s do they go together."
-        return (_sign(stretch, "foreign", words, 1 - max(np.nanmax(near), 0.0) / FOREIGN, ABOUT_FOREIGN),)
+        finding = f"The sound does not belong to {which}: at no offset up to {agree.FAR_S:g} s do they go together."
+        return (_sign(stretch, "foreign", finding, 1 - max(near, 0.0) / FOREIGN, ABOUT_FOREIGN),)
     return ()
 
 
-def _shifted(offset_s: float) -> tuple[str, str]:
-    kind, word = ("late", "late") if offset_s > 0 else ("early", "early")
-    return kind, f"The sound runs {abs(offset_s):.1f} s {word} against the mouth."
+def _runs_apart(stretch: Stretch, shifted: Agreement, near: float) -> bool:
+    """Whether a mouth agrees with the sound at another offset, clearly better than together and than by chance."""
+    needed = OFFSET_BEST * max((WINDOW_S / max(stretch.to_s - stretch.from_s, 1.0)) ** 0.5, 1.0)
+    return (
+        abs(shifted.best_offset_s) >= OFFSET_S
+        and shifted.best >= needed
+        and shifted.best - near >= OFFSET_GAIN
+        and not shifted.best - shifted.second < OFFSET_MARGIN
+    )
 
 
 def _sign(stretch: Stretch, kind: str, finding: str, strength: float, about: str) -> Sign:
