@@ -8,6 +8,7 @@ To add one, give `measure` its number and `TRACES` its line. Letters: N frames, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -206,7 +207,7 @@ def earlier_grid(pictures: Sequence[Picture]) -> Trace:
         if len(profile) < LEAST_PX:
             return Trace()
         found.append(_beside_grid(profile))
-    value = float(np.hypot(*(max(score, 0.0) for score, _ in found)))
+    value = math.hypot(*(max(score, 0.0) for score, _ in found))
     return Trace(value, detail=f"{found[0][1]} px across and {found[1][1]} px down")
 
 
