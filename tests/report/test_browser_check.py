@@ -14,6 +14,7 @@ from clip_factory import Beside, Coding, join, write
 from conftest import scene
 from deepfake.detector.check import FORGED, Check, FrameScore
 from deepfake.evidence.crops import SalientCrop
+from deepfake.evidence.signs import Curve, Found, Part
 from deepfake.media.clips import write_clip
 from deepfake.media.file_facts import describe_path
 from deepfake.media.video import probe
@@ -108,6 +109,7 @@ class Files:
 
     page: Path
     index: Path
+    known: Path
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +122,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     heat = np.linspace(0, 1, 192 * 192, dtype=np.float32).reshape(192, 192)
     frame = FrameScore(frame=20, time_s=2.0, box_px=(240.0, 60.0, 290.0, 130.0), score=0.9)
     pictures = [SalientCrop(1, frame, np.full((192, 192, 3), 120, np.uint8), heat)]
-    made = Files(folder / f"{NASTY}.html", folder / "index.html")
+    made = Files(folder / f"{NASTY}.html", folder / "index.html", folder / "known.html")
     made.page.write_bytes(page(check, [shown(one) for one in pictures], made.page))
     gone = {"verdict": "no face found", "p_fake": None, "reason": "no <b>face</b>", "shots": []}
     nothing = Check.model_validate(check.model_dump() | gone)
+    made.known.write_bytes(page(with_signs(check), [], made.known, pictures_of_signs()))
     made.index.write_bytes(index_page([(check, made.page.name), (nothing, "b.html")]))
     return made
 
@@ -132,6 +135,40 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 def browser() -> Iterator[object]:
     with chromium() as started:
         yield started
+
+
+def with_signs(check: Check) -> Check:
+    """The same check with a sign that can be seen in a part of it, and one that says nothing."""
+    sign = {"kind": "sound.late", "finding": NASTY, "strength": 0.4, "from_s": 2.0, "to_s": 3.0, "about": NASTY}
+    return Check.model_validate({**check.model_dump(), "evidence": [sign, {**sign, "strength": 0.0, "from_s": None}]})
+
+
+def pictures_of_signs() -> Found:
+    """Two curves and two marked parts of one lane, and a part of another."""
+    times_s, name = np.linspace(0.0, DURATION_S, 81), f"mouth & {NASTY}"
+    curves = tuple(Curve(name, word, times_s, np.full(81, level), 0, 1) for word, level in (("one", 0.5), ("two", 0.2)))
+    parts = (Part(name, 1.0, 1.5, "somebody speaks"), Part(name, 3.0, 3.5, NASTY), Part("coding", 2.0, 4.0, "other"))
+    return Found((), curves, parts)
+
+
+def test_the_pictures_of_signs_move_the_video_and_say_what_they_show(browser, files) -> None:
+    with opened(browser, files.known) as tab:
+        tab.page.wait_for_function("() => document.getElementById('player').readyState >= 1")
+        picture = tab.page.locator(".known > svg").first
+        size = picture.bounding_box()
+        picture.click(position={"x": size["width"] / 4, "y": 30})
+        tab.page.wait_for_function(HAS_TIME, arg=1.0)
+        assert picture.get_attribute("aria-valuetext") == "0:01.0, somebody speaks, one 50 %, two 20 %"
+        picture.press("PageDown")
+        tab.page.wait_for_function(HAS_TIME, arg=3.0)
+        picture.press("ArrowLeft")
+        tab.page.wait_for_function(HAS_TIME, arg=2.8)
+        assert picture.get_attribute("aria-valuetext") == "0:02.8, one 50 %, two 20 %"
+        tab.page.locator(".known > svg").nth(1).press("Home")
+        assert tab.page.locator(".known > svg").nth(1).get_attribute("aria-valuetext") == "0:00.0, nothing here"
+        tab.page.locator(".sign button").first.click()
+        tab.page.wait_for_function(HAS_TIME, arg=2.0)
+        assert tab.page.locator(".sign .finding").first.inner_text().startswith(NASTY.split("\n")[0])
 
 
 def lane(tab: Opened, face: int) -> Any:
@@ -148,7 +185,7 @@ def drawn_box(tab: Opened, face: int) -> list[float]:
     return [float(rect.get_attribute(name) or -1) for name in ("x", "width")]
 
 
-@pytest.mark.parametrize("kind", ["page", "index"])
+@pytest.mark.parametrize("kind", ["page", "index", "known"])
 @pytest.mark.parametrize(("width_px", "theme"), [(NARROW_PX, "light"), (WIDE_PX, "dark")])
 def test_a_check_fits_its_window_asks_nobody_and_has_no_serious_fault(browser, files, kind, width_px, theme) -> None:
     with opened(browser, getattr(files, kind), width_px, theme) as tab:
