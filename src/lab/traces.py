@@ -27,11 +27,8 @@ MADE_BY: Mapping[str, tuple[str, ...]] = {
     "earlier_grid": ("cropped",),
     "enlarged": ("enlarged",),
     "constant_quantiser": ("constant quantiser",),
-    "sound_gap": ("sound with a gap",),
     "sound_band_change": ("sound of two bandwidths", "sound of two rooms"),
 }
-# What was tried and is no sign: printed beside the others, so that anybody sees why.
-LEFT_OUT = {"constant_quantiser": coding.constant_quantiser}
 ALLOWED = 0.02  # of the plain clips of the first half, of each kind: so that the other half has a chance of 5 %
 CONFIDENCE = 0.95
 
@@ -60,7 +57,6 @@ def measure(made: Sequence[Made]) -> pd.DataFrame:
         except VideoError:
             continue
         traces = coding.measure(coded, pictures, read_samples(clip.path, SOUND_HZ))
-        traces |= {name: look(coded) for name, look in LEFT_OUT.items()}
         for name, trace in traces.items():
             # What was done to the sound alone has a picture of no interest, and the other way round.
             if clip.change == PLAIN[0] or name.startswith("sound") == clip.change.startswith("sound"):
@@ -85,7 +81,7 @@ def table(values: pd.DataFrame) -> pd.DataFrame:
     for name, changes in MADE_BY.items():
         of = values[(values["trace"] == name) & values["value"].notna()]
         chosen = threshold_of(of)
-        used = TRACES[name].threshold if name in TRACES else chosen
+        used = TRACES[name].threshold
         held = of[of["half"] == 1]
         row = {"trace": name, "chosen": round(chosen, 3), "used": round(used, 3)}
         for change in changes:
@@ -101,5 +97,5 @@ def _rate(values: pd.DataFrame, change: str, threshold: float) -> Rate:
 
 def wrong(values: pd.DataFrame) -> pd.DataFrame:
     """Clips of both halves that nobody edited and that a trace is told of, for a look at them."""
-    used = values["trace"].map(lambda name: TRACES[name].threshold if name in TRACES else math.inf)
+    used = values["trace"].map(lambda name: TRACES[name].threshold)
     return values[values["change"].isin(PLAIN) & (values["value"] >= used)].sort_values(["trace", "path"])

@@ -257,7 +257,6 @@ def _with_other_sound(source: Source, folder: Path, half: int) -> Iterator[Made]
         muffled = _smooth(muffled)
     made = {
         "sound coded anew": samples,
-        "sound with a gap": np.concatenate([samples[:at], np.zeros(SOUND_HZ // 4), samples[at + SOUND_HZ // 4 :]]),
         "sound of two rooms": np.concatenate([samples[:at], louder]),
         "sound of two bandwidths": np.concatenate([samples[:at], muffled]),
     }

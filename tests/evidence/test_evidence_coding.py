@@ -80,6 +80,15 @@ def test_clips_put_together_without_coding_change_their_settings(tmp_path: Path)
     assert "settings_change" not in told(tmp_path / "same.ts")
 
 
+def test_a_constant_quantiser_is_told_and_one_that_varies_is_not(tmp_path: Path) -> None:
+    constant = coded(tmp_path / "a.mp4", frames(), -1, qp="30", bf="0")
+    assert told(constant) == {"constant_quantiser"}
+    trace = traces(constant)["constant_quantiser"]
+    assert trace.value == 1 and trace.detail == "30"
+    varied = traces(coded(tmp_path / "b.mp4", frames(), 23, bf="0"))["constant_quantiser"]
+    assert not coding.is_told("constant_quantiser", varied)
+
+
 def blocks(offset: int, height: int = 240, width: int = 320) -> list[Picture]:
     """Soft pictures with steps of 2 at every eighth column and row from `offset` on."""
     made = []
@@ -138,16 +147,6 @@ def speech(n_s: float = 5.0, seed: int = 0) -> np.ndarray:
     return (rng.normal(0, 1, len(times_s)) * loud).astype(np.float32)
 
 
-def test_digital_silence_within_sound_is_told_with_its_time() -> None:
-    samples = speech()
-    samples[32_000:36_000] = 0
-    trace = coding.sound_gap(samples)
-    assert trace.value == pytest.approx(0.25, abs=0.02) and trace.from_s == pytest.approx(2.0, abs=0.02)
-    assert coding.sound_gap(speech()).value == 0
-    late = np.concatenate([np.zeros(16_000, np.float32), speech(3), np.zeros(16_000, np.float32)])
-    assert coding.sound_gap(late).value == 0
-
-
 def test_a_recording_with_other_pauses_is_told_by_its_high_frequencies() -> None:
     samples = speech()
     for _ in range(6):
@@ -177,5 +176,4 @@ def test_pictures_of_nothing_show_no_trace(picture: np.ndarray) -> None:
     for shown in (pictures, []):
         found = coding.measure(empty, shown, Samples(np.zeros(0, np.float32)))
         assert not [name for name, trace in found.items() if coding.is_told(name, trace)]
-    assert not coding.is_told("sound_gap", coding.sound_gap(np.zeros(80_000, np.float32)))
     assert not coding.is_told("sound_band_change", coding.sound_band(np.zeros(80_000, np.float32)))

@@ -15,12 +15,16 @@ import pytest
 
 import clip_factory
 import signed_clips
+from deepfake.commands import check as check_command
 from deepfake.detector.check import Sign
 from deepfake.errors import UserError
-from deepfake.evidence import credentials, provenance
+from deepfake.evidence import credentials, gathering, provenance
 from deepfake.evidence.credentials import Credential, UnreadError, read_credential
+from deepfake.evidence.signs import GROUPS
+from deepfake.faces.extracted import Extraction
 from deepfake.media.boxes import BoxTimes, read_boxes
 from deepfake.media.file_facts import read_tags
+from evidence_groups import bare_check
 
 AI = {
     "action": "c2pa.created",
@@ -298,3 +302,29 @@ def test_a_failure_that_no_table_knows_is_named_as_it_is() -> None:
     credential = Credential("broken", "", "", "", (), (), (), ("assertion.odd",))
     (sign,) = provenance.of_credential(credential, False)
     assert "(assertion.odd)" in sign.finding and json.loads(sign.model_dump_json())["strength"] == 1
+
+
+def test_both_groups_examine_a_signed_file_in_processes_of_their_own(
+    signed: Path, newsroom: signed_clips.Signer, tmp_path: Path
+) -> None:
+    trusted = tmp_path / "ours.pem"
+    trusted.write_bytes(newsroom.root)
+    groups = {name: GROUPS[name] for name in ("origin", "coding")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gathering, "GROUPS", groups)
+        with gathering.gathering(trust_list=trusted) as gather:
+            made, found = gather(bare_check(str(signed)), Extraction("v"), tmp_path)
+    kinds = [sign.kind for sign in made.evidence or ()]
+    assert kinds == ["origin.credential_valid", "origin.encoder_library", "coding.none_found"]
+    assert [len(curve.times_s) for curve in found.curves] == [12]
+
+
+def test_a_trust_list_is_refused_before_the_work(signed: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "list.pem"
+    wrong.write_text("no certificate")
+    for more, words in ((["--evidence"], "wanted a file of PEM certificates"), ([], "add --evidence")):
+        args = check_command.arguments().parse_args([str(signed), "--trust-list", str(wrong), *more])
+        with pytest.raises(UserError, match=words):
+            check_command.run(args)
+    with pytest.raises(UserError, match="could not be read"):
+        credentials.read_trust_list(tmp_path / "nothing.pem")

@@ -23,6 +23,7 @@ MOST_TRUST_BYTES = 4 << 20
 MOST_SHOWN = 60  # characters of any text
 _MOST_NODES = 20_000  # of a manifest
 State = Literal["broken", "valid", "trusted"]
+_STATES: Mapping[str, State] = {"Trusted": "trusted", "Valid": "valid"}
 _FORMATS = {".mov": "video/quicktime", ".avi": "video/avi", ".m4v": "video/x-m4v"}
 # IPTC's words for what a machine drew, in whole or in part.
 AI_SOURCES = {
@@ -124,7 +125,7 @@ def _credential(store: Any, state: str) -> Credential:
     results = _mapping(_mapping(store.get("validation_results")).get("activeManifest"))
     failures = [shown(_mapping(one).get("code", "")) for one in _list(results.get("failure"))]
     return Credential(
-        state={"Trusted": "trusted", "Valid": "valid"}.get(state, "broken"),  # type: ignore[arg-type]
+        state=_STATES.get(state, "broken"),
         signer=shown(signature.get("common_name") or signature.get("issuer") or ""),
         tool=_tool(active),
         signed=shown(signature.get("time") or "", 25),

@@ -135,13 +135,14 @@ def _mark(packet: memoryview) -> bytes | None:
 
 
 def read_pictures(path: Path, coded: Coded, n_pictures: int, most_px: int) -> list[Picture]:
-    """Up to so many pictures spread over the file, of which no more than `most_px` pixels are decoded.
+    """Up to so many pictures spread over the file; no more than `most_px` pixels are decoded, or passed over.
 
-    Keyframes first, for they are decoded alone; where there are few, what follows each of them.
+    Only frames that others refer to are decoded: keyframes first, for they are decoded alone; where there are few, what
+    follows each of them.
     """
     with open_video(path) as container:
         stream = _chosen(container, path, coded.stream)
-        codec = set_up(stream, "DEFAULT", 1)
+        codec = set_up(stream, "NONREF", 1)
         n_decoded = max(most_px // max(codec.width * codec.height, 1), 2)
         runs = _runs(coded, min(n_pictures, n_decoded), n_decoded)
         pictures: list[Picture] = []

@@ -137,7 +137,7 @@ class H264Headers:
         bits.ue()
         kind = bits.count(9) % 5
         picture = self.pictures.get(bits.count(255))
-        sequence = picture and self.sequences.get(picture.sequence)
+        sequence = None if picture is None else self.sequences.get(picture.sequence)
         if picture is None or sequence is None:
             return None
         _skip_order(bits, sequence, picture, is_idr)

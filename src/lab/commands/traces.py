@@ -3,7 +3,7 @@
 --clips and --labels: clips as their publishers put them up. Of --n of them are made, below --out: what WhatsApp and
 YouTube make of them (plainly coded anew), and copies that were edited in known ways. Thresholds are chosen on one half
 of the publishers (column `chosen`) and every rate is of the other half, with its interval by Clopper and Pearson;
-`used` is the product's threshold, where it has one. Started again, it goes on where it was.
+`used` is the product's threshold, which every rate is at. Started again, it goes on where it was.
 """
 
 import argparse
