@@ -213,9 +213,16 @@ class Watch:
 
     def _plan(self, arrived: Arrived, seen: Sequence[SeenFace]) -> Plan:
         left_ms, step_s = self._left_ms(arrived), self._step_s
+        made = self._planned(seen, left_ms)
         if self.settings.budget.update_ms is not None and step_s < self.settings.budget.every_s:
-            left_ms = min(left_ms, 1000 * (step_s - arrived.age_s(self._now())))  # or the next one would come late
-        made = plan(
+            # With less of each face, if there is that, the next update comes in time.
+            sooner = self._planned(seen, min(left_ms, 1000 * (step_s - arrived.age_s(self._now()))))
+            made = sooner if len(sooner.looks) >= len(made.looks) else made
+        self._level = made.level if seen else self._level
+        return made
+
+    def _planned(self, seen: Sequence[SeenFace], left_ms: float) -> Plan:
+        return plan(
             [self._wish(face) for face in seen],
             left_ms,
             self.levels,
@@ -224,8 +231,6 @@ class Watch:
             self.settings.budget,
             may_overrun=not self._has_overrun,
         )
-        self._level = made.level if seen else self._level
-        return made
 
     def _wish(self, face: SeenFace) -> Wish:
         track, person = self._tracks[face.track], self.persons.of(face.track)
