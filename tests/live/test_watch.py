@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from test_live_persons import rules
 
 from deepfake.detector.header import Networks, read_detector
 from deepfake.detector.score_videos import score_videos
@@ -27,7 +29,6 @@ from drawn_faces import person_frames
 from lab.cheap_detector import write_cheap_detector
 from learning_data import one_thread  # noqa: F401 - a fixture
 from moving_squares import SquareDetector
-from test_live_persons import rules
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -204,7 +205,7 @@ def test_an_alarm_begins_and_ends_in_the_rows() -> None:
     strong = iter([0.0] * 40 + [9.0] * 100 + [-9.0] * 2000)
     rows, _, _ = watched(one_face, seconds=40, says=lambda: next(strong))
     alarmed = [row.persons[0].is_alarmed for row in updates(rows)]
-    changes = [b for a, b in zip(alarmed, alarmed[1:], strict=False) if a != b]
+    changes = [b for a, b in itertools.pairwise(alarmed) if a != b]
     assert changes == [True, False]
 
 
