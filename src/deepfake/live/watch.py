@@ -404,7 +404,10 @@ class Watch:
         row = self._row("end", reason=reason)
         self.publish(row)
         for sink in self.sinks:
-            sink.close()
+            try:
+                sink.close()
+            except OSError as error:
+                log.warning("%s: %s", getattr(error, "filename", None) or "an output", error.strerror)
         persons = tuple(person for person in row.persons if person.n_scored)
         return Summary(
             reason, self._time_s, self._n_frames, self.n_updates, row.n_dropped, persons, tuple(self._ages_ms.values)
