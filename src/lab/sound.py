@@ -229,19 +229,20 @@ def shift_table(parts: Sequence[Window]) -> pd.DataFrame:
 def swap_table(parts: Sequence[Window], length_s: float) -> dict[str, object]:
     """Own against others' sound: AUC of the agreement, and how often which sign is given."""
     own = [beside(part).agreements[0].near for part in parts]
-    near, said = [], []
+    near: list[float] = []
+    said: list[list[str]] = []
     for part, other in strangers(parts):
         stretch = beside(part, other=other)
         near.append(stretch.agreements[0].near)
         said.append(kinds_of(stretch))
     known = np.isfinite(near)
-    near, said = np.array(near)[known], [kinds for kinds, is_known in zip(said, known, strict=True) if is_known]
-    labels = np.concatenate([np.zeros(len(own)), np.ones(len(near))]).astype(int)
-    scores = 0.5 - 0.5 * np.concatenate([own, near])
+    said = [kinds for kinds, is_known in zip(said, known, strict=True) if is_known]
+    labels = np.concatenate([np.zeros(len(own)), np.ones(len(said))]).astype(int)
+    scores = 0.5 - 0.5 * np.concatenate([own, np.array(near)[known]])
     shares = {f"said {kind}": float(np.mean([kind in kinds for kinds in said])) for kind in KINDS}
     false = float(np.mean([bool(kinds_of(beside(part))) for part in parts]))
     auc = roc_auc(labels, scores)
-    return {"seconds": length_s, "own": len(own), "swapped": len(near), "AUC": auc, "false alarms": false, **shares}
+    return {"seconds": length_s, "own": len(own), "swapped": len(said), "AUC": auc, "false alarms": false, **shares}
 
 
 def half_table(parts: Sequence[Window]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deepfake.detector.check import Sign
+from deepfake.evidence import gathering
 from deepfake.evidence import sound as evidence_sound
 from deepfake.evidence.mouth import place_at
 from deepfake.evidence.signs import Examined, Found
@@ -62,9 +63,13 @@ def face(track: int, time_s: float, x0_px: float = 0.0) -> StoredFace:
 
 def found_in(path: Path, n_faces: int = 1) -> Found:
     """What is found in a clip of `talking`, as if faces had been sampled in it every half second."""
+    return find(examined(path, n_faces))
+
+
+def examined(path: Path, n_faces: int = 1) -> Examined:
     faces = tuple(face(track, float(t)) for track in range(n_faces) for t in np.arange(0.1, LENGTH_S, 0.5))
     check = bare_check(str(path)).model_copy(update={"video": describe_path(path)})
-    return find(Examined(path, check, Extraction("v", faces=faces), path.parent))
+    return Examined(path, check, Extraction("v", faces=faces), path.parent)
 
 
 def signs_in(path: Path, n_faces: int = 1) -> list[Sign]:
@@ -178,7 +183,8 @@ def test_without_the_voice_network_it_says_what_is_missing(
     tmp_path: Path, frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deepfake.evidence.voice.PACKAGE", "no-such-package")
-    (sign,) = signs_in(write_sound_clip(tmp_path / "own.mp4", frames[:50], FPS, [Track(spoken())]))
+    path = write_sound_clip(tmp_path / "own.mp4", frames[:50], FPS, [Track(spoken())])
+    (sign,) = gathering.find(gathering.Task("sound", "deepfake.evidence.sound", examined(path))).signs
     assert sign.kind == "sound.not_examined" and "pip install --no-deps silero-vad" in sign.finding
 
 

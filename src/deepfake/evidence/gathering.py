@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from deepfake.detector.check import Check, Sign
+from deepfake.errors import UserError
 from deepfake.evidence.signs import GROUPS, Curve, Examined, Found
 from deepfake.faces.extracted import Extraction
 from deepfake.files import printable
+from deepfake.media.demux import VideoError
 from deepfake.workers import ONE_THREAD, Failed, Kept, Limits, Started, run_each, start_ahead
 
 log = logging.getLogger(__name__)
@@ -83,7 +85,8 @@ def find(task: Task) -> Found:
     except Exception as error:
         # A file may hold anything, and what is found beside the score must not cost the score.
         log.info("evidence %s of %s: %s", task.group, task.examined.path, error, exc_info=True)
-        return _failed(task.group, " ".join(f"{type(error).__name__}: {error}".split()))
+        kind = "" if isinstance(error, UserError | VideoError) else f"{type(error).__name__}: "  # ours say it in words
+        return _failed(task.group, " ".join(f"{kind}{error}".split()))
 
 
 def joined(founds: Sequence[Found]) -> Found:

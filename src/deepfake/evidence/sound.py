@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepfake.detector.check import Sign
-from deepfake.errors import UserError
 from deepfake.evidence import agreement as agree
 from deepfake.evidence.agreement import Agreement
 from deepfake.evidence.mouth import Mouth, follow_mouths, place_at
@@ -85,10 +84,7 @@ def find(examined: Examined) -> Found:
         return _silent(
             "damaged", f"{sound.lost_ratio:.0%} of the file's sound is damaged: no mouth was compared with it."
         )
-    try:
-        voice = voice_activity(sound.samples)
-    except UserError as error:
-        return _silent("not_examined", f"Where somebody speaks was not looked for: {error}")
+    voice = voice_activity(sound.samples)
     picture = sound_picture(sound, voice)
     window = choose_window(sound, voice, faces)
     if window is None:

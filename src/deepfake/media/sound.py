@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -76,7 +77,7 @@ class _Reader:
         self._first, self._last = len(self._samples), 0
         self.n_frames = self._n_lost = 0
 
-    def take(self, packet: av.Packet) -> bool:
+    def take(self, packet: av.Packet[Any]) -> bool:
         """Decode a packet; whether it lies beyond the end."""
         try:
             frames = self._stream.codec_context.decode(packet) if packet.size or packet.dts is None else []
