@@ -42,6 +42,7 @@ EXTRAS = {
     "pyspark": "spark",
     "fsspec": "spark",
     "duckdb": "catalog",
+    "c2pa": "evidence",
 }
 # Looked for before a command that needs the extra begins: else it would read, fetch or write before it fails. Not the
 # rest: a training from a pack, on a machine that has little else, does with a part of its extra.
