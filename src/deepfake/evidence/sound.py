@@ -21,11 +21,11 @@ from deepfake.faces.extracted import Extraction, StoredFace
 from deepfake.media.demux import Demuxed, scan
 from deepfake.media.sound import Sound, read_sound, zero_of
 
-WINDOW_S = 8.0
+WINDOW_S = 7.0
 MOST_SOUND_S = 60.0  # of a long video, from the first face on
 FRAMES_PER_S = 10  # 25 tell little more
 MOST_FACES = 3
-MOST_PIXELS = 300e6  # to decode: 8 s of 720p, 5 of 1080p at 30 a second
+MOST_PIXELS = 300e6  # to decode: 7 s of 720p and 5 of 1080p at 30 a second
 MIN_S = 3.0  # of speech, and of a mouth that is seen
 SPEAKS = 0.5  # of the voice activity
 LOST = 0.1  # share of damaged sound from which on nothing is said
@@ -33,7 +33,7 @@ LOST = 0.1  # share of damaged sound from which on nothing is said
 # one; how much better than together, and than at any third offset.
 OFFSET_S, OFFSET_BEST, OFFSET_GAIN, OFFSET_MARGIN = 0.2, 0.4, 0.2, 0.1
 # Another's sound: agreement together, and at any offset, below which it is.
-FOREIGN, FOREIGN_BEST = 0.25, 0.36
+FOREIGN, FOREIGN_BEST = 0.2, 0.36
 STILL = 0.3  # share of speech in which a mouth moves, below which it does not speak
 LANE = "Mouth and sound"
 

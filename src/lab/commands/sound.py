@@ -15,7 +15,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of clips, some with sound")
     parser.add_argument("--labels", type=Path, metavar="CSV", help="file, label, source: who published it")
-    parser.add_argument("--seconds", type=float, nargs="+", default=[8.0, 5.0, 3.5], metavar="S", help="of windows")
+    parser.add_argument("--seconds", type=float, nargs="+", default=[7.0, 5.0, 3.5], metavar="S", help="of windows")
     parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where the tables go")
     parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     return parser
