@@ -44,6 +44,7 @@ EXTRAS = {
     "duckdb": "catalog",
     "starlette": "live",
     "uvicorn": "live",
+    "c2pa": "evidence",
 }
 # Looked for before a command that needs the extra begins: else it would read, fetch or write before it fails. Not the
 # rest: a training from a pack, on a machine that has little else, does with a part of its extra.
