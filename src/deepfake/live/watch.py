@@ -219,6 +219,8 @@ class Watch:
             may_overrun=not self._has_overrun,
         )
         self._level = made.level if seen else self._level
+        if seen and not made.looks:
+            self.paces.ease(["crop", *self.looker.members])
         return made
 
     def _wish(self, face: SeenFace) -> Wish:
@@ -276,6 +278,7 @@ class Watch:
         is_new = not self.persons.n_embedded(face.track) and self.persons.may_be_known(face.track, visible)
         wanted_ms = self.paces.ms("embed") + (0.0 if is_new else self.paces.look_ms(self.looker.members))
         if self._left_ms(arrived) < wanted_ms:
+            self.paces.ease(["embed"])
             return
         began_s = self._now()
         picture_HWC, square = self._crop(arrived.frame, face, crops)
