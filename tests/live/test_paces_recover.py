@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 import test_watch
+from test_watch import Networks2, one_face, updates
+
 from deepfake.live.budget import EASED, Paces
 from learning_data import one_thread  # noqa: F401 - a fixture
-from test_watch import Networks2, one_face, updates
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SLOW_MS, FAST_MS, SLOW_S = 900.0, 20.0, 6.0
