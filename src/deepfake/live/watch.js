@@ -70,7 +70,7 @@
     if (row.kind === "gap") {
       gaps.push(row.time_s);
       if (gaps.length > 100) gaps.shift();
-      note(row.time_s, `Nothing came${row.seconds === null ? "" : ` for ${row.seconds.toFixed(1)} s`}${row.reason ? `: ${row.reason}` : "."}`);
+      note(row.time_s, `Nothing came${row.seconds === null ? "" : ` for ${row.seconds.toFixed(1)} s`}${row.reason && row.reason !== "nothing came" ? `: ${row.reason}` : "."}`);
     } else if (row.kind === "notice") note(row.time_s, row.reason || "Something changed.");
     else if (row.kind === "end") {
       ended = row.reason || "the stream is over";
