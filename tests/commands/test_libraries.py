@@ -74,6 +74,24 @@ def test_so_does_predict_over_a_folder(folder: Path) -> None:
     assert (folder / "scores.csv").read_text() == scores
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_so_does_a_watch(folder: Path) -> None:
+    """It keeps no crops, so it is given a cache by nobody."""
+    rows = folder / "rows.jsonl"
+    command = ["watch", folder / "face.mp4", "--json", rows, "--weights", folder / "cheap.safetensors"]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=PROJECT_ROOT,
+        env=ENVIRONMENT,
+    )
+    assert done.returncode in (0, 3, 4, 5), done.stderr
+    assert set(json.loads(done.stdout.splitlines()[-1])) & (UNWANTED | {"starlette", "uvicorn"}) == set()
+    assert json.loads(rows.read_text().splitlines()[-1])["reason"] == "its end"
+
+
 def test_a_process_that_reads_videos_imports_a_detector_of_faces_and_none_of_the_rest(folder: Path) -> None:
     job = ReadJob("v", folder / "face.mp4", folder / "read", Extract(frames_per_video=4))
     ((_, libraries),) = run_each(libraries_after_reading, [job], Limits(1, 120))

@@ -1,5 +1,6 @@
 """A watch's time only rises, whatever a stream's own stamps do; and how late a frame is."""
 
+import numpy as np
 import pytest
 
 from deepfake.live.clock import StreamClock
@@ -32,6 +33,15 @@ def test_a_clock_that_jumps_back_or_far_ahead_is_another_one(stamp_s: float) -> 
     assert clock.take(stamp_s, stamp_s, 2.04)
     assert clock.time_of(stamp_s, 2.04) == pytest.approx(1.04)
     assert not clock.take(stamp_s + 0.04, stamp_s + 0.04, 2.08)
+
+
+def test_frames_that_a_decoder_held_back_across_a_jump_keep_their_times() -> None:
+    clock = StreamClock()
+    clock.take(50.0, 50.0, 1.0)
+    assert clock.time_of(50.0, 1.0) == 0
+    assert clock.take(1.4, 1.48, 1.12)
+    times = [clock.time_of(stamp_s, 1.12) for stamp_s in (50.04, 50.08, 1.48, 1.52)]
+    np.testing.assert_allclose(times, [0.04, 0.08, 0.12, 0.16], atol=1e-6)
 
 
 def test_a_pause_of_the_sender_is_no_jump() -> None:

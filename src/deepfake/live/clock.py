@@ -8,6 +8,7 @@ BACK_S, JUMP_S = 0.5, 10.0  # a clock that goes back by more, or ahead without t
 LEAST_STEP_S = 0.001
 # A sender's crystal may be slow by so much a second: without it an hour would look like a delay of 0.2 s.
 DRIFT = 5e-5
+HELD_BACK = 32  # frames that a decoder gives after a jump may be of packets from before it
 
 
 @dataclass
@@ -24,6 +25,8 @@ class StreamClock:
     _stamp_s: float | None = None
     _stamp_wall_s: float = 0.0
     _is_new: bool = True
+    _before_s: float | None = None
+    _n_held: int = 0
 
     def reconnect(self) -> None:
         """The next stamp is of another clock."""
@@ -39,6 +42,7 @@ class StreamClock:
         is_jump = not is_first and not self._is_new and (step_s < -BACK_S or step_s - passed_s > JUMP_S)
         if self._is_new or is_jump:
             at_s = 0.0 if is_first else self.last_s + max(passed_s, LEAST_STEP_S)
+            self._before_s, self._n_held = (self.offset_s, HELD_BACK) if is_jump else (None, 0)
             self.offset_s = at_s - (stamp_s if shown_s is None else shown_s)
             self._is_new = False
         self._stamp_s, self._stamp_wall_s = stamp_s, wall_s
@@ -46,7 +50,11 @@ class StreamClock:
 
     def time_of(self, shown_s: float | None, wall_s: float) -> float:
         """The watch's time of a frame, later than that of the one before."""
-        found = (wall_s if shown_s is None else shown_s) + self.offset_s
+        stamp_s = wall_s if shown_s is None else shown_s
+        found = stamp_s + self.offset_s
+        if self._n_held and self._before_s is not None:
+            self._n_held -= 1
+            found = min(found, stamp_s + self._before_s, key=lambda time_s: abs(time_s - self.last_s))
         self.last_s = max(found, self.last_s + LEAST_STEP_S, 0.0)
         return self.last_s
 

@@ -22,6 +22,7 @@ from deepfake.media.video import Frame
 
 Level = Literal["DEFAULT", "NONREF"]
 ANALYSED = {"analyzeduration": "1000000", "probesize": "1000000"}  # FFmpeg's own 5 s and 5 MB delay every opening
+MAY_READ = "add your user to the group video (Linux), or allow your terminal the camera (macOS, Windows)"
 MOST_FOREIGN = 50  # packets of other video streams, and none of the one that is watched: that one is gone
 PIPE_WAIT_S = 0.25  # how soon a pipe that gives nothing is left once it is closed
 # A recorder's fragments would be of other files: of a local one FFmpeg opens nothing else.
@@ -202,6 +203,8 @@ def _open(opening: Opening, pipe: WaitingPipe | None) -> Any:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         is_final = opening.kind != "network" or isinstance(error, av.error.PermissionError | av.error.HTTPClientError)
         reason = _reason(error, opening.open_s)
+        if opening.kind == "camera" and isinstance(error, av.error.PermissionError):
+            reason += f"; {MAY_READ}"
         raise StreamError(f"{opening.name}: could not be opened: {reason}", is_final) from None
 
 
