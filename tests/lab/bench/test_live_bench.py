@@ -43,5 +43,6 @@ def test_memory_is_flat_or_not_after_the_first_twelfth() -> None:
 
 
 def test_every_size_number_of_faces_and_of_cores_is_measured_once_and_the_page_open() -> None:
-    assert len({case.name for case in cases()}) == 3 * 2 * 2 + 1
+    names = [case.name for n_cores in (1, 2) for case in cases(n_cores)]
+    assert len(names) == len(set(names)) == 3 * 2 * 2 + 1
     assert Case(720, 1, 2, has_reader=True).name == "watch 720p, 1 face, 2 cores, its page open"
