@@ -102,5 +102,8 @@ def test_the_age_of_a_frame_counts_and_a_tenth_is_kept_free() -> None:
 
 
 def test_updates_come_faster_while_a_face_waits_for_its_first_verdict() -> None:
-    assert BUDGET.every(False, 16) == 0.25
-    assert BUDGET.every(True, 16) == pytest.approx(3 / 18), "16 crops, and two to spare, in three seconds"
+    assert BUDGET.every(1.0, 0) == 0.25, "nothing is missing"
+    assert BUDGET.every(0.0, 16) == pytest.approx(2.7 / 16), "of three seconds a tenth is kept free"
+    assert BUDGET.every(1.2, 10) == pytest.approx(0.15), "it is late"
+    assert BUDGET.every(0.0, 2) == 0.25
+    assert BUDGET.every(9.0, 10) == 0.1, "too late, and others want to be seen, too"

@@ -132,12 +132,12 @@ def test_a_list_of_bounded_length_stays_spread_over_all() -> None:
 
 
 def test_memory_does_not_grow_with_the_hours() -> None:
-    persons = watched([1.0] * 20_000)
+    persons = watched([1.0] * 2500)
     person = persons.of(0)
     assert len(person.logits["a"].values) <= 1024
     assert len(person.recent) <= 41
     assert person.is_thinned
-    assert persons.rows(5000.0)[0].n_scored == 20_000
+    assert persons.rows(625.0)[0].n_scored == 2500
 
 
 def test_of_many_people_those_not_seen_for_longest_are_forgotten() -> None:

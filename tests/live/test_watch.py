@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from test_live_persons import rules
 
 from deepfake.detector.header import Networks, read_detector
 from deepfake.detector.score_videos import score_videos
@@ -27,7 +30,6 @@ from drawn_faces import person_frames
 from lab.cheap_detector import write_cheap_detector
 from learning_data import one_thread  # noqa: F401 - a fixture
 from moving_squares import SquareDetector
-from test_live_persons import rules
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -111,13 +113,14 @@ def watched(
     view_ms: float = 20.0,
     budget: Budget | None = None,
     happens: tuple[Event, ...] = (),
+    sinks: Sequence[object] = (),
     **more: object,
 ) -> tuple[list[Row], Summary, Networks2]:
     clock = Clock()
     networks = Networks2(clock, view_ms, **{key: more.pop(key) for key in ("says",) if key in more})  # type: ignore[arg-type]
     hub, settings = Hub(), Settings(budget or Budget(), with_pictures=True, **more)  # type: ignore[arg-type]
     of_two = rules(settings=SEES_LITTLE, a=0.5, b=0.5)
-    watch = Watch(of_two, networks, SquareDetector(score=0.995), settings, hub, now=clock, sleep=clock.sleep)  # type: ignore[arg-type]
+    watch = Watch(of_two, networks, SquareDetector(score=0.995), settings, hub, sinks, now=clock, sleep=clock.sleep)  # type: ignore[arg-type]
     watch.follower.settings = Extract(detection_side_px=320, second_look=False)
     camera = Camera(clock, seconds, squares, list(happens))
     summary = watch.run(camera)
@@ -204,7 +207,7 @@ def test_an_alarm_begins_and_ends_in_the_rows() -> None:
     strong = iter([0.0] * 40 + [9.0] * 100 + [-9.0] * 2000)
     rows, _, _ = watched(one_face, seconds=40, says=lambda: next(strong))
     alarmed = [row.persons[0].is_alarmed for row in updates(rows)]
-    changes = [b for a, b in zip(alarmed, alarmed[1:], strict=False) if a != b]
+    changes = [b for a, b in itertools.pairwise(alarmed) if a != b]
     assert changes == [True, False]
 
 
@@ -230,6 +233,30 @@ def test_ctrl_c_ends_the_session_with_a_row() -> None:
     rows, summary, _ = watched(squares)
     assert (rows[-1].kind, rows[-1].reason, summary.reason) == ("end", "stopped", "stopped")
     assert len(rows[-1].persons) == 1
+
+
+class FullDisk:
+    """Takes some rows, then no more."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def write(self, row: Row) -> None:
+        if len(self.rows) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device", "rows.jsonl")
+        self.rows.append(row)
+
+    def close(self) -> None:
+        raise AssertionError("it is no sink any more")
+
+
+def test_an_output_that_fails_is_told_of_and_the_watch_goes_on() -> None:
+    disk = FullDisk()
+    rows, _, _ = watched(one_face, sinks=[disk])
+    assert len(disk.rows) == 3
+    told = [row for row in rows if row.reason == "rows.jsonl: No space left on device; not written on"]
+    assert len(told) == 1
+    assert len(updates(rows)) > 15
 
 
 def test_a_stream_without_a_face_or_a_frame_has_a_verdict_that_says_so() -> None:

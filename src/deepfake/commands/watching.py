@@ -92,7 +92,7 @@ def _sinks(args: argparse.Namespace, recorder: Recorder | None) -> list[Sink]:
     if args.json == SCREEN:
         sinks.append(JsonLines(sys.stdout, is_ours=False))
     elif args.json is not None:
-        sinks.append(JsonLines(Path(args.json).open("w", encoding="utf-8")))
+        sinks.append(JsonLines(open(args.json, "w", encoding="utf-8")))  # noqa: SIM115, PTH123 - it closes it
     if recorder is not None:
         sinks.append(Captions(recorder))
     return sinks

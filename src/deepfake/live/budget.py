@@ -15,6 +15,7 @@ SURE_SHARE = 0.9  # so many of them were no slower
 RISE_MARGIN = 1.2
 EASED = 0.9  # a pace twice too slow is tried again after seven updates
 KEPT_FREE = 0.1  # of a budget, for what is not measured: rows, pictures, other threads
+LEAST_STEP_S = 0.1  # a face that has waited too long already is no reason to do nothing else
 FIRST_GUESS_MS = {"detect": 60.0, "crop": 6.0, "embed": 40.0}
 GUESSED_VIEW_MS = 40.0
 
@@ -33,9 +34,12 @@ class Budget:
     first_verdict_s: float = 3.0
     every_s: float = 0.25
 
-    def every(self, is_awaited: bool, n_wanted: int) -> float:
-        """Seconds between two updates: more often while somebody waits for `n_wanted` crops of a face."""
-        return min(self.every_s, self.first_verdict_s / (n_wanted + 2)) if is_awaited else self.every_s
+    def every(self, waits_s: float, n_missing: int) -> float:
+        """Seconds between two updates: so few that a face that has waited so long gets so many more crops in time."""
+        if not n_missing:
+            return self.every_s
+        left_s = self.first_verdict_s * (1 - KEPT_FREE) - waits_s
+        return min(self.every_s, max(left_s / n_missing, LEAST_STEP_S))
 
     def left_ms(self, age_s: float) -> float:
         """What is left for a frame of this age."""

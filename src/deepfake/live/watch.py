@@ -153,13 +153,16 @@ class Watch:
             if arrived is not None:
                 began_s = self._now()
                 self.update(arrived)
-                next_s = began_s + self.settings.budget.every(self._is_awaited, self.rules.ensemble.real_frames)
+                next_s = began_s + self._step_s
 
     @property
-    def _is_awaited(self) -> bool:
-        """Whether a face in the picture has not got crops enough for a first verdict."""
-        numbers = {self.persons.of_track[track] for track in self._tracks if track in self.persons.of_track}
-        return any(self._waits_s(number) for number in numbers)
+    def _step_s(self) -> float:
+        """Seconds from one update to the next: those that the face wants that waits for its first verdict."""
+        steps = [self.settings.budget.every_s]
+        for number in {self.persons.of_track[track] for track in self._tracks if track in self.persons.of_track}:
+            n_missing = max(self.rules.ensemble.real_frames - self.persons.all[number].n_scored, 0)
+            steps.append(self.settings.budget.every(self._waits_s(number), n_missing))
+        return min(steps)
 
     def _waits_s(self, number: int) -> float:
         person = self.persons.all[number]
@@ -209,19 +212,27 @@ class Watch:
         return seen
 
     def _plan(self, arrived: Arrived, seen: Sequence[SeenFace]) -> Plan:
-        made = plan(
+        left_ms, step_s = self._left_ms(arrived), self._step_s
+        made = self._planned(seen, left_ms)
+        if self.settings.budget.update_ms is not None and step_s < self.settings.budget.every_s:
+            # With less of each face, if there is that, the next update comes in time.
+            sooner = self._planned(seen, min(left_ms, 1000 * (step_s - arrived.age_s(self._now()))))
+            made = sooner if len(sooner.looks) >= len(made.looks) else made
+        self._level = made.level if seen else self._level
+        if seen and not made.looks:
+            self.paces.ease(["crop", *self.looker.members])
+        return made
+
+    def _planned(self, seen: Sequence[SeenFace], left_ms: float) -> Plan:
+        return plan(
             [self._wish(face) for face in seen],
-            self._left_ms(arrived),
+            left_ms,
             self.levels,
             self.paces,
             self._level,
             self.settings.budget,
             may_overrun=not self._has_overrun,
         )
-        self._level = made.level if seen else self._level
-        if seen and not made.looks:
-            self.paces.ease(["crop", *self.looker.members])
-        return made
 
     def _wish(self, face: SeenFace) -> Wish:
         track, person = self._tracks[face.track], self.persons.of(face.track)
@@ -396,7 +407,10 @@ class Watch:
         row = self._row("end", reason=reason)
         self.publish(row)
         for sink in self.sinks:
-            sink.close()
+            try:
+                sink.close()
+            except OSError as error:
+                log.warning("%s: %s", getattr(error, "filename", None) or "an output", error.strerror)
         persons = tuple(person for person in row.persons if person.n_scored)
         return Summary(
             reason, self._time_s, self._n_frames, self.n_updates, row.n_dropped, persons, tuple(self._ages_ms.values)
