@@ -29,6 +29,7 @@ from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT
 from deepfake.media.clips import loop_clip, write_clip
 from deepfake.models.detector_file import shipped_weights
+from deepfake.workers import ONE_THREAD
 from lab.drawn_people import person
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def paced(case: Case, folder: Path, seconds: float = CLIP_S) -> Paced:
                     *flags,
                 ],
                 stderr=errors,
-                env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "src")},
+                env=_environment(),
             )
             reader = _Reader(said) if case.has_reader else None
             peak_mb = _peak_mb(started)
@@ -173,6 +174,12 @@ def paced(case: Case, folder: Path, seconds: float = CLIP_S) -> Paced:
             )
         spent_s = after.children_user + after.children_system - before.children_user - before.children_system
         return _paced(list(read_rows(rows)), n_wanted, spent_s, case.n_cores, peak_mb, pictures_s)
+
+
+def _environment() -> dict[str, str]:
+    """That of a person who sets no number of threads."""
+    kept = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
+    return {**kept, "PYTHONPATH": str(PROJECT_ROOT / "src")}
 
 
 def _peak_mb(started: subprocess.Popen[bytes]) -> float:
