@@ -63,6 +63,7 @@ def test_the_page_answers_at_the_printed_address_while_the_watch_runs(
         connection.request("GET", address.path)
         text = connection.getresponse().read().decode()
         assert more.with_pictures
+    assert "gives no verdict on anybody" in text, "the shipped detector promises none"
     assert "the camera" in text and str(tmp_path / "w.html") in text
 
 

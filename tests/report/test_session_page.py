@@ -55,6 +55,11 @@ def test_the_page_names_the_gravest_verdict_the_alarm_and_the_gap() -> None:
     assert text.count("data:image/jpeg") == 2
 
 
+def test_a_gap_without_a_reason_of_its_own_says_it_once() -> None:
+    text = text_of(session_of([update(0.0, 0.5), word("gap", 3.0, "nothing came", 2.0)]))
+    assert "<td>Nothing came for 2.0 s</td>" in text
+
+
 def test_a_hostile_name_is_text_and_nothing_is_fetched_or_run() -> None:
     text = text_of(invented())
     assert "<script" not in text and "&lt;script&gt;alert(1)" in text

@@ -65,7 +65,9 @@ def shown(hub: Hub, args: argparse.Namespace, rules: DetectorHeader, name: str, 
     if has_page:
         from deepfake.live.page import Watched, serve
 
-        with serve(hub, Watched(name, band, None if report is None else str(report)), args.port) as address:
+        gives_any = rules.promise is None or rules.promise.gives_any
+        watched = Watched(name, band, None if report is None else str(report), gives_any)
+        with serve(hub, watched, args.port) as address:
             _say(f"page: {address}")
             if args.open:
                 webbrowser.open(address)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 RECENT = 16  # measurements that a pace is made of: the machine's other work changes
 SURE_SHARE = 0.9  # so many of them were no slower
 RISE_MARGIN = 1.2
+EASED = 0.9  # a pace twice too slow is tried again after seven updates
 KEPT_FREE = 0.1  # of a budget, for what is not measured: rows, pictures, other threads
 LEAST_STEP_S = 0.1  # a face that has waited too long already is no reason to do nothing else
 FIRST_GUESS_MS = {"detect": 60.0, "crop": 6.0, "embed": 40.0}
@@ -61,6 +62,13 @@ class Paces:
         if not known:
             return FIRST_GUESS_MS.get(what, GUESSED_VIEW_MS)
         return known[min(int(SURE_SHARE * len(known)), len(known) - 1)]
+
+    def ease(self, names: Iterable[str]) -> None:
+        """These were not done because they took too long when they were: they may not any more, and will be tried."""
+        for name in names:
+            known = self._ms.get(name)
+            if known:
+                self._ms[name] = deque((EASED * ms for ms in known), maxlen=RECENT)
 
     def forget(self) -> None:
         """What was measured says nothing any more."""

@@ -62,11 +62,15 @@ NOTHING = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-act
 
 @dataclass(frozen=True)
 class Watched:
-    """What the page says beside rows: of which stream they are, how scores are read, and where the report will lie."""
+    """What the page says beside rows: of which stream they are, how scores are read, and where the report will lie.
+
+    `gives_verdicts` is False where the detector can promise none, whatever it sees.
+    """
 
     name: str
     band: Band
     report: str | None = None
+    gives_verdicts: bool = True
 
 
 @contextmanager
@@ -359,6 +363,7 @@ def page(watched: Watched) -> tuple[str, str]:
     text = environment.get_template("watch.html.jinja").render(
         name=printable(watched.name),
         report=None if watched.report is None else printable(watched.report),
+        gives_verdicts=watched.gives_verdicts,
         low=band.low,
         high=band.high,
         minutes=round(SHOWN_S / 60),

@@ -15,7 +15,7 @@
 
   const rows = new Map(), persons = new Map(), gaps = [], ages = [];
   let source = null, last = -1, newest = null, spokenAt = 0, heardAt = performance.now(), caughtUp = false;
-  let ended = null, paused = false, shownRow = null, bornAt = null, dirty = true, state = "";
+  let ended = null, paused = false, shownRow = null, bornAt = null, dirty = true, state = "", latency = null;
   const toSay = [];
 
   function made(name, attributes, text) {
@@ -62,12 +62,15 @@
     if (rows.size > MAX_ROWS) rows.delete(rows.keys().next().value);
     const seen = new Set(row.faces.map((face) => face.person));
     for (const one of row.persons) takePerson(row, one, seen.has(one.person));
-    if (row.kind === "update" && row.latency_ms !== null) ages.push([performance.now(), row.latency_ms]);
+    if (row.kind === "update" && row.latency_ms !== null) {
+      latency = row.latency_ms;
+      ages.push([performance.now(), latency]);
+    }
     while (ages.length && ages[0][0] < performance.now() - MINUTE_MS) ages.shift();
     if (row.kind === "gap") {
       gaps.push(row.time_s);
       if (gaps.length > 100) gaps.shift();
-      note(row.time_s, `Nothing came${row.seconds === null ? "" : ` for ${row.seconds.toFixed(1)} s`}${row.reason ? `: ${row.reason}` : "."}`);
+      note(row.time_s, `Nothing came${row.seconds === null ? "" : ` for ${row.seconds.toFixed(1)} s`}${row.reason && row.reason !== "nothing came" ? `: ${row.reason}` : "."}`);
     } else if (row.kind === "notice") note(row.time_s, row.reason || "Something changed.");
     else if (row.kind === "end") {
       ended = row.reason || "the stream is over";
@@ -234,7 +237,7 @@
 
   function drawPace() {
     const sorted = ages.map((one) => one[1]).sort((a, b) => a - b), ms = (v) => `${Math.round(v)} ms`;
-    put(element("latency"), newest.latency_ms === null ? "none in this row" : ms(newest.latency_ms));
+    put(element("latency"), latency === null ? "none yet" : ms(latency));
     put(element("p95"), sorted.length ? `${ms(sorted[Math.ceil(0.95 * sorted.length) - 1])} or less` : "none");
     const came = newest.frame + 1;
     put(element("drops"), `${newest.n_dropped} of ${came} (${Math.round((100 * newest.n_dropped) / came)} %)`);

@@ -219,6 +219,8 @@ class Watch:
             sooner = self._planned(seen, min(left_ms, 1000 * (step_s - arrived.age_s(self._now()))))
             made = sooner if len(sooner.looks) >= len(made.looks) else made
         self._level = made.level if seen else self._level
+        if seen and not made.looks:
+            self.paces.ease(["crop", *self.looker.members])
         return made
 
     def _planned(self, seen: Sequence[SeenFace], left_ms: float) -> Plan:
@@ -287,6 +289,7 @@ class Watch:
         is_new = not self.persons.n_embedded(face.track) and self.persons.may_be_known(face.track, visible)
         wanted_ms = self.paces.ms("embed") + (0.0 if is_new else self.paces.look_ms(self.looker.members))
         if self._left_ms(arrived) < wanted_ms:
+            self.paces.ease(["embed"])
             return
         began_s = self._now()
         picture_HWC, square = self._crop(arrived.frame, face, crops)

@@ -122,5 +122,5 @@ def _event(row: Row) -> tuple[float, str, str]:
     """Its time, the clock's, and what happened."""
     what = {"gap": "Nothing came", "notice": "Notice", "end": "The end"}[row.kind]
     for_s = "" if row.seconds is None else f" for {row.seconds:.1f} s"
-    reason = "" if row.reason is None else f": {printable(row.reason)}"
+    reason = "" if row.reason in (None, what.lower()) else f": {printable(row.reason)}"
     return row.time_s, row.clock, f"{what}{for_s}{reason}"

@@ -29,6 +29,7 @@ from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT
 from deepfake.media.clips import loop_clip, write_clip
 from deepfake.models.detector_file import shipped_weights
+from deepfake.workers import ONE_THREAD
 from lab.drawn_people import person
 
 if TYPE_CHECKING:
@@ -76,15 +77,25 @@ class Paced:
     peak_mb: float
     pictures_s: tuple[float, ...] = ()
 
+    @property
+    def words(self) -> str:
+        """All of it in a line."""
+        ages = "/".join(f"{1000 * self.age_s(share):.0f}" for share in SHARES)
+        first = "never" if self.first_s is None else f"{self.first_s:.2f} s"
+        return (
+            f"ages {ages} ms, first verdict {first}, between updates {self.between_s:.2f} s, dropped "
+            f"{100 * self.dropped:.0f} %, busy {100 * self.busy:.0f} %, {self.peak_mb:.0f} MB"
+        )
+
     def age_s(self, percent: float) -> float:
         """So many percent of the updates had frames of this age or less."""
         return float(np.percentile(self.ages_s, percent)) if self.ages_s else float("nan")
 
 
-def cases() -> list[Case]:
-    """All that are measured; the page is open in one of them."""
-    grid = [Case(height, n, cores) for cores in (2, 1) for height in HEIGHTS_PX for n in N_FACES]
-    return [*grid, Case(720, 1, 2, has_reader=True)]
+def cases(n_cores: int) -> list[Case]:
+    """All that are measured on so many cores; on two with the page open, too."""
+    grid = [Case(height, n, n_cores) for height in HEIGHTS_PX for n in N_FACES]
+    return [*grid, *([Case(720, 1, 2, has_reader=True)] if n_cores == 2 else [])]
 
 
 def clip_of(folder: Path, height_px: int, n_faces: int, seconds: float = CLIP_S) -> Path:
@@ -114,8 +125,8 @@ def _talking(height_px: int, numbers: Sequence[int], n_frames: int) -> Iterator[
             y = (place // columns + 0.5) * height_px / rows - side_px / 2
             frame[round(y) : round(y) + side_px, round(x) : round(x) + side_px] = _phase(number, i % PHASES, side_px)
         x, y = rng.integers(0, 64, 2)
-        frame += noise[y : y + height_px, x : x + width_px]
-        yield frame.clip(0, 255).astype(np.uint8)
+        noisy = frame + noise[y : y + height_px, x : x + width_px]
+        yield noisy.clip(0, 255).astype(np.uint8)
 
 
 @cache
@@ -151,7 +162,7 @@ def paced(case: Case, folder: Path, seconds: float = CLIP_S) -> Paced:
                     *flags,
                 ],
                 stderr=errors,
-                env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "src")},
+                env=_environment(),
             )
             reader = _Reader(said) if case.has_reader else None
             peak_mb = _peak_mb(started)
@@ -163,6 +174,12 @@ def paced(case: Case, folder: Path, seconds: float = CLIP_S) -> Paced:
             )
         spent_s = after.children_user + after.children_system - before.children_user - before.children_system
         return _paced(list(read_rows(rows)), n_wanted, spent_s, case.n_cores, peak_mb, pictures_s)
+
+
+def _environment() -> dict[str, str]:
+    """That of a person who sets no number of threads."""
+    kept = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
+    return {**kept, "PYTHONPATH": str(PROJECT_ROOT / "src")}
 
 
 def _peak_mb(started: subprocess.Popen[bytes]) -> float:
@@ -316,7 +333,7 @@ def memory_over(asked: Hours) -> Held:
     from deepfake.live.looking import Looker
     from deepfake.live.page import Watched, serve
     from deepfake.live.session import SessionSink
-    from deepfake.live.watch import Settings, Watch, embedding_here
+    from deepfake.live.watch import Settings, Sink, Watch, embedding_here
     from deepfake.live.writing import JsonLines
     from deepfake.settings import Predict
 
@@ -331,7 +348,7 @@ def memory_over(asked: Hours) -> Held:
         (Path(made) / "said").write_text(f"page: {address}\n")
         reader = _Reader(Path(made) / "said")
         with (Path(made) / "rows.jsonl").open("w") as out:
-            sinks = [SessionSink(hub), JsonLines(out, is_ours=False)]
+            sinks: list[Sink] = [SessionSink(hub), JsonLines(out, is_ours=False)]
             settings = Settings(embed=embed, alarm_above=0.5, with_pictures=True)
             watch = Watch(rules, looker, detector_of(rules.extract), settings, hub, sinks, sleep=lambda _: None)
             began_s = time.monotonic()
