@@ -5,7 +5,6 @@ Learns nothing but a classifier of codecs and sizes: what a detector could cheat
 
 import argparse
 import platform
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -28,7 +27,7 @@ def main(config: Config, args: argparse.Namespace) -> dict[str, Any]:
             config,
             *(tables.read(table, config.work_dir / f"{table.name}.parquet") for table in work),
             scores=tables.read(tables.VIDEO_SCORES, config.run_dir / "oof_video_scores.parquet"),
-            read_crop=partial(read_crop, config.work_dir),
+            read_crop=lambda *place: read_crop(config.work_dir, *place),
             frame_scores=tables.read(tables.FRAME_SCORES, config.run_dir / "frames_oof.parquet"),
             test_scores=tables.read(tables.VIDEO_SCORES, config.run_dir / "test_video_scores.parquet"),
             other_scores=config.against_scores and tables.read(tables.VIDEO_SCORES, config.against_scores),

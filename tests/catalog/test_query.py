@@ -343,9 +343,27 @@ def test_the_command_in_a_process_of_its_own_writes_csv_on_the_screen(config: Co
 def test_the_questions_on_the_page_of_settings_can_be_asked(catalog: Catalog) -> None:
     page = (PROJECT_ROOT / "configs/README.md").read_text()
     questions = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(questions) == 6
+    assert len(questions) == 7
     for question in questions:
         assert catalog.ask(question).num_columns > 1
     (alike,) = asked(catalog, questions[3].replace("test_videos/oyeqiibaav.mp4", "b.mp4").replace("LIMIT 5", "LIMIT 1"))
     assert alike == ("a.mp4", 0, 1.0), "5 degrees lie between them"
-    assert asked(catalog, questions[5]) == [("cut short", 1)]
+    assert asked(catalog, questions[6]) == [("cut short", 1)]
+
+
+def test_clips_of_which_only_excerpts_are_left_share_seconds_and_none_holds_the_other(tmp_path: Path) -> None:
+    made = Config(data_dir=tmp_path, dataset="drawn", run="tiny")
+    lengths = {"a.mp4": 5.0, "b.mp4": 6.0, "part_of_a.mp4": 2.0}
+    write_table(
+        tables.VIDEOS, videos_frame(*({"video_id": v, "duration_s": s} for v, s in lengths.items())), made.work_dir
+    )
+    # The last three seconds of a are the first of b; all of the third is in a.
+    shared = [("a.mp4", "b.mp4", 2.0, 5.0, 0.0, 3.0), ("a.mp4", "part_of_a.mp4", 1.0, 3.0, 0.0, 2.0)]
+    both_ways = [*shared, *((b, a, *other, *own) for a, b, *ends in shared for own, other in [(ends[:2], ends[2:])])]
+    names = ["video_id", "other_id", "from_s", "to_s", "other_from_s", "other_to_s"]
+    copies = pd.DataFrame(both_ways, columns=names).assign(speed=1.0, is_mirrored=False, n_frames=8, bits=9.0)
+    write_table(tables.COPIES, copies, made.work_dir)
+    page = (PROJECT_ROOT / "configs/README.md").read_text()
+    question = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[4]
+    with open_catalog(tables_of(made), "data set 'drawn'") as opened:
+        assert asked(opened, question) == [("a.mp4", "b.mp4", 3.0, 5.0, 6.0)]

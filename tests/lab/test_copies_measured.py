@@ -7,9 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from deepfake.faces import extractor
 from deepfake.media.clips import write_clip
 from lab import copies
-from wandering_pictures import moving
+from lab.copy_cost import cost
+from moving_squares import SquareDetector
+from wandering_pictures import FPS, moving
 
 
 def test_invented_hashes_are_found_at_their_seconds(tmp_path: Path) -> None:
@@ -48,3 +51,11 @@ def test_recall_and_precision_are_counted_by_pairs(tmp_path: Path) -> None:
     assert table.loc["mirror", ["wanted", "recall", "found", "precision"]].tolist() == [2, 0.5, 2, 0.5]
     assert table.loc["mirror", "within .5 s"] == 1.0
     assert table.loc["of nothing", "found"] == 0 and table.loc["all", "recall"] == 0.5
+
+
+def test_the_cost_of_hashes_is_told_beside_extraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extractor, "_detector", lambda *arguments: SquareDetector())
+    write_clip(tmp_path / "a.mp4", moving(1, 2.0), FPS)
+    (row,) = cost([tmp_path / "a.mp4"]).to_dict("records")
+    assert (row["clip"], row["hashes"]) == ("a.mp4", 8)
+    assert row["extraction s"] > 0 and row["anew"] > 0 and row["in passing"] > -1

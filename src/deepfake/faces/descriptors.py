@@ -105,10 +105,9 @@ def _borders(thumb_HW: np.ndarray) -> tuple[int, int]:
 
 
 def _is_dark(thumb_HW: np.ndarray, axis: int) -> np.ndarray:
-    is_dark = thumb_HW.max(axis=axis) < DARK
-    lines = np.moveaxis(thumb_HW, axis, 1)
-    is_dark[is_dark] = lines[is_dark].std(axis=1) < EVEN  # few lines are dark, and deviations cost the most
-    return np.asarray(is_dark)
+    is_dark = np.asarray(thumb_HW.max(axis=axis) < DARK)
+    # Few pictures have a dark line, and deviations cost the most.
+    return is_dark & (thumb_HW.std(axis=axis) < EVEN) if is_dark.any() else is_dark
 
 
 def _at_both_ends(is_border: np.ndarray) -> int:

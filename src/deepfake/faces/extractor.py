@@ -411,7 +411,7 @@ def _copy_hashes(demuxed: Demuxed | None, passes: Passes) -> Mapping[str, object
         return None
     settings = copy_hashes.Settings()
     hashed = copy_hashes.hashed_in_passing(demuxed, first.thumbs, settings)
-    return hashed and copy_hashes.as_row(hashed, settings)
+    return None if hashed is None else copy_hashes.as_row(hashed, settings)
 
 
 @dataclass(frozen=True)

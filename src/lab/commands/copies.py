@@ -4,6 +4,7 @@
 others are indexed beside them, and some are changed that nobody indexed. Two tables: descriptors by the hashes of
 frames that show the same moment, and what `deepfake find like` says, a row a change.
 --generated N: an index of N videos of ten seconds of invented hashes instead: bytes, seconds, memory.
+--cost CLIP ...: what hashes cost beside extraction, made by it in passing or by decoding anew, instead.
 """
 
 import argparse
@@ -21,6 +22,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=natural_number, default=0, metavar="N", help="which ones (0)")
     parser.add_argument("--descriptors", action="store_true", help="compare descriptors, too: pdqhash, torch")
     parser.add_argument("--generated", type=whole_number, metavar="N", help="videos of invented hashes, instead")
+    parser.add_argument(
+        "--cost", type=Path, nargs="+", metavar="CLIP", help="what hashes cost beside extraction, instead"
+    )
     return parser
 
 
@@ -32,8 +36,13 @@ def run(args: argparse.Namespace) -> None:
     if args.generated:
         print(copies.generated(args.generated, args.out))
         return
+    if args.cost:
+        from lab.copy_cost import cost
+
+        print(cost(args.cost).to_string(index=False, float_format="{:.3f}".format))
+        return
     if not (args.clips and args.labels):
-        raise UserError("copies: name clips with their labels (--clips, --labels), or a number of videos (--generated)")
+        raise UserError("copies: name clips with their labels (--clips, --labels), or see --generated and --cost")
     chosen = copies.choose(args.clips, args.labels, args.n, args.seed)
     work = args.out / f"{args.n}-{args.seed}"  # what stands around an excerpt depends on which clips were chosen
     made = copies.make(chosen, work)
