@@ -79,6 +79,7 @@ def test_so_does_a_watch(folder: Path) -> None:
     """It keeps no crops, so it is given a cache by nobody."""
     rows = folder / "rows.jsonl"
     command = ["watch", folder / "face.mp4", "--json", rows, "--weights", folder / "cheap.safetensors"]
+    command += ["--no-page", "--no-report"]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(str, command)],
         capture_output=True,
