@@ -20,6 +20,7 @@ COMMANDS = {
     "sweep-frames": "how many frames a detector needs; early exit and skip gates",
     "views": "what every view of a crop, and every member, is worth to a detector",
     "dependence": "how strongly scores depend on source, size and codec",
+    "probe-quality": "whether noise and detail alone tell forged clips, on sources and collections left out",
     "check-sources": "whether quality alone separates the training material's reals and fakes",
     "show-blends": "a sheet of made fakes, a row for each family",
     "show-mistakes": "a page of the surest mistakes of a CSV of scores",
