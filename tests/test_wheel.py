@@ -274,7 +274,7 @@ def test_every_command_that_needs_an_extra_names_one_that_there_is() -> None:
         for name in COMMANDS
     }
     assert {extra for extra in named.values() if extra} == set(LOOKED_FOR) <= set(EXTRA_LINES)
-    assert {name for name, extra in named.items() if extra is None} == {"check", "predict", "probe"}
+    assert {name for name, extra in named.items() if extra is None} == {"check", "predict", "probe", "watch"}
     for extra, module in LOOKED_FOR.items():
         assert EXTRAS[module] == extra
 

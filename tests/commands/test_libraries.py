@@ -78,7 +78,8 @@ def test_so_does_predict_over_a_folder(folder: Path) -> None:
 def test_so_does_a_watch(folder: Path) -> None:
     """It keeps no crops, so it is given a cache by nobody."""
     rows = folder / "rows.jsonl"
-    command = ["watch", folder / "face.mp4", "--json", rows, "--weights", folder / "cheap.safetensors"]
+    outputs = ["--json", rows, "--html", folder / "watch.html", "--no-page"]
+    command = ["watch", folder / "face.mp4", *outputs, "--weights", folder / "cheap.safetensors"]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(str, command)],
         capture_output=True,
