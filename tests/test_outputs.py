@@ -116,7 +116,7 @@ def test_an_output_is_not_written_over_what_is_read(crowded: Path) -> None:
 # --- Every command -----------------------------------------------------------------------------------
 
 NUMBERS = {int, float}
-# Flags by which commands write; `check` names them for one video or several, and tries them itself.
+# Flags by which commands write. `check` names them for one video or several, `watch` beside a stream: both try them.
 WRITTEN = {"out", "json", "html", "cache", "root", "log"}
 TRIED = {arguments.output_file, arguments.output_folder}
 PARSERS: dict[str, argparse.ArgumentParser] = {
@@ -135,7 +135,7 @@ def test_every_number_that_a_command_takes_has_a_range(name: str) -> None:
 def test_every_place_that_a_command_writes_to_is_tried_before_the_work(name: str) -> None:
     actions = [action for action in PARSERS[name]._actions if action.dest in WRITTEN]
     untried = {action.dest for action in actions if action.type not in TRIED}
-    assert untried == ({"json", "html"} if name == "deepfake.check" else set())
+    assert untried == ({"json", "html"} if name in ("deepfake.check", "deepfake.watch") else set())
     # argparse tries a default only where it is text.
     assert all(action.default is None or isinstance(action.default, str) for action in actions if action.type in TRIED)
 

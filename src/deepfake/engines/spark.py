@@ -225,7 +225,8 @@ class Task:
                 (call, outcome.reason, None) if isinstance(outcome, Failed) else (call, None, outcome)
                 for call, outcome in run_each(_call, calls, self.limits, task_threads(), kept=children)
             ]
-            self.folder.write(f"results/{number:06d}.parquet", [part_of(rows)])
+            if self.folder.has(ITEMS):  # else the driver stopped and took the spool away: nothing is to be left there
+                self.folder.write(f"results/{number:06d}.parquet", [part_of(rows)])
         except OSError as error:  # a full disk may be this executor's alone
             raise TaskError(
                 f"executor {_host()}: {error.filename or self.folder.place}: {error.strerror or error}"

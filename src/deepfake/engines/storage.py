@@ -7,6 +7,7 @@ written by several machines at once, but it is not flushed to the disk: it is no
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ from deepfake.errors import UserError
 
 WHOLE_BY_THEMSELVES = ("s3", "gcs", "abfs")  # object stores: a file is there once its last byte has come
 BLOCK_BYTES = 1 << 20
+REMOVE_S = 2.0  # for so long it is tried to remove a folder into which somebody writes
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -152,7 +154,12 @@ class Folder:
         if self._path is not None:
             import shutil
 
-            shutil.rmtree(self._path, ignore_errors=True)
+            # Another process may be writing into it just now: what it made meanwhile goes with the next try.
+            until_s = time.monotonic() + REMOVE_S
+            while self._path.exists() and time.monotonic() < until_s:
+                shutil.rmtree(self._path, ignore_errors=True)
+                if self._path.exists():
+                    time.sleep(0.05)
             return
         store, root = self._store
         try:

@@ -7,7 +7,7 @@ their own sound, their own at known offsets, others' sounds, silence, noise and 
 import argparse
 from pathlib import Path
 
-from deepfake.commands.arguments import output_folder
+from deepfake.commands.arguments import output_folder, seconds
 from deepfake.files import default_cache
 
 
@@ -15,7 +15,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of clips, some with sound")
     parser.add_argument("--labels", type=Path, metavar="CSV", help="file, label, source: who published it")
-    parser.add_argument("--seconds", type=float, nargs="+", default=[7.0, 5.0, 3.5], metavar="S", help="of windows")
+    parser.add_argument("--seconds", type=seconds, nargs="+", default=[7.0, 5.0, 3.5], metavar="S", help="of windows")
     parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where the tables go")
     parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     return parser
@@ -29,12 +29,12 @@ def run(args: argparse.Namespace) -> None:
     from lab import sound
 
     materials = sound.read_materials(args.clips, read_labels(args.labels) if args.labels else [], args.cache)
-    parts = {seconds: sound.windows(materials, seconds) for seconds in args.seconds}
+    parts = {length_s: sound.windows(materials, length_s) for length_s in args.seconds}
     first = parts[args.seconds[0]]
     tables = {
         "own sound": sound.own_table(first),
         "known shifts": sound.shift_table(first),
-        "others' sound": pd.DataFrame([sound.swap_table(own, seconds) for seconds, own in parts.items()]),
+        "others' sound": pd.DataFrame([sound.swap_table(own, length_s) for length_s, own in parts.items()]),
         "halves of the sources": sound.half_table(first),
         "no voice": sound.without_voice_table(materials),
         "two faces": pd.DataFrame([sound.two_faces_table(first)]),
