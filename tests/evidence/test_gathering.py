@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from deepfake.evidence import gathering
 from deepfake.evidence.gathering import fewer_points
 from deepfake.evidence.signs import GROUPS, Curve, Found
 from deepfake.faces.extracted import Extraction
-from deepfake.workers import Limits
+from deepfake.workers import ONE_THREAD, Kept, Limits, start_ahead
 from evidence_groups import bare_check
 
 
@@ -42,6 +43,25 @@ def test_a_group_that_raises_hangs_or_dies_says_so_and_the_next_video_is_examine
         signs, ("an <odd> file; of two lines", "took longer than 4 s", "process died"), strict=False
     ):
         assert words in sign.finding and "--" not in sign.finding, "no option moves these limits"
+
+
+def test_what_was_begun_early_is_found_once_and_by_a_process_that_is_there() -> None:
+    kept: Kept = list(start_ahead(1, ONE_THREAD, []))
+    process = kept[0].process
+    with gathering.gathering(kept=kept) as gather:
+        for name in ("clip.mp4", "other.mp4"):
+            gather.begin(bare_check(name), Extraction("v"), Path("cache"))
+        made = [gather(bare_check(name), Extraction("v"), Path("cache"))[0] for name in ("other.mp4", "clip.mp4")]
+        assert [worker.process for worker in kept] == [process], "no other was started"
+    assert [sign.finding for check in made for sign in check.evidence or ()] == ["Found in other.", "Found in clip."]
+    assert not process.is_alive()
+
+
+def test_what_still_runs_when_the_block_ends_is_stopped() -> None:
+    with gathering.gathering(Limits(1, 60, 1500)) as gather:
+        gather.begin(bare_check("hangs.mp4"), Extraction("v"), Path("cache"))
+        started = time.monotonic()
+    assert time.monotonic() - started < 10
 
 
 def test_what_is_found_without_end_is_cut_to_what_a_page_can_bear() -> None:

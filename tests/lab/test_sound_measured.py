@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from deepfake.errors import UserError
 from deepfake.evidence.mouth import Mouth
 from deepfake.evidence.voice import FRAME_S
 from deepfake.media.sound import RATE_HZ, Sound
 from lab import sound
+from lab.evidence_cost import cost_table
 from lab.sound import Material
 from sound_clips import syllables, voice
 
@@ -54,3 +58,8 @@ def test_two_clips_of_one_sound_are_no_strangers(materials: list[Material]) -> N
 def test_invented_music_and_noise_have_the_length_asked_for() -> None:
     for make in (sound.silence, sound.noise, sound.music):
         assert make(1000).shape == (1000,) and np.abs(make(1000)).max() < 1
+
+
+def test_a_clip_whose_check_fails_costs_nothing_that_could_be_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.mp4.*its check failed"):
+        cost_table([tmp_path / "nowhere.mp4"], rounds=1)

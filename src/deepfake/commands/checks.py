@@ -24,6 +24,7 @@ from deepfake.detector.verdict import (
     face_lines,
     search_lines,
     stream_lines,
+    unscored_check,
     verdict_line,
 )
 from deepfake.errors import UserError
@@ -31,10 +32,10 @@ from deepfake.files import digest, remove_whole, sha256_of, write_whole
 from deepfake.models.detector_file import shipped_weights
 from deepfake.outputs import SCREEN, is_same_place, refuse_inputs, try_file, try_folder
 from deepfake.settings import Predict
-from deepfake.workers import Started
+from deepfake.workers import Kept, Started
 
 if TYPE_CHECKING:  # --evidence alone imports it
-    from deepfake.evidence.gathering import Gather
+    from deepfake.evidence.gathering import Gatherer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,8 +140,8 @@ def check(
     """Check videos, write and print the results, and return the exit code; `limits`, `started`: see `reading_ahead`."""
     path = weights or shipped_weights()
     workers = min(len(videos), READERS)
-    with reading_ahead(videos[:workers], path, cache_dir, limits, started) as ahead:
-        early = _started_early() if looked_for.evidence else ()
+    kept: Kept | None = [] if looked_for.evidence else None
+    with reading_ahead(videos[:workers], path, cache_dir, limits, started, kept) as ahead:
         from deepfake.report.check_page import index_page, page
         from deepfake.report.shown_crops import shown_crops
 
@@ -152,7 +153,11 @@ def check(
                 scorer.look_ahead(pictures)
     done: dict[int, tuple[Check, Path]] = {}
     checked = check_with(networks, videos, weights_sha256, cache_dir, workers, ahead.readings, looked_for.people)
-    with _gatherer(looked_for, early) as gather:
+    with _gatherer(looked_for, kept) as gather:
+        for video, reading in ahead.readings.items() if gather else ():
+            if gather and reading.extraction.failure is None:
+                unscored = unscored_check(video, reading, networks.rules, weights_sha256)
+                gather.begin(unscored, reading.extraction, cache_dir)
         for number, scored, made in checked:
             page_path = places.page(number, made.file)
             crops = shown_crops(made, scored.reading.extraction, networks, cache_dir) if scored.reading else []
@@ -178,22 +183,15 @@ def check(
 
 
 @contextmanager
-def _gatherer(looked_for: LookedFor, started: Started) -> Iterator[Gather | None]:
+def _gatherer(looked_for: LookedFor, kept: Kept | None) -> Iterator[Gatherer | None]:
     """What looks for other signs; None where they are not asked for."""
     if not looked_for.evidence:
         yield None
         return
     from deepfake.evidence.gathering import gathering
 
-    with gathering(started=started, trust_list=looked_for.trust_list) as gather:
+    with gathering(kept=kept, trust_list=looked_for.trust_list) as gather:
         yield gather
-
-
-def _started_early() -> Started:
-    """Processes that will look for other signs: they import what they need while the video is read."""
-    from deepfake.evidence.gathering import start_early
-
-    return start_early()
 
 
 def _write_json(checks: Sequence[Check], places: Places, top: Path) -> None:

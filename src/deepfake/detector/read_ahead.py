@@ -20,7 +20,7 @@ from deepfake.faces.chunk_tasks import Outcome, Work
 from deepfake.faces.reading import Reading, ReadJob, read_note
 from deepfake.media.needs import limits_of
 from deepfake.models.detector_file import extract_settings, read_header
-from deepfake.workers import ONE_THREAD, Failed, Started, run_each
+from deepfake.workers import ONE_THREAD, Failed, Kept, Started, run_each
 
 log = logging.getLogger(__name__)
 MOST_WAITING = 256  # lists of crops: of a detection stride each, some 100 kB
@@ -62,10 +62,12 @@ def reading_ahead(
     cache_dir: Path,
     limits: Mapping[str, float] | None = None,
     started: Started = (),
+    kept: Kept | None = None,
 ) -> Iterator[Ahead]:
     """Read videos with a detector's settings while the block runs; at its end `readings` holds those that were read.
 
     `limits` of one video, where they were set, by the name of their setting; `started`: see `run_each`.
+    Where `kept` is given, processes that are idle in the end are left there, for whoever has work for them.
 
     Where the block fails, what is being read is stopped.
 
@@ -79,13 +81,14 @@ def reading_ahead(
     ahead = Ahead(len(jobs))
 
     stopped = threading.Event()
+    ours: Kept = list(started)
 
     def work() -> None:
         try:
             most = limits_of(settings.model_copy(update=workers))
 
             def run(do: Callable[[Work], Outcome], items: Iterable[Work]) -> Iterator[tuple[Work, Outcome | Failed]]:
-                return run_each(do, items, most, ONE_THREAD, stopped.is_set, started=started, on_part=ahead.keep)
+                return run_each(do, items, most, ONE_THREAD, stopped.is_set, on_part=ahead.keep, kept=ours)
 
             for job, outcome in run_longest_first(jobs, run, is_stopped=stopped.is_set):
                 log.debug("read ahead: %s: %s", job.path, outcome)
@@ -102,6 +105,12 @@ def reading_ahead(
         yield ahead
     except BaseException:  # Ctrl-C, too: what is read serves nobody any more
         stopped.set()
+        kept = None
         raise
     finally:
         thread.join()
+        if kept is not None:
+            kept.extend(ours)
+        else:
+            for process in ours:
+                process.end()

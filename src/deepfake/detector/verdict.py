@@ -201,6 +201,14 @@ def check_of(
     )
 
 
+def unscored_check(path: Path, reading: Reading, detector: Rules, weights_sha256: str) -> Check:
+    """What is known of a video that could be read before any network has seen it: no scores, so no tracks either."""
+    from deepfake.detector.score_videos import Scored
+
+    nothing = Scored(reading.extraction.video_id, detector.stack.prior, 0, 0, "no_face", reading)
+    return check_of(path, nothing, detector, weights_sha256)
+
+
 def _stream(look: Look, shots: Sequence[Shot]) -> CheckedStream:
     stream = look.stream
     tracks = [track for shot in shots if shot.stream == stream.stream for track in shot.tracks]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,14 +23,14 @@ from deepfake.evidence.signs import GROUPS, Curve, Examined, Found
 from deepfake.faces.extracted import Extraction
 from deepfake.files import printable
 from deepfake.media.demux import VideoError
-from deepfake.workers import ONE_THREAD, Failed, Kept, Limits, Started, run_each, start_ahead
+from deepfake.workers import ONE_THREAD, Failed, Kept, Limits, run_each
 
 log = logging.getLogger(__name__)
 # What each group is called in a sentence.
 NAMES = {"sound": "sound and mouth", "origin": "what the file says of its origin", "coding": "traces of editing"}
 # For what hangs or grows without end: far above what a group needs.
 DEADLINE_S, MEMORY_MB = 60.0, 1500
-AT_ONCE = 2  # processes: what groups import costs more than what they do
+AT_ONCE = 2  # processes, where none is there that others have used: what groups import costs as much as what they do
 # A hostile file may have whatever a group counts, without end.
 MOST_SIGNS, MOST_PARTS, MOST_CURVES, MOST_POINTS, MOST_CHARACTERS = 40, 200, 12, 600, 600
 
@@ -42,40 +44,58 @@ class Task:
     examined: Examined
 
 
-# A check, what was read for it and where that lies: the check with its evidence, and what the page draws.
-Gather = Callable[[Check, Extraction, Path], tuple[Check, Found]]
+class Gatherer:
+    """Looks for all groups' signs in one video after the other, on a thread that hands the work to processes."""
 
+    def __init__(self, limits: Limits | None, kept: Kept, trust_list: Path | None) -> None:
+        self.limits, self.kept, self.trust_list = limits, kept, trust_list
+        self._stopped = threading.Event()
+        self._thread = ThreadPoolExecutor(1, "evidence")
+        self._begun: dict[str, Future[Found]] = {}
 
-@contextmanager
-def gathering(limits: Limits | None = None, started: Started = (), trust_list: Path | None = None) -> Iterator[Gather]:
-    """A function that adds all groups' signs to one check after the other; its processes end with the block.
+    def begin(self, check: Check, extraction: Extraction, work_dir: Path) -> None:
+        """Look while this process does other things; of the check, nothing is used that networks say."""
+        if check.file.path not in self._begun:
+            self._begun[check.file.path] = self._thread.submit(self._find, check, extraction, work_dir)
 
-    `started`: see `start_early`; `trust_list`: see `Examined`.
-    """
-    kept: Kept = list(started)
-    most = limits or Limits(AT_ONCE, DEADLINE_S, MEMORY_MB)
+    def __call__(self, check: Check, extraction: Extraction, work_dir: Path) -> tuple[Check, Found]:
+        """The check with its evidence, and what the page draws."""
+        begun = self._begun.pop(check.file.path, None)
+        found = (begun or self._thread.submit(self._find, check, extraction, work_dir)).result()
+        return check.model_copy(update={"evidence": found.signs}), found
 
-    def gather(check: Check, extraction: Extraction, cache_dir: Path) -> tuple[Check, Found]:
-        examined = Examined(Path(check.file.path), check, extraction, cache_dir, trust_list)
+    def _find(self, check: Check, extraction: Extraction, work_dir: Path) -> Found:
+        examined = Examined(Path(check.file.path), check, extraction, work_dir, self.trust_list)
         tasks = [Task(group, module, examined) for group, module in GROUPS.items()]
+        most = self.limits or Limits(len(self.kept) or AT_ONCE, DEADLINE_S, MEMORY_MB)
         found: dict[str, Found] = {}
-        for task, outcome in run_each(find, tasks, most, ONE_THREAD, kept=kept):
+        for task, outcome in run_each(find, tasks, most, ONE_THREAD, self._stopped.is_set, kept=self.kept):
             if isinstance(outcome, Failed):
                 outcome = _failed(task.group, outcome.reason.partition(";")[0])  # no option moves these limits
             found[task.group] = outcome
-        together = joined([found[task.group] for task in tasks])
-        return check.model_copy(update={"evidence": together.signs}), together
+        return joined([found[task.group] for task in tasks if task.group in found])
 
-    try:
-        yield gather
-    finally:
-        for worker in kept:
+    def end(self) -> None:
+        """Stop what still runs; its processes end."""
+        self._stopped.set()
+        self._thread.shutdown(cancel_futures=True)
+        for worker in self.kept:
             worker.end()
 
 
-def start_early(n: int = AT_ONCE) -> Started:
-    """Start processes before there is anything to examine: they import what every group needs meanwhile."""
-    return start_ahead(min(n, len(GROUPS)), ONE_THREAD, [__name__, *list(GROUPS.values())[:1]])
+@contextmanager
+def gathering(
+    limits: Limits | None = None, kept: Kept | None = None, trust_list: Path | None = None
+) -> Iterator[Gatherer]:
+    """What adds all groups' signs to checks; its processes end with the block.
+
+    `kept`: idle ones that have read videos, which costs less than starting others; `trust_list`: see `Examined`.
+    """
+    gatherer = Gatherer(limits, [] if kept is None else kept, trust_list)
+    try:
+        yield gatherer
+    finally:
+        gatherer.end()
 
 
 def find(task: Task) -> Found:

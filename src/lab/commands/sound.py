@@ -8,12 +8,20 @@ import argparse
 from pathlib import Path
 
 from deepfake.commands.arguments import output_folder, seconds
+from deepfake.errors import UserError
 from deepfake.files import default_cache
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of clips, some with sound")
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="folder of clips, some with sound")
+    parser.add_argument(
+        "--cost",
+        type=Path,
+        nargs="+",
+        metavar="CLIP",
+        help="in place of all that: what --evidence costs a check of each",
+    )
     parser.add_argument("--labels", type=Path, metavar="CSV", help="file, label, source: who published it")
     parser.add_argument("--seconds", type=seconds, nargs="+", default=[7.0, 5.0, 3.5], metavar="S", help="of windows")
     parser.add_argument("--out", type=output_folder, required=True, metavar="DIR", help="where the tables go")
@@ -27,7 +35,15 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.evaluation.labelled import read_labels
     from deepfake.files import write_whole
     from lab import sound
+    from lab.evidence_cost import cost_table
 
+    if args.cost:
+        costs = cost_table(args.cost)
+        write_whole(args.out / "cost.csv", costs.to_csv(index=False).encode())
+        print(costs.to_string(index=False, float_format=lambda value: f"{value:.2f}"))
+        return
+    if args.clips is None:
+        raise UserError("no --clips given; name a folder of clips, or clips by --cost")
     materials = sound.read_materials(args.clips, read_labels(args.labels) if args.labels else [], args.cache)
     parts = {length_s: sound.windows(materials, length_s) for length_s in args.seconds}
     first = parts[args.seconds[0]]
