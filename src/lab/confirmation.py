@@ -15,7 +15,7 @@ from deepfake.ensemble.stack import Stack, fit_stack
 from deepfake.errors import UserError
 from deepfake.files import write_whole
 from deepfake.settings import Ensemble
-from lab.cross_validation import family_scores, left_out_p
+from lab.cross_validation import family_scores
 
 TITLE = "## Asked of clips kept for confirmation"
 FAMILIES = ("swap", "reenactment", "lipsync", "talking_head", "all")
@@ -46,17 +46,12 @@ class Confirmed:
 
 
 def confirm(
-    known: pd.DataFrame,
-    known_tracks: Tracks,
-    folds: np.ndarray,
-    fresh: pd.DataFrame,
-    fresh_tracks: Tracks,
-    settings: Ensemble,
+    known: pd.DataFrame, known_tracks: Tracks, fresh: pd.DataFrame, fresh_tracks: Tracks, settings: Ensemble
 ) -> Confirmed:
-    """Weights, calibration and band of the known clips, their p left out by folds, applied to the fresh ones."""
+    """Weights, calibration and band of the known clips, applied to the fresh ones."""
     labels = known["label"].to_numpy()
-    band = inconclusive_band(left_out_p(known_tracks, labels, folds, settings), labels, settings.error_rate)
     stack = fit_stack(known_tracks, labels, settings)
+    band = inconclusive_band(stack.p_fake(known_tracks), labels, settings.error_rate)
     return confirm_stack(fresh, fresh_tracks, replace(stack, band=band), settings)
 
 

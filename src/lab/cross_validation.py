@@ -88,6 +88,7 @@ class Report:
     decided: float
     wrong: float
     worst: Sequence[tuple[str, int, float]]
+    collections: Mapping[str, float]
 
 
 def cross_auc(clips: pd.DataFrame, logits: np.ndarray) -> Spread:
@@ -171,15 +172,33 @@ def _left_out_stacks(
         yield ~others, fit_stack(tracks.of_videos(others), labels[others], settings)
 
 
-def left_out_decisions(p: np.ndarray, labels: np.ndarray, folds: np.ndarray, error_rate: float) -> np.ndarray:
-    """1 likely forged, 0 likely real, -1 inconclusive (N,), by a band found on the other folds' left-out p."""
-    decided = np.full(len(p), -1)
-    for fold in sorted(set(folds.tolist())):
-        told, others = folds == fold, folds != fold
-        low, high = inconclusive_band(p[others], labels[others], error_rate)
+def left_out_decisions(tracks: Tracks, labels: np.ndarray, folds: np.ndarray, settings: Ensemble) -> np.ndarray:
+    """1 likely forged, 0 likely real, -1 inconclusive (N,): by weights, calibration and band of the other folds.
+
+    A band is found on what its own calibration says of the other folds. Left-out p of several calibrations are never
+    laid on one scale: which clips a calibration lacks moves it, and so would tell their labels.
+    """
+    decided = np.full(len(labels), -1)
+    for held, stack in _left_out_stacks(tracks, labels, folds, settings):
+        low, high = inconclusive_band(stack.p_fake(tracks.of_videos(~held)), labels[~held], settings.error_rate)
+        p = stack.p_fake(tracks.of_videos(held))
         unclear = (p >= low) & (p <= high) & (low < high)
-        decided[told & ~unclear] = (p[told & ~unclear] > high).astype(int)
+        decided[held] = np.where(unclear, -1, (p > high).astype(int))
     return decided
+
+
+def collection_aucs(clips: pd.DataFrame, logits: np.ndarray) -> dict[str, float]:
+    """AUC of all fakes against all reals of each split that has LEAST of both.
+
+    What is told by how clips were gathered holds on left-out sources of one collection, and not on the next one.
+    """
+    labels, splits = clips["label"].to_numpy(), clips["split"].astype(str).to_numpy()
+    found = {}
+    for name in sorted(set(splits.tolist())):
+        reals, fakes = (logits[(splits == name) & (labels == label)] for label in (0, 1))
+        if min(len(reals), len(fakes)) >= LEAST:
+            found[name] = rank_auc(reals, fakes)
+    return found
 
 
 def cross_validate(clips: pd.DataFrame, tracks: Tracks, folds: np.ndarray, settings: Ensemble) -> Report:
@@ -190,7 +209,7 @@ def cross_validate(clips: pd.DataFrame, tracks: Tracks, folds: np.ndarray, setti
     labels = clips["label"].to_numpy()
     p = left_out_p(tracks, labels, folds, settings)
     logits = ranking(tracks, labels, folds, settings)
-    decided = left_out_decisions(p, labels, folds, settings.error_rate)
+    decided = left_out_decisions(tracks, labels, folds, settings)
     sure = decided >= 0
     wrong = decided[sure] != labels[sure]
     loss = float(np.mean(-np.log(np.where(labels == 1, p, 1 - p))))
@@ -201,6 +220,7 @@ def cross_validate(clips: pd.DataFrame, tracks: Tracks, folds: np.ndarray, setti
         float(sure.mean()),
         float(wrong.mean()) if len(wrong) else float("nan"),
         _worst(clips, decided),
+        collection_aucs(clips, logits),
     )
 
 
@@ -233,9 +253,11 @@ def decisions_line(name: str, report: Report) -> str:
     """A sentence on a candidate's probabilities and decisions."""
     worst = "; ".join(f"{what}: {wrong:.0%} of {n}" for what, n, wrong in report.worst)
     wrong = "-" if np.isnan(report.wrong) else f"{report.wrong:.0%}"
+    collections = ", ".join(f"{split} {_auc(auc)}" for split, auc in report.collections.items()) or "none has both"
     return (
         f"{name}, {report.n_reals} reals: log loss {report.log_loss:.3f}, {report.decided:.0%} decided, {wrong} of "
-        f"these wrong. Most wrong: {worst or 'nothing decided'}"
+        f"these wrong. Most wrong: {worst or 'nothing decided'}. "
+        f"AUC by collection: {collections}"
     )
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from test_cross_validation import many
 
-from deepfake.detector.source_groups import deal_folds
 from deepfake.ensemble.calibration import Calibration
 from deepfake.ensemble.pooling import Tracks
 from deepfake.ensemble.stack import Stack
@@ -45,11 +44,9 @@ def test_each_asking_is_a_numbered_row_and_the_rest_of_the_log_stays(tmp_path: P
 def test_probabilities_come_from_the_known_clips_alone() -> None:
     known, logits = many()
     fresh, fresh_logits = many(4, seed=5)
-    folds = deal_folds(known, 4)
     found = confirm(
         known,
         Tracks.one_each(logits[:, None], ["m"]),
-        folds,
         fresh,
         Tracks.one_each(fresh_logits[:, None], ["m"]),
         Ensemble(),
@@ -58,7 +55,6 @@ def test_probabilities_come_from_the_known_clips_alone() -> None:
     other = confirm(
         known,
         Tracks.one_each(logits[:, None], ["m"]),
-        folds,
         flipped,
         Tracks.one_each(fresh_logits[:, None], ["m"]),
         Ensemble(),

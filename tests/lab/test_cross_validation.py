@@ -12,6 +12,7 @@ from deepfake.settings import Ensemble
 from lab.cross_validation import (
     Spread,
     as_markdown,
+    collection_aucs,
     cross_auc,
     cross_validate,
     decisions_line,
@@ -110,14 +111,35 @@ def test_a_clip_does_not_decide_on_its_own_probability() -> None:
     assert not np.allclose(again[folds != 1], p[folds != 1])
 
 
+def decisions(logits: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    return left_out_decisions(Tracks.one_each(logits[:, None], ["m"]), labels, folds, Ensemble(error_rate=0.1))
+
+
 def test_decisions_come_from_bands_of_other_folds() -> None:
     folds = np.repeat([0, 1], 40)
     labels = np.tile([0, 1], 40)
-    clear = np.where(labels == 1, 0.9, 0.1)
-    assert (left_out_decisions(clear, labels, folds, 0.1) == labels).all()
+    clear = np.where(labels == 1, 2.0, -2.0)
+    assert (decisions(clear, labels, folds) == labels).all()
     # In fold 0 the scores say nothing, so in fold 1 nothing is decided, though it is clear there.
-    unclear = np.where(folds == 0, np.tile([0.05, 0.05, 0.95, 0.95], 20), clear)
-    assert (left_out_decisions(unclear, labels, folds, 0.1)[folds == 1] == -1).all()
+    unclear = np.where(folds == 0, np.tile([-3.0, -3.0, 3.0, 3.0], 20), clear)
+    assert (decisions(unclear, labels, folds)[folds == 1] == -1).all()
+
+
+def test_scores_that_know_nothing_are_wrong_half_of_the_time_where_folds_hold_one_label_each() -> None:
+    """A calibration that lacks a fold of reals leans to forged: pooled on one scale, that would tell the labels."""
+    labels, folds = np.repeat([0, 1], 100), np.repeat([0, 1, 2, 3], 50)
+    found = [decisions(np.random.default_rng(seed).normal(size=200), labels, folds) for seed in range(8)]
+    decided = np.concatenate(found)
+    wrong = decided != np.tile(labels, len(found))
+    assert wrong[decided >= 0].mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_collections_are_ranked_apart_and_small_ones_not() -> None:
+    table = clips(*[(label, "swap" if label else "real", "-", "", "s") for label in (0, 0, 0, 1, 1, 1) * 2])
+    table["split"] = ["train"] * 6 + ["dev"] * 6
+    logits = np.array([0.0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0])
+    assert collection_aucs(table, logits) == {"dev": 0.0, "train": 1.0}
+    assert collection_aucs(table[:11], logits[:11]) == {"train": 1.0}
 
 
 def test_a_report_names_where_the_promise_breaks() -> None:
@@ -128,7 +150,8 @@ def test_a_report_names_where_the_promise_breaks() -> None:
     assert report.n_reals == 48 and set(report.families) == {"swap", "reenactment", "all"}
     assert report.families["reenactment"].pooled == 0.0 and report.families["swap"].pooled > 0.75
     assert "| net | swap | 44 |" in as_markdown("net", report)
-    assert decisions_line("net", report).startswith("net, 48 reals: log loss 0.")
+    line = decisions_line("net", report)
+    assert line.startswith("net, 48 reals: log loss 0.") and ". AUC by collection: dev 0." in line
     if report.decided:
         assert report.worst[0][0] in {"family reenactment", "source s3"}
 

@@ -55,14 +55,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _of_runs(args: argparse.Namespace, config: Config) -> Confirmed:
-    from deepfake.detector.source_groups import deal_folds
     from lab.confirmation import confirm
     from lab.labelled_crops import fresh_clips, known_clips
 
     asked = asked_of(args, config)
     known, known_tracks = known_clips(args.clips, args.labels, args.crops, asked, config)
     fresh, fresh_tracks = fresh_clips(args.crops, asked, config)
-    return confirm(known, known_tracks, deal_folds(known, args.folds), fresh, fresh_tracks, config.ensemble)
+    return confirm(known, known_tracks, fresh, fresh_tracks, config.ensemble)
 
 
 def _of_file(args: argparse.Namespace) -> Confirmed:

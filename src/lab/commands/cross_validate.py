@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def arguments() -> argparse.ArgumentParser:
     parser = parser_of(__doc__)
+    parser.add_argument("--folds", type=two_or_more, default=5, metavar="N", help="(5)")
     parser.add_argument("--together", action="store_true", help="all runs as one candidate, too")
     return parser
 
@@ -30,7 +31,6 @@ def parser_of(description: str | None, needs_run: bool = True) -> argparse.Argum
     parser.add_argument("--crops", type=Path, metavar="CSV", help="further clips, of which crops are there")
     parser.add_argument("--learnt-reals", nargs="*", default=["train"], metavar="SPLIT", help="(train)")
     parser.add_argument("--learnt-fakes", nargs="*", default=[], metavar="SPLIT", help="(none)")
-    parser.add_argument("--folds", type=two_or_more, default=5, metavar="N", help="(5)")
     parser.add_argument("--frames", type=whole_number, default=8, metavar="N", help="of a track (8)")
     return parser
 
