@@ -34,6 +34,7 @@ def test_what_a_group_finds_stands_in_the_check_and_nothing_else_changes() -> No
     assert made.model_copy(update={"evidence": None}) == bare_check("clip.mp4")
 
 
+@pytest.mark.slow
 def test_a_group_that_raises_hangs_or_dies_says_so_and_the_next_video_is_examined() -> None:
     checks = [made for made, _ in gathered("raises.mp4", "hangs.mp4", "dies.mp4", "clip.mp4", deadline_s=4)]
     signs = [sign for made in checks for sign in made.evidence or ()]

@@ -110,6 +110,7 @@ def test_another_s_sound_does_not_belong_to_the_mouth(tmp_path: Path, frames: li
     assert 0 < sign.strength <= 1 and sign.from_s is not None and sign.to_s is not None
 
 
+@pytest.mark.slow
 def test_a_voice_over_a_still_mouth_is_of_nobody_in_the_picture(tmp_path: Path) -> None:
     frames = talking([MOUTH], LENGTH_S, FPS, still=[0])
     (sign,) = signs_in(write_sound_clip(tmp_path / "still.mp4", frames, FPS, [Track(spoken())]))

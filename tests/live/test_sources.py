@@ -17,6 +17,8 @@ from deepfake.media.clips import write_clip
 from deepfake.media.live_streams import LiveStream, Opening, StreamError, Unit
 from deepfake.media.video import Frame
 
+pytestmark = pytest.mark.slow  # streams in real time
+
 SIDE_PX = 32
 
 
