@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepfake.detector.labelled_clips import Clips, some_frames
-from deepfake.detector.source_groups import LINKS, NOBODY, plain_generator
+from deepfake.detector.source_groups import LINKS, shared_names
 from deepfake.evaluation.ranking import rank_auc
 from deepfake.faces.crop_store import read_crop
 from lab.cross_validation import Spread
@@ -83,10 +83,9 @@ def linked(clips: pd.DataFrame, told: np.ndarray) -> np.ndarray:
     """Which clips (N,) share a publisher, a person or a generator with one that is `told` (N,), those included."""
     found = told.copy()
     for column in LINKS:
-        names = clips[column].astype(str)
-        names = names.map(plain_generator) if column == "generator" else names
-        shared = {name for name in names[told] if name.strip().lower() not in NOBODY}
-        found |= names.isin(shared).to_numpy()
+        names = shared_names(clips, column)
+        shared = {name for name, is_told in zip(names, told, strict=True) if is_told and name}
+        found |= np.array([name in shared for name in names])
     return found
 
 

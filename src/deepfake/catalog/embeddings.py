@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from deepfake.errors import UserError
+from deepfake.faces.crops import Square, points_in_square
 from deepfake.faces.extracted import StoredFace
 from deepfake.faces.geometry import fit_similarity
 from deepfake.files import packaged_file
@@ -96,7 +97,5 @@ def aligned(picture_HWC: np.ndarray, landmarks_52: np.ndarray) -> np.ndarray:
 
 def points_in_crop(face: StoredFace, crop_px: int) -> np.ndarray:
     """The five landmarks (5, 2) of a face in pixels of its stored crop."""
-    # As `faces.crops.cut_square` rounds the square.
-    corner = np.floor([face.crop_x0_px, face.crop_y0_px])
-    side = max(round(face.crop_side_px), 2)
-    return np.asarray((np.array(face.landmarks).reshape(5, 2) - corner) * crop_px / side)
+    square = Square(face.crop_x0_px, face.crop_y0_px, face.crop_side_px)
+    return points_in_square(square, np.array(face.landmarks), crop_px)

@@ -154,10 +154,11 @@ def check(
     done: dict[int, tuple[Check, Path]] = {}
     checked = check_with(networks, videos, weights_sha256, cache_dir, workers, ahead.readings, looked_for.people)
     with _gatherer(looked_for, kept) as gather:
-        for video, reading in ahead.readings.items() if gather else ():
-            if gather and reading.extraction.failure is None:
-                unscored = unscored_check(video, reading, networks.rules, weights_sha256)
-                gather.begin(unscored, reading.extraction, cache_dir)
+        if gather is not None:
+            for video, reading in ahead.readings.items():
+                if reading.extraction.failure is None:
+                    unscored = unscored_check(video, reading, networks.rules, weights_sha256)
+                    gather.begin(unscored, reading.extraction, cache_dir)
         for number, scored, made in checked:
             page_path = places.page(number, made.file)
             crops = shown_crops(made, scored.reading.extraction, networks, cache_dir) if scored.reading else []

@@ -21,16 +21,21 @@ def plain_generator(name: str) -> str:
     return name.partition(" (")[0].partition(" + ")[0].strip()
 
 
+def shared_names(clips: pd.DataFrame, column: str) -> list[str]:
+    """Whom each clip is linked by, in one of LINKS: a publisher, person or plain generator; empty where nobody."""
+    values = clips[column].astype(str)
+    plain = values.map(plain_generator) if column == "generator" else values
+    return ["" if name.strip().lower() in NOBODY else name for name in plain]
+
+
 def source_groups(clips: pd.DataFrame) -> np.ndarray:
     """The group (N,) of each clip: clips of one publisher, person or generator, however indirectly, share one."""
     names = [f"{i:06d}" for i in range(len(clips))]
     links: list[tuple[str, str]] = []
     for column in LINKS:
-        values = clips[column].astype(str)
-        values = values.map(plain_generator) if column == "generator" else values
         first: dict[str, str] = {}
-        for name, value in zip(names, values, strict=True):
-            if value.strip().lower() not in NOBODY:
+        for name, value in zip(names, shared_names(clips, column), strict=True):
+            if value:
                 links.append((first.setdefault(value, name), name))
     found = groups_of(names, links)
     return np.array([int(found[name]) for name in names])

@@ -36,6 +36,12 @@ class Square:
     side_px: float
 
 
+def points_in_square(square: Square, landmarks: np.ndarray, crop_px: int) -> np.ndarray:
+    """Five points (5, 2), given in full-frame pixels in any shape, in pixels of the square's crop of `crop_px`."""
+    corner = np.floor([square.x0_px, square.y0_px])  # as `cut_square` rounds it
+    return np.asarray((landmarks.reshape(5, 2) - corner) * crop_px / max(round(square.side_px), 2))
+
+
 def square_around(box: np.ndarray, margin_ratio: float) -> Square:
     """The square about a box (x0, y0, x1, y1), with `margin_ratio` of its longer side added on every side."""
     x0, y0, x1, y1 = (float(v) for v in box)

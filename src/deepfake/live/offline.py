@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deepfake.faces.crop_store import decode_crop
-from deepfake.faces.crops import Square
+from deepfake.faces.crops import Square, points_in_square
 from deepfake.faces.extracted import Face, Job
 from deepfake.faces.extractor import extractor_for
 from deepfake.faces.mtcnn import FaceDetector
@@ -19,7 +19,7 @@ from deepfake.faces.passes import LivePasses, Pass
 from deepfake.faces.search import search
 from deepfake.live.annotations import LiveFace
 from deepfake.live.persons import Looked
-from deepfake.live.watch import PICTURE_PX, Summary, Watch, points_in
+from deepfake.live.watch import PICTURE_PX, Summary, Watch
 from deepfake.media.demux import scan
 from deepfake.media.video import Frame
 
@@ -115,7 +115,7 @@ class OfflineWatch:
             return
         self._compared[face.track] = n + 1
         square = Square(face.crop_x0_px, face.crop_y0_px, face.crop_side_px)
-        points = points_in(square, np.array(face.landmarks), len(crop_HWC))
+        points = points_in_square(square, np.array(face.landmarks), len(crop_HWC))
         self.watch.persons.compare(face.track, embed(crop_HWC, points), visible)
 
     def _face(self, face: Face) -> LiveFace:

@@ -17,7 +17,7 @@ import numpy as np
 from deepfake.detector.check import NO_FACE, UNREADABLE, Verdict
 from deepfake.detector.header import Rules
 from deepfake.faces.crop_store import decode_crop
-from deepfake.faces.crops import Square
+from deepfake.faces.crops import Square, points_in_square
 from deepfake.faces.mtcnn import FaceDetector
 from deepfake.live.annotations import Kind, LiveFace, LivePerson, Row
 from deepfake.live.budget import Budget, Plan, Wish, ladder, plan
@@ -293,7 +293,7 @@ class Watch:
             return
         began_s = self._now()
         picture_HWC, square = self._crop(arrived.frame, face, crops)
-        embedding = embed(picture_HWC, points_in(square, face.landmarks, len(picture_HWC)))
+        embedding = embed(picture_HWC, points_in_square(square, face.landmarks, len(picture_HWC)))
         self._tracks[face.track].embedded_s = self._time_s
         self.paces.add("embed", 1000 * (self._now() - began_s))
         same = self.persons.compare(face.track, embedding, [track for track in visible if track != face.track])
@@ -415,12 +415,6 @@ class Watch:
         return Summary(
             reason, self._time_s, self._n_frames, self.n_updates, row.n_dropped, persons, tuple(self._ages_ms.values)
         )
-
-
-def points_in(square: Square, landmarks: np.ndarray, crop_px: int) -> np.ndarray:
-    """Five points of a frame in pixels of the crop of a square."""
-    corner = np.floor([square.x0_px, square.y0_px])  # as `faces.crops.cut_square` rounds it
-    return np.asarray((landmarks.reshape(5, 2) - corner) * crop_px / max(round(square.side_px), 2))
 
 
 def embedding_here() -> Embed | None:
