@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from deepfake.detector.fitting import EQUAL_SHARES, uncalibrated
-from deepfake.detector.source_groups import CLIPS, source_groups
 from deepfake.ensemble.calibration import inconclusive_band
 from deepfake.ensemble.pooling import Tracks
 from deepfake.ensemble.stack import Stack, fit_stack
 from deepfake.errors import UserError
 from deepfake.evaluation.ranking import rank_auc
 from deepfake.settings import Ensemble
+from deepfake.training.source_groups import CLIPS, source_groups
 
 LEAST = 3  # reals and fakes of a family that a fold needs to say something of it
 

@@ -11,9 +11,9 @@ import pandas as pd
 from deepfake.detector import fitting, labelled_clips
 from deepfake.detector.labelled_clips import Clips
 from deepfake.detector.listed_crops import clips_table, read_crops
-from deepfake.detector.source_groups import CLIPS
 from deepfake.ensemble.pooling import Tracks
 from deepfake.settings import Config
+from deepfake.training.source_groups import CLIPS
 from lab.cross_validation import unseen
 
 FRESH, MORE = "fresh", "more-"

@@ -18,9 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepfake.detector.labelled_clips import Clips, some_frames
-from deepfake.detector.source_groups import LINKS, shared_names
 from deepfake.evaluation.ranking import rank_auc
 from deepfake.faces.crop_store import read_crop
+from deepfake.training.source_groups import LINKS, shared_names
 from lab.cross_validation import Spread
 
 SIDE_PX, MOST_PX = 192, 220  # crops are made alike: those of some collections have no more pixels

@@ -13,13 +13,13 @@ from deepfake.detector.file import open_detector, write_stack
 from deepfake.detector.header import read_detector
 from deepfake.detector.listed_crops import read_crops
 from deepfake.detector.recalibration import networks_sha256
-from deepfake.detector.source_groups import CLIPS
 from deepfake.ensemble.calibration import Calibration
 from deepfake.ensemble.pooling import Tracks
 from deepfake.ensemble.stack import Stack
 from deepfake.errors import UserError
 from deepfake.models.detector_file import read_header
 from deepfake.settings import Ensemble, Predict
+from deepfake.training.source_groups import CLIPS
 from learning_data import one_thread  # noqa: F401 - a fixture
 from listed_faces import write_list
 from little_detector import two_members

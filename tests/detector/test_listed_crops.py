@@ -9,10 +9,10 @@ import pytest
 
 from deepfake import tables
 from deepfake.detector.listed_crops import LABELS, clips_table, read_crops
-from deepfake.detector.source_groups import CLIPS
 from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop
 from deepfake.settings import Extract
+from deepfake.training.source_groups import CLIPS
 from face_pictures import face
 from listed_faces import SIDE, write_list
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake.detector.source_groups import CLIPS, deal_folds
 from deepfake.ensemble.pooling import Tracks
 from deepfake.settings import Ensemble
+from deepfake.training.source_groups import CLIPS, deal_folds
 from lab.cross_validation import (
     Spread,
     as_markdown,

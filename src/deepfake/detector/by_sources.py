@@ -16,12 +16,12 @@ from deepfake.detector import recalibration
 from deepfake.detector.file import TrainedDetector
 from deepfake.detector.labelled_clips import Clips
 from deepfake.detector.listed_crops import clips_table
-from deepfake.detector.source_groups import deal_folds, group_names, source_groups
 from deepfake.ensemble.left_out import LEAST_NAMED, Found, Known, find
 from deepfake.ensemble.pooling import Tracks
 from deepfake.ensemble.stack import Stack
 from deepfake.errors import UserError
 from deepfake.settings import Ensemble, Predict
+from deepfake.training.source_groups import deal_folds, group_names, source_groups
 
 MOST_FOLDS = 10  # of more groups, several share a fold: each fit is then made ten times, not hundreds
 HEADER = (

@@ -16,7 +16,6 @@ import pandas as pd
 
 from deepfake import tables
 from deepfake.detector.labelled_clips import Clips
-from deepfake.detector.source_groups import CLIPS
 from deepfake.errors import UserError
 from deepfake.evaluation.labelled import Labelled
 from deepfake.faces.crop_store import encode_crop, write_shard
@@ -24,6 +23,7 @@ from deepfake.faces.crops import cut_face, sharpness
 from deepfake.faces.geometry import apply_affine
 from deepfake.files import digest, sha256_of
 from deepfake.settings import Extract
+from deepfake.training.source_groups import CLIPS
 
 BOX, POINTS = ["x0", "y0", "x1", "y1"], [f"lm{i}_{axis}" for i in range(5) for axis in "xy"]
 NEEDED = ("file", "clip_id", "split", "label", "family", "generator", "identity", "source", *BOX, *POINTS)

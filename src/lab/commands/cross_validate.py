@@ -44,8 +44,8 @@ def asked_of(args: argparse.Namespace, config: Config) -> Asked:
 
 
 def run(args: argparse.Namespace) -> None:
-    from deepfake.detector.source_groups import deal_folds
     from deepfake.settings_file import load_config
+    from deepfake.training.source_groups import deal_folds
     from lab.cross_validation import HEADER, as_markdown, cross_validate, decisions_line, describe_groups
     from lab.labelled_crops import known_clips
 

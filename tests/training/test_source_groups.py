@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake.detector.source_groups import CLIPS, deal_folds, group_names, plain_generator, source_groups
 from deepfake.errors import UserError
+from deepfake.training.source_groups import CLIPS, deal_folds, group_names, plain_generator, source_groups
 
 
 def clips(*rows: tuple[int, str, str, str, str]) -> pd.DataFrame:
