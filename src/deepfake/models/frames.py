@@ -21,6 +21,7 @@ from timm.models._manipulate import group_parameters
 from torch import Tensor, nn
 
 from deepfake.errors import UserError
+from deepfake.models.class_tokens import class_tokens
 from deepfake.models.maps import MAPS as MAPS
 
 
@@ -211,6 +212,9 @@ def fold_norms(network: nn.Module) -> None:
 
 
 def _create(backbone: str, input_px: int, pretrained: bool) -> Any:
+    tokens = class_tokens(backbone, input_px)
+    if tokens is not None:
+        return tokens
     if not timm.is_model(backbone):
         near = timm.list_models(f"*{backbone.split('.')[0][:12]}*")[:5]
         hint = f"; near names: {', '.join(near)}" if near else ""

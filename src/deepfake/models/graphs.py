@@ -109,7 +109,10 @@ def refusal(path: Path, reason: str) -> UserError:
 
 
 class StoredNetwork:
-    """A network's weights (float32) and graphs as they lie in a file, held against what the header says of them."""
+    """A network's weights and graphs as they lie in a file, held against what the header says of them.
+
+    Weights are float32; whole numbers, of which packed ones are made, stay what they are.
+    """
 
     def __init__(self, path: Path, name: str, graphs: NetworkGraphs, sides: Sequence[int]) -> None:
         self.path, self.name, self.graphs = path, name, graphs
@@ -124,7 +127,11 @@ class StoredNetwork:
         for side, model in self.models.items():
             if hashlib.sha256(model).hexdigest() != graphs.sizes[side].sha256:
                 raise refusal(path, f"{name} at {side} px: damaged")
-        self.weights = {f"{name}.{key}": np.asarray(value, np.float32) for key, value in values.items()}
+        self.weights = {f"{name}.{key}": _wide(value) for key, value in values.items()}
         for key, value in self.weights.items():
             if not np.isfinite(value).all():
                 raise UserError(f"weights {str(path)!r}: tensor {key} holds values that are no numbers; fetch it again")
+
+
+def _wide(value: np.ndarray) -> np.ndarray:
+    return value if value.dtype.kind in "iu" else np.asarray(value, np.float32)

@@ -1,0 +1,154 @@
+"""What an image transformer knows of a face: its class token after some of its blocks, with weights of a few bits.
+
+The blocks are CLIP's (Radford et al. 2021, arXiv:2103.00020), which learnt from pictures of the web and their captions.
+Their weights stay as they are, but for the norms'. They have eight levels, three bits each, with one scale for each
+GROUP of a row, as found by GPTQ (Frantar et al. 2022, arXiv:2210.17323; `lab.weight_packing`). Letters: B crops,
+C channels, H rows, W columns, L tokens, D features, O outputs, I inputs.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from deepfake.models import no_compiler  # noqa: F401 - first: it decides how timm is imported
+
+# isort: split
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deepfake.errors import UserError
+
+NAME = re.compile(r"clip_b16_token(\d{1,2})")
+TRUNK = "vit_base_patch16_clip_quickgelu_224"
+LEVELS, GROUP = 8, 64
+PATCH_PX = 16
+MIDDLE = (LEVELS - 1) / 2
+BYTES, DIGITS = 3, 8  # so many levels lie in so many bytes
+
+
+def pack(levels_OI: Tensor) -> Tensor:
+    """Whole numbers 0..7 (O, I), eight to three bytes: (O, 3 I / 8) uint8."""
+    digits = levels_OI.to(torch.int64).reshape(len(levels_OI), -1, DIGITS)
+    numbers = (digits * LEVELS ** torch.arange(DIGITS - 1, -1, -1)).sum(-1)
+    return torch.stack([numbers // 256**2, numbers // 256 % 256, numbers % 256], -1).flatten(1).to(torch.uint8)
+
+
+def unpack(packed: Tensor) -> Tensor:
+    """The numbers 0..7 (O, I) that `pack` was given, as float32."""
+    # Without division of whole numbers, in which exporters and engines differ: below 2**24 float32 is exact.
+    high, middle, low = packed.to(torch.float32).reshape(packed.shape[0], -1, BYTES).unbind(-1)
+    rest = (high * 256 + middle) * 256 + low
+    digits = []
+    for place in range(DIGITS - 1, -1, -1):
+        digit = torch.floor(rest / LEVELS**place)
+        rest = rest - digit * LEVELS**place
+        digits.append(digit)
+    return torch.stack(digits, -1).flatten(1)
+
+
+class PackedLinear(nn.Module):
+    """A linear layer that does not learn: levels 0..7 times the scale of their group of inputs, about 0."""
+
+    packed: Tensor
+    scales: Tensor
+    bias: Tensor
+
+    def __init__(self, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        if n_inputs % GROUP:
+            raise ValueError(f"a packed layer of {n_inputs} inputs; wanted a multiple of {GROUP}")
+        self.register_buffer("packed", torch.zeros(n_outputs, n_inputs // DIGITS * BYTES, dtype=torch.uint8))
+        self.register_buffer("scales", torch.zeros(n_outputs, n_inputs // GROUP))
+        self.register_buffer("bias", torch.zeros(n_outputs))
+        self.unpacked: Tensor | None = None  # weights, once they were asked for
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self.unpacked = None
+        super()._load_from_state_dict(*args)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self.unpacked = None  # another device or precision
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def weight_OI(self) -> Tensor:
+        """The layer's weights, float32."""
+        levels = unpack(self.packed).reshape(self.packed.shape[0], -1, GROUP)
+        weights_OI: Tensor = ((levels - MIDDLE) * self.scales.float()[..., None]).flatten(1)
+        return weights_OI
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values (..., I) to (..., O)."""
+        if torch.onnx.is_in_onnx_export():  # which writes down how they are unpacked
+            return functional.linear(values, self.weight_OI(), self.bias)
+        if self.unpacked is None:
+            self.unpacked = self.weight_OI()
+        return functional.linear(values, self.unpacked, self.bias)
+
+
+class ClassTokens(nn.Module):
+    """Normal pictures (B, 3, 224, 224) to class tokens (B, D) after the first `n_blocks` blocks.
+
+    Only the blocks' norms learn, which is all that such a network needs to see blends (Yermakov et al. 2025,
+    arXiv:2508.06248). It is built without weights: they come from a file. As timm's networks do, it gives what it sees
+    on a grid, too.
+    """
+
+    def __init__(self, n_blocks: int) -> None:
+        super().__init__()
+        with torch.device("meta"):
+            trunk: Any = timm.create_model(TRUNK, num_classes=0)
+        if not 1 <= n_blocks <= len(trunk.blocks):
+            raise UserError(f"class tokens: {TRUNK} has {len(trunk.blocks)} blocks; found {n_blocks} of them")
+        trunk.blocks = nn.Sequential(*list(trunk.blocks)[:n_blocks])
+        trunk.norm = trunk.fc_norm = trunk.head = nn.Identity()
+        _pack_layers(trunk.blocks)
+        self.trunk = trunk.to_empty(device="cpu")
+        with torch.no_grad():
+            for value in self.trunk.state_dict().values():
+                value.zero_()
+        self.requires_grad_(False)
+        for part in self.trunk.modules():
+            if isinstance(part, nn.LayerNorm):
+                part.requires_grad_(True)
+        self.num_features = int(trunk.num_features)
+        self.pretrained_cfg: Any = trunk.pretrained_cfg
+        self.feature_info = [{"num_chs": self.num_features, "reduction": PATCH_PX}]
+
+    def forward(self, pictures_BCHW: Tensor) -> Tensor:
+        """Class tokens (B, D), each with a mean square of 1."""
+        return self.forward_head(self.trunk.forward_features(pictures_BCHW))
+
+    def forward_head(self, tokens_BLD: Tensor) -> Tensor:
+        """The class tokens (B, D) of all tokens, each with a mean square of 1."""
+        return functional.normalize(tokens_BLD[:, 0], dim=1) * math.sqrt(self.num_features)
+
+    def forward_intermediates(self, pictures_BCHW: Tensor, indices: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """All tokens (B, L, D), and what lies on the grid (B, D, 14, 14), normal at every place; once an index."""
+        tokens_BLD = self.trunk.forward_features(pictures_BCHW)
+        side = pictures_BCHW.shape[-1] // PATCH_PX
+        places_BLD = functional.layer_norm(tokens_BLD[:, 1:], (self.num_features,))
+        grid = places_BLD.transpose(1, 2).reshape(-1, self.num_features, side, side)
+        return tokens_BLD, [grid for _ in indices]
+
+
+def _pack_layers(network: nn.Module) -> None:
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, PackedLinear(child.in_features, child.out_features))
+
+
+def class_tokens(backbone: str, input_px: int) -> ClassTokens | None:
+    """The network of a name such as clip_b16_token9, None for other names; its pictures have 224 px."""
+    found = NAME.fullmatch(backbone)
+    if found is None:
+        return None
+    if input_px != 224:
+        raise UserError(f"{backbone} sees pictures of 224 px; found {input_px}")
+    return ClassTokens(int(found[1]))
