@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +20,7 @@ from deepfake.packs import training
 from deepfake.packs.adopting import adopt
 from deepfake.packs.building import Contents, build_pack, shrunk
 from deepfake.packs.command import table, train_within
-from deepfake.packs.file import COLUMNS, LEARN, VALIDATE, Pack, pack_digest, part_path, read_pack, write_pack
+from deepfake.packs.file import LEARN, VALIDATE, Pack, part_path, read_pack, write_pack
 from deepfake.packs.items import PackPairs, collate
 from deepfake.packs.outlines import KEPT, own_outlines
 from deepfake.packs.pictures import Pictures
@@ -32,10 +31,10 @@ from deepfake.packs.validation import clip_aucs
 from deepfake.settings_file import default_config
 from face_pictures import POINTS, face, write_frames, write_photos
 from learning_data import one_thread, video_row  # noqa: F401 - a fixture
+from little_pack import SIDE, packed, png, row
 from run_command import ENVIRONMENT, arguments_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SIDE = 96
 TINY = PackTraining(
     backbone="test_efficientnet",
     start="random",
@@ -48,40 +47,13 @@ TINY = PackTraining(
 )
 
 
-def row(number: int, role: str = LEARN, kind: str = "photo", label: int = 0, **more: object) -> dict[str, object]:
-    return {
-        "name": f"{kind}{number}",
-        "role": role,
-        "kind": kind,
-        "label": label,
-        "owner": f"person{number}",
-        "clip": f"{kind}{number}",
-        "source": "studio",
-        "family": "swap" if label else "real",
-        "generator": "-",
-        "face_px": 48.0,
-        "height_px": SIDE,
-        "width_px": SIDE,
-        **more,
-    }
-
-
-def png(picture: np.ndarray) -> bytes:
-    return bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
-
-
 def small_pack(n_photos: int = 6, n_clips: int = 3, n_told: int = 4) -> Pack:
     rows = [
         *(row(i, VALIDATE, "clip", i % 2, clip=f"told{i}") for i in range(n_told)),
         *(row(i, kind="clip", owner=f"actor{i}") for i in range(n_clips)),
         *(row(i) for i in range(n_photos)),
     ]
-    faces = pd.DataFrame(rows, columns=list(COLUMNS))
-    some = [face(i, SIDE) for i in range(len(rows))]
-    landmarks = np.array([one.landmarks for one in some], np.float32)
-    mesh = np.full((len(rows), len(KEPT), 2), np.nan, np.float32)
-    encoded = [png(one.picture) for one in some]
-    return Pack(faces, landmarks, mesh, encoded, {}, pack_digest(faces, encoded))
+    return packed(rows)
 
 
 @pytest.fixture(scope="module")

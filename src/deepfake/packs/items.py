@@ -21,6 +21,7 @@ from deepfake.faces.geometry import CANONICAL_POINTS, apply_affine, face_frame
 from deepfake.forging.damage import Degradation
 from deepfake.forging.families import Face, Forged, Material, forge
 from deepfake.packs.file import LEARN, Pack
+from deepfake.packs.folds import ForgedClips, left_out
 from deepfake.packs.outlines import own_outlines
 from deepfake.packs.pictures import Pictures
 from deepfake.packs.settings import PackTraining
@@ -45,6 +46,8 @@ class PackPairs(Dataset[Pair]):
     def __init__(self, pack: Pack, pictures: Pictures, settings: PackTraining) -> None:
         self.pack, self.pictures, self.settings = pack, pictures, settings
         photos, clips = (pack.rows(LEARN, kind) for kind in ("photo", "clip"))
+        clips = clips[~left_out(pack, settings.fold)[clips]]
+        self.forged_clips = ForgedClips(pack, settings.fold) if settings.forged_share else None
         photos = photos[pack.faces["face_px"].to_numpy()[photos] >= settings.min_face_px]
         self.rows = {"photo": photos, "clip": clips}
         owners = pack.faces["owner"].to_numpy()[clips]
@@ -59,14 +62,34 @@ class PackPairs(Dataset[Pair]):
         self.poses_ND = _poses(pack.landmarks_N52)
 
     def __getitem__(self, index: Number) -> Pair:
-        real, fake, forged, view = self.make(index)
+        rng = np.random.default_rng((self.settings.seed, index[0]))
+        # Asked only where it is wanted: a training without forged clips draws as it always did.
+        if self.forged_clips is not None and rng.random() < self.settings.forged_share:
+            real, fake = self._clips(self.forged_clips, index[1], rng)
+            mask = np.full((GRID, GRID), np.nan, np.float32)  # nobody knows where
+        else:
+            real, fake, forged, view = self._made(index[1], rng)
+            mask = view.mask(forged.mask)
         real, fake = (np.ascontiguousarray(crop.transpose(2, 0, 1)) for crop in (real, fake))
-        return torch.from_numpy(real), torch.from_numpy(fake), torch.from_numpy(view.mask(forged.mask))
+        return torch.from_numpy(real), torch.from_numpy(fake), torch.from_numpy(mask)
 
     def make(self, index: Number) -> tuple[np.ndarray, np.ndarray, Forged, View]:
         """The crops of a pair (HWC), the fake as it was made, and the part of it that is seen."""
-        number, progress = index
-        rng = np.random.default_rng((self.settings.seed, number))
+        return self._made(index[1], np.random.default_rng((self.settings.seed, index[0])))
+
+    def _clips(
+        self, forged_clips: ForgedClips, progress: float, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The crops of a real and of a forged clip's picture, damaged alike; each in a view of its own."""
+        damage = Degradation.draw(rng, self.settings.h264, self._strength(progress))
+        crops = []
+        for row in forged_clips.draw(rng):
+            picture = self.pictures[row]
+            view = View.draw(rng, picture.shape[0], self.settings.view_ratio, self.settings.zoom)
+            crops.append(see(damage([view(picture)])[0], 1.0, self.settings.input_px))
+        return crops[0], crops[1]
+
+    def _made(self, progress: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Forged, View]:
         kind = "photo" if rng.random() < self.photo_share else "clip"
         row = self._draw(kind, rng)
         face = self._face(row, rng)

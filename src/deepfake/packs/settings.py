@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from deepfake.errors import UserError
+from deepfake.packs.folds import ALL, FOLDS
 
 HULLS = ("five_points", "mesh")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -23,6 +24,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "hull_jitter": (0, 0.5),
     "min_face_px": (0, 1000),
     "photo_share": (0, 1),
+    "forged_share": (0, 1),
+    "fold": (ALL, FOLDS - 1),
     "damage": (0, 1.5),
     "damage_start": (-1, 1.5),
     "pairs": (0, 10**9),
@@ -57,6 +60,8 @@ class PackTraining:
     hull_jitter: float = 0.0  # of an own outline's scale; above 0 its parts are drawn, too
     min_face_px: int = 0  # photos with a smaller face are not learnt from; frames of clips are
     photo_share: float = 0.57  # the rest are frames of real clips, people drawn alike
+    forged_share: float = 0.0  # of pairs: a forged clip's picture and a real one's; the rest is forged here
+    fold: int = ALL  # of sources, is never learnt from and alone measured on where forged clips are learnt from
     families: Mapping[str, float] = field(
         default_factory=lambda: {"self_blend": 0.5, "cross_identity": 0.2, "lip_sync": 0.15, "local_warp": 0.15}
     )

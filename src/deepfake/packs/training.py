@@ -200,7 +200,7 @@ def train(pack: Pack, pictures: Pictures, settings: PackTraining, seconds: float
         progress.pairs, progress.steps, progress.marks = (int(state[name]) for name in ("pairs", "steps", "marks"))
         progress.earlier = float(state["elapsed"])
         log.info("%s: going on from pair %d, after %.0f s", place.name, progress.pairs, progress.earlier)
-    validation = Validation(pack, pictures, settings.input_px, settings.view_ratio, settings.validation_clips)
+    validation = Validation(pack, pictures, settings)
     items = PackPairs(pack, pictures, settings)
     log.info("%s: learns on %s, %s", place.name, machine_of(device), "bf16" if learner.bf16 else "fp32")
     run = _Run(learner, progress, validation, place, state_path, key)

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from deepfake.evaluation.ranking import rank_auc
-from deepfake.packs.file import VALIDATE, Pack
+from deepfake.packs.file import Pack
+from deepfake.packs.folds import measured_rows
 from deepfake.packs.pictures import Pictures
+from deepfake.packs.settings import PackTraining
 
 BATCH = 128
 
 
-def chosen_rows(pack: Pack, n_clips: int) -> np.ndarray:
-    """Rows of the crops to measure on: of the first `n_clips` clips of each family and of the reals; 0: of all."""
-    rows = pack.rows(VALIDATE)
+def chosen_rows(pack: Pack, rows: np.ndarray, n_clips: int) -> np.ndarray:
+    """Of these rows those of the first `n_clips` clips of each family and of the reals; 0: all."""
     if not n_clips:
         return rows
     faces = pack.faces.iloc[rows]
@@ -30,10 +31,12 @@ def chosen_rows(pack: Pack, n_clips: int) -> np.ndarray:
 
 
 class Validation:
-    """Crops to measure on, ready for a network of one input size."""
+    """Crops to measure on, ready for a network of one input size: of clips that the settings do not learn from."""
 
-    def __init__(self, pack: Pack, pictures: Pictures, input_px: int, view_ratio: float, n_clips: int = 0) -> None:
-        rows = chosen_rows(pack, n_clips)
+    def __init__(self, pack: Pack, pictures: Pictures, settings: PackTraining) -> None:
+        input_px, view_ratio = settings.input_px, settings.view_ratio
+        told = measured_rows(pack, settings.fold, settings.forged_share > 0)
+        rows = chosen_rows(pack, told, settings.validation_clips)
         self.faces = pack.faces.iloc[rows].reset_index(drop=True)
         self.crops_NCHW = torch.from_numpy(pictures.seen(rows, view_ratio, input_px))
 
