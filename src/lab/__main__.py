@@ -21,6 +21,8 @@ COMMANDS = {
     "views": "what every view of a crop, and every member, is worth to a detector",
     "dependence": "how strongly scores depend on source, size and codec",
     "probe-quality": "whether noise and detail alone tell forged clips, on sources and collections left out",
+    "class-tokens": "whether CLIP's class tokens tell forged clips of a collection that nothing was learnt from",
+    "pack-encoder": "CLIP's image tower with three bits a weight, to train from",
     "check-sources": "whether quality alone separates the training material's reals and fakes",
     "show-blends": "a sheet of made fakes, a row for each family",
     "show-mistakes": "a page of the surest mistakes of a CSV of scores",
