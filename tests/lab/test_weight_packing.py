@@ -51,6 +51,7 @@ def test_another_file_than_the_encoder_is_refused_in_words(tmp_path: Path) -> No
         encoder_weights(tmp_path / "text.onnx")
 
 
+@pytest.mark.slow
 def test_a_packed_block_keeps_the_mean_of_what_it_makes_and_most_of_what_tells_pictures_apart() -> None:
     torch.manual_seed(2)
     encoder = timm.create_model(TRUNK, num_classes=0).eval()

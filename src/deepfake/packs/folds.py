@@ -31,7 +31,7 @@ def measured_rows(pack: Pack, fold: int, forged_are_learnt: bool) -> np.ndarray:
     rows = pack.rows(VALIDATE)
     if not forged_are_learnt:
         return rows
-    return rows[left_out(pack, fold)[rows]]
+    return np.asarray(rows[left_out(pack, fold)[rows]])
 
 
 class ForgedClips:

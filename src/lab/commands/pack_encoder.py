@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from deepfake.commands.arguments import whole_number
-from deepfake.outputs import try_file
+from deepfake.commands.arguments import output_file, whole_number
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -19,12 +18,11 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--pack", type=Path, required=True, metavar="FILE", help="a part of a pack: real pictures")
     parser.add_argument("--blocks", type=whole_number, default=8, metavar="N", help="the first N of 12 (8)")
     parser.add_argument("--pictures", type=whole_number, default=96, metavar="N", help="to pack by (96)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the network")
+    parser.add_argument("--out", type=output_file, required=True, metavar="FILE", help="the network")
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
-    try_file(args.out)
     import torch
 
     from deepfake.models.class_tokens import ClassTokens
