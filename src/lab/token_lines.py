@@ -50,9 +50,9 @@ class Encoder:
     """CLIP's image tower in float32: crops to the class tokens after each block, each of length 1."""
 
     def __init__(self, path: Path) -> None:
+        self.weights = encoder_weights(path)
         self.key = sha256_of(path)
         self.trunk: Any = timm.create_model(TRUNK, num_classes=0).eval()
-        self.weights = encoder_weights(path)
         self.trunk.load_state_dict(self.weights, strict=False)  # without the last norm, which is not asked
         cfg: Any = self.trunk.pretrained_cfg
         self.mean_C, self.std_C = (255 * torch.tensor(cfg[name])[:, None, None] for name in ("mean", "std"))
@@ -84,8 +84,8 @@ class Network:
     """A frame network of a training from a pack: crops to its features, in place of the tokens of one block."""
 
     def __init__(self, path: Path) -> None:
-        self.key = sha256_of(path)
         self.scorer = FrameScorer(read_snapshot(path)[0], Predict(precision="fp32"))
+        self.key = sha256_of(path)
 
     def tokens(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Features (N, 1, 1 + D) of crops (HWC uint8 RGB, twice as wide as the face), the network's logit first."""

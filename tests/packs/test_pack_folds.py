@@ -15,6 +15,7 @@ from deepfake.packs.folds import ALL, FOLDS, ForgedClips, left_out, measured_row
 from deepfake.packs.items import PackPairs
 from deepfake.packs.pictures import Pictures
 from deepfake.packs.settings import PackTraining, parse_settings
+from deepfake.packs.training import start_model
 from deepfake.packs.validation import Validation
 from learning_data import one_thread  # noqa: F401 - a fixture
 from little_pack import packed, row
@@ -99,6 +100,13 @@ def test_a_pack_without_forged_clips_says_what_is_missing() -> None:
     faces = pack.faces.assign(label=0)
     with pytest.raises(UserError, match=r"0 pictures of forged and .* forged_share=0"):
         ForgedClips(Pack(faces, pack.landmarks_N52, pack.mesh_NP2, pack.encoded, {}, pack.digest), 1)
+
+
+@pytest.mark.parametrize("start", ["pack", "random"])
+def test_class_tokens_start_from_a_file_alone(start: str) -> None:
+    settings = PackTraining(backbone="clip_b16_token2", start=start)
+    with pytest.raises(UserError, match=r"clip_b16_token2 has no weights .* set start to that file"):
+        start_model(settings, wide_pack())
 
 
 def test_folds_are_numbers_below_five(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from deepfake.datasets.views import before_workers
 from deepfake.errors import UserError
 from deepfake.files import digest, write_whole
 from deepfake.models.checkpoints import load_state, save_state
+from deepfake.models.class_tokens import NAME
 from deepfake.models.depthwise import keep_memory, use_fast_depthwise
 from deepfake.models.devices import choose_device, is_fast_at_bf16, machine_of
 from deepfake.models.frames import FrameClassifier
@@ -163,6 +164,11 @@ def start_model(settings: PackTraining, pack: Pack) -> FrameClassifier:
     """The network before its first step."""
     torch.manual_seed(settings.seed)
     model = FrameClassifier(settings.backbone, settings.input_px, settings.dropout, settings.view_ratio, maps=True)
+    if settings.start in ("pack", "random") and NAME.fullmatch(settings.backbone):
+        raise UserError(
+            f"{settings.backbone} has no weights to start from but those that `python -m lab pack-encoder` writes; "
+            "set start to that file"
+        )
     if settings.start == "pack":
         data = pack.start.get(settings.backbone)
         if data is None:

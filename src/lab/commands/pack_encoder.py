@@ -32,13 +32,13 @@ def run(args: argparse.Namespace) -> None:
     from lab.token_lines import INPUT_PX, VIEW_RATIO, Encoder, damaged_pictures
     from lab.weight_packing import left_unexplained, pack_blocks
 
+    network = ClassTokens(args.blocks)
     encoder = Encoder(args.encoder)
     pack = read_pack(args.pack)
     to_pack_by, others = torch.split(
         encoder.normal(damaged_pictures(pack, args.pictures + args.pictures // 2)), args.pictures
     )
     wanted = encoder.tokens_of(others)
-    network = ClassTokens(args.blocks)
     for number in pack_blocks(network, encoder.weights, to_pack_by):
         print(f"block {number} of {args.blocks} packed", flush=True)
     with torch.inference_mode():
