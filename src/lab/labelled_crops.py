@@ -65,3 +65,9 @@ def _measured(clips: Clips, split_prefix: str, asked: Asked, config: Config) -> 
     tracks = network_tracks(asked.runs, clips, config, asked.n_frames)
     table = clips_table(clips, split_prefix).set_index("clip").loc[list(tracks.video_ids)]
     return table.reset_index()[list(CLIPS)], tracks
+
+
+def seen_clips(clips: Clips, split_prefix: str) -> pd.DataFrame:
+    """The clips in which a face was found: columns CLIPS."""
+    table = clips_table(clips, split_prefix)
+    return table[table["clip"].isin(set(clips.faces["video_id"]))]

@@ -89,8 +89,8 @@ def linked(clips: pd.DataFrame, told: np.ndarray) -> np.ndarray:
     return found
 
 
-def line_logits(clips: pd.DataFrame, features: np.ndarray, learnt: np.ndarray, told: np.ndarray) -> np.ndarray:
-    """Logits of the clips `told` (N,) by a line fitted to those `learnt` (N,), each source counting by its root."""
+def clip_weights(clips: pd.DataFrame, learnt: np.ndarray) -> np.ndarray:
+    """How much each clip (N,) counts among those `learnt` (N,): a source by the root of its clips, labels alike."""
     labels = clips["label"].to_numpy()
     weights = np.zeros(len(clips))
     for label in (0, 1):
@@ -98,7 +98,22 @@ def line_logits(clips: pd.DataFrame, features: np.ndarray, learnt: np.ndarray, t
         counts = clips.loc[own, "source"].map(clips.loc[own, "source"].value_counts()).to_numpy(float)
         weights[own] = 1 / np.sqrt(counts)
         weights[own] *= learnt.sum() / weights[own].sum()
+    return weights
+
+
+def family_aucs(labels: np.ndarray, families: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """AUC of logits (N,) by family of the forged, and of all."""
+    reals, forged = logits[labels == 0], labels == 1
+    kinds = sorted(set(families[forged].tolist()))
+    aucs = {str(kind): rank_auc(reals, logits[forged & (families == kind)]) for kind in kinds}
+    return {**aucs, "all": rank_auc(reals, logits[forged])}
+
+
+def line_logits(clips: pd.DataFrame, features: np.ndarray, learnt: np.ndarray, told: np.ndarray) -> np.ndarray:
+    """Logits of the clips `told` (N,) by a line fitted to those `learnt` (N,), each source counting by its root."""
+    weights = clip_weights(clips, learnt)
     line = make_pipeline(StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=2000))
+    labels = clips["label"].to_numpy()
     line.fit(features[learnt], labels[learnt], logisticregression__sample_weight=weights[learnt])
     return np.asarray(line.decision_function(features[told]))
 
@@ -115,10 +130,7 @@ def probe(clips: pd.DataFrame, features: np.ndarray, is_other: np.ndarray) -> Pr
     """Clips with CLIPS columns and their features; `is_other` (N,) are of the other collection, never learnt from."""
     labels, families = clips["label"].to_numpy(), clips["family"].to_numpy()
     logits = line_logits(clips, features, ~linked(clips, is_other), is_other)
-    reals = logits[labels[is_other] == 0]
-    fakes = {name: (labels[is_other] == 1) & (families[is_other] == name) for name in sorted(set(families[is_other]))}
-    found = {str(name): rank_auc(reals, logits[rows]) for name, rows in fakes.items() if rows.any()}
-    found["all"] = rank_auc(reals, logits[labels[is_other] == 1])
+    found = family_aucs(labels[is_other], families[is_other], logits)
     return Probed(Spread.of(list(_folds(clips, features, ~is_other))), found)
 
 

@@ -26,7 +26,6 @@ from tqdm import tqdm
 from deepfake.arrays import map_array, write_array
 from deepfake.datasets.views import see
 from deepfake.detector.labelled_clips import Clips, some_frames
-from deepfake.evaluation.ranking import rank_auc
 from deepfake.faces.crop_store import read_crop
 from deepfake.files import digest, sha256_of
 from deepfake.models.class_tokens import TRUNK
@@ -37,7 +36,7 @@ from deepfake.packs.settings import PackTraining
 from deepfake.packs.snapshots import read_snapshot
 from deepfake.scoring.frame_scorer import FrameScorer
 from deepfake.settings import Predict
-from lab.quality_probe import linked
+from lab.quality_probe import clip_weights, family_aucs, linked
 from lab.weight_packing import encoder_weights
 
 VIEW_RATIO, INPUT_PX, FRAMES, BATCH = 0.7, 224, 2, 8
@@ -144,13 +143,7 @@ def line_logits(
 
     A source counts by the root of its clips, real and forged clips as much, the pictures PICTURES_WEIGHT of all clips.
     """
-    labels = clips["label"].to_numpy()
-    weights = np.zeros(len(clips))
-    for label in (0, 1):
-        own = learnt & (labels == label)
-        counts = clips.loc[own, "source"].map(clips.loc[own, "source"].value_counts()).to_numpy(float)
-        weights[own] = 1 / np.sqrt(counts)
-        weights[own] *= learnt.sum() / weights[own].sum()
+    labels, weights = clips["label"].to_numpy(), clip_weights(clips, learnt)
     every = np.concatenate([weights[learnt], np.full(len(reals), PICTURES_WEIGHT * learnt.sum() / max(len(reals), 1))])
     line = make_pipeline(StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=2000))
     wanted = np.concatenate([labels[learnt], np.zeros(len(reals), int)])
@@ -168,11 +161,3 @@ def left_out(
         learnt = ~linked(clips, told)
         logits = line_logits(clips, features, learnt, told, reals)
         yield LeftOut(name, int(learnt.sum()), family_aucs(labels[told], families[told], logits))
-
-
-def family_aucs(labels: np.ndarray, families: np.ndarray, logits: np.ndarray) -> dict[str, float]:
-    """AUC of logits (N,) by family of the forged, and of all."""
-    reals, forged = logits[labels == 0], labels == 1
-    kinds = sorted(set(families[forged].tolist()))
-    aucs = {str(kind): rank_auc(reals, logits[forged & (families == kind)]) for kind in kinds}
-    return {**aucs, "all": rank_auc(reals, logits[forged])}

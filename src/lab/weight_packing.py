@@ -108,7 +108,7 @@ def _rounded(weights: Tensor, scales: Tensor) -> Tensor:
 
 
 def packed_layer(weights_OI: Tensor, moments_II: Tensor) -> tuple[Tensor, Tensor]:
-    """Levels 0..5 (O, I) and scales (O, I / GROUP) of a layer, for inputs of these second moments."""
+    """Levels 0..7 (O, I) and scales (O, I / GROUP) of a layer, for inputs of these second moments."""
     weights_OI, n = weights_OI.clone(), weights_OI.shape[1]
     damped = moments_II + torch.eye(n) * moments_II.diag().mean() * DAMPING
     upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)

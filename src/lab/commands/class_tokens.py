@@ -37,11 +37,12 @@ def run(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from deepfake.detector.labelled_clips import read_clips
-    from deepfake.detector.listed_crops import clips_table, read_crops
+    from deepfake.detector.listed_crops import read_crops
     from deepfake.packs.file import read_pack
     from deepfake.settings_file import load_config
-    from lab.labelled_crops import FRESH, MORE
-    from lab.token_lines import Encoder, Network, clip_tokens, family_aucs, left_out, picture_tokens
+    from lab.labelled_crops import FRESH, MORE, seen_clips
+    from lab.quality_probe import family_aucs
+    from lab.token_lines import Encoder, Network, clip_tokens, left_out, picture_tokens
 
     extract = load_config(args.config).extract
     encoder = Encoder(args.encoder) if args.encoder else Network(args.network)
@@ -50,9 +51,7 @@ def run(args: argparse.Namespace) -> None:
     sets += [(read_clips(folder, args.labels, extract, args.cache), "", folder.name) for folder in args.clips]
     tables, tokens, names = [], [], []
     for clips, prefix, name in sets:
-        seen = set(clips.faces["video_id"])
-        kept = clips_table(clips, prefix)
-        kept = kept[kept["clip"].isin(seen)]
+        kept = seen_clips(clips, prefix)
         tables.append(kept)
         tokens.append(clip_tokens(encoder, clips, kept["clip"].tolist()))
         names += [name] * len(kept)

@@ -29,9 +29,9 @@ def run(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from deepfake.detector.labelled_clips import read_clips
-    from deepfake.detector.listed_crops import clips_table, read_crops
+    from deepfake.detector.listed_crops import read_crops
     from deepfake.settings_file import load_config
-    from lab.labelled_crops import FRESH, MORE
+    from lab.labelled_crops import FRESH, MORE, seen_clips
     from lab.quality_probe import clip_features, probe
 
     extract = load_config(args.config).extract
@@ -43,9 +43,7 @@ def run(args: argparse.Namespace) -> None:
     ]
     tables, features = [], []
     for clips, prefix in sets:
-        seen = set(clips.faces["video_id"])
-        kept = clips_table(clips, prefix)
-        kept = kept[kept["clip"].isin(seen)]
+        kept = seen_clips(clips, prefix)
         tables.append(kept)
         features.append(clip_features(clips, kept["clip"].tolist()))
     table = pd.concat(tables, ignore_index=True)
