@@ -148,7 +148,9 @@ def test_whatever_is_killed_in_the_middle_the_job_ends_with_the_same(
     # A child that dies is taken for one that its video killed: that costs this one video, as on one machine.
     assert len(made) == 24 and len(failed) <= (1 if what == "multiprocessing" else 0), made
     files = {int(path.stem): int(path.read_text()) for path in (tmp_path / "made").glob("*.txt")}
-    assert files == {number: number**2 for number in range(24) if number not in failed}
+    assert files | {number: number**2 for number in failed} == {number: number**2 for number in range(24)}
+    for number in failed:  # the child may have died while it wrote: what it wrote aside goes with the next writing
+        write_square(Work(tmp_path / "made", number, 0))
     assert not list((tmp_path / "made").glob(".*.part"))
     assert list(Path(on_spark.spool).iterdir()) == []
     wait_for(lambda: not [p for p in killed if psutil.pid_exists(p) and psutil.Process(p).status() != "zombie"], "ends")
