@@ -354,6 +354,15 @@ def test_a_training_can_go_on_from_a_snapshot(pack: Pack, tmp_path: Path) -> Non
         torch.testing.assert_close(second.state_dict()[name], value, atol=2e-3, rtol=1e-3)
 
 
+def test_a_training_goes_on_from_a_network_whose_statistics_are_folded(pack: Pack, tmp_path: Path) -> None:
+    folded = training.start_model(replace(TINY, seed=5), pack).for_scoring()
+    save_snapshot(tmp_path / "folded.safetensors", folded, {})
+    second = training.start_model(replace(TINY, start=str(tmp_path / "folded.safetensors")), pack)
+    assert second.settings["folded"]
+    for name, value in folded.state_dict().items():
+        torch.testing.assert_close(second.state_dict()[name], value, atol=2e-3, rtol=1e-3)
+
+
 def test_a_snapshot_becomes_a_network_of_a_run(pack: Pack, tmp_path: Path) -> None:
     model = training.start_model(TINY, pack).eval()
     save_snapshot(tmp_path / "net.safetensors", model, {"name": "a", "pairs": 8})

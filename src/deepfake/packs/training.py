@@ -163,7 +163,11 @@ class Learner:
 def start_model(settings: PackTraining, pack: Pack) -> FrameClassifier:
     """The network before its first step."""
     torch.manual_seed(settings.seed)
-    model = FrameClassifier(settings.backbone, settings.input_px, settings.dropout, settings.view_ratio, maps=True)
+    before = None if settings.start in ("pack", "random") else read_snapshot(Path(settings.start))[0]
+    folded = before is not None and bool(before.settings["folded"])  # statistics once folded do not come back
+    model = FrameClassifier(
+        settings.backbone, settings.input_px, settings.dropout, settings.view_ratio, maps=True, folded=folded
+    )
     if settings.start in ("pack", "random") and NAME.fullmatch(settings.backbone):
         raise UserError(
             f"{settings.backbone} has no weights to start from but those that `python -m lab pack-encoder` writes; "
@@ -175,8 +179,8 @@ def start_model(settings: PackTraining, pack: Pack) -> FrameClassifier:
             have = ", ".join(sorted(pack.start)) or "none: they lie in its first part, NAME-00.pack"
             raise UserError(f"pack: no weights to start {settings.backbone} from; it has {have}. Or set start=random")
         model.backbone.load_state_dict(start_weights(data), strict=True)
-    elif settings.start != "random":
-        model.take_over(read_snapshot(Path(settings.start))[0])
+    elif before is not None:
+        model.take_over(before)
     return model
 
 
