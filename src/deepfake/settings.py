@@ -419,6 +419,11 @@ class Ensemble(Settings):
         description="Members, by their names, whose positive logit counts and whose negative one does not: a logit z "
         "counts as log(1 + exp(z)). For those that learnt borders, as a head that was synthesised whole has none.",
     )
+    member_strides: dict[str, Annotated[int, Field(ge=1, le=1000)]] = Field(
+        {},
+        description="Members, by their names, that see one of so many frames of a track, the middle one of each run; "
+        "its logit stands for the run. For those that are too slow to be shown every frame.",
+    )
     early_exit: Literal["off", "on", "forced"] = Field(
         "off",
         description="on: a shipped detector scores no more of a video's frames once more are unlikely to change the "
@@ -494,6 +499,10 @@ class Ensemble(Settings):
     def views_of(self, member: str) -> tuple[CropView, ...]:
         """The views of crops that a member of this name is shown."""
         return self.member_views.get(member, self.views)
+
+    def stride_of(self, member: str) -> int:
+        """Of how many frames of a track a member of this name is shown one."""
+        return self.member_strides.get(member, 1)
 
 
 class Validation(Settings):

@@ -18,7 +18,7 @@ from deepfake.detector.score_videos import Scored, refuse_equal_scores, summary_
 from deepfake.detector.video_scorer import Track, VideoScorer
 from deepfake.ensemble.submission import count_reasons
 from deepfake.errors import UserError
-from deepfake.faces.crop_store import encode_crop, write_shard
+from deepfake.faces.crop_store import decode_crop, encode_crop, write_shard
 from deepfake.faces.extracted import Extraction, FurtherStream, StoredFace, stored_crop, stored_picture
 from deepfake.faces.extraction import faces_of_rows
 from deepfake.faces.reading import Reading
@@ -255,6 +255,59 @@ def test_each_round_over_a_track_gives_the_score_of_the_frames_seen_by_then(tmp_
     )
 
 
+@pytest.fixture
+def two_paces() -> VideoScorer:
+    """Member `each` sees every frame, `some` the middle one of four."""
+    pooling = Ensemble(min_track_frames=1, prior_frames=0.0, member_strides={"some": 4}, top_weight=0.0)
+    return scorer_with(pooling, [Member("each", some_network()), Member("some", some_network())], each=0.5, some=0.5)
+
+
+def test_a_member_of_a_stride_sees_the_middle_of_each_run_and_its_logit_stands_for_the_run(
+    two_paces: VideoScorer, tmp_path: Path
+) -> None:
+    faces = faces_of(tmp_path, 10)
+    track = Track(two_paces, tmp_path, faces)
+    track.score(np.arange(10))
+    crops = [decode_crop(stored_picture(tmp_path, face), "") for face in faces]
+    (each, _), (all_of_some, _) = two_paces.frame_outputs(crops)
+    (logits, _), (strided, _) = two_paces.track_outputs(crops)
+    places = [2, 2, 2, 2, 6, 6, 6, 6, 9, 9]  # the last run has two frames
+    assert logits == pytest.approx(each, abs=1e-5) and strided == pytest.approx(all_of_some[places], abs=1e-5)
+    assert len(set(np.round(each, 4).tolist())) > 5, "the frames do differ"
+    (score,) = two_paces.settle([track])
+    assert score.frame_logits == pytest.approx(0.5 * (each + all_of_some[places]), abs=1e-5)
+    assert score.member_logits == pytest.approx([each.mean(), all_of_some[places].mean()], abs=1e-5)
+
+
+def test_what_a_member_of_a_stride_looks_at_does_not_depend_on_how_the_frames_are_asked_for(
+    two_paces: VideoScorer, tmp_path: Path
+) -> None:
+    faces = faces_of(tmp_path, 10)
+    at_once = Track(two_paces, tmp_path, faces).score(np.arange(10))[0]
+    by_and_by = Track(two_paces, tmp_path, faces)
+    for some in ([0, 9], [0, 3, 5, 9], list(range(10))):
+        score, _ = by_and_by.score(np.array(some))
+        assert score.frame_logits == pytest.approx(at_once.frame_logits[some], abs=1e-5)
+    two_paces.look_ahead([stored_picture(tmp_path, face) for face in faces])
+    ahead = Track(two_paces, tmp_path, faces).score(np.arange(10))[0]
+    assert ahead.frame_logits == pytest.approx(at_once.frame_logits, abs=1e-5)
+
+
+def test_a_member_of_a_stride_is_shown_no_more_than_it_looks_at(
+    two_paces: VideoScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[int | None, int] = {}
+    plain = two_paces.frame_outputs
+
+    def counting(crops: list[np.ndarray], stride: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+        shown[stride] = shown.get(stride, 0) + len(crops)
+        return plain(crops, stride)
+
+    monkeypatch.setattr(two_paces, "frame_outputs", counting)
+    two_paces.score(tmp_path, faces_of(tmp_path, 10, 3))
+    assert shown == {1: 13, 4: 4}
+
+
 def test_a_small_face_counts_as_much_as_it_shows(tmp_path: Path) -> None:
     made = scorer([Member("a", always(2.0))], a=1.0)
     (verdict,) = made.score(tmp_path, faces_of(tmp_path, 3, side_px=32))
@@ -271,10 +324,10 @@ class Watched:
         self.n_shown = self.most = 0
         plain = made.frame_outputs
 
-        def counting(crops: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        def counting(crops: list[np.ndarray], stride: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
             self.n_shown += len(crops)
             self.most = max(self.most, len(crops))
-            return plain(crops)
+            return plain(crops, stride)
 
         monkeypatch.setattr(made, "frame_outputs", counting)
 
@@ -405,7 +458,7 @@ def test_crops_seen_ahead_give_the_same_scores_and_are_not_shown_again(tmp_path:
     ahead.look_ahead([*others, *(stored_picture(tmp_path, face) for face in faces[::2])])
     shown: list[int] = []
     look = ahead.frame_outputs
-    ahead.frame_outputs = lambda crops: (shown.append(len(crops)), look(crops))[1]  # type: ignore[method-assign]
+    ahead.frame_outputs = lambda crops, stride: (shown.append(len(crops)), look(crops, stride))[1]  # type: ignore[method-assign]
     for one, other in zip(plain.score(tmp_path, faces), ahead.score(tmp_path, faces), strict=True):
         np.testing.assert_allclose(one.frame_logits, other.frame_logits, atol=1e-6)
         np.testing.assert_allclose(one.member_logits, other.member_logits, atol=1e-6)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -261,6 +262,24 @@ def test_scores_are_kept_beside_the_network_and_read_back(
     for kept in (scored[0] / "scored").glob("*.npy"):
         kept.write_bytes(b"cut short")
     assert np.allclose(frame_scores(*scored, n_frames=2)["logit"], first["logit"])
+
+
+def test_a_network_of_a_stride_is_shown_one_frame_of_a_run_and_its_logit_stands_for_all(
+    scored: tuple[Path, Clips, Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = frame_scores(*scored, n_frames=2)
+    shown: list[int] = []
+    plain = fitting.score_faces
+
+    def counting(scorer: Any, faces: pd.DataFrame, cache_dir: Path) -> Any:
+        shown.append(len(faces))
+        return plain(scorer, faces, cache_dir)
+
+    monkeypatch.setattr(fitting, "score_faces", counting)
+    strided = frame_scores(*scored, n_frames=2, stride=2)
+    second = every.groupby(["video_id", "track"])["logit"].transform("last")
+    assert shown == [4] and np.allclose(strided["logit"], second)
+    pd.testing.assert_frame_equal(strided.drop(columns="logit"), every.drop(columns="logit"))
 
 
 def test_a_clip_s_logit_is_that_of_its_tracks_together_and_none_without_a_face() -> None:

@@ -107,3 +107,20 @@ def test_updates_come_faster_while_a_face_waits_for_its_first_verdict() -> None:
     assert BUDGET.every(1.2, 10) == pytest.approx(0.15), "it is late"
     assert BUDGET.every(0.0, 2) == 0.25
     assert BUDGET.every(9.0, 10) == 0.1, "too late, and others want to be seen, too"
+
+
+def test_a_network_of_a_stride_sees_the_first_crop_of_a_face_and_then_one_of_so_many() -> None:
+    seen_by = {"wide": 0, "near": 0}
+    shown = []
+    for number in range(9):
+        wish = face(0, None if number == 0 else 1.0, seen_by=dict(seen_by), strides={"wide": 4, "near": 1})
+        ((_, views),) = plan([wish], 1000, LEVELS, paces(), 0, BUDGET).looks
+        shown.append("wide" in views)
+        for name in views:
+            seen_by[name] += 1
+    assert shown == [True, False, False, False, True, False, False, False, True] and seen_by["near"] == 9
+
+
+def test_in_turns_a_crop_of_a_network_of_a_stride_is_worth_so_many() -> None:
+    made = plan([face(0, seen_by={"wide": 1, "near": 3}, strides={"wide": 4})], 20, LEVELS, paces(), 0, BUDGET)
+    assert made.looks == ((0, {"near": 1}),)

@@ -94,6 +94,7 @@ class Networks2:
     def __init__(self, clock: Clock, view_ms: float, says: Callable[[], float] = lambda: 0.5) -> None:
         self.clock, self.view_ms, self.says, self.paces = clock, view_ms, says, Paces()
         self.members = {"a": 2, "b": 1}
+        self.strides = {"a": 1, "b": 1}
         self.seen: list[Mapping[str, int]] = []
 
     def look(self, _crop: np.ndarray, views: Mapping[str, int]) -> dict[str, float]:

@@ -31,17 +31,23 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.training.train import run_network
 
     parts = [file.Part(name.replace("/", "-"), run_network(config.run_dir.parent, name)) for name in args.run]
-    strangers = sorted(
-        {*config.ensemble.one_sided_members, *config.ensemble.member_views} - {part.name for part in parts}
-    )
+    ensemble = config.ensemble
+    named = {*ensemble.one_sided_members, *ensemble.member_views, *ensemble.member_strides}
+    strangers = sorted(named - {part.name for part in parts})
     if strangers:
         raise UserError(
-            f"ensemble.one_sided_members and ensemble.member_views: {strangers[0]!r} is no member, those given by "
-            f"--run are {', '.join(part.name for part in parts)}; rename one or the other"
+            "ensemble.one_sided_members, ensemble.member_views and ensemble.member_strides: "
+            f"{strangers[0]!r} is no member, those given by --run are {', '.join(part.name for part in parts)}; rename "
+            "one or the other"
         )
     clips = labelled_clips.read_clips(args.clips, args.labels, config.extract, args.cache)
-    n_frames, views = config.extract.frames_per_video, config.ensemble.views_of
-    scores = {p.name: fitting.frame_scores(p.frames, clips, config, n_frames, views(p.name)) for p in parts}
+    n_frames = config.extract.frames_per_video
+    scores = {
+        p.name: fitting.frame_scores(
+            p.frames, clips, config, n_frames, ensemble.views_of(p.name), ensemble.stride_of(p.name)
+        )
+        for p in parts
+    }
     tracks = fitting.member_tracks(scores, clips, config.ensemble)
     trial = fitting.measure(tracks, clips, config.ensemble)
     stack = fitting.final_stack(tracks, clips, trial, config.ensemble)

@@ -28,16 +28,30 @@ from deepfake.files import digest
 from deepfake.models.checkpoints import read_card
 from deepfake.scoring.frame_scorer import PLACES, open_scorer
 from deepfake.scoring.run_scores import score_faces
+from deepfake.scoring.strides import looked_at
 from deepfake.settings import Config, CropView, Ensemble, Validation
 
 EQUAL_SHARES = 1e6  # a pull of ensemble.stack_l2 that no sample moves
 
 
 def frame_scores(
-    checkpoint: Path, clips: Clips, config: Config, n_frames: int, views: Sequence[CropView] = (CropView(),)
+    checkpoint: Path,
+    clips: Clips,
+    config: Config,
+    n_frames: int,
+    views: Sequence[CropView] = (CropView(),),
+    stride: int = 1,
 ) -> pd.DataFrame:
-    """FRAME_SCORES of a finished network or snapshot, the mean over the views; each view's are kept beside it."""
-    faces = some_frames(clips.faces, n_frames)
+    """FRAME_SCORES of a finished network or snapshot, the mean over the views; each view's are kept beside it.
+
+    Of each track it sees one of `stride` frames, see `scoring.strides`.
+    """
+    scored = some_frames(clips.faces, n_frames)
+    looks = np.empty(len(scored), int)
+    for rows in scored.groupby(["video_id", "track"]).indices.values():
+        looks[rows] = rows[looked_at(np.arange(len(rows)), len(rows), stride)]
+    seen, place = np.unique(looks, return_inverse=True)
+    faces = scored.iloc[seen]
     card = read_card(checkpoint)
     made_of = [card.weights_sha256, card.settings, config.predict.precision, content_digest(faces[PLACES])]
     opened = cache(lambda: open_scorer(checkpoint, config.predict, faces, clips.cache_dir))
@@ -49,8 +63,8 @@ def frame_scores(
             known = score_faces(opened().seeing(view), faces, clips.cache_dir).logits_N
             write_array(path, known)
         logits.append(known)
-    scores = faces[["video_id", "track", "frame_index"]].assign(model="frames")
-    return scores.assign(logit=np.mean(logits, axis=0))
+    scores = scored[["video_id", "track", "frame_index"]].assign(model="frames")
+    return scores.assign(logit=np.mean(logits, axis=0)[place])
 
 
 def member_tracks(members: Mapping[str, pd.DataFrame], clips: Clips, settings: Ensemble) -> Tracks:

@@ -20,7 +20,7 @@ from deepfake.detector import fitting
 from deepfake.detector.file import TrainedDetector, open_detector
 from deepfake.detector.fitting import Trial
 from deepfake.detector.labelled_clips import Clips, read_clips
-from deepfake.detector.video_scorer import VideoScorer
+from deepfake.detector.video_scorer import Outputs, VideoScorer
 from deepfake.ensemble.pooling import Tracks
 from deepfake.ensemble.stack import Stack
 from deepfake.errors import UserError
@@ -105,7 +105,8 @@ def face_logits(detector: TrainedDetector, networks: str, clips: Clips, predict:
     """Logits (faces, members) of the clips' crops, kept beside them; `networks` as in `refit`."""
     scorer = every_member(detector, predict)
     logits_NM = np.empty((len(clips.faces), len(detector.stack.members)))
-    views = detector.ensemble.model_dump(mode="json", include={"views", "member_views"})
+    shown = {"views", "member_views", *(["member_strides"] if detector.ensemble.member_strides else [])}
+    views = detector.ensemble.model_dump(mode="json", include=shown)
     key = digest([networks, scorer.networks_key, predict.precision, views])
     groups = clips.faces.groupby("video_id", sort=True).indices
     for places in tqdm(groups.values(), desc="networks", unit="video", disable=None):
@@ -129,13 +130,25 @@ def every_member(detector: TrainedDetector, predict: Predict) -> VideoScorer:
 
 def _logits(scorer: VideoScorer, faces: pd.DataFrame, cache_dir: Path) -> np.ndarray:
     """Logits (n, members) of a video's crops."""
-    places = faces[["shard", "offset", "size"]].itertuples(index=False)
-    return crop_logits(scorer, [read_crop(cache_dir, *place) for place in places])
+    logits_NM = np.empty((len(faces), len(scorer.detector.stack.members)))
+    for rows in faces.groupby("track", sort=True).indices.values():
+        places = faces.iloc[rows][["shard", "offset", "size"]].itertuples(index=False)
+        logits_NM[rows] = track_logits(scorer, [read_crop(cache_dir, *place) for place in places])
+    return logits_NM
+
+
+def track_logits(scorer: VideoScorer, crops: list[np.ndarray]) -> np.ndarray:
+    """Logits (n, members) of a track's crops in their order, each member's at its stride."""
+    return _by_member(scorer, scorer.track_outputs(crops))
 
 
 def crop_logits(scorer: VideoScorer, crops: list[np.ndarray]) -> np.ndarray:
-    """Logits (n, members) of crops: the mean over the networks of a member's name."""
-    outputs = scorer.frame_outputs(crops)
+    """Logits (n, members) of crops, each of which every member is shown."""
+    return _by_member(scorer, scorer.frame_outputs(crops))
+
+
+def _by_member(scorer: VideoScorer, outputs: Outputs) -> np.ndarray:
+    """Logits (n, members): the mean over the networks of a member's name."""
     named = [name for name, _, _ in scorer.members]
     logits = [
         np.mean([logits_N for one, (logits_N, _) in zip(named, outputs, strict=True) if one == name], axis=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +21,7 @@ from deepfake.faces.extraction import faces_table
 from deepfake.models.engine import Engine
 from deepfake.probabilities import expit
 from deepfake.scoring.frame_scorer import FrameScorer
+from deepfake.scoring.strides import looked_at
 from deepfake.settings import Predict
 
 if TYPE_CHECKING:  # torch costs seconds, and is needed only for networks over tracks
@@ -28,7 +29,8 @@ if TYPE_CHECKING:  # torch costs seconds, and is needed only for networks over t
     from deepfake.scoring.track_scorer import TrackLogit
 
 GATE_CROPS = 8
-Outputs = list[tuple[np.ndarray, np.ndarray]]  # of each frame network the logits_N and features_ND
+Output = tuple[np.ndarray, np.ndarray]  # of a frame network the logits_N and features_ND
+Outputs = list[Output]  # of each frame network
 
 
 def _key(picture: bytes) -> bytes:
@@ -60,6 +62,7 @@ class VideoScorer:
             for heads in [{kind: head for kind, head in m.heads.items() if kind in self.weights}]
             if heads or m.name in self.weights
         ]
+        self.strides = [detector.ensemble.stride_of(name) for name, _, _ in self.members]
         self._ahead: dict[bytes, Outputs] = {}
 
     @property
@@ -104,23 +107,27 @@ class VideoScorer:
         """Show crops, as they lie in a shard, to the networks before the whole video is read, and remember the outputs.
 
         They are found again by the pictures themselves, so that what is made of a track does not depend on this.
-        Where frames may be left out (early exit, the skip gate) nothing is done.
+        Where frames may be left out (early exit, the skip gate) nothing is done; nor by members that see one frame of
+        several, for which one it is depends on the whole track.
         """
         settings = self.detector.ensemble
-        if settings.early_exit != "off" or settings.skip_difference:
+        if settings.early_exit != "off" or settings.skip_difference or 1 not in self.strides:
             return
         for start in range(0, len(pictures), self.predict.batch_size):
             part = pictures[start : start + self.predict.batch_size]
-            outputs = self.frame_outputs([decode_crop(picture, "cut just now") for picture in part])
+            outputs = self.frame_outputs([decode_crop(picture, "cut just now") for picture in part], stride=1)
             for place, picture in enumerate(part):
                 of_one = [(logits[place : place + 1], features[place : place + 1]) for logits, features in outputs]
                 self._ahead[_key(picture)] = of_one
 
     def outputs_of(self, pictures: Sequence[bytes], crops: Sequence[np.ndarray]) -> Outputs:
-        """`frame_outputs` of crops whose pictures in the shard these are; what was seen ahead is not shown again."""
+        """`frame_outputs` at stride 1 of crops whose pictures in the shard these are.
+
+        What was seen ahead is not shown again.
+        """
         known = [self._ahead.pop(_key(picture), None) if self._ahead else None for picture in pictures]
         new = [crop for crop, outputs in zip(crops, known, strict=True) if outputs is None]
-        made = self.frame_outputs(new) if new else []
+        made = self.frame_outputs(new, stride=1) if new else []
         if len(new) == len(crops):
             return made
         places = np.cumsum([outputs is None for outputs in known]) - 1
@@ -134,10 +141,24 @@ class VideoScorer:
             for own in of_members
         ]
 
-    def frame_outputs(self, crops: list[np.ndarray]) -> Outputs:
-        """Of each frame network the logits_N and features_ND of crops."""
+    def frame_outputs(self, crops: list[np.ndarray], stride: int | None = None) -> Outputs:
+        """Of each frame network the logits_N and features_ND of crops; only of those of a stride, where it is given."""
         views_of = self.detector.ensemble.views_of
-        return [scorer.in_views(views_of(name), crops, bool(heads)) for name, scorer, heads in self.members]
+        return [
+            scorer.in_views(views_of(name), crops, bool(heads))
+            for (name, scorer, heads), own in zip(self.members, self.strides, strict=True)
+            if stride is None or own == stride
+        ]
+
+    def track_outputs(self, crops: list[np.ndarray]) -> Outputs:
+        """The same of all crops of a track in their order, each network at its stride."""
+        places = np.arange(len(crops))
+        made: dict[int, Iterator[Output]] = {}
+        for stride in sorted(set(self.strides)):
+            seen, inverse = np.unique(looked_at(places, len(crops), stride), return_inverse=True)
+            outputs = self.frame_outputs([crops[place] for place in seen], stride)
+            made[stride] = iter([(logits[inverse], features[inverse]) for logits, features in outputs])
+        return [next(made[stride]) for stride in self.strides]
 
     def frame_logits(self, outputs: Outputs) -> np.ndarray:
         """Stacked logits_N of crops by what `frame_outputs` gave: of the frame networks alone, no heads."""
@@ -225,7 +246,8 @@ class Track:
     """A track's frames as they are scored by and by; no frame is shown to a network twice.
 
     `outputs` are what the frame networks return for all of them, where that is known. The track has `n_frames`,
-    where that is more than the rows that are there to be scored.
+    where that is more than the rows that are there to be scored. Which of its rows a member of a stride looks at
+    depends on the rows alone, not on how many are asked for at once.
     """
 
     def __init__(
@@ -243,37 +265,59 @@ class Track:
         self.seen_well = trust((boxes[:, 2:] - boxes[:, :2]).max(axis=1), sharpness, settings)
         self.counts = self.seen_well * float(length_trust(np.array(self.n_frames), settings))
         self.gate = SkipGate(settings.skip_difference)
-        self.is_seen = np.full(len(faces), outputs is not None)
-        self.outputs = outputs or []
+        self.is_seen = {stride: np.full(len(faces), outputs is not None) for stride in sorted(set(scorer.strides))}
+        self.outputs: list[Output | None] = [*outputs] if outputs else [None] * len(scorer.strides)
 
     def score(self, positions: np.ndarray) -> tuple[TrackScore, PartialScore]:
         """What is made of the track once these frames are seen."""
-        new = positions[~self.is_seen[positions]]
         size = self.scorer.predict.batch_size
-        for start in range(0, len(new), size):  # so that memory does not grow with the track
-            self._score_new(new[start : start + size])
+        for stride, is_seen in self.is_seen.items():
+            looks = looked_at(positions, len(self.faces), stride)
+            looks = looks if stride == 1 else np.unique(looks)
+            new = looks[~is_seen[looks]]
+            for start in range(0, len(new), size):  # so that memory does not grow with the track
+                self._score_new(new[start : start + size], stride)
         faces = [self.faces[i] for i in positions]
-        outputs = [(logits[positions], features[positions]) for logits, features in self.outputs]
+        outputs = [self._at(own, looked_at(positions, len(self.faces), n)) for own, n in self._each()]
         score = self.scorer.track_score(faces, outputs, self.work_dir, self.seen_well, self.n_frames)
         error = self.counts * self.scorer.line.slope * standard_error(score.frame_logits, self.n_frames)
         return score, PartialScore(score.logit, error, len(positions), self.n_frames)
 
-    def _score_new(self, positions: np.ndarray) -> None:
+    def _each(self) -> list[tuple[Output | None, int]]:
+        return list(zip(self.outputs, self.scorer.strides, strict=True))
+
+    @staticmethod
+    def _at(outputs: Output | None, places: np.ndarray) -> Output:
+        assert outputs is not None, "every network was shown the frames that it looks at"
+        logits, features = outputs
+        return logits[places], features[places]
+
+    def _score_new(self, positions: np.ndarray, stride: int) -> None:
         pictures = [stored_picture(self.work_dir, self.faces[i]) for i in positions]
         names = [f"{self.faces[i].shard} at {self.faces[i].offset}" for i in positions]
         crops = [decode_crop(picture, name) for picture, name in zip(pictures, names, strict=True)]
-        sources = np.array([self.gate.source(int(i), crop) for i, crop in zip(positions, crops, strict=True)])
-        own = np.flatnonzero(sources == positions)
-        new_outputs = self.scorer.outputs_of([pictures[i] for i in own], [crops[i] for i in own]) if len(own) else []
-        if not self.outputs:
-            self.outputs = [_room(len(self.faces), logits, features) for logits, features in new_outputs]
-        for kept, made in zip(self.outputs, new_outputs, strict=False):
-            for into, values in zip(kept, made, strict=True):
-                into[positions[own]] = values
-        for kept in self.outputs:
-            for into in kept:
-                into[positions] = into[sources]
-        self.is_seen[positions] = True
+        if stride > 1:
+            self._keep(positions, self.scorer.frame_outputs(crops, stride), stride)
+        else:
+            sources = np.array([self.gate.source(int(i), crop) for i, crop in zip(positions, crops, strict=True)])
+            own = np.flatnonzero(sources == positions)
+            if len(own):
+                made = self.scorer.outputs_of([pictures[i] for i in own], [crops[i] for i in own])
+                self._keep(positions[own], made, stride)
+            for outputs, n in self._each():
+                for into in outputs if outputs is not None and n == 1 else ():
+                    into[positions] = into[sources]
+        self.is_seen[stride][positions] = True
+
+    def _keep(self, positions: np.ndarray, made: Outputs, stride: int) -> None:
+        """Write what the networks of a stride made of some frames to their places."""
+        own = [place for place, n in enumerate(self.scorer.strides) if n == stride]
+        for place, outputs in zip(own, made, strict=True):
+            kept = self.outputs[place]
+            if kept is None:
+                kept = self.outputs[place] = _room(len(self.faces), *outputs)
+            for into, values in zip(kept, outputs, strict=True):
+                into[positions] = values
 
 
 def _room(n_frames: int, logits_N: np.ndarray, features_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 RECENT = 16  # measurements that a pace is made of: the machine's other work changes
 SURE_SHARE = 0.9  # so many of them were no slower
@@ -84,7 +84,7 @@ class Wish:
     """A face that may be looked at: `since_s` ago it was looked at last, None never; `seen_by` each network so often.
 
     `sharpness` is that of its crop as a share of the sharpest of this person's, `waits_s` how long it has been waiting
-    for its first verdict, 0 where it has one.
+    for its first verdict, 0 where it has one. A network of `strides` sees one of so many crops of a face.
     """
 
     key: int
@@ -93,6 +93,7 @@ class Wish:
     sharpness: float = 1.0
     waits_s: float = 0.0
     is_carried: bool = False
+    strides: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def worth(self) -> tuple[float, float, int]:
@@ -107,9 +108,20 @@ class Wish:
         A network that never saw it does in any case, for a score wants them all.
         """
         if level is not None:
-            return level
+            return {name: n for name, n in level.items() if self._is_due(name)}
         new = {name: 1 for name, n in self.seen_by.items() if not n}
-        return new or {min(self.seen_by, key=lambda name: self.seen_by[name]): 1}
+        return new or {min(self.seen_by, key=self._worth_of_crops): 1}
+
+    def _worth_of_crops(self, name: str) -> int:
+        return self.seen_by[name] * self.strides.get(name, 1)
+
+    def _is_due(self, name: str) -> bool:
+        """Whether a network of a stride has fallen behind those that see every crop, or the most of them."""
+        least = min(self.strides.get(other, 1) for other in self.seen_by)
+        if self.strides.get(name, 1) == least:
+            return True
+        others = [self._worth_of_crops(other) for other in self.seen_by if self.strides.get(other, 1) == least]
+        return self._worth_of_crops(name) <= max(others)
 
 
 def ladder(members: Views) -> tuple[Views | None, ...]:

@@ -29,6 +29,7 @@ class Looker:
             self._networks.setdefault(name, []).append(network)
         views_of = scorer.detector.ensemble.views_of
         self._views = {name: views_of(name) for name in self._networks}
+        self.strides = {name: scorer.detector.ensemble.stride_of(name) for name in self._networks}
 
     @property
     def members(self) -> Views:

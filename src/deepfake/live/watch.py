@@ -239,7 +239,8 @@ class Watch:
         since_s = None if person.last_scored_s is None else self._time_s - person.last_scored_s
         share = track.sharpness / person.sharpest if track.sharpness and person.sharpest else 1.0
         waits_s = self._waits_s(person.number)
-        return Wish(face.track, since_s, dict(track.seen_by), min(share, 1.0), waits_s, face.is_carried)
+        strides = self.looker.strides
+        return Wish(face.track, since_s, dict(track.seen_by), min(share, 1.0), waits_s, face.is_carried, strides)
 
     def _crop(
         self, frame: Frame, face: SeenFace, crops: dict[int, tuple[np.ndarray, Square]]
