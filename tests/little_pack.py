@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from deepfake.packs.file import COLUMNS, LEARN, Pack, pack_digest
+from deepfake.packs.file import COLUMNS, LEARN, VALIDATE, Pack, pack_digest
 from deepfake.packs.outlines import KEPT
 from face_pictures import face
 
@@ -45,3 +45,17 @@ def packed(rows: Sequence[dict[str, object]]) -> Pack:
     mesh = np.full((len(rows), len(KEPT), 2), np.nan, np.float32)
     encoded = [png(one.picture) for one in some]
     return Pack(faces, landmarks, mesh, encoded, {}, pack_digest(faces, encoded))
+
+
+def clip(number: int, label: int, source: str, generator: str = "-", role: str = VALIDATE) -> dict[str, object]:
+    name = f"clip{number}"
+    return row(number, role, "clip", label, clip=name, owner=name, source=source, generator=generator, name=name)
+
+
+def wide_pack() -> Pack:
+    """Ten publishers, each with a real clip and two forged ones by a generator of its own; a photo; one lone fake."""
+    rows = [row(0), clip(900, 1, "lone", "Lone"), clip(901, 0, "taught", role=LEARN)]
+    for publisher in range(10):
+        name, first = f"publisher{publisher}", 10 * publisher
+        rows += [clip(first, 0, name), *(clip(first + k, 1, name, f"G{publisher}") for k in (1, 2))]
+    return packed(rows)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from deepfake.errors import UserError
-from deepfake.packs.file import LEARN, VALIDATE, Pack
+from deepfake.packs.file import VALIDATE, Pack
 from deepfake.packs.folds import ALL, FOLDS, ForgedClips, left_out, measured_rows
 from deepfake.packs.items import PackPairs
 from deepfake.packs.pictures import Pictures
@@ -18,24 +18,10 @@ from deepfake.packs.settings import PackTraining, parse_settings
 from deepfake.packs.training import start_model
 from deepfake.packs.validation import Validation
 from learning_data import one_thread  # noqa: F401 - a fixture
-from little_pack import packed, row
+from little_pack import wide_pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SETTINGS = PackTraining(backbone="test_efficientnet", start="random", input_px=32, forged_share=0.5, fold=0)
-
-
-def clip(number: int, label: int, source: str, generator: str = "-", role: str = VALIDATE) -> dict[str, object]:
-    name = f"clip{number}"
-    return row(number, role, "clip", label, clip=name, owner=name, source=source, generator=generator, name=name)
-
-
-def wide_pack() -> Pack:
-    """Ten publishers, each with a real clip and two forged ones by a generator of its own; a photo; one lone fake."""
-    rows = [row(0), clip(900, 1, "lone", "Lone"), clip(901, 0, "taught", role=LEARN)]
-    for publisher in range(10):
-        name, first = f"publisher{publisher}", 10 * publisher
-        rows += [clip(first, 0, name), *(clip(first + k, 1, name, f"G{publisher}") for k in (1, 2))]
-    return packed(rows)
 
 
 def drawn(pack: Pack, fold: int, n: int = 600) -> pd.DataFrame:
@@ -54,6 +40,18 @@ def test_every_clip_is_left_out_by_one_fold_together_with_its_publisher() -> Non
     for _, rows in pack.faces[clips].groupby("source"):
         assert len({tuple(folds[:, i]) for i in rows.index}) == 1
     assert not left_out(pack, ALL).any()
+
+
+def test_sources_may_be_dealt_to_other_numbers_of_folds() -> None:
+    pack = wide_pack()
+    halves = np.stack([left_out(pack, fold, 2) for fold in range(2)])
+    assert (halves.sum(0) == (pack.faces["kind"] == "clip")).all() and halves.sum(1).min() > 10
+    settings = parse_settings({"folds": 2, "fold": 1, "forged_share": 0.5}, "here")
+    learnt = ForgedClips(pack, settings.fold, settings.folds)
+    drawn_from = {pair[1] for pair in (learnt.draw(np.random.default_rng(i)) for i in range(200))}
+    assert not halves[1][list(drawn_from)].any()
+    with pytest.raises(UserError, match=r"fold: found 2; wanted a number from -1 to 1, for there are 2 folds"):
+        parse_settings({"folds": 2, "fold": 2}, "here")
 
 
 def test_no_pair_shows_a_clip_of_the_fold_left_out_and_none_is_measured_on_twice() -> None:
@@ -110,5 +108,5 @@ def test_class_tokens_start_from_a_file_alone(start: str) -> None:
 
 
 def test_folds_are_numbers_below_five(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="fold: found 5; wanted a whole number from -1 to 4"):
+    with pytest.raises(UserError, match="fold: found 5; wanted a number from -1 to 4"):
         parse_settings({"fold": 5}, "here")

@@ -11,35 +11,35 @@ from deepfake.errors import UserError
 from deepfake.packs.file import LEARN, VALIDATE, Pack
 from deepfake.training.source_groups import deal_folds, plain_generator
 
-FOLDS = 5
+FOLDS, MOST_FOLDS = 5, 10
 ALL = -1  # no fold is left out
 
 
-def left_out(pack: Pack, fold: int) -> np.ndarray:
-    """Whether each face of the pack (N,) is of a clip of this fold; of none where `fold` is ALL."""
+def left_out(pack: Pack, fold: int, n_folds: int = FOLDS) -> np.ndarray:
+    """Whether each face of the pack (N,) is of a clip of this fold of `n_folds`; of none where `fold` is ALL."""
     held = np.zeros(len(pack.faces), bool)
     if fold == ALL:
         return held
     clips = pack.faces[pack.faces["kind"] == "clip"].drop_duplicates("clip").rename(columns={"owner": "identity"})
-    in_fold = deal_folds(clips.reset_index(drop=True), FOLDS) == fold
+    in_fold = deal_folds(clips.reset_index(drop=True), n_folds) == fold
     held[:] = pack.faces["clip"].isin(set(clips["clip"].to_numpy()[in_fold]))
     return held
 
 
-def measured_rows(pack: Pack, fold: int, forged_are_learnt: bool) -> np.ndarray:
+def measured_rows(pack: Pack, fold: int, forged_are_learnt: bool, n_folds: int = FOLDS) -> np.ndarray:
     """Rows of the faces to measure on: all of that role, or those of the fold; none where every clip is learnt from."""
     rows = pack.rows(VALIDATE)
     if not forged_are_learnt:
         return rows
-    return np.asarray(rows[left_out(pack, fold)[rows]])
+    return np.asarray(rows[left_out(pack, fold, n_folds)[rows]])
 
 
 class ForgedClips:
     """Forged clips of a pack to learn from, each beside a real one: generators are drawn alike, whatever they made."""
 
-    def __init__(self, pack: Pack, fold: int) -> None:
+    def __init__(self, pack: Pack, fold: int, n_folds: int = FOLDS) -> None:
         faces = pack.faces
-        known = (faces["kind"] == "clip") & ~left_out(pack, fold)
+        known = (faces["kind"] == "clip") & ~left_out(pack, fold, n_folds)
         forged = np.flatnonzero(known & (faces["label"] == 1))
         real = np.flatnonzero(known & (faces["label"] == 0) & faces["role"].isin((LEARN, VALIDATE)))
         if not len(forged) or not len(real):

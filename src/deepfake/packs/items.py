@@ -46,8 +46,8 @@ class PackPairs(Dataset[Pair]):
     def __init__(self, pack: Pack, pictures: Pictures, settings: PackTraining) -> None:
         self.pack, self.pictures, self.settings = pack, pictures, settings
         photos, clips = (pack.rows(LEARN, kind) for kind in ("photo", "clip"))
-        clips = clips[~left_out(pack, settings.fold)[clips]]
-        self.forged_clips = ForgedClips(pack, settings.fold) if settings.forged_share else None
+        clips = clips[~left_out(pack, settings.fold, settings.folds)[clips]]
+        self.forged_clips = ForgedClips(pack, settings.fold, settings.folds) if settings.forged_share else None
         photos = photos[pack.faces["face_px"].to_numpy()[photos] >= settings.min_face_px]
         self.rows = {"photo": photos, "clip": clips}
         owners = pack.faces["owner"].to_numpy()[clips]

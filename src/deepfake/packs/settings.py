@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from deepfake.errors import UserError
-from deepfake.packs.folds import ALL, FOLDS
+from deepfake.packs.folds import ALL, FOLDS, MOST_FOLDS
 
 HULLS = ("five_points", "mesh")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -25,7 +25,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "min_face_px": (0, 1000),
     "photo_share": (0, 1),
     "forged_share": (0, 1),
-    "fold": (ALL, FOLDS - 1),
+    "fold": (ALL, MOST_FOLDS - 1),
+    "folds": (2, MOST_FOLDS),
     "damage": (0, 1.5),
     "damage_start": (-1, 1.5),
     "pairs": (0, 10**9),
@@ -62,6 +63,7 @@ class PackTraining:
     photo_share: float = 0.57  # the rest are frames of real clips, people drawn alike
     forged_share: float = 0.0  # of pairs: a forged clip's picture and a real one's; the rest is forged here
     fold: int = ALL  # of sources, is never learnt from and alone measured on where forged clips are learnt from
+    folds: int = FOLDS  # that the sources are dealt to
     families: Mapping[str, float] = field(
         default_factory=lambda: {"self_blend": 0.5, "cross_identity": 0.2, "lip_sync": 0.15, "local_warp": 0.15}
     )
@@ -104,6 +106,9 @@ def parse_settings(values: Mapping[str, Any], where: str) -> PackTraining:
         if problem:
             problems.append(f"{name}: found {value!r}; {problem}")
         kept[name] = float(value) if types[name] is float and not problem else value
+    fold, folds = kept.get("fold", ALL), kept.get("folds", FOLDS)
+    if not problems and fold >= folds:
+        problems.append(f"fold: found {fold}; wanted a number from {ALL} to {folds - 1}, for there are {folds} folds")
     if problems:
         raise UserError(f"{where}: {len(problems)} wrong\n  " + "\n  ".join(problems))
     return PackTraining(**kept)

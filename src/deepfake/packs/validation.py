@@ -35,7 +35,7 @@ class Validation:
 
     def __init__(self, pack: Pack, pictures: Pictures, settings: PackTraining) -> None:
         input_px, view_ratio = settings.input_px, settings.view_ratio
-        told = measured_rows(pack, settings.fold, settings.forged_share > 0)
+        told = measured_rows(pack, settings.fold, settings.forged_share > 0, settings.folds)
         rows = chosen_rows(pack, told, settings.validation_clips)
         self.faces = pack.faces.iloc[rows].reset_index(drop=True)
         self.crops_NCHW = torch.from_numpy(pictures.seen(rows, view_ratio, input_px))
