@@ -4,6 +4,7 @@ from deepfake.commands.main import dispatch
 
 COMMANDS = {
     "cross-validate": "networks by left-out sources: folds of publishers, people and generators",
+    "left-out-scores": "scores of clips by trainings that left their sources out, to calibrate by",
     "confirm": "ask the clips kept for confirmation once, and log it",
     "measure": "networks on labelled clips they never learnt from: lines of the ablation log",
     "measure-heads": "networks over tracks beside their frame network, with intervals",

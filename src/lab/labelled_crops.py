@@ -10,6 +10,7 @@ import pandas as pd
 
 from deepfake.detector import fitting, labelled_clips
 from deepfake.detector.labelled_clips import Clips
+from deepfake.detector.left_out_scores import laid_over
 from deepfake.detector.listed_crops import clips_table, read_crops
 from deepfake.ensemble.pooling import Tracks
 from deepfake.settings import Config
@@ -19,12 +20,21 @@ from lab.cross_validation import unseen
 FRESH, MORE = "fresh", "more-"
 
 
-def network_tracks(runs: Mapping[str, Path], clips: Clips, config: Config, n_frames: int) -> Tracks:
-    """What finished networks or snapshots make of the clips' tracks, seen as the settings' views of their names say."""
-    scores = {
-        name: fitting.frame_scores(path, clips, config, n_frames, config.ensemble.views_of(name.replace("/", "-")))
-        for name, path in runs.items()
-    }
+def network_tracks(
+    runs: Mapping[str, Path], clips: Clips, config: Config, n_frames: int, left_out: pd.DataFrame | None = None
+) -> Tracks:
+    """What finished networks or snapshots make of the clips' tracks, seen as the settings' views of their names say.
+
+    `left_out` instead, of the clips and members it has: see `detector.left_out_scores`.
+    """
+    scores = {}
+    for name, path in runs.items():
+        member = name.replace("/", "-")
+        views, stride = config.ensemble.views_of(member), config.ensemble.stride_of(member)
+        own = fitting.frame_scores(path, clips, config, n_frames, views, stride)
+        if left_out is not None:
+            own = own.assign(logit=laid_over(own, own["logit"].to_numpy(), left_out, member))
+        scores[name] = own
     return fitting.member_tracks(scores, clips, config.ensemble)
 
 
@@ -37,6 +47,7 @@ class Asked:
     cache_dir: Path
     learnt_reals: Sequence[str]
     learnt_fakes: Sequence[str]
+    left_out: pd.DataFrame | None = None
 
 
 def known_clips(
@@ -62,7 +73,7 @@ def fresh_clips(crops_csv: Path, asked: Asked, config: Config) -> tuple[pd.DataF
 
 
 def _measured(clips: Clips, split_prefix: str, asked: Asked, config: Config) -> tuple[pd.DataFrame, Tracks]:
-    tracks = network_tracks(asked.runs, clips, config, asked.n_frames)
+    tracks = network_tracks(asked.runs, clips, config, asked.n_frames, asked.left_out)
     table = clips_table(clips, split_prefix).set_index("clip").loc[list(tracks.video_ids)]
     return table.reset_index()[list(CLIPS)], tracks
 

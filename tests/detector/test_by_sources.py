@@ -130,7 +130,7 @@ def test_the_command_writes_a_detector_with_what_it_found(
     monkeypatch.setattr(
         by_sources,
         "measured",
-        lambda detector, networks, sets, predict: asked.append(sets) or Measured(known.clips, two),
+        lambda detector, networks, sets, predict, left_out: asked.append(sets) or Measured(known.clips, two),
     )
     words = ["--weights", old, "--crops", crops_csv, "--splits", "train", "--out", out, "--cache", tmp_path / "cache"]
     recalibrate.run(recalibrate.arguments().parse_args([str(word) for word in words]))
@@ -148,6 +148,10 @@ def test_the_command_writes_a_detector_with_what_it_found(
         (["--crops", "more.csv"], "--crops and --splits belong together"),
         ([], "no labelled clips given: wanted --clips or --crops"),
         (["--by", "people", "--crops", "more.csv", "--splits", "train"], "no labelled clips given: wanted --clips"),
+        (
+            ["--by", "people", "--clips", ".", "--labels", "l.csv", "--left-out", "s.parquet"],
+            "--left-out: wanted with --by sources",
+        ),
     ],
 )
 def test_half_a_question_is_refused(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.special import expit
@@ -14,6 +15,7 @@ from deepfake import tables
 from deepfake.detector import recalibration
 from deepfake.detector.file import Part, TrainedDetector, load_detector, save_detector, write_stack
 from deepfake.detector.labelled_clips import Clips
+from deepfake.detector.left_out_scores import read_scores
 from deepfake.detector.recalibration import member_tracks, networks_sha256, refit
 from deepfake.detector.video_scorer import VideoScorer
 from deepfake.ensemble.calibration import Calibration
@@ -164,3 +166,38 @@ def test_a_face_too_small_to_see_is_served_the_prior(tmp_path: Path) -> None:
     stack = Stack(("a", "b"), (0.5, 0.5), Calibration("platt", 2.4, -2.1), 0.5)
     assert served(replace(detector(), stack=stack), clips) == pytest.approx([0.5] * N, abs=1e-3)
     assert expit(-2.1) == pytest.approx(0.11, abs=0.01), "what a raw logit of 0 would be called"
+
+
+def left_out_rows(clips: Clips, logits: np.ndarray, model: str = "a") -> pd.DataFrame:
+    return clips.faces[["video_id", "track", "frame_index"]].assign(model=model, logit=logits)
+
+
+def test_scores_of_networks_that_left_a_clip_out_stand_in_for_the_member_s_own(tmp_path: Path) -> None:
+    clips, made = clips_of_two_tracks(tmp_path), detector()
+    plain = member_tracks(made, "x", clips, CPU)
+    rows = left_out_rows(clips, np.arange(len(clips.faces), dtype=float))
+    some = rows[rows["video_id"].isin(clips.video_ids[:3])]
+    changed = member_tracks(made, "x", clips, CPU, some)
+    concerned = changed.video_K < 3
+    means = some.groupby(["video_id", "track"])["logit"].max().to_numpy()  # of three frames the worst is a quarter
+    all_frames = some.groupby(["video_id", "track"])["logit"].mean().to_numpy()
+    wanted = POOLING.top_weight * means + (1 - POOLING.top_weight) * all_frames
+    assert changed.logits_KM[concerned, 0] == pytest.approx(wanted)
+    assert np.array_equal(changed.logits_KM[~concerned], plain.logits_KM[~concerned])
+    assert np.array_equal(changed.logits_KM[:, 1], plain.logits_KM[:, 1]), "the other member speaks for itself"
+
+
+def test_left_out_scores_that_lack_a_frame_or_are_of_strangers_are_refused(tmp_path: Path) -> None:
+    clips, made = clips_of_two_tracks(tmp_path), detector()
+    rows = left_out_rows(clips, np.zeros(len(clips.faces)))
+    with pytest.raises(UserError, match=r"'a' has none of frame \d+ in track 0 of .*make them anew"):
+        member_tracks(made, "x", clips, CPU, rows.iloc[1:])
+    path = tmp_path / "scores.parquet"
+    tables.write(tables.FRAME_SCORES, rows.assign(model="z"), path)
+    with pytest.raises(UserError, match=r"found model 'z'; wanted those of a, b"):
+        read_scores(path, ["a", "b"])
+    path.write_bytes(b"no table")
+    with pytest.raises(UserError, match=r"not a readable table of frame scores"):
+        read_scores(path, ["a", "b"])
+    tables.write(tables.FRAME_SCORES, rows, path)
+    assert len(read_scores(path, ["a", "b"])) == len(rows)

@@ -3,7 +3,8 @@
 By sources: calibration and band come from left-out groups of publishers, people and ways of forging, of all --clips
 and --crops together. A verdict is given only where it keeps its promise on them; what was found stands in the file
 and on every page that is made with it. Clips that helped to choose the networks do not belong here: --report measures
-them and fits nothing to them.
+them and fits nothing to them. Clips that a member learnt from do only with --left-out: scores of that member by
+trainings that left their sources out (`python -m lab left-out-scores`).
 
 By people: weights, calibration and band by halves of the people. That promises nothing for other sources.
 
@@ -35,6 +36,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--labels", type=Path, metavar="CSV", help="of these: file, label, source, identity, ...")
     parser.add_argument("--crops", type=Path, metavar="CSV", help="further clips, of which crops are there")
     parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="which splits of these")
+    parser.add_argument(
+        "--left-out", type=Path, metavar="FILE", help="scores of members by networks that did not learn from the clips"
+    )
     parser.add_argument("--by", choices=["sources", "people"], default="sources", help="what is left out (sources)")
     parser.add_argument("--report", nargs=2, type=Path, metavar=("DIR", "CSV"), help="clips to be measured only")
     parser.add_argument("--out", type=output_file, required=True, metavar="FILE", help="detector file to write")
@@ -47,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.outputs import refuse_inputs
 
     _refuse_halves(args)
-    refuse_inputs(args.out, [path for path in (args.labels, args.crops, *(args.report or [])) if path])
+    refuse_inputs(args.out, [p for p in (args.labels, args.crops, args.left_out, *(args.report or [])) if p])
     path = args.weights or shipped_weights()
     _by_people(args, path) if args.by == "people" else _by_sources(args, path)
 
@@ -58,6 +62,8 @@ def _refuse_halves(args: argparse.Namespace) -> None:
         raise UserError("--clips and --labels belong together: a folder and the CSV with its labels")
     if (args.crops is None) != (args.splits is None):
         raise UserError("--crops and --splits belong together: a CSV, and which of its splits the networks do not know")
+    if args.left_out is not None and args.by == "people":
+        raise UserError("--left-out: wanted with --by sources; halves of the people know no left-out sources")
     if args.clips is None and (args.crops is None or args.by == "people"):
         raise UserError(f"no labelled clips given: wanted --clips{'' if args.by == 'people' else ' or --crops'}")
 
@@ -94,6 +100,7 @@ def _print_changes(refitted: Refit) -> None:
 
 def _by_sources(args: argparse.Namespace, path: Path) -> None:
     from deepfake.detector import by_sources, file, listed_crops, recalibration
+    from deepfake.detector.left_out_scores import read_scores
     from deepfake.ensemble.promise import Rule, sentences
     from deepfake.settings import Predict
 
@@ -102,7 +109,8 @@ def _by_sources(args: argparse.Namespace, path: Path) -> None:
     sets = [] if args.clips is None else [recalibration.extracted(detector, args.clips, args.labels, args.cache)]
     if args.crops is not None:
         sets.append(listed_crops.read_crops(args.crops, args.splits, detector.extract, args.cache))
-    known = by_sources.measured(detector, networks, sets, predict)
+    left_out = None if args.left_out is None else read_scores(args.left_out, detector.stack.members)
+    known = by_sources.measured(detector, networks, sets, predict, left_out)
     made = by_sources.refit(detector.stack, known, detector.ensemble)
     promise, after = made.found.promise, made.found.stack
     print(by_sources.compared(known, detector.stack, made.found.decisions, made.found.p, detector.ensemble))

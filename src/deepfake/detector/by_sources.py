@@ -43,11 +43,17 @@ class Measured:
         return np.asarray(self.clips["label"], int)
 
 
-def measured(detector: TrainedDetector, networks: str, sets: Sequence[Clips], predict: Predict) -> Measured:
-    """What a detector's members make of several collections; `networks` as in `recalibration.refit`."""
+def measured(
+    detector: TrainedDetector,
+    networks: str,
+    sets: Sequence[Clips],
+    predict: Predict,
+    left_out: pd.DataFrame | None = None,
+) -> Measured:
+    """What a detector's members make of several collections; `networks` and `left_out` as in `recalibration`."""
     tables, tracks = [], []
     for clips in sets:
-        own = recalibration.member_tracks(detector, networks, clips, predict)
+        own = recalibration.member_tracks(detector, networks, clips, predict, left_out)
         tables.append(clips_table(clips).set_index("clip").loc[list(own.video_ids)].reset_index())
         tracks.append(own)
     table = pd.concat(tables, ignore_index=True)

@@ -20,6 +20,7 @@ from deepfake.detector import fitting
 from deepfake.detector.file import TrainedDetector, open_detector
 from deepfake.detector.fitting import Trial
 from deepfake.detector.labelled_clips import Clips, read_clips
+from deepfake.detector.left_out_scores import laid_over
 from deepfake.detector.video_scorer import Outputs, VideoScorer
 from deepfake.ensemble.pooling import Tracks
 from deepfake.ensemble.stack import Stack
@@ -88,8 +89,10 @@ def refit(detector: TrainedDetector, networks: str, clips: Clips, predict: Predi
     return Refit(tracks, trial, detector.stack, after)
 
 
-def member_tracks(detector: TrainedDetector, networks: str, clips: Clips, predict: Predict) -> Tracks:
-    """What the detector's members make of the clips' tracks."""
+def member_tracks(
+    detector: TrainedDetector, networks: str, clips: Clips, predict: Predict, left_out: pd.DataFrame | None = None
+) -> Tracks:
+    """What the detector's members make of the clips' tracks; `left_out` instead, of the clips and members it has."""
     if any(member.heads for member in detector.members):
         raise UserError(
             f"detector {detector.name!r} has networks over tracks; only one of frame networks can be calibrated anew. "
@@ -97,6 +100,9 @@ def member_tracks(detector: TrainedDetector, networks: str, clips: Clips, predic
         )
     logits_NM = face_logits(detector, networks, clips, predict)
     rows = clips.faces[["video_id", "track", "frame_index"]]
+    if left_out is not None:
+        columns = zip(detector.stack.members, logits_NM.T, strict=True)
+        logits_NM = np.stack([laid_over(rows, logits_N, left_out, name) for name, logits_N in columns], axis=1)
     scores = {name: rows.assign(logit=logits_NM[:, place]) for place, name in enumerate(detector.stack.members)}
     return fitting.member_tracks(scores, clips, detector.ensemble)
 

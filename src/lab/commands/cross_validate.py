@@ -1,5 +1,6 @@
 """Measure networks by left-out sources: all labelled clips and crops, folded by publisher, person and generator.
 
+--left-out: what `python -m lab left-out-scores` wrote of a run that learnt from clips which are measured on.
 --run NAME or NAME/STEP, several times: each is a candidate, and with --together all of them as one. --learnt-reals and
 --learnt-fakes name the splits whose real and forged clips a network learnt from; they are left out. A network that
 learnt from real pictures alone has every forged clip to be measured on. Clips of split `fresh` are never read here.
@@ -32,15 +33,21 @@ def parser_of(description: str | None, needs_run: bool = True) -> argparse.Argum
     parser.add_argument("--learnt-reals", nargs="*", default=["train"], metavar="SPLIT", help="(train)")
     parser.add_argument("--learnt-fakes", nargs="*", default=[], metavar="SPLIT", help="(none)")
     parser.add_argument("--frames", type=whole_number, default=8, metavar="N", help="of a track (8)")
+    parser.add_argument(
+        "--left-out", type=Path, metavar="FILE", help="scores of runs by networks that did not learn from the clips"
+    )
     return parser
 
 
 def asked_of(args: argparse.Namespace, config: Config) -> Asked:
+    from deepfake.detector.left_out_scores import read_scores
     from deepfake.training.train import run_network
     from lab.labelled_crops import Asked
 
     runs = {name: run_network(config.run_dir.parent, name) for name in args.run}
-    return Asked(runs, args.frames, args.cache, args.learnt_reals, args.learnt_fakes)
+    members = [name.replace("/", "-") for name in runs]
+    left_out = None if args.left_out is None else read_scores(args.left_out, members)
+    return Asked(runs, args.frames, args.cache, args.learnt_reals, args.learnt_fakes, left_out)
 
 
 def run(args: argparse.Namespace) -> None:
