@@ -24,6 +24,7 @@ COMMANDS = {
     "probe-quality": "whether noise and detail alone tell forged clips, on sources and collections left out",
     "class-tokens": "whether CLIP's class tokens tell forged clips of a collection that nothing was learnt from",
     "pack-encoder": "CLIP's image tower with three bits a weight, to train from",
+    "fit-line": "a member of a class-token network: its head a line through the tokens of labelled clips",
     "check-sources": "whether quality alone separates the training material's reals and fakes",
     "show-blends": "a sheet of made fakes, a row for each family",
     "show-mistakes": "a page of the surest mistakes of a CSV of scores",

@@ -143,12 +143,42 @@ def line_logits(
 
     A source counts by the root of its clips, real and forged clips as much, the pictures PICTURES_WEIGHT of all clips.
     """
+    return np.asarray(_line(clips, features, learnt, reals).decision_function(features[told]))
+
+
+def _line(clips: pd.DataFrame, features: np.ndarray, learnt: np.ndarray, reals: np.ndarray) -> Any:
     labels, weights = clips["label"].to_numpy(), clip_weights(clips, learnt)
     every = np.concatenate([weights[learnt], np.full(len(reals), PICTURES_WEIGHT * learnt.sum() / max(len(reals), 1))])
     line = make_pipeline(StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=2000))
     wanted = np.concatenate([labels[learnt], np.zeros(len(reals), int)])
     line.fit(np.concatenate([features[learnt], reals]), wanted, logisticregression__sample_weight=every)
-    return np.asarray(line.decision_function(features[told]))
+    return line
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """Weights (D,) and bias from a crop's features to its logit."""
+
+    weight_D: np.ndarray
+    bias: float
+
+    def logits(self, features_ND: np.ndarray) -> np.ndarray:
+        """Logits (N,)."""
+        return np.asarray(features_ND @ self.weight_D + self.bias)
+
+
+def fit_head(clips: pd.DataFrame, features: np.ndarray, learnt: np.ndarray) -> LinearHead:
+    """The line through the clips `learnt` (N,), scaled so that their mean is -1 for reals and 1 for forged ones.
+
+    Lines that learnt from fewer or more clips so speak alike, and one can stand in for another.
+    """
+    line, labels = _line(clips, features, learnt, features[:0]), clips["label"].to_numpy()
+    scaler, regression = line.steps[0][1], line.steps[1][1]
+    weight_D = regression.coef_[0] / scaler.scale_
+    weights, logits = clip_weights(clips, learnt), features @ weight_D
+    real, forged = (np.average(logits[learnt & (labels == k)], weights=weights[learnt & (labels == k)]) for k in (0, 1))
+    slope = 2 / (forged - real)
+    return LinearHead(slope * weight_D, float(-1 - slope * real))
 
 
 def left_out(

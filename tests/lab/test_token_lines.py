@@ -3,38 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from lab.token_lines import left_out, line_logits
-
-
-def clips(rows: list[tuple[str, int, str, str]]) -> pd.DataFrame:
-    """A table of (collection, label, family, publisher); every clip shows a person of its own."""
-    names = [f"clip{number}" for number in range(len(rows))]
-    return pd.DataFrame(
-        {
-            "clip": names,
-            "label": [label for _, label, _, _ in rows],
-            "family": [family for _, _, family, _ in rows],
-            "generator": [
-                f"made by {name}" if label else "" for name, (_, label, _, _) in zip(names, rows, strict=True)
-            ],
-            "identity": names,
-            "source": [source for _, _, _, source in rows],
-            "split": [collection for collection, _, _, _ in rows],
-        }
-    )
-
-
-def two_collections(n: int = 12) -> pd.DataFrame:
-    rows = []
-    for collection in ("here", "there"):
-        for number in range(n):
-            label = number % 2
-            family = "real" if not label else ("swap" if number % 4 == 1 else "lipsync")
-            rows.append((collection, label, family, f"{collection}-{number}"))
-    return clips(rows)
+from little_tokens import two_collections
 
 
 def test_each_collection_is_told_by_what_the_other_taught() -> None:

@@ -18,6 +18,7 @@ from deepfake.scoring.frame_scorer import FrameScorer
 from deepfake.settings import Predict
 from learning_data import one_thread, picture  # noqa: F401 - a fixture
 from little_detector import saved, settings, stack
+from little_tokens import random_tokens
 
 NORMS = ("norm_pre", "blocks.0.norm1", "blocks.0.norm2")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -50,20 +51,6 @@ def test_a_layer_that_gets_other_weights_forgets_those_it_had_unpacked() -> None
     assert layer(ones).item() == GROUP * MIDDLE
     layer.load_state_dict({**state, "scales": torch.full((1, 1), 2.0)})
     assert layer(ones).item() == GROUP * MIDDLE * 2
-
-
-def random_tokens(n_blocks: int) -> FrameClassifier:
-    torch.manual_seed(3)
-    network = FrameClassifier(f"clip_b16_token{n_blocks}", 224, view_ratio=0.7)
-    for name, value in network.backbone.state_dict().items():
-        if name.endswith("packed"):
-            value.random_(0, 256)
-        elif "norm" in name and name.endswith("weight"):
-            value.fill_(1)
-        else:
-            value.normal_(0, 0.02)
-    nn.init.normal_(network.head.weight, std=0.07)
-    return network
 
 
 def test_only_norms_and_head_learn_and_a_token_has_a_mean_square_of_1() -> None:
