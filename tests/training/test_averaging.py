@@ -50,6 +50,15 @@ def test_running_statistics_are_averaged_and_of_the_counts_of_batches_the_larges
     assert torch.allclose(mean.backbone.bn1.running_mean, torch.tensor(1.5))
 
 
+def test_networks_of_two_trainings_from_a_pack_have_a_mean(tmp_path: Path) -> None:
+    parts = []
+    for name, about in (("a", {"margin_ratio": 0.5, "pack": "half0"}), ("b", {"margin_ratio": 0.5, "pack": "half1"})):
+        model = FrameClassifier("test_efficientnet", 32)
+        save_model(tmp_path / name, "frames", model, fold=None, settings_digest="d", metrics={}, about=about)
+        parts.append((name, tmp_path / name))
+    assert set(read_card(average_networks(parts, tmp_path / "mean")).about["mean_of"]) == {"a", "b"}
+
+
 def test_the_order_of_the_parts_does_not_matter(tmp_path: Path) -> None:
     one, other = ("a", network(tmp_path / "a", 1.0)), ("b", network(tmp_path / "b", 0.3))
     cards = [

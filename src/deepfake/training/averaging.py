@@ -69,8 +69,8 @@ def _layers(card: Card) -> dict[str, Any]:
 
 
 def _crops(card: Card) -> dict[str, Any]:
-    """What of a crop the networks know; crop_px may differ, for they see it at their own size."""
-    return {name: value for name, value in card.about.items() if name not in ("mean_of", "crop_px")}
+    """What of a crop the networks know; crop_px may differ, for they see it at their own size, as may the training."""
+    return {name: value for name, value in card.about.items() if name not in ("mean_of", "crop_px", "pack")}
 
 
 def _mean(values: Sequence[Tensor], key: str) -> Tensor:
