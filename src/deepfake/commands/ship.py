@@ -1,7 +1,8 @@
 """Ship networks as one detector: runs of `deepfake train` -> data/weights/<name>.safetensors.
 
 Weighs and calibrates them on labelled clips they never learnt from, and prints what that gives with every
-clip scored by a fit on the other half of the people. In half precision, unless that moves a logit by more than 0.01.
+clip scored by a fit on the other half of the people. In half precision, unless that moves a logit by more than 0.01;
+with --half whatever it moves: what counts is the file, which `deepfake recalibrate` calibrates as it is.
 Write the model card data/weights/<name>.md beside it: sources, terms, recipe, figures, what it cannot see.
 """
 
@@ -18,6 +19,7 @@ EXTRA = "train"
 def arguments() -> argparse.ArgumentParser:
     parser = trial_parser(__doc__)
     parser.add_argument("--name", type=file_stem, required=True, help="name of the file in data/weights")
+    parser.add_argument("--half", action="store_true", help="in half precision, whatever it moves a logit by")
     return parser
 
 
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     stack = fitting.final_stack(tracks, clips, trial, config.ensemble)
     file.save_detector(out, args.name, parts, stack, config)
     moved = file.half_precision_error(parts, out, config.work_dir, config.predict)
-    if moved > file.MAX_HALF_DIFFERENCE:
+    if moved > file.MAX_HALF_DIFFERENCE and not args.half:
         file.save_detector(out, args.name, parts, stack, config, half=False)
         print(f"half precision would move logits by up to {moved:.4f}: written in full")
         moved = file.half_precision_error(parts, out, config.work_dir, config.predict)
