@@ -5,6 +5,7 @@ that `import deepfake` is quick.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from deepfake.media.demux import VideoError, VideoProbe
 
 __version__ = "0.1.0"
+# ONNX Runtime reports its use to Microsoft from 1.32 on, and leaves a file in the folder for temporary ones, unless
+# this stands before it is imported. Who checks a video tells nobody; a value that is there already stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __all__ = [
     "Check",
     "Detector",
