@@ -30,8 +30,7 @@ def network_tracks(
     scores = {}
     for name, path in runs.items():
         member = name.replace("/", "-")
-        views, stride = config.ensemble.views_of(member), config.ensemble.stride_of(member)
-        own = fitting.frame_scores(path, clips, config, n_frames, views, stride)
+        own = fitting.member_scores(path, member, clips, config, n_frames)
         if left_out is not None:
             own = own.assign(logit=laid_over(own, own["logit"].to_numpy(), left_out, member))
         scores[name] = own

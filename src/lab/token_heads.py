@@ -19,7 +19,7 @@ from deepfake.detector.left_out_scores import KEY
 from deepfake.faces.crop_store import read_crop
 from deepfake.files import digest
 from deepfake.models.frames import FrameClassifier
-from deepfake.scoring.strides import looked_at
+from deepfake.scoring.strides import rows_looked_at
 from lab.quality_probe import linked
 from lab.token_lines import LinearHead, Network, fit_head
 
@@ -43,15 +43,10 @@ class Collection:
 def collect(name: str, table: pd.DataFrame, clips: Clips, network: Network, stride: int) -> Collection:
     """A collection as a member of this stride sees it; features are kept beside the crops."""
     kept = clips.faces[clips.faces["video_id"].isin(set(table["clip"]))].reset_index(drop=True)
-    features: list[np.ndarray] = [np.empty(0)] * len(kept)
-    groups = kept.groupby(["video_id", "track"], sort=True).indices
-    for rows in tqdm(groups.values(), desc=f"tokens, {name}", unit="track", disable=None):
-        looks = rows[looked_at(np.arange(len(rows)), len(rows), stride)]
-        for look in np.unique(looks).tolist():
-            found = _features(network, kept.iloc[look], clips)
-            for row in rows[looks == look].tolist():
-                features[row] = found
-    return Collection(name, table, kept[KEY], np.stack(features))
+    seen, place = np.unique(rows_looked_at(kept, stride), return_inverse=True)
+    bar = tqdm(seen.tolist(), desc=f"tokens, {name}", unit="crop", disable=None)
+    features = np.stack([_features(network, kept.iloc[row], clips) for row in bar])
+    return Collection(name, table, kept[KEY], features[place])
 
 
 def _features(network: Network, face: pd.Series, clips: Clips) -> np.ndarray:
@@ -66,8 +61,8 @@ def _features(network: Network, face: pd.Series, clips: Clips) -> np.ndarray:
 
 def left_out_rows(collections: Sequence[Collection], member: str) -> pd.DataFrame:
     """Rows of FRAME_SCORES: each collection by a line through the others, without clips linked to any of its own."""
-    table = pd.concat([one.clips for one in collections], ignore_index=True)
-    features, name = np.concatenate([one.means() for one in collections]), _names(collections)
+    table, features = _joined(collections)
+    name = np.repeat([one.name for one in collections], [len(one.clips) for one in collections])
     found = []
     for one in collections:
         head = fit_head(table, features, ~linked(table, name == one.name))
@@ -77,13 +72,13 @@ def left_out_rows(collections: Sequence[Collection], member: str) -> pd.DataFram
 
 def whole_head(collections: Sequence[Collection]) -> LinearHead:
     """The line through all collections."""
-    table = pd.concat([one.clips for one in collections], ignore_index=True)
-    features = np.concatenate([one.means() for one in collections])
+    table, features = _joined(collections)
     return fit_head(table, features, np.ones(len(table), bool))
 
 
-def _names(collections: Sequence[Collection]) -> np.ndarray:
-    return np.concatenate([np.full(len(one.clips), one.name, object) for one in collections])
+def _joined(collections: Sequence[Collection]) -> tuple[pd.DataFrame, np.ndarray]:
+    table = pd.concat([one.clips for one in collections], ignore_index=True)
+    return table, np.concatenate([one.means() for one in collections])
 
 
 @torch.no_grad()

@@ -44,12 +44,7 @@ def run(args: argparse.Namespace) -> None:
         )
     clips = labelled_clips.read_clips(args.clips, args.labels, config.extract, args.cache)
     n_frames = config.extract.frames_per_video
-    scores = {
-        p.name: fitting.frame_scores(
-            p.frames, clips, config, n_frames, ensemble.views_of(p.name), ensemble.stride_of(p.name)
-        )
-        for p in parts
-    }
+    scores = {p.name: fitting.member_scores(p.frames, p.name, clips, config, n_frames) for p in parts}
     tracks = fitting.member_tracks(scores, clips, config.ensemble)
     trial = fitting.measure(tracks, clips, config.ensemble)
     stack = fitting.final_stack(tracks, clips, trial, config.ensemble)

@@ -28,7 +28,7 @@ from deepfake.files import digest
 from deepfake.models.checkpoints import read_card
 from deepfake.scoring.frame_scorer import PLACES, open_scorer
 from deepfake.scoring.run_scores import score_faces
-from deepfake.scoring.strides import looked_at
+from deepfake.scoring.strides import rows_looked_at
 from deepfake.settings import Config, CropView, Ensemble, Validation
 
 EQUAL_SHARES = 1e6  # a pull of ensemble.stack_l2 that no sample moves
@@ -47,10 +47,7 @@ def frame_scores(
     Of each track it sees one of `stride` frames, see `scoring.strides`.
     """
     scored = some_frames(clips.faces, n_frames)
-    looks = np.empty(len(scored), int)
-    for rows in scored.groupby(["video_id", "track"]).indices.values():
-        looks[rows] = rows[looked_at(np.arange(len(rows)), len(rows), stride)]
-    seen, place = np.unique(looks, return_inverse=True)
+    seen, place = np.unique(rows_looked_at(scored, stride), return_inverse=True)
     faces = scored.iloc[seen]
     card = read_card(checkpoint)
     made_of = [card.weights_sha256, card.settings, config.predict.precision, content_digest(faces[PLACES])]
@@ -65,6 +62,12 @@ def frame_scores(
         logits.append(known)
     scores = scored[["video_id", "track", "frame_index"]].assign(model="frames")
     return scores.assign(logit=np.mean(logits, axis=0)[place])
+
+
+def member_scores(checkpoint: Path, member: str, clips: Clips, config: Config, n_frames: int) -> pd.DataFrame:
+    """`frame_scores` as a member of this name sees the clips by the settings: in its views, at its stride."""
+    ensemble = config.ensemble
+    return frame_scores(checkpoint, clips, config, n_frames, ensemble.views_of(member), ensemble.stride_of(member))
 
 
 def member_tracks(members: Mapping[str, pd.DataFrame], clips: Clips, settings: Ensemble) -> Tracks:

@@ -47,9 +47,8 @@ def run(args: argparse.Namespace) -> None:
     networks = [run_network(config.run_dir.parent, name) for name in args.run]
     clips = read_crops(args.crops, args.splits, config.extract, args.cache)
     folds = folds_of(read_pack(args.pack), len(networks), clips.video_ids)
-    n_frames, views = config.extract.frames_per_video, config.ensemble.views_of(args.member)
-    stride = config.ensemble.stride_of(args.member)
-    scores = [fitting.frame_scores(path, clips, config, n_frames, views, stride) for path in networks]
+    n_frames = config.extract.frames_per_video
+    scores = [fitting.member_scores(path, args.member, clips, config, n_frames) for path in networks]
     tables.write(tables.FRAME_SCORES, by_fold(scores, folds).assign(model=args.member), args.out)
     counts = [sum(fold == number for fold in folds.values()) for number in range(len(networks))]
     elsewhere = len(clips.video_ids) - int(np.sum(counts))
