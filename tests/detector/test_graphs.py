@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from deepfake.faces.extracted import Extraction
 from deepfake.models import runtime
 from deepfake.models.detector_file import read_header
 from deepfake.models.export import export as export_network
-from deepfake.models.graphs import is_graph, probe_crop
+from deepfake.models.graphs import MAX_GRAPH_BYTES, graph_of, is_graph, probe_crop
 from deepfake.models.networks import Runner
 from deepfake.scoring.frame_scorer import FrameScorer, mean_of_views
 from deepfake.settings import CropView, Predict
@@ -163,6 +164,11 @@ def cut_short(path: Path) -> None:
     rewrite(path, tensors=lambda tensors: tensors.update({"onnx/frames.1/32": tensors["onnx/frames.1/32"][:-9]}))
 
 
+def much_of_nothing(path: Path) -> None:
+    bomb = np.frombuffer(zlib.compress(bytes(MAX_GRAPH_BYTES + 1)), np.uint8)
+    rewrite(path, tensors=lambda tensors: tensors.update({"onnx/frames.1/32": bomb}))
+
+
 def lost(path: Path) -> None:
     rewrite(path, tensors=lambda tensors: tensors.pop("onnx/frames.1/32"))
 
@@ -178,6 +184,7 @@ def of_a_later_version(path: Path) -> None:
         (another_opset, "found ONNX opset 11, wanted 18"),
         (damaged_graph, "frames.0 at 48 px: damaged"),
         (cut_short, "frames.1 at 32 px: damaged"),
+        (much_of_nothing, "frames.1 at 32 px: damaged: it does not end, or is of more than 64 MiB"),
         (lost, "frames.1: .*onnx/frames.1/32"),
         (of_a_later_version, "none that this version knows .*frames.0.quantised"),
     ],
@@ -189,6 +196,21 @@ def test_graphs_that_do_not_fit_are_refused_with_the_way_back(
     with pytest.raises(UserError, match=f"{words}.*deepfake export"):
         open_detector(copied, CPU)
     assert engines(open_detector(copied, CPU.model_copy(update={"engine": "torch"}))) == {"PyTorch"}
+
+
+def test_graphs_that_lie_in_a_file_as_plain_onnx_are_read_as_those_that_are_compressed(copied: Path) -> None:
+    wanted = VideoScorer(open_detector(copied, CPU), CPU).frame_outputs(CROPS)
+
+    def plain(tensors: dict) -> None:
+        for name in filter(is_graph, list(tensors)):
+            model = graph_of(tensors[name].tobytes())
+            assert len(model) > 2 * len(tensors[name])
+            tensors[name] = np.frombuffer(model, np.uint8)
+
+    rewrite(copied, tensors=plain)
+    found = VideoScorer(open_detector(copied, CPU), CPU).frame_outputs(CROPS)
+    for (logits, _), (wanted_logits, _) in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(logits, wanted_logits)
 
 
 def test_an_engine_that_errs_on_this_machine_is_refused_before_its_first_score(copied: Path) -> None:

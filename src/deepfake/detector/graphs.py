@@ -25,6 +25,7 @@ from deepfake.models.graphs import (
     Graphs,
     NetworkGraphs,
     StoredNetwork,
+    graph_bytes,
     graph_name,
     graphs_of,
     is_graph,
@@ -146,8 +147,7 @@ def _graphs(
         exported = export(network, name, side)
         assert names in ((), exported.tensors), "the size of the input changes no weight"
         names = exported.tensors
-        model = np.frombuffer(exported.model, np.uint8)
-        models[graph_name(name, side)] = model
+        models[graph_name(name, side)] = graph_bytes(exported.model)
         probe_logit = float(scored.run(probe_crop(side)[None])[0][0])
         sizes[side] = Graph(sha256=hashlib.sha256(exported.model).hexdigest(), probe_logit=probe_logit)
     digest = tensors_digest(names, lambda key: tensors[f"{name}.{key}"])

@@ -7,6 +7,7 @@ tensors each belongs, so one of other weights, of another version or damaged is 
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from deepfake.values import Sha256, Value
 GRAPHS = "graphs"  # the header's key
 OPSET = 18
 PROBE_PX = 14
+MAX_GRAPH_BYTES = 2**26  # without weights: one of CLIP's blocks has a tenth of a megabyte
 REMEDY = "make them anew with `deepfake export` (pip install 'deepfake[train]')"
 
 
@@ -54,6 +56,25 @@ class Graphs(Value):
 def graph_name(network: str, side_px: int) -> str:
     """The tensor that holds a graph's bytes."""
     return f"onnx/{network}/{side_px}"
+
+
+def graph_bytes(model: bytes) -> np.ndarray:
+    """A graph as the file's tensor holds it, compressed: its operations repeat."""
+    return np.frombuffer(zlib.compress(model, 9), np.uint8)
+
+
+def graph_of(stored: bytes) -> bytes:
+    """The graph that `graph_bytes` was given, and those of files that hold it plain; ValueError where it is neither."""
+    if not stored.startswith(b"\x78"):  # zlib's first byte, which no ONNX file begins with
+        return stored
+    reading = zlib.decompressobj()
+    try:
+        model = reading.decompress(stored, MAX_GRAPH_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"damaged ({error})") from None
+    if not reading.eof:
+        raise ValueError(f"damaged: it does not end, or is of more than {MAX_GRAPH_BYTES // 2**20} MiB")
+    return model
 
 
 def is_graph(tensor: str) -> bool:
@@ -119,12 +140,17 @@ class StoredNetwork:
         try:
             with safe_open(path, "np") as stored:
                 values = {key: stored.get_tensor(f"{name}.{key}") for key in graphs.tensors}
-                self.models = {side: stored.get_tensor(graph_name(name, side)).tobytes() for side in sides}
+                kept = {side: stored.get_tensor(graph_name(name, side)).tobytes() for side in sides}
         except (SafetensorError, OSError) as error:
             raise refusal(path, f"{name}: {error}") from None
         if tensors_digest(graphs.tensors, values.__getitem__) != graphs.tensors_sha256:
             raise refusal(path, f"{name}: they are of other weights than the file's")
-        for side, model in self.models.items():
+        self.models: dict[int, bytes] = {}
+        for side, stored_model in kept.items():
+            try:
+                model = self.models[side] = graph_of(stored_model)
+            except ValueError as error:
+                raise refusal(path, f"{name} at {side} px: {error}") from None
             if hashlib.sha256(model).hexdigest() != graphs.sizes[side].sha256:
                 raise refusal(path, f"{name} at {side} px: damaged")
         self.weights = {f"{name}.{key}": _wide(value) for key, value in values.items()}
