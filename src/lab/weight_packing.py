@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from deepfake.errors import UserError
-from deepfake.models.class_tokens import GROUP, LEVELS, MIDDLE, ClassTokens, PackedLinear, pack
+from deepfake.models.class_tokens import GROUP, LEVELS, MIDDLE, ClassTokens, PackedLinear, PackedPatches, pack
 
 SCALES_TRIED = torch.linspace(0.35, 1.0, 14)  # of a group, over the one that reaches its largest weight
 DAMPING = 0.01  # of the mean of the moments, so that they can be inverted
@@ -132,10 +132,16 @@ def packed_layer(weights_OI: Tensor, moments_II: Tensor) -> tuple[Tensor, Tensor
 def pack_blocks(network: ClassTokens, weights: Mapping[str, Tensor], pictures_BCHW: Tensor) -> Iterator[int]:
     """Pack an encoder's weights into a network of its first blocks; after each block its number, from 1.
 
-    Each block is packed for what the packed ones before it make of the normal pictures.
+    Patches first; each block is packed for what the packed layers before it make of the normal pictures.
     """
-    trunk = network.trunk
-    trunk.load_state_dict({k: v for k, v in weights.items() if not k.startswith("blocks.")}, strict=False)
+    trunk, patches = network.trunk, "patch_embed.proj."
+    plain = {k: v for k, v in weights.items() if not k.startswith(("blocks.", patches))}
+    trunk.load_state_dict(plain, strict=False)
+    embedding = trunk.patch_embed.proj
+    assert isinstance(embedding, PackedPatches), "ClassTokens packs the patches, too"
+    weights_OI = weights[f"{patches}weight"].flatten(1)
+    bias_O = weights.get(f"{patches}bias", torch.zeros(len(weights_OI)))
+    _pack_into(embedding.layer, embedding, pictures_BCHW, weights_OI, bias_O)
     tokens_BLD = trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(pictures_BCHW)))
     for number, block in enumerate(trunk.blocks):
         for name in ("norm1", "norm2"):
@@ -149,19 +155,19 @@ def pack_blocks(network: ClassTokens, weights: Mapping[str, Tensor], pictures_BC
         yield number + 1
 
 
-def _pack_into(layer: PackedLinear, block: nn.Module, tokens_BLD: Tensor, weights_OI: Tensor, bias_O: Tensor) -> None:
-    """Pack one layer for what it gets in its block; its bias makes up for what the packed weights move the mean by."""
+def _pack_into(layer: PackedLinear, block: nn.Module, inputs: Tensor, weights_OI: Tensor, bias_O: Tensor) -> None:
+    """Pack one layer for what it gets of its block's inputs; its bias makes up for what that moves the mean by."""
     moments_II, sum_I, n = torch.zeros(weights_OI.shape[1], weights_OI.shape[1]), torch.zeros(weights_OI.shape[1]), 0
 
-    def add(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def add(_: nn.Module, given: tuple[Tensor, ...]) -> None:
         nonlocal n
-        rows = inputs[0].flatten(0, -2)
+        rows = given[0].flatten(0, -2)
         moments_II.add_(rows.T @ rows)
         sum_I.add_(rows.sum(0))
         n += len(rows)
 
     hook = layer.register_forward_pre_hook(add)
-    for part in torch.split(tokens_BLD, AT_ONCE):
+    for part in torch.split(inputs, AT_ONCE):
         block(part)
     hook.remove()
     levels, scales = packed_layer(weights_OI, moments_II)

@@ -91,6 +91,26 @@ class PackedLinear(nn.Module):
         return functional.linear(values, self.unpacked, self.bias)
 
 
+class PackedPatches(nn.Module):
+    """A convolution over patches that do not overlap, as a packed layer: (B, 3, H, W) to (B, O, H / PATCH_PX, ...)."""
+
+    def __init__(self, n_outputs: int) -> None:
+        super().__init__()
+        self.layer = PackedLinear(3 * PATCH_PX**2, n_outputs)
+
+    def rows(self, pictures_BCHW: Tensor) -> Tensor:
+        """The patches as rows (B, H / PATCH_PX, W / PATCH_PX, I), a channel after the other."""
+        batch, channels, height, width = pictures_BCHW.shape
+        across = (height // PATCH_PX, PATCH_PX, width // PATCH_PX, PATCH_PX)
+        cut = pictures_BCHW.reshape(batch, channels, *across).permute(0, 2, 4, 1, 3, 5)
+        return cut.reshape(batch, across[0], across[2], channels * PATCH_PX**2)
+
+    def forward(self, pictures_BCHW: Tensor) -> Tensor:
+        """Normal pictures to what each patch holds."""
+        values: Tensor = self.layer(self.rows(pictures_BCHW))
+        return values.permute(0, 3, 1, 2)
+
+
 class ClassTokens(nn.Module):
     """Normal pictures (B, 3, 224, 224) to class tokens (B, D) after the first `n_blocks` blocks.
 
@@ -108,6 +128,7 @@ class ClassTokens(nn.Module):
         trunk.blocks = nn.Sequential(*list(trunk.blocks)[:n_blocks])
         trunk.norm = trunk.fc_norm = trunk.head = nn.Identity()
         _pack_layers(trunk.blocks)
+        trunk.patch_embed.proj = PackedPatches(int(trunk.num_features))
         self.trunk = trunk.to_empty(device="cpu")
         with torch.no_grad():
             for value in self.trunk.state_dict().values():
