@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lab.token_heads import Collection, left_out_rows, whole_head, with_head
+from lab.token_heads import Collection, left_out_rows, mean_head, with_head
 from lab.token_lines import LinearHead, fit_head
 from learning_data import one_thread  # noqa: F401 - a fixture
 from little_tokens import random_tokens, two_collections
@@ -55,7 +55,14 @@ def test_a_collection_is_scored_by_a_line_through_the_other_alone_face_by_face()
     flipped = replace(here, clips=here.clips.assign(label=1 - here.clips["label"]))
     again = left_out_rows([flipped, there], "line")
     assert again["logit"].to_numpy()[: len(own)] == pytest.approx(own["logit"].to_numpy())
-    assert not np.allclose(whole_head([flipped, there]).weight_D, whole_head([here, there]).weight_D)
+    assert not np.allclose(mean_head([flipped, there]).weight_D, mean_head([here, there]).weight_D)
+
+
+def test_what_becomes_the_head_is_the_mean_of_the_lines_that_were_measured() -> None:
+    here, there = collections()
+    lines = [fit_head(one.clips, one.means(), np.ones(len(one.clips), bool)) for one in (here, there)]
+    logits = [line.logits(here.features_FD) for line in lines]
+    assert mean_head([here, there]).logits(here.features_FD) == pytest.approx(np.mean(logits, 0))
 
 
 def test_a_network_with_a_line_gives_the_line_s_logits_of_its_own_features() -> None:

@@ -1,9 +1,10 @@
 """Make a member of a class-token network: its head a line through the tokens of labelled clips, its blocks as they are.
 
-Learns from the clips of --clips and the --splits of --crops, two collections. Writes the network as run --name, and to
---out scores of each collection by a line through the other one alone, without clips that share a publisher, a person
-or a generator with it: for `deepfake recalibrate --left-out` and `python -m lab cross-validate --left-out`. NETWORK is
-what `python -m lab pack-encoder` writes, or a snapshot of a training that went on from it.
+Learns from the clips of --clips and the --splits of --crops, two collections: a line through each, without clips that
+share a publisher, a person or a generator with the other one. Writes the network with the mean of both lines as run
+--name, and to --out scores of each collection by the line through the other: for `deepfake recalibrate --left-out` and
+`python -m lab cross-validate --left-out`. NETWORK is what `python -m lab pack-encoder` writes, or a snapshot of a
+training that went on from it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.packs.snapshots import read_snapshot
     from deepfake.settings_file import load_config
     from lab.labelled_crops import MORE, seen_clips
-    from lab.token_heads import collect, left_out_rows, whole_head, with_head
+    from lab.token_heads import collect, left_out_rows, mean_head, with_head
     from lab.token_lines import Network
 
     config = load_config(args.config, args.set, args.name)
@@ -51,13 +52,13 @@ def run(args: argparse.Namespace) -> None:
         (args.crops.stem, read_crops(args.crops, args.splits, config.extract, args.cache), MORE),
     ]
     stride = config.ensemble.stride_of(args.name)
-    key = digest([network.key, stride, *(clips.video_ids for _, clips, _ in sets)])
+    key = digest(["mean", network.key, stride, *(clips.video_ids for _, clips, _ in sets)])
     if (folder / CARD).exists() and read_card(folder).settings_digest != key:
         raise UserError(f"run {args.name!r}: {folder} holds another network; choose another --name, or move it away")
     collections = [collect(name, seen_clips(clips, prefix), clips, network, stride) for name, clips, prefix in sets]
     tables.write(tables.FRAME_SCORES, left_out_rows(collections, args.name), args.out)
-    made = with_head(read_snapshot(args.network)[0], whole_head(collections))
+    made = with_head(read_snapshot(args.network)[0], mean_head(collections))
     crops = {"margin_ratio": config.extract.margin_ratio, "crop_px": config.extract.crop_px}
     save_model(folder, "frames", made, fold=None, settings_digest=key, metrics={}, about=crops)
     told = " and ".join(f"{len(one.clips)} clips of {one.name}" for one in collections)
-    print(f"fit-line: a line through {told} -> {folder}\n{args.out}: what each says of the other's clips")
+    print(f"fit-line: the mean of lines through {told} -> {folder}\n{args.out}: what each says of the other's clips")
