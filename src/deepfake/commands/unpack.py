@@ -14,6 +14,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings: where runs lie")
     parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="the detector's .safetensors")
+    parser.add_argument("--member", metavar="NAME", help="this one alone")
     parser.add_argument("--force", action="store_true", help="replace other networks of those runs")
     return parser
 
@@ -21,10 +22,14 @@ def arguments() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     from deepfake.detector.file import load_detector, unpack_frames
     from deepfake.models.checkpoints import fold_folder
+    from deepfake.models.members import pick_member
     from deepfake.settings_file import load_config
     from deepfake.stages import alone
 
-    for name in sorted({member.name for member in load_detector(args.weights).members}):
+    members = load_detector(args.weights).members
+    if args.member is not None:
+        members = [pick_member(members, args.member, args.weights)]
+    for name in sorted({member.name for member in members}):
         run_dir = load_config(args.config, run=name).run_dir
         folder = fold_folder(run_dir, "frames", None)
         with alone(run_dir):
