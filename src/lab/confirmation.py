@@ -24,8 +24,8 @@ HEADER = (
     "|" + "---|" * (7 + len(FAMILIES))
 )
 ABOUT = (
-    "A candidate that won by cross-validation is asked once. `python -m lab confirm` writes the rows, never a hand; "
-    "AUC of a family's\nfakes against all reals, probabilities fitted on the other clips."
+    "A candidate that won by cross-validation is asked once. `python -m lab confirm` writes the rows, never a hand;\n"
+    "AUC of a family's fakes against all reals, probabilities fitted on the other clips."
 )
 
 
