@@ -9,12 +9,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load, save_file
 
-from deepfake import tables
+from deepfake import settings_file, tables
+from deepfake.commands import unpack
 from deepfake.detector.file import Part, half_precision_error, load_detector, save_detector, unpack_frames
 from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT
 from deepfake.models.build import new_head
-from deepfake.models.checkpoints import load_model
+from deepfake.models.checkpoints import load_frames, load_model
 from deepfake.models.detector_file import read_header
 from deepfake.models.heads.sequences import SequenceClassifier
 from deepfake.settings import Sequences
@@ -84,8 +85,10 @@ def test_a_file_whose_one_sided_members_bear_their_older_name_is_read(tmp_path: 
     assert load_detector(path).ensemble.one_sided_members == ("wide",)
 
 
-def test_the_shipped_detector_has_its_one_sided_member() -> None:
-    assert load_detector(PROJECT_ROOT / "data/weights/selfblend.safetensors").ensemble.one_sided_members == ("borders",)
+def test_the_shipped_detector_has_its_stride() -> None:
+    ensemble = load_detector(PROJECT_ROOT / "data/weights/selfblend.safetensors").ensemble
+    assert (ensemble.stride_of("soup5"), ensemble.stride_of("clip")) == (1, 8)
+    assert ensemble.one_sided_members == ()
 
 
 def test_a_member_without_a_frame_network_is_refused(tmp_path: Path) -> None:
@@ -99,6 +102,22 @@ def test_a_member_without_a_frame_network_is_refused(tmp_path: Path) -> None:
 def test_every_shipped_detector_can_be_read_and_has_a_card(path: Path) -> None:
     assert np.isfinite(load_detector(path).stack.weights).all()
     assert path.with_suffix(".md").is_file()
+
+
+@pytest.mark.parametrize(("named", "wanted"), [([], {"wide", "near-250"}), (["--member", "wide"], {"wide"})])
+def test_all_members_are_unpacked_or_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: list[str], wanted: set[str]
+) -> None:
+    path, _ = two_members(tmp_path / "made")
+    monkeypatch.setattr(settings_file, "load_config", lambda _, run: settings(tmp_path).model_copy(update={"run": run}))
+    args = unpack.arguments().parse_args(["--config", "any.yaml", "--weights", str(path), *named])
+    unpack.run(args)
+    runs = settings(tmp_path).run_dir.parent
+    assert {folder.name for folder in runs.iterdir() if (folder / "frames/all").is_dir()} == wanted
+    members = {member.name: member.frames for member in load_detector(path).members}
+    for name in wanted:
+        unpacked = load_frames(runs / name / "frames/all").state_dict()
+        assert all(torch.equal(value, members[name].state_dict()[key]) for key, value in unpacked.items())
 
 
 def test_half_precision_moves_logits_little_but_not_by_nothing(tmp_path: Path) -> None:

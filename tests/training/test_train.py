@@ -17,7 +17,7 @@ from torch import nn
 from deepfake import tables
 from deepfake.datasets.pairs import Batch, PairDataset, Tables, read_all
 from deepfake.datasets.track_clips import TrackDataset, TrackFeatures
-from deepfake.detector.file import load_detector
+from deepfake.detector.file import Part, load_detector, save_detector
 from deepfake.errors import UserError
 from deepfake.files import PROJECT_ROOT
 from deepfake.forging.families import Face
@@ -42,6 +42,8 @@ from deepfake.training.train import (
 )
 from face_pictures import face, write_frames
 from learning_data import config, invented, one_thread, track_of, video_row  # noqa: F401 - a fixture
+from little_detector import frames as little_network
+from little_detector import settings, stack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -530,12 +532,18 @@ def test_a_training_may_start_from_the_shipped_detector(tmp_path: Path) -> None:
 
 
 def test_the_member_to_start_from_is_a_setting(tmp_path: Path) -> None:
-    frames = {**LIKE_SHIPPED, "start_weights": SHIPPED}
-    members = {member.name: member.frames for member in load_detector(SHIPPED).members}
-    made = config(tmp_path, frames={**frames, "start_member": "borders"})
-    started = start_frames(made.frames, made).head.weight
-    assert torch.equal(started, members["borders"].head.weight)
-    assert not torch.equal(started, members["soup5"].head.weight)
+    path = tmp_path / "two.safetensors"
+    parts = [Part(name, little_network(tmp_path / name, seed)) for seed, name in enumerate(("first", "second"))]
+    save_detector(path, "two", parts, stack("first", "second"), settings(tmp_path))
+    members = {member.name: member.frames for member in load_detector(path).members}
+    made = config(tmp_path, frames={"start_from": "random", "frozen_stages": 0, "start_weights": str(path)})
+    started = {
+        name: start_frames(made.frames.model_copy(update={"start_member": name}), made).head.weight
+        for name in (None, "first", "second")
+    }
+    assert torch.equal(started["second"], members["second"].head.weight)
+    assert torch.equal(started[None], members["first"].head.weight)
+    assert not torch.equal(started["first"], started["second"])
 
 
 def test_another_file_to_start_from_is_another_training(tmp_path: Path) -> None:
@@ -556,7 +564,7 @@ def test_another_file_to_start_from_is_another_training(tmp_path: Path) -> None:
     [
         ({"start_weights": "data/nobody.safetensors"}, r"nobody\.safetensors"),
         ({"start_weights": str(SHIPPED), "start_run": "demo"}, "both set"),
-        ({"start_weights": str(SHIPPED), "start_member": "nobody"}, "no member 'nobody'; it has borders, soup5"),
+        ({"start_weights": str(SHIPPED), "start_member": "nobody"}, "no member 'nobody'; it has clip, soup5"),
         ({"start_member": "soup5"}, "'soup5' without frames.start_weights"),
         (
             {"start_weights": str(SHIPPED), "fold_batchnorm": False},
