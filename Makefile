@@ -87,7 +87,7 @@ detector: $(PARTS)/clip.safetensors ## The shipped detector again: its soup5, CL
 	$(PY) -m deepfake unpack --config configs/selfblend.yaml --weights data/weights/selfblend.safetensors --member soup5
 	$(PY) -m lab fit-line --network $< --config configs/selfblend.yaml --clips $(CLIPS)/train --labels $(CLIPS)/clips.csv --crops $(CROPS) --splits train --name clip --out $(PARTS)/left_out.parquet
 	$(PY) -m deepfake ship --half --config configs/selfblend.yaml --set predict.precision=fp32 --run soup5 --run clip --name selfblend --clips $(CLIPS)/dev --labels $(CLIPS)/clips.csv --out $(PARTS)/uncalibrated.safetensors
-	$(PY) -m deepfake recalibrate --weights $(PARTS)/uncalibrated.safetensors --crops $(CROPS) --splits train --left-out $(PARTS)/left_out.parquet --report $(CLIPS)/dev $(CLIPS)/clips.csv --out $(PARTS)/selfblend.safetensors
+	$(PY) -m deepfake recalibrate --weights $(PARTS)/uncalibrated.safetensors --clips $(CLIPS)/dev --labels $(CLIPS)/clips.csv --crops $(CROPS) --splits train --left-out $(PARTS)/left_out.parquet --out $(PARTS)/selfblend.safetensors
 
 pack: $(VENV)/.made ## What training by forging needs, in a few files -> data/work/packs (configs/plans)
 	$(PY) src/01_index_videos.py --config configs/selfblend.yaml

@@ -2,9 +2,10 @@
 
 By sources: calibration and band come from left-out groups of publishers, people and ways of forging, of all --clips
 and --crops together. A verdict is given only where it keeps its promise on them; what was found stands in the file
-and on every page that is made with it. Clips that helped to choose the networks do not belong here: --report measures
-them and fits nothing to them. Clips that a member learnt from do only with --left-out: scores of that member by
-trainings that left their sources out (`python -m lab left-out-scores`).
+and on every page that is made with it. Clips that helped to choose the networks flatter them: --report measures such
+clips and fits nothing to them; fit to them only where the others alone are too few kinds to learn a slope from, and say
+so. Clips that a member learnt from do only with --left-out: scores of that member by trainings that left their sources
+out (`python -m lab left-out-scores`).
 
 By people: weights, calibration and band by halves of the people. That promises nothing for other sources.
 
