@@ -70,8 +70,8 @@ def left_out_rows(collections: Sequence[Collection], member: str) -> pd.DataFram
 def mean_head(collections: Sequence[Collection]) -> LinearHead:
     """The mean of the lines that `left_out_rows` scores by.
 
-    A calibration fitted to their scores holds for it. A line through all collections tells much the same, but its
-    logits spread a third wider on clips from elsewhere (`dev`: .80, where either line and their mean have .62 to .71).
+    A calibration fitted to their scores holds for it. A line through all collections tells much the same, but spreads
+    its logits wider on clips from elsewhere.
     """
     heads = _left_out_heads(collections)
     weights_HD = np.stack([head.weight_D for head in heads])
