@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from deepfake.errors import UserError
-from deepfake.models.class_tokens import GROUP, LEVELS, MIDDLE, ClassTokens, PackedLinear, PackedPatches, pack
+from deepfake.models.class_tokens import GROUP, ClassTokens, PackedLinear, PackedPatches, pack
+from deepfake.models.packed_weights import LEVELS, MIDDLE
 
 SCALES_TRIED = torch.linspace(0.35, 1.0, 14)  # of a group, over the one that reaches its largest weight
 DAMPING = 0.01  # of the mean of the moments, so that they can be inverted

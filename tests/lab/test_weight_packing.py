@@ -9,7 +9,8 @@ import timm
 import torch
 
 from deepfake.errors import UserError
-from deepfake.models.class_tokens import GROUP, MIDDLE, TRUNK, ClassTokens
+from deepfake.models.class_tokens import GROUP, TRUNK, ClassTokens
+from deepfake.models.packed_weights import MIDDLE
 from lab.weight_packing import encoder_weights, left_unexplained, pack_blocks, packed_layer
 
 

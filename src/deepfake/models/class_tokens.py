@@ -22,13 +22,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepfake.errors import UserError
+from deepfake.models.packed_weights import BYTES, DIGITS, LEVELS, MIDDLE
 
 NAME = re.compile(r"clip_b16_token(\d{1,2})")
 TRUNK = "vit_base_patch16_clip_quickgelu_224"
-LEVELS, GROUP = 8, 64
+GROUP = 64
 PATCH_PX = 16
-MIDDLE = (LEVELS - 1) / 2
-BYTES, DIGITS = 3, 8  # so many levels lie in so many bytes
 
 
 def pack(levels_OI: Tensor) -> Tensor:
@@ -40,7 +39,7 @@ def pack(levels_OI: Tensor) -> Tensor:
 
 def unpack(packed: Tensor) -> Tensor:
     """The numbers 0..7 (O, I) that `pack` was given, as float32."""
-    # Without division of whole numbers, in which exporters and engines differ: below 2**24 float32 is exact.
+    # Below 2**24 float32 is exact.
     high, middle, low = packed.to(torch.float32).reshape(packed.shape[0], -1, BYTES).unbind(-1)
     rest = (high * 256 + middle) * 256 + low
     digits = []
@@ -84,11 +83,29 @@ class PackedLinear(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Values (..., I) to (..., O)."""
-        if torch.onnx.is_in_onnx_export():  # which writes down how they are unpacked
-            return functional.linear(values, self.weight_OI(), self.bias)
         if self.unpacked is None:
             self.unpacked = self.weight_OI()
         return functional.linear(values, self.unpacked, self.bias)
+
+
+class PlainLinear(nn.Module):
+    """A packed layer's weights as engines want them, for the graph: they are given what `packed_weights` unpacks."""
+
+    def __init__(self, layer: PackedLinear) -> None:
+        super().__init__()
+        self.weight_IO, self.bias = nn.Parameter(layer.weight_OI().T.contiguous()), nn.Parameter(layer.bias.float())
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values (..., I) to (..., O)."""
+        return torch.matmul(values, self.weight_IO) + self.bias
+
+
+def unpack_layers(network: nn.Module) -> None:
+    """Put plain layers into the places of packed ones."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, PackedLinear):
+                setattr(parent, name, PlainLinear(child))
 
 
 class PackedPatches(nn.Module):

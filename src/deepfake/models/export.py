@@ -18,15 +18,17 @@ from timm.layers.padding import get_same_padding
 from torch import Tensor, nn
 
 from deepfake.errors import UserError
+from deepfake.models.class_tokens import unpack_layers
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.graphs import OPSET
+from deepfake.models.packed_weights import PACKED, PLAIN, SCALES
 
 Pads = tuple[int, int, int, int]  # top, left, bottom, right, as ONNX has them
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A graph, and the names of the network's tensors that are its initializers."""
+    """A graph, and the names of the network's tensors that its initializers are or are unpacked from."""
 
     model: bytes
     tensors: tuple[str, ...]
@@ -51,13 +53,15 @@ class _Outputs(nn.Module):
 def export(network: FrameClassifier, name: str, side_px: int) -> Exported:
     """The graph of a network at one side of its input, for any number of uint8 crops (N, 3, side, side).
 
-    Initializers bear the tensors' names behind `name` and a dot. UserError where it cannot be exported.
+    Initializers bear the names of the tensors behind `name` and a dot, packed ones that of the weights in them.
+    UserError where it cannot be exported.
     """
     try:
         import onnx
     except ImportError:
         raise UserError("the package onnx is missing, which writes graphs: pip install 'deepfake[train]'") from None
     own = copy.deepcopy(network).cpu().eval()
+    unpack_layers(own)
     crops_BCHW = torch.zeros(2, 3, side_px, side_px, dtype=torch.uint8)
     pads = _pad_evenly(own, crops_BCHW)
     outputs = ["logits", "features", *(["maps"] if network.map_head is not None else [])]
@@ -141,4 +145,9 @@ def _without_weights(onnx: Any, model: Any, name: str, pads: dict[str, Pads]) ->
             if used in names:
                 node.input[place] = f"{name}.{names[used]}"
         node.doc_string = ""  # where in whose files it was traced
-    return model.SerializeToString(), tuple(sorted(names.values()))
+    return model.SerializeToString(), tuple(sorted(one for plain in names.values() for one in _stored_as(plain)))
+
+
+def _stored_as(tensor: str) -> tuple[str, ...]:
+    layer = tensor.removesuffix(PLAIN)
+    return (tensor,) if layer == tensor else (layer + PACKED, layer + SCALES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from deepfake.errors import UserError
+from deepfake.models.packed_weights import PACKED, PLAIN, SCALES, unpacked_IO
 from deepfake.settings import CropView
 from deepfake.values import Sha256, Value
 
@@ -130,10 +131,7 @@ def refusal(path: Path, reason: str) -> UserError:
 
 
 class StoredNetwork:
-    """A network's weights and graphs as they lie in a file, held against what the header says of them.
-
-    Weights are float32; whole numbers, of which packed ones are made, stay what they are.
-    """
+    """A network's weights and graphs as they lie in a file, held against what the header says of them."""
 
     def __init__(self, path: Path, name: str, graphs: NetworkGraphs, sides: Sequence[int]) -> None:
         self.path, self.name, self.graphs = path, name, graphs
@@ -153,11 +151,23 @@ class StoredNetwork:
                 raise refusal(path, f"{name} at {side} px: {error}") from None
             if hashlib.sha256(model).hexdigest() != graphs.sizes[side].sha256:
                 raise refusal(path, f"{name} at {side} px: damaged")
-        self.weights = {f"{name}.{key}": _wide(value) for key, value in values.items()}
-        for key, value in self.weights.items():
+        self._values = values
+        for key, value in values.items():
             if not np.isfinite(value).all():
-                raise UserError(f"weights {str(path)!r}: tensor {key} holds values that are no numbers; fetch it again")
+                raise UserError(
+                    f"weights {str(path)!r}: tensor {name}.{key} holds values that are no numbers; fetch it again"
+                )
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether weights are unpacked, to ten times their size."""
+        return any(key.endswith(PACKED) for key in self._values)
 
-def _wide(value: np.ndarray) -> np.ndarray:
-    return value if value.dtype.kind in "iu" else np.asarray(value, np.float32)
+    def weights(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Each initializer's name and values, float32; packed ones are unpacked one by one."""
+        for key, value in self._values.items():
+            layer = key.removesuffix(PACKED)
+            if layer != key:
+                yield f"{self.name}.{layer}{PLAIN}", unpacked_IO(value, self._values[f"{layer}{SCALES}"])
+            elif not (key.endswith(SCALES) and f"{key.removesuffix(SCALES)}{PACKED}" in self._values):
+                yield f"{self.name}.{key}", np.asarray(value, np.float32)

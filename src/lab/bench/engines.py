@@ -112,12 +112,10 @@ def with_weights(network: Network) -> bytes:
     """The network's graph with its weights inside, for libraries that cannot be handed them."""
     import onnx
 
-    model = onnx.load_from_string(network.stored.models[network.side_px])
+    model, weights = onnx.load_from_string(network.stored.models[network.side_px]), dict(network.stored.weights())
     for place, one in enumerate(model.graph.initializer):
-        if one.name in network.stored.weights:
-            model.graph.initializer[place].CopyFrom(
-                onnx.numpy_helper.from_array(network.stored.weights[one.name], one.name)
-            )
+        if one.name in weights:
+            model.graph.initializer[place].CopyFrom(onnx.numpy_helper.from_array(weights[one.name], one.name))
     return bytes(model.SerializeToString())
 
 
