@@ -12,9 +12,9 @@ from torch import nn
 from deepfake.detector.file import Part, open_detector, save_detector
 from deepfake.errors import UserError
 from deepfake.models.checkpoints import load_frames
-from deepfake.models.class_tokens import GROUP, ClassTokens, PackedLinear, class_tokens, pack, unpack
+from deepfake.models.class_tokens import GROUP, ClassTokens, PackedLinear, class_tokens, pack
 from deepfake.models.frames import FrameClassifier
-from deepfake.models.packed_weights import LEVELS, MIDDLE, unpacked_IO
+from deepfake.models.packed_weights import LEVELS, MIDDLE, unpacked, unpacked_IO
 from deepfake.scoring.frame_scorer import FrameScorer
 from deepfake.settings import Predict
 from learning_data import one_thread, picture  # noqa: F401 - a fixture
@@ -29,16 +29,18 @@ def test_every_level_comes_back_from_three_bytes_of_eight() -> None:
     levels = torch.from_numpy(np.random.default_rng(0).integers(0, LEVELS, (5, 10 * GROUP)))
     packed = pack(levels)
     assert packed.dtype == torch.uint8 and packed.shape == (5, 10 * GROUP * 3 // 8)
-    assert torch.equal(unpack(packed), levels.float())
+    assert torch.equal(torch.from_numpy(unpacked(packed.numpy())), levels.float())
 
 
-def test_weights_unpacked_without_torch_are_those_of_the_layer() -> None:
-    layer = PackedLinear(3 * GROUP, 5)
+def test_weights_are_unpacked_as_inputs_by_outputs_for_both_engines() -> None:
+    layer, scales = PackedLinear(3 * GROUP, 5), torch.rand(5, 3).half()
     levels = torch.from_numpy(np.random.default_rng(1).integers(0, LEVELS, (5, 3 * GROUP)))
-    layer.load_state_dict({"packed": pack(levels), "scales": torch.rand(5, 3).half(), "bias": torch.zeros(5)})
-    found = unpacked_IO(layer.packed.numpy(), layer.scales.half().numpy())
+    layer.load_state_dict({"packed": pack(levels), "scales": scales, "bias": torch.zeros(5)})
+    wanted_OI = (levels - MIDDLE).numpy().astype(np.float32) * np.repeat(scales.float().numpy(), GROUP, 1)
+    found = unpacked_IO(layer.packed.numpy(), scales.numpy())
     assert found.dtype == np.float32 and found.flags["C_CONTIGUOUS"]
-    np.testing.assert_array_equal(found, layer.weight_OI().numpy().T)
+    np.testing.assert_array_equal(found, wanted_OI.T)
+    np.testing.assert_array_equal(layer.weight_OI().numpy(), wanted_OI)
 
 
 def test_levels_are_packed_as_one_number_the_first_level_highest() -> None:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepfake.errors import UserError
-from deepfake.models.packed_weights import BYTES, DIGITS, LEVELS, MIDDLE
+from deepfake.models.packed_weights import BYTES, DIGITS, LEVELS, unpacked_IO
 
 NAME = re.compile(r"clip_b16_token(\d{1,2})")
 TRUNK = "vit_base_patch16_clip_quickgelu_224"
@@ -35,19 +35,6 @@ def pack(levels_OI: Tensor) -> Tensor:
     digits = levels_OI.to(torch.int64).reshape(len(levels_OI), -1, DIGITS)
     numbers = (digits * LEVELS ** torch.arange(DIGITS - 1, -1, -1)).sum(-1)
     return torch.stack([numbers // 256**2, numbers // 256 % 256, numbers % 256], -1).flatten(1).to(torch.uint8)
-
-
-def unpack(packed: Tensor) -> Tensor:
-    """The numbers 0..7 (O, I) that `pack` was given, as float32."""
-    # Below 2**24 float32 is exact.
-    high, middle, low = packed.to(torch.float32).reshape(packed.shape[0], -1, BYTES).unbind(-1)
-    rest = (high * 256 + middle) * 256 + low
-    digits = []
-    for place in range(DIGITS - 1, -1, -1):
-        digit = torch.floor(rest / LEVELS**place)
-        rest = rest - digit * LEVELS**place
-        digits.append(digit)
-    return torch.stack(digits, -1).flatten(1)
 
 
 class PackedLinear(nn.Module):
@@ -77,9 +64,8 @@ class PackedLinear(nn.Module):
 
     def weight_OI(self) -> Tensor:
         """The layer's weights, float32."""
-        levels = unpack(self.packed).reshape(self.packed.shape[0], -1, GROUP)
-        weights_OI: Tensor = ((levels - MIDDLE) * self.scales.float()[..., None]).flatten(1)
-        return weights_OI
+        weights_IO = unpacked_IO(self.packed.cpu().numpy(), self.scales.float().cpu().numpy())
+        return torch.from_numpy(weights_IO.T).contiguous().to(self.packed.device)
 
     def forward(self, values: Tensor) -> Tensor:
         """Values (..., I) to (..., O)."""
