@@ -13,11 +13,12 @@ from deepfake import settings_file, tables
 from deepfake.commands import unpack
 from deepfake.detector.file import Part, half_precision_error, load_detector, save_detector, unpack_frames
 from deepfake.errors import UserError
-from deepfake.files import PROJECT_ROOT
+from deepfake.files import PROJECT_ROOT, sha256_of
 from deepfake.models.build import new_head
 from deepfake.models.checkpoints import load_frames, load_model
 from deepfake.models.detector_file import read_header
 from deepfake.models.heads.sequences import SequenceClassifier
+from deepfake.packs.snapshots import read_snapshot
 from deepfake.settings import Sequences
 from learning_data import invented, one_thread  # noqa: F401 - a fixture
 from little_detector import frames, saved, sequences, settings, stack, two_members
@@ -118,6 +119,21 @@ def test_all_members_are_unpacked_or_the_one_that_is_named(
     for name in wanted:
         unpacked = load_frames(runs / name / "frames/all").state_dict()
         assert all(torch.equal(value, members[name].state_dict()[key]) for key, value in unpacked.items())
+
+
+def test_a_member_becomes_a_snapshot_that_a_training_from_a_pack_goes_on_from(tmp_path: Path) -> None:
+    path, _ = two_members(tmp_path / "made")
+    to = tmp_path / "wide.safetensors"
+    ask = ["--config", "any.yaml", "--weights", str(path), "--snapshot", str(to)]
+    with pytest.raises(UserError, match=r"near-250, wide: say which with --member"):
+        unpack.run(unpack.arguments().parse_args(ask))
+    assert not to.exists()
+    unpack.run(unpack.arguments().parse_args([*ask, "--member", "wide"]))
+    network, about = read_snapshot(to)
+    assert about == {"name": "wide", "of": sha256_of(path)}
+    member = next(member.frames for member in load_detector(path).members if member.name == "wide")
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, member.state_dict()[name], rtol=1e-3, atol=1e-3)
 
 
 def test_half_precision_moves_logits_little_but_not_by_nothing(tmp_path: Path) -> None:
