@@ -388,6 +388,9 @@ def test_wrong_settings_are_told_all_at_once() -> None:
     text = str(error.value)
     assert "5 wrong" in text and "did you mean 'input_px'" in text and "five_points or mesh" in text
     assert parse_settings({"sam_radius": 1}, "--set").sam_radius == 1.0
+    assert parse_settings({"learning_rate": "5e-4"}, "--set").learning_rate == 0.0005  # YAML reads it as text
+    with pytest.raises(UserError, match="found 'fast'; wanted a number from"):
+        parse_settings({"learning_rate": "fast"}, "--set")
 
 
 def test_every_range_belongs_to_a_setting_and_holds_its_default() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -15,6 +16,7 @@ from deepfake.errors import UserError
 from deepfake.packs.folds import ALL, FOLDS, MOST_FOLDS
 
 HULLS = ("five_points", "mesh")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 PRECISIONS = ("auto", "fp32", "bf16")
 # name: (least, most) of a number.
 RANGES: dict[str, tuple[float, float]] = {
@@ -101,7 +103,7 @@ def parse_settings(values: Mapping[str, Any], where: str) -> PackTraining:
     problems = [f"{name}: no such setting; {_hint(str(name), known)}" for name in values if name not in known]
     kept: dict[str, Any] = {}
     for name in [name for name in known if name in values]:
-        value = values[name]
+        value = _number(values[name]) if types[name] is float else values[name]
         problem = _problem(name, value, types[name])
         if problem:
             problems.append(f"{name}: found {value!r}; {problem}")
@@ -112,6 +114,13 @@ def parse_settings(values: Mapping[str, Any], where: str) -> PackTraining:
     if problems:
         raise UserError(f"{where}: {len(problems)} wrong\n  " + "\n  ".join(problems))
     return PackTraining(**kept)
+
+
+def _number(value: Any) -> Any:
+    """YAML takes 1e-3 for text, as it wants a point in such a number; people do not."""
+    if not isinstance(value, str) or not NUMBER.fullmatch(value):
+        return value
+    return float(value)
 
 
 def _problem(name: str, value: Any, kind: Any) -> str | None:
