@@ -86,7 +86,7 @@ $(PARTS)/clip.safetensors: $(PARTS)/.fetched
 
 detector: $(PARTS)/clip.safetensors ## The shipped detector again: its soup5, CLIP's blocks, new line and calibration
 	$(PY) -m deepfake unpack --config configs/selfblend.yaml --weights data/weights/selfblend.safetensors --member soup5
-	$(PY) -m lab fit-line --network $< --config configs/selfblend.yaml --clips $(CLIPS)/train --labels $(CLIPS)/clips.csv --crops $(CROPS) --splits train --name clip --out $(PARTS)/left_out.parquet
+	$(PY) -m lab fit-line --face --network $< --config configs/selfblend.yaml --clips $(CLIPS)/train --labels $(CLIPS)/clips.csv --crops $(CROPS) --splits train --name clip --out $(PARTS)/left_out.parquet
 	$(PY) -m deepfake ship --half --config configs/selfblend.yaml --set predict.precision=fp32 --run soup5 --run clip --name selfblend --clips $(CLIPS)/dev --labels $(CLIPS)/clips.csv --out $(PARTS)/uncalibrated.safetensors
 	$(PY) -m deepfake recalibrate --weights $(PARTS)/uncalibrated.safetensors --clips $(CLIPS)/dev --labels $(CLIPS)/clips.csv --crops $(CROPS) --splits train --left-out $(PARTS)/left_out.parquet --out $(PARTS)/selfblend.safetensors
 

@@ -9,9 +9,9 @@ from torch import nn
 from deepfake.models.frames import FrameClassifier
 
 
-def random_tokens(n_blocks: int) -> FrameClassifier:
+def random_tokens(n_blocks: int, of: str = "token") -> FrameClassifier:
     torch.manual_seed(3)
-    network = FrameClassifier(f"clip_b16_token{n_blocks}", 224, view_ratio=0.7)
+    network = FrameClassifier(f"clip_b16_{of}{n_blocks}", 224, view_ratio=0.7)
     for name, value in network.backbone.state_dict().items():
         if name.endswith("packed"):
             value.random_(0, 256)

@@ -21,7 +21,7 @@ from deepfake.files import digest
 from deepfake.models.frames import FrameClassifier
 from deepfake.scoring.strides import rows_looked_at
 from lab.quality_probe import linked
-from lab.token_lines import LinearHead, Network, fit_head
+from lab.token_lines import LinearHead, Network, fit_head, without_maps
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,7 @@ def _joined(collections: Sequence[Collection]) -> tuple[pd.DataFrame, np.ndarray
 @torch.no_grad()
 def with_head(network: FrameClassifier, head: LinearHead) -> FrameClassifier:
     """The network with this head and without maps, which nothing taught it to draw."""
-    made = FrameClassifier(**{**network.settings, "maps": False})
-    made.backbone.load_state_dict(network.backbone.state_dict())
+    made = without_maps(network, str(network.settings["backbone"]))
     made.head.weight.copy_(torch.from_numpy(head.weight_D)[None])
     made.head.bias.fill_(head.bias)
     return made.eval()

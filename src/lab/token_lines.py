@@ -26,9 +26,11 @@ from tqdm import tqdm
 from deepfake.arrays import map_array, write_array
 from deepfake.datasets.views import see
 from deepfake.detector.labelled_clips import Clips, some_frames
+from deepfake.errors import UserError
 from deepfake.faces.crop_store import read_crop
 from deepfake.files import digest, sha256_of
-from deepfake.models.class_tokens import TRUNK
+from deepfake.models.class_tokens import NAME, TRUNK
+from deepfake.models.frames import FrameClassifier
 from deepfake.packs.file import LEARN, Pack
 from deepfake.packs.items import PackPairs
 from deepfake.packs.pictures import Pictures
@@ -41,6 +43,7 @@ from lab.weight_packing import encoder_weights
 
 VIEW_RATIO, INPUT_PX, FRAMES, BATCH = 0.7, 224, 2, 8
 INVERSE_PENALTY = 1e-4
+HEAD_INVERSE_PENALTY = 1e-3  # chosen by what it costs to be calibrated on one collection and asked of the next
 PICTURES_WEIGHT = 0.25  # of real pictures of a pack, all together, over the clips'
 PICTURES = PackTraining(photo_share=1.0, damage=0.8, seed=77)  # frames of clips may be of the collection left out
 
@@ -80,16 +83,32 @@ class Encoder:
 
 
 class Network:
-    """A frame network of a training from a pack: crops to its features, in place of the tokens of one block."""
+    """A frame network of a training from a pack: crops to its features, in place of the tokens of one block.
 
-    def __init__(self, path: Path) -> None:
-        self.scorer = FrameScorer(read_snapshot(path)[0], Predict(precision="fp32"))
-        self.key = sha256_of(path)
+    `with_face`: of a class-token network, the face's patches too (`models.class_tokens`).
+    """
+
+    def __init__(self, path: Path, with_face: bool = False) -> None:
+        self.model, self.key = read_snapshot(path)[0], sha256_of(path)
+        if with_face:
+            backbone = str(self.model.settings["backbone"])
+            if not NAME.fullmatch(backbone):
+                raise UserError(f"{path}: {backbone} has no tokens of a face; wanted a network of `lab pack-encoder`")
+            self.model = without_maps(self.model, backbone.replace("_token", "_face"))
+            self.key = digest([self.key, "face"])
+        self.scorer = FrameScorer(self.model, Predict(precision="fp32"))
 
     def tokens(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Features (N, 1, 1 + D) of crops (HWC uint8 RGB, twice as wide as the face), the network's logit first."""
         logits_N, features_ND = self.scorer.crops(crops)
         return np.column_stack([logits_N, features_ND.astype(np.float32)])[:, None]
+
+
+def without_maps(network: FrameClassifier, backbone: str) -> FrameClassifier:
+    """A network of a backbone that has the weights of this one's, with a head that has learnt nothing."""
+    made = FrameClassifier(**{**network.settings, "backbone": backbone, "maps": False})
+    made.backbone.load_state_dict(network.backbone.state_dict())
+    return made.eval()
 
 
 def clip_tokens(encoder: Encoder | Network, clips: Clips, video_ids: Sequence[str]) -> np.ndarray:
@@ -137,19 +156,26 @@ class LeftOut:
 
 
 def line_logits(
-    clips: pd.DataFrame, features: np.ndarray, learnt: np.ndarray, told: np.ndarray, reals: np.ndarray
+    clips: pd.DataFrame,
+    features: np.ndarray,
+    learnt: np.ndarray,
+    told: np.ndarray,
+    reals: np.ndarray,
+    inverse_penalty: float = INVERSE_PENALTY,
 ) -> np.ndarray:
     """Logits of the clips `told` (N,) by a line through those `learnt` (N,) and further real pictures' features.
 
     A source counts by the root of its clips, real and forged clips as much, the pictures PICTURES_WEIGHT of all clips.
     """
-    return np.asarray(_line(clips, features, learnt, reals).decision_function(features[told]))
+    return np.asarray(_line(clips, features, learnt, reals, inverse_penalty).decision_function(features[told]))
 
 
-def _line(clips: pd.DataFrame, features: np.ndarray, learnt: np.ndarray, reals: np.ndarray) -> Any:
+def _line(
+    clips: pd.DataFrame, features: np.ndarray, learnt: np.ndarray, reals: np.ndarray, inverse_penalty: float
+) -> Any:
     labels, weights = clips["label"].to_numpy(), clip_weights(clips, learnt)
     every = np.concatenate([weights[learnt], np.full(len(reals), PICTURES_WEIGHT * learnt.sum() / max(len(reals), 1))])
-    line = make_pipeline(StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=2000))
+    line = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_penalty, max_iter=2000))
     wanted = np.concatenate([labels[learnt], np.zeros(len(reals), int)])
     line.fit(np.concatenate([features[learnt], reals]), wanted, logisticregression__sample_weight=every)
     return line
@@ -172,7 +198,8 @@ def fit_head(clips: pd.DataFrame, features: np.ndarray, learnt: np.ndarray) -> L
 
     Lines that learnt from fewer or more clips so speak alike, and one can stand in for another.
     """
-    line, labels = _line(clips, features, learnt, features[:0]), clips["label"].to_numpy()
+    line = _line(clips, features, learnt, features[:0], HEAD_INVERSE_PENALTY)
+    labels = clips["label"].to_numpy()
     scaler, regression = line.steps[0][1], line.steps[1][1]
     weight_D = regression.coef_[0] / scaler.scale_
     weights, logits = clip_weights(clips, learnt), features @ weight_D
@@ -182,12 +209,16 @@ def fit_head(clips: pd.DataFrame, features: np.ndarray, learnt: np.ndarray) -> L
 
 
 def left_out(
-    clips: pd.DataFrame, collections: np.ndarray, features: np.ndarray, reals: np.ndarray
+    clips: pd.DataFrame,
+    collections: np.ndarray,
+    features: np.ndarray,
+    reals: np.ndarray,
+    inverse_penalty: float = INVERSE_PENALTY,
 ) -> Iterator[LeftOut]:
     """What each collection gets from the others; `collections` names that of each clip (N,)."""
     labels, families = clips["label"].to_numpy(), clips["family"].to_numpy()
     for name in sorted(set(collections.tolist())):
         told = collections == name
         learnt = ~linked(clips, told)
-        logits = line_logits(clips, features, learnt, told, reals)
+        logits = line_logits(clips, features, learnt, told, reals, inverse_penalty)
         yield LeftOut(name, int(learnt.sum()), family_aucs(labels[told], families[told], logits))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from deepfake.errors import UserError
+from deepfake.models.frames import FrameClassifier
+from deepfake.packs.snapshots import save_snapshot
 from lab.token_heads import Collection, left_out_rows, mean_head, with_head
-from lab.token_lines import LinearHead, fit_head
-from learning_data import one_thread  # noqa: F401 - a fixture
+from lab.token_lines import LinearHead, Network, fit_head
+from learning_data import one_thread, picture  # noqa: F401 - a fixture
 from little_tokens import random_tokens, two_collections
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -75,3 +79,17 @@ def test_a_network_with_a_line_gives_the_line_s_logits_of_its_own_features() -> 
         assert made(crops).numpy() == pytest.approx(features.numpy() @ weights - 0.5, abs=1e-4)
         torch.testing.assert_close(features, network.eval().features_BD(crops))
     assert not made.has_maps
+
+
+def test_a_line_may_go_through_the_face_s_patches_of_the_same_blocks(tmp_path: Path) -> None:
+    tokens, lite = tmp_path / "tokens.safetensors", tmp_path / "lite.safetensors"
+    save_snapshot(tokens, random_tokens(1), {})
+    save_snapshot(lite, FrameClassifier("tf_efficientnet_lite0", 32), {})
+    crops = [picture(number, True, 256) for number in range(2)]
+    alone, faces = Network(tokens), Network(tokens, with_face=True)
+    assert faces.model.settings["backbone"] == "clip_b16_face1" and faces.key != alone.key
+    found = faces.tokens(crops)[:, 0, 1:]
+    assert found.shape == (2, 3 * 768)
+    assert found[:, :768] == pytest.approx(alone.tokens(crops)[:, 0, 1:], abs=1e-2)
+    with pytest.raises(UserError, match="tf_efficientnet_lite0 has no tokens of a face"):
+        Network(lite, with_face=True)

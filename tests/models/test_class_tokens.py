@@ -12,7 +12,7 @@ from torch import nn
 from deepfake.detector.file import Part, open_detector, save_detector
 from deepfake.errors import UserError
 from deepfake.models.checkpoints import load_frames
-from deepfake.models.class_tokens import GROUP, ClassTokens, PackedLinear, class_tokens, pack
+from deepfake.models.class_tokens import GROUP, ClassTokens, PackedLinear, class_tokens, face_patches, pack
 from deepfake.models.frames import FrameClassifier
 from deepfake.models.packed_weights import LEVELS, MIDDLE, unpacked, unpacked_IO
 from deepfake.scoring.frame_scorer import FrameScorer
@@ -74,6 +74,24 @@ def test_only_norms_and_head_learn_and_a_token_has_a_mean_square_of_1() -> None:
     assert features_BD.shape == (1, 768) and features_BD.square().mean().item() == pytest.approx(1, abs=1e-5)
 
 
+def test_a_face_s_patches_are_those_of_eyes_nose_and_mouth_and_their_mean_and_spread_follow_the_token() -> None:
+    shares = face_patches().reshape(14, 14)
+    assert shares.sum().item() == pytest.approx(1) and len(shares.unique()) == 2
+    shown = shares > 0
+    assert shown.any(1).nonzero().flatten().tolist() == list(range(3, 11)), "rows: .3 of 14 either side of the middle"
+    assert shown.any(0).nonzero().flatten().tolist() == list(range(4, 10)), "columns: .23 of 14"
+    crop = torch.from_numpy(picture(1, True, 224)).permute(2, 0, 1)[None]
+    network, token = random_tokens(1, "face"), random_tokens(1)
+    token.backbone.load_state_dict(network.backbone.state_dict())
+    features_BD = network.features_BD(crop)
+    assert features_BD.shape == (1, 3 * 768) and network.n_features == 3 * 768
+    torch.testing.assert_close(features_BD[:, :768], token.features_BD(crop))
+    tokens_BLD = token.backbone.trunk.forward_features(token._normal(crop))[:, 1:]
+    face_BND = nn.functional.layer_norm(tokens_BLD, (768,))[:, shown.flatten()]
+    torch.testing.assert_close(features_BD[:, 768:1536], face_BND.mean(1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(features_BD[:, 1536:], face_BND.std(1, correction=0), atol=1e-5, rtol=0)
+
+
 def test_maps_lie_where_the_patches_lie() -> None:
     network = FrameClassifier("clip_b16_token1", 224, maps=True)
     network.backbone.load_state_dict(random_tokens(1).backbone.state_dict())
@@ -87,8 +105,11 @@ def test_maps_lie_where_the_patches_lie() -> None:
     assert before.shape == (1, 2, 14, 14) and divmod(int(change.argmax()), 14) == (2, 10)
 
 
-def test_a_detector_of_class_tokens_is_as_large_as_three_bits_a_weight_and_both_engines_agree(tmp_path: Path) -> None:
-    folder = saved(tmp_path / "tokens", "frames", random_tokens(1))
+@pytest.mark.parametrize("of", ["token", "face"])
+def test_a_detector_of_class_tokens_is_as_large_as_three_bits_a_weight_and_both_engines_agree(
+    tmp_path: Path, of: str
+) -> None:
+    folder = saved(tmp_path / "tokens", "frames", random_tokens(1, of))
     path = tmp_path / "tokens.safetensors"
     save_detector(path, "tokens", [Part("tokens", folder)], stack("tokens"), settings(tmp_path))
     n_weights = 12 * 768**2  # of one block

@@ -1,4 +1,4 @@
-"""What an image transformer knows of a face: its class token after some of its blocks, with weights of a few bits.
+"""What an image transformer knows of a face: its tokens after some of its blocks, with weights of a few bits.
 
 The blocks are CLIP's (Radford et al. 2021, arXiv:2103.00020), which learnt from pictures of the web and their captions.
 Their weights stay as they are, but for the norms'. They have eight levels, three bits each, with one scale for each
@@ -24,10 +24,11 @@ from torch.nn import functional
 from deepfake.errors import UserError
 from deepfake.models.packed_weights import BYTES, DIGITS, LEVELS, unpacked_IO
 
-NAME = re.compile(r"clip_b16_token(\d{1,2})")
+NAME = re.compile(r"clip_b16_(token|face)(\d{1,2})")
 TRUNK = "vit_base_patch16_clip_quickgelu_224"
 GROUP = 64
 PATCH_PX = 16
+FACE_AXES = (0.23, 0.3)  # half axes of eyes, nose and mouth, as shares of what is seen of a crop: its middle 70 %
 
 
 def pack(levels_OI: Tensor) -> Tensor:
@@ -117,12 +118,17 @@ class PackedPatches(nn.Module):
 class ClassTokens(nn.Module):
     """Normal pictures (B, 3, 224, 224) to class tokens (B, D) after the first `n_blocks` blocks.
 
+    `with_face`: to them (B, 3 D), beside them the mean and the standard deviation of the tokens of the patches that
+    show eyes, nose and mouth. A class token alone tells what kind of picture it is; these tell how its face is drawn.
+
     Only the blocks' norms learn, which is all that such a network needs to see blends (Yermakov et al. 2025,
     arXiv:2508.06248). It is built without weights: they come from a file. As timm's networks do, it gives what it sees
     on a grid, too.
     """
 
-    def __init__(self, n_blocks: int) -> None:
+    face_L: Tensor
+
+    def __init__(self, n_blocks: int, with_face: bool = False) -> None:
         super().__init__()
         with torch.device("meta"):
             trunk: Any = timm.create_model(TRUNK, num_classes=0)
@@ -140,25 +146,43 @@ class ClassTokens(nn.Module):
         for part in self.trunk.modules():
             if isinstance(part, nn.LayerNorm):
                 part.requires_grad_(True)
-        self.num_features = int(trunk.num_features)
+        self.width, self.with_face = int(trunk.num_features), with_face
+        self.num_features = self.width * (3 if with_face else 1)
         self.pretrained_cfg: Any = trunk.pretrained_cfg
-        self.feature_info = [{"num_chs": self.num_features, "reduction": PATCH_PX}]
+        self.feature_info = [{"num_chs": self.width, "reduction": PATCH_PX}]
+        self.register_buffer("face_L", face_patches(), persistent=False)
 
     def forward(self, pictures_BCHW: Tensor) -> Tensor:
-        """Class tokens (B, D), each with a mean square of 1."""
+        """Class tokens (B, D), each with a mean square of 1; or (B, 3 D), see the class."""
         return self.forward_head(self.trunk.forward_features(pictures_BCHW))
 
     def forward_head(self, tokens_BLD: Tensor) -> Tensor:
-        """The class tokens (B, D) of all tokens, each with a mean square of 1."""
-        return functional.normalize(tokens_BLD[:, 0], dim=1) * math.sqrt(self.num_features)
+        """What `forward` gives, of all tokens (B, L, D)."""
+        token_BD = functional.normalize(tokens_BLD[:, 0], dim=1) * math.sqrt(self.width)
+        if not self.with_face:
+            return token_BD
+        places_BLD = functional.layer_norm(tokens_BLD[:, 1:], (self.width,))
+        share_1L1 = self.face_L[None, :, None]
+        mean_B1D = (share_1L1 * places_BLD).sum(1, keepdim=True)
+        # Of differences: a mean of squares less the square of a mean loses digits, and engines lose others.
+        variance_BD = (share_1L1 * (places_BLD - mean_B1D).square()).sum(1)
+        return torch.cat([token_BD, mean_B1D[:, 0], variance_BD.sqrt()], 1)
 
     def forward_intermediates(self, pictures_BCHW: Tensor, indices: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """All tokens (B, L, D), and what lies on the grid (B, D, 14, 14), normal at every place; once an index."""
         tokens_BLD = self.trunk.forward_features(pictures_BCHW)
         side = pictures_BCHW.shape[-1] // PATCH_PX
-        places_BLD = functional.layer_norm(tokens_BLD[:, 1:], (self.num_features,))
-        grid = places_BLD.transpose(1, 2).reshape(-1, self.num_features, side, side)
+        places_BLD = functional.layer_norm(tokens_BLD[:, 1:], (self.width,))
+        grid = places_BLD.transpose(1, 2).reshape(-1, self.width, side, side)
         return tokens_BLD, [grid for _ in indices]
+
+
+def face_patches() -> Tensor:
+    """The share of each patch (L,) in a mean over those that show eyes, nose and mouth; their sum is 1."""
+    side = 224 // PATCH_PX
+    from_middle = (torch.arange(side) + 0.5) / side - 0.5
+    inside = (from_middle[None] / FACE_AXES[0]) ** 2 + (from_middle[:, None] / FACE_AXES[1]) ** 2 < 1
+    return (inside / inside.sum()).flatten()
 
 
 def _pack_layers(network: nn.Module) -> None:
@@ -169,10 +193,13 @@ def _pack_layers(network: nn.Module) -> None:
 
 
 def class_tokens(backbone: str, input_px: int) -> ClassTokens | None:
-    """The network of a name such as clip_b16_token9, None for other names; its pictures have 224 px."""
+    """The network of a name such as clip_b16_token9 or clip_b16_face8 (with the face's patches), None for others.
+
+    Its pictures have 224 px.
+    """
     found = NAME.fullmatch(backbone)
     if found is None:
         return None
     if input_px != 224:
         raise UserError(f"{backbone} sees pictures of 224 px; found {input_px}")
-    return ClassTokens(int(found[1]))
+    return ClassTokens(int(found[2]), with_face=found[1] == "face")

@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from deepfake.commands.arguments import output_folder, whole_number
+from deepfake.commands.arguments import above_zero, output_folder, whole_number
 from deepfake.files import default_cache
 
 
@@ -22,12 +22,14 @@ def arguments() -> argparse.ArgumentParser:
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("--encoder", type=Path, metavar="ONNX", help="CLIP's image tower")
     asked.add_argument("--network", type=Path, metavar="FILE", help="NAME-PAIRS.safetensors of a training from a pack")
+    parser.add_argument("--face", action="store_true", help="with --network: through its face's patches, too")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings: extraction")
     parser.add_argument("--clips", type=Path, required=True, nargs="+", metavar="DIR", help="a folder a collection")
     parser.add_argument("--labels", type=Path, required=True, metavar="CSV", help="file, label, identity, family, ...")
     parser.add_argument("--crops", type=Path, required=True, metavar="CSV", help="one more collection: crops")
     parser.add_argument("--pack", type=Path, metavar="FILE", help="a part of a pack: further real pictures")
     parser.add_argument("--pictures", type=whole_number, default=900, metavar="N", help="of the pack (900)")
+    parser.add_argument("--inverse-penalty", type=above_zero, metavar="C", help="of the lines (1e-4; fit-line's: 1e-3)")
     parser.add_argument("--cache", type=output_folder, default=str(default_cache()), help="where crops are kept")
     return parser
 
@@ -42,10 +44,10 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.settings_file import load_config
     from lab.labelled_crops import FRESH, MORE, seen_clips
     from lab.quality_probe import family_aucs
-    from lab.token_lines import Encoder, Network, clip_tokens, left_out, picture_tokens
+    from lab.token_lines import INVERSE_PENALTY, Encoder, Network, clip_tokens, left_out, picture_tokens
 
     extract = load_config(args.config).extract
-    encoder = Encoder(args.encoder) if args.encoder else Network(args.network)
+    encoder = Encoder(args.encoder) if args.encoder else Network(args.network, args.face)
     splits = sorted(set(pd.read_csv(args.crops, usecols=["split"], dtype=str)["split"]) - {FRESH})
     sets = [(read_crops(args.crops, splits, extract, args.cache), MORE, args.crops.stem)]
     sets += [(read_clips(folder, args.labels, extract, args.cache), "", folder.name) for folder in args.clips]
@@ -65,9 +67,10 @@ def run(args: argparse.Namespace) -> None:
     reals = tokens_NKD[:0]
     if args.pack is not None and isinstance(encoder, Encoder):
         reals = picture_tokens(encoder, read_pack(args.pack), args.pictures, args.cache)
+    penalty = INVERSE_PENALTY if args.inverse_penalty is None else args.inverse_penalty
     print("| after block | left out | learnt from | AUC |\n|---|---|---|---|")
     for block in range(tokens_NKD.shape[1]):
-        for one in left_out(table, np.array(names), tokens_NKD[:, block], reals[:, block]):
+        for one in left_out(table, np.array(names), tokens_NKD[:, block], reals[:, block], penalty):
             print(f"| {block + 1} | {one.collection} | {one.n_learnt} clips | {_told(one.aucs)} |", flush=True)
 
 

@@ -1,5 +1,7 @@
 """Make a member of a class-token network: its head a line through the tokens of labelled clips, its blocks as they are.
 
+With --face the line goes through the class token and through mean and spread of the patches of eyes, nose and mouth.
+
 Learns from the clips of --clips and the --splits of --crops, two collections: a line through each, without clips that
 share a publisher, a person or a generator with the other one. Writes the network with the mean of both lines as run
 --name, and to --out scores of each collection by the line through the other: for `deepfake recalibrate --left-out` and
@@ -20,6 +22,7 @@ from deepfake.files import default_cache
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", type=Path, required=True, metavar="FILE", help="NAME.safetensors of a pack")
+    parser.add_argument("--face", action="store_true", help="the line goes through its face's patches, too")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings: extraction and ensemble")
     parser.add_argument("--set", action="append", default=[], metavar="STAGE.KEY=VALUE", help="over the settings")
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="folder of labelled clips")
@@ -38,7 +41,6 @@ def run(args: argparse.Namespace) -> None:
     from deepfake.detector.listed_crops import read_crops
     from deepfake.files import digest
     from deepfake.models.checkpoints import CARD, fold_folder, read_card, save_model
-    from deepfake.packs.snapshots import read_snapshot
     from deepfake.settings_file import load_config
     from lab.labelled_crops import MORE, seen_clips
     from lab.token_heads import collect, left_out_rows, mean_head, with_head
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
 
     config = load_config(args.config, args.set, args.name)
     folder = fold_folder(config.run_dir, "frames", None)
-    network = Network(args.network)
+    network = Network(args.network, args.face)
     sets = [
         (args.clips.name, read_clips(args.clips, args.labels, config.extract, args.cache), ""),
         (args.crops.stem, read_crops(args.crops, args.splits, config.extract, args.cache), MORE),
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"run {args.name!r}: {folder} holds another network; choose another --name, or move it away")
     collections = [collect(name, seen_clips(clips, prefix), clips, network, stride) for name, clips, prefix in sets]
     tables.write(tables.FRAME_SCORES, left_out_rows(collections, args.name), args.out)
-    made = with_head(read_snapshot(args.network)[0], mean_head(collections))
+    made = with_head(network.model, mean_head(collections))
     crops = {"margin_ratio": config.extract.margin_ratio, "crop_px": config.extract.crop_px}
     save_model(folder, "frames", made, fold=None, settings_digest=key, metrics={}, about=crops)
     told = " and ".join(f"{len(one.clips)} clips of {one.name}" for one in collections)
