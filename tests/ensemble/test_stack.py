@@ -12,8 +12,10 @@ from deepfake.ensemble.pooling import Line, Tracks, mixtures, video_logits
 from deepfake.ensemble.stack import (
     ENSEMBLE,
     Stack,
+    calibrated_anew,
     class_weights,
     fallback_reasons,
+    group_counts,
     out_of_fold,
     score_rows,
 )
@@ -73,6 +75,27 @@ def test_class_weights_bring_the_share_of_fakes_to_the_wanted_one() -> None:
     weights = class_weights(labels, 0.5)
     assert weights == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2]) and weights.mean() == 1
     assert class_weights(labels, None).tolist() == [1] * 4 == class_weights(np.ones(4, int), 0.5).tolist()
+
+
+def test_a_group_of_sources_counts_by_the_root_of_its_videos() -> None:
+    counts = group_counts(np.array(["a", "b", "b", "b", "b"]))
+    assert counts == pytest.approx([1, 0.5, 0.5, 0.5, 0.5])
+    weights = class_weights(np.array([0, 1, 1, 0, 0]), 0.5, counts)
+    assert weights == pytest.approx(np.array([1.25, 1.25, 1.25, 0.625, 0.625])), "fakes .5 + .5, reals 1 + .5 + .5"
+
+
+def test_many_clear_videos_of_one_source_do_not_make_scores_as_sure_of_others() -> None:
+    labels = np.array([0, 1] * 100 + [0, 1] * 20)
+    clear = np.where(labels == 1, 2.0, -2.0)
+    unclear = np.where(np.arange(40) % 4 < 2, 2.0, -2.0)  # half of them wrong, elsewhere
+    logits = np.concatenate([clear[:200], unclear])[:, None]
+    groups = np.array([0] * 200 + list(range(1, 41)))
+    stack, tracks = Stack(("a",), (1.0,), Calibration("none"), 0.5), Tracks.one_each(logits, ["a"])
+    as_videos, as_groups, one_each = (
+        calibrated_anew(stack, tracks, labels, SETTINGS, who).calibration for who in (None, groups, np.arange(240))
+    )
+    assert 0 < as_groups.slope < 0.6 * as_videos.slope
+    assert (one_each.slope, one_each.intercept) == pytest.approx((as_videos.slope, as_videos.intercept))
 
 
 def test_scores_are_centred_on_the_share_of_fakes_that_is_expected() -> None:

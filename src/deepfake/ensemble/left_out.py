@@ -135,8 +135,9 @@ class LeftOut:
         return mask
 
 
-def left_out(tracks: Tracks, labels: np.ndarray, folds: np.ndarray, stack: Stack, settings: Ensemble) -> LeftOut:
+def left_out(tracks: Tracks, known: Known, folds: np.ndarray, stack: Stack, settings: Ensemble) -> LeftOut:
     """Calibrate by left-out folds (N,), two or more; the weights of the members stay those of the stack."""
+    labels = known.labels
     names = sorted(set(folds.tolist()))
     if len(names) < 2:
         raise UserError(
@@ -151,7 +152,7 @@ def left_out(tracks: Tracks, labels: np.ndarray, folds: np.ndarray, stack: Stack
                 f"without one of {len(names)} folds of source groups {int((~held).sum())} videos are left, none of "
                 "them real or none forged; give real and forged videos of more sources"
             )
-        anew = calibrated_anew(stack, tracks.of_videos(~held), labels[~held], settings)
+        anew = calibrated_anew(stack, tracks.of_videos(~held), labels[~held], settings, known.groups[~held])
         p[held] = anew.p_fake(tracks.of_videos(held))
         others[fold] = anew.p_fake(tracks.of_videos(~held))
     return LeftOut(folds, p, others)
@@ -182,8 +183,8 @@ def find(
 
     `kinds` are columns (N,) by which broken promises are named: ("family", ...), ("sources", ...).
     """
-    parts = left_out(tracks, known.labels, folds, stack, settings)
-    anew = calibrated_anew(stack, tracks, known.labels, settings)
+    parts = left_out(tracks, known, folds, stack, settings)
+    anew = calibrated_anew(stack, tracks, known.labels, settings, known.groups)
     p = anew.p_fake(tracks)
     tests = {verdict: _test(parts, known, verdict, settings.error_rate) for verdict in (1, 0)}
     edges = {

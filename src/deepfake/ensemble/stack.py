@@ -90,13 +90,23 @@ def neutral_logit(prior: float) -> float:
     return float(logit(np.clip(prior, SURE, 1 - SURE)))
 
 
-def class_weights(labels: np.ndarray, fake_share: float | None) -> np.ndarray:
-    """Weights (n,), mean 1, under which the share of fakes is `fake_share`; None: all 1."""
+def class_weights(labels: np.ndarray, fake_share: float | None, counts: np.ndarray | None = None) -> np.ndarray:
+    """Weights (n,), mean 1, under which the share of fakes is `fake_share`; None: as it is.
+
+    Beside that a video weighs as much as `counts` (n,) says, all alike unless given.
+    """
     labels = np.asarray(labels)
-    share = labels.mean()
+    counts = np.ones(len(labels)) if counts is None else counts / counts.mean()
+    share = float(np.average(labels, weights=counts))
     if fake_share is None or share in (0, 1):
-        return np.ones(len(labels))
-    return np.asarray(np.where(labels == 1, fake_share / share, (1 - fake_share) / (1 - share)), np.float64)
+        return np.asarray(counts, np.float64)
+    return np.asarray(counts * np.where(labels == 1, fake_share / share, (1 - fake_share) / (1 - share)), np.float64)
+
+
+def group_counts(groups: np.ndarray) -> np.ndarray:
+    """How much a video (n,) counts, so that its group counts by the root of its videos."""
+    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    return np.asarray(1 / np.sqrt(sizes[place]), np.float64)
 
 
 def fit_stack(tracks: Tracks, labels: np.ndarray, settings: Ensemble, folds: np.ndarray | None = None) -> Stack:
@@ -112,20 +122,36 @@ def fit_stack(tracks: Tracks, labels: np.ndarray, settings: Ensemble, folds: np.
     return Stack(tracks.members, weights, calibration, prior, dropped=dropped)
 
 
-def calibrated_anew(stack: Stack, tracks: Tracks, labels: np.ndarray, settings: Ensemble) -> Stack:
-    """The stack with its calibration fitted on videos (N) that no member was trained on; weights and band stay."""
+def calibrated_anew(
+    stack: Stack, tracks: Tracks, labels: np.ndarray, settings: Ensemble, groups: np.ndarray | None = None
+) -> Stack:
+    """The stack with its calibration fitted on videos (N) that no member was trained on; weights and band stay.
+
+    Given `groups` (N,) of sources, each counts by the root of its videos: what is asked is how sure scores are of clips
+    from elsewhere, and a hundred clips of one publisher do not tell that a hundred times.
+    """
     prior = settings.fake_share if settings.fake_share is not None else float(np.mean(labels))
-    _, calibration = _fit(tracks.of_members(stack.members), labels, settings, prior, np.array(stack.weights))
+    counts = None if groups is None else group_counts(groups)
+    members = tracks.of_members(stack.members)
+    _, calibration = _fit(members, labels, settings, prior, np.array(stack.weights), counts)
     return replace(stack, calibration=calibration, prior=prior)
 
 
 def _fit(
-    tracks: Tracks, labels: np.ndarray, settings: Ensemble, prior: float, fixed: np.ndarray | None = None
+    tracks: Tracks,
+    labels: np.ndarray,
+    settings: Ensemble,
+    prior: float,
+    fixed: np.ndarray | None = None,
+    counts: np.ndarray | None = None,
 ) -> tuple[list[float], Calibration]:
-    """Weights and calibration under which the videos' own scores have the lowest log loss; `fixed` weights stay."""
+    """Weights and calibration under which the videos' own scores have the lowest log loss; `fixed` weights stay.
+
+    `counts` (N,): how much each video counts, see `class_weights`.
+    """
     from scipy.special import log_expit
 
-    weigh, neutral = class_weights(labels, settings.fake_share), neutral_logit(prior)
+    weigh, neutral = class_weights(labels, settings.fake_share, counts), neutral_logit(prior)
     equal = np.full(len(tracks.members), 1 / len(tracks.members)) if fixed is None else fixed
     line = Line(tuple(equal.tolist()), neutral=neutral)
     served, least = video_logits(tracks, line)[0], np.inf
