@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepfake.detector.labelled_clips import Clips, some_frames
+from deepfake.ensemble.stack import group_counts
 from deepfake.evaluation.ranking import rank_auc
 from deepfake.faces.crop_store import read_crop
 from deepfake.training.source_groups import LINKS, shared_names
@@ -95,8 +96,7 @@ def clip_weights(clips: pd.DataFrame, learnt: np.ndarray) -> np.ndarray:
     weights = np.zeros(len(clips))
     for label in (0, 1):
         own = learnt & (labels == label)
-        counts = clips.loc[own, "source"].map(clips.loc[own, "source"].value_counts()).to_numpy(float)
-        weights[own] = 1 / np.sqrt(counts)
+        weights[own] = group_counts(clips.loc[own, "source"].to_numpy(str))
         weights[own] *= learnt.sum() / weights[own].sum()
     return weights
 
